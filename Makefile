@@ -1,0 +1,62 @@
+# The whole developer interface: demo, test, lint, bench (and lock, after a change to the dependencies).
+# Everything lands in .venv and in folders that git ignores.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test lint format bench lock clean
+.DEFAULT_GOAL := demo
+
+# Serves the sample logos on http://127.0.0.1:8000
+demo: .venv/installed
+	$(BIN)/logo-similarity build samples --out catalogs
+	@echo "serving on http://127.0.0.1:$${LOGO_PORT:-8000}  (API documentation: /docs; stop with Ctrl+C)"
+	LOGO_LOG_FORMAT=$${LOGO_LOG_FORMAT:-console} $(BIN)/logo-similarity serve --catalogs catalogs --images samples/images
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed-dev
+	$(BIN)/python -m benchmarks.run
+
+# Pins every dependency with its digests. Needs uv (pip install uv).
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --upgrade --extra cpu --extra dev pyproject.toml -o requirements-dev.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --upgrade --extra cpu -c requirements-dev.lock pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv build dist catalogs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Debian keeps the module that makes virtual environments in a package of its own.
+.venv/bin/python:
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -qy "python$$version-venv"; \
+	  else \
+	    echo "Python's venv module is missing: run 'sudo apt-get install python$$version-venv' and make again" >&2; exit 1; \
+	  fi; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.lock pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps -e .
+	@touch $@
+
+.venv/installed-dev: requirements-dev.lock pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --no-deps -e .
+	@touch $@ .venv/installed

@@ -1,0 +1,120 @@
+"""The application: what it is made of, and what happens when it starts and stops."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import cv2
+import faiss
+import structlog
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import RedirectResponse
+from fastapi.security import APIKeyHeader
+
+from logo_similarity import __version__
+from logo_similarity.api.admission import AdmissionMiddleware
+from logo_similarity.api.auth import ApiKeyMiddleware, load_key_digests
+from logo_similarity.api.deps import Runtime
+from logo_similarity.api.errors import MEDIA_TYPE, add_handlers
+from logo_similarity.api.middleware import BodyTimeMiddleware, RequestMiddleware
+from logo_similarity.api.routes import files, health
+from logo_similarity.api.routes.logos import logos_router
+from logo_similarity.api.routes.search import search_router
+from logo_similarity.api.schemas import Problem
+from logo_similarity.config import Settings, load_settings
+from logo_similarity.cpu import thread_plan, usable_cores
+from logo_similarity.embed.gate import Gate
+from logo_similarity.errors import StoreError
+from logo_similarity.image.decode import ImageLimits
+from logo_similarity.log import configure_logging
+from logo_similarity.metrics import CATALOG_LOGOS
+from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.storage import ImageStore, open_store
+
+log = structlog.get_logger(__name__)
+
+DESCRIPTION = "A picture in, the most similar registered logos out, with scores, metadata and signed image links."
+MULTIPART_BYTES = 16_384
+"""Room in a body for what multipart adds to the image: boundaries, headers, the other fields."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application with these settings, or with those of the environment. Nothing is opened before it starts.
+
+    Raises:
+        ConfigError: a setting can't be used.
+    """
+    settings = settings or load_settings()
+    settings.check_exposure()
+    configure_logging(settings.log_level, settings.log_format)
+    digests = load_key_digests(settings)
+    plan = thread_plan(usable_cores(), settings.workers, settings.threads)
+    gate = Gate(
+        threads=plan.threads,
+        max_queue=settings.max_queue,
+        queue_seconds=settings.queue_seconds,
+        # OpenMP counts threads per calling thread: said once in the main thread, it would not hold in these.
+        initializer=lambda: faiss.omp_set_num_threads(1),
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        cv2.setNumThreads(1)
+        limits = ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
+        with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
+            store = open_store(settings)
+            app.state.runtime = Runtime(settings, engine, gate, store)
+            CATALOG_LOGOS.labels(engine.version).set(engine.manifest.count)
+            log.info(
+                "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,
+                device=engine.encoder.provider, threads=plan.threads, keys=len(digests),
+            )  # fmt: skip
+            await _report_store(store)
+            yield
+            gate.close()
+
+    app = FastAPI(
+        title="logo-similarity", version=__version__, description=DESCRIPTION, lifespan=lifespan, redoc_url=None
+    )
+    add_handlers(app)
+    # The last one added is the first to see a request.
+    app.add_middleware(AdmissionMiddleware, gate=gate)
+    app.add_middleware(ApiKeyMiddleware, digests=digests)
+    app.add_middleware(BodyTimeMiddleware, seconds=settings.body_seconds)
+    app.add_middleware(RequestMiddleware)
+
+    # Only for the documentation: the middleware has let the request pass, or has not.
+    keyed = [Depends(APIKeyHeader(name="X-API-Key", auto_error=False))]
+    refusals = _problems(401, 404, 422, 503)
+    uploads = _problems(400, 401, 408, 413, 415, 422, 503)
+    app.include_router(
+        search_router(uploads, settings.max_upload_bytes + MULTIPART_BYTES),
+        prefix="/v1", tags=["search"], dependencies=keyed,
+    )  # fmt: skip
+    app.include_router(logos_router(refusals), prefix="/v1", tags=["logos"], dependencies=keyed)
+    app.include_router(files.router, prefix="/v1")
+    app.include_router(health.router)
+
+    @app.get("/", include_in_schema=False)
+    async def root(request: Request) -> RedirectResponse:
+        return RedirectResponse(request.url_for("swagger_ui_html").path)
+
+    return app
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {status: {"model": Problem, "content": {MEDIA_TYPE: schema}} for status in statuses}
+
+
+async def _report_store(store: ImageStore | None) -> None:
+    """Say once, at start, where links will lead; a store that is down stops no search."""
+    if store is None:
+        log.warning("no_image_store", hint="image_url will be null: set LOGO_IMAGES_DIR or LOGO_S3_BUCKET")
+        return
+    try:
+        await store.check()
+    except StoreError as error:
+        log.warning("image_store_unavailable", error=str(error))

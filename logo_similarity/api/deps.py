@@ -1,0 +1,106 @@
+"""What the routes work with: one frozen Runtime, made when the application starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Form, Query, Request
+
+from logo_similarity.api.schemas import CatalogOut
+from logo_similarity.config import Settings
+from logo_similarity.embed.gate import Gate
+from logo_similarity.errors import InvalidRequestError
+from logo_similarity.search.pipeline import DEFAULT_TOP_K, MAX_TOP_K, SearchEngine
+from logo_similarity.storage import ImageStore
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Everything that lives as long as the application."""
+
+    settings: Settings
+    engine: SearchEngine
+    gate: Gate
+    store: ImageStore | None
+
+    @property
+    def catalog(self) -> CatalogOut:
+        """The catalog version that is open."""
+        manifest = self.engine.manifest
+        return CatalogOut(version=self.engine.version, logos=manifest.count, fields=manifest.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Signs image links for one request."""
+
+    store: ImageStore | None
+    base: str
+    """What a link of the service itself begins with: scheme and host, without a slash at the end."""
+
+    def sign(self, filenames: Sequence[str]) -> list[str | None]:
+        """One absolute, signed, short-lived link for each file; None where there is no store. No network."""
+        if self.store is None:
+            return [None] * len(filenames)
+        return [self.base + link if link.startswith("/") else link for link in self.store.sign(filenames)]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParameters:
+    """The parameters of a search besides its image."""
+
+    top_k: int
+    min_score: float | None
+
+
+def get_runtime(request: Request) -> Runtime:
+    """The runtime of the application that serves this request."""
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+def get_links(request: Request, runtime: Annotated[Runtime, Depends(get_runtime)]) -> Links:
+    """Links that the sender of this request can follow."""
+    base = runtime.settings.public_url or str(request.base_url)
+    return Links(runtime.store, base.rstrip("/"))
+
+
+TopK = Annotated[int | None, Query(ge=1, le=MAX_TOP_K, description=f"At most this many results. Default {DEFAULT_TOP_K}.")]
+MinScore = Annotated[float | None, Query(ge=-1, le=1, description="Leave out results with a smaller score.")]
+TopKField = Annotated[int | None, Form(alias="top_k", ge=1, le=MAX_TOP_K, description="The same, as a form field.")]
+MinScoreField = Annotated[float | None, Form(alias="min_score", ge=-1, le=1, description="The same, as a form field.")]
+
+
+def get_parameters(
+    top_k: TopK = None,
+    min_score: MinScore = None,
+    top_k_field: TopKField = None,
+    min_score_field: MinScoreField = None,
+) -> SearchParameters:
+    """The parameters from the query string or from the form: a form field that had no effect would go unnoticed."""
+    for name, query, field in (("top_k", top_k, top_k_field), ("min_score", min_score, min_score_field)):
+        if query is not None and field is not None and query != field:
+            raise InvalidRequestError(f"{name} is {query} in the query string and {field} in the form; send one of them")
+    return SearchParameters(
+        top_k=next((value for value in (top_k, top_k_field) if value is not None), DEFAULT_TOP_K),
+        min_score=min_score if min_score is not None else min_score_field,
+    )
+
+
+class Stopwatch:
+    """Milliseconds since it was made."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    def milliseconds(self) -> float:
+        """Milliseconds since this was made."""
+        return (time.perf_counter() - self._started) * 1000
+
+
+RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
+LinksDep = Annotated[Links, Depends(get_links)]
+ParametersDep = Annotated[SearchParameters, Depends(get_parameters)]

@@ -1,0 +1,90 @@
+"""Every failure as `application/problem+json` (RFC 9457) with a stable code."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from logo_similarity.errors import LogoSimilarityError, OverloadedError
+from logo_similarity.metrics import REFUSED
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+# Codes of the failures that the framework finds.
+CODES = {
+    400: "malformed_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "body_too_slow",
+    413: "body_too_large",
+    415: "media_type_unsupported",
+    422: "invalid_request",
+}
+
+
+def problem(
+    status: int, code: str, title: str, detail: str | None = None, headers: dict[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    """One problem document."""
+    REFUSED.labels(code).inc()
+    content = {"type": "about:blank", "status": status, "code": code, "title": title, "detail": detail, **more}
+    return JSONResponse(
+        {key: value for key, value in content.items() if value is not None},
+        status,
+        {**(headers or {}), "Cache-Control": "no-store"},
+        MEDIA_TYPE,
+    )
+
+
+def problem_of(error: LogoSimilarityError) -> JSONResponse:
+    """The answer to one of our own errors. What only operators may see stays in the log."""
+    if error.status >= 500 and error.status != 503:
+        log.error("request_failed", code=error.code, error=str(error))
+        return problem(error.status, error.code, error.title)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, OverloadedError) else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'ApiKey header="X-API-Key"'
+    return problem(error.status, error.code, error.title, str(error), headers)
+
+
+async def send_problem(error: LogoSimilarityError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with an error from a middleware."""
+    await problem_of(error)(scope, receive, send)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Make `app` answer every exception with a problem document."""
+
+    @app.exception_handler(LogoSimilarityError)
+    async def ours(_request: Request, error: LogoSimilarityError) -> JSONResponse:
+        return problem_of(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # Without the input itself: it may be the whole upload.
+        problems = [
+            {"field": ".".join(map(str, item["loc"][1:])) or str(item["loc"][0]), "message": item["msg"]}
+            for item in error.errors()
+        ]
+        detail = "; ".join(f"{item['field']}: {item['message']}" for item in problems)
+        return problem(422, CODES[422], "The request is not valid", detail, errors=problems)
+
+    @app.exception_handler(HTTPException)
+    async def framework(_request: Request, error: HTTPException) -> JSONResponse:
+        status = HTTPStatus(error.status_code)
+        code = CODES.get(status, status.name.lower())
+        detail = error.detail if error.detail != status.phrase else None
+        return problem(status, code, status.phrase, detail, dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def unexpected(_request: Request, error: Exception) -> JSONResponse:
+        log.error("request_failed", code="internal_error", exc_info=error)
+        return problem(500, "internal_error", "Internal error")

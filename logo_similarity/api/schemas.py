@@ -1,0 +1,156 @@
+"""The JSON that goes in and out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from logo_similarity.domain import Hit, JsonValue, SearchResult
+
+IMAGE_URL = "Signed and short-lived. Null where the service has no image store."
+EXAMPLE_HIT = {
+    "score": 0.985,
+    "id": "US-123456",
+    "image_url": "http://minio.example:9000/l3d/images/abc.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=300&...",
+    "metadata": {
+        "text": "Example",
+        "company": "Example Corp",
+        "vienna_codes": ["26.01.01"],
+        "nice_classes": [9, 42],
+        "status": "registered",
+        "office": "US",
+        "application_date": "2023-01-01",
+        "year": 2023,
+        "extra": {},
+    },
+}
+EXAMPLE_SEARCH = {
+    "query_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
+    "results": [EXAMPLE_HIT],
+    "catalog": {"version": "20261123T100000Z-1f3a9c2e", "logos": 769674, "fields": ["text", "vienna_codes", "year"]},
+    "timings_ms": {
+        "queue": 0.05, "decode": 0.9, "preprocess": 0.2, "embed": 1.5, "search": 1.6, "metadata": 0.6, "links": 0.7,
+    },
+}  # fmt: skip
+EXAMPLE_PROBLEM = {
+    "type": "about:blank",
+    "status": 415,
+    "code": "image_format_unsupported",
+    "title": "Unsupported image format",
+    "detail": "SVG is not among the accepted formats: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF",
+}
+
+
+class Metadata(BaseModel):
+    """What the register says of a logo. A field that `catalog.fields` does not list is not in the source at all."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    text: Annotated[str | None, Field(description="Words in the logo.")]
+    company: str | None
+    vienna_codes: Annotated[tuple[str, ...], Field(description="Vienna classification, padded: `27.05.01`.")]
+    nice_classes: tuple[int, ...]
+    status: str | None
+    office: str | None
+    application_date: dt.date | None
+    year: int | None
+    extra: Annotated[dict[str, JsonValue], Field(description="Every further column of the source.")]
+
+
+class LogoOut(BaseModel):
+    """One logo of the catalog."""
+
+    id: Annotated[str, Field(description="The logo's public id.")]
+    image_url: Annotated[str | None, Field(description=IMAGE_URL)]
+    metadata: Metadata
+
+
+class HitOut(BaseModel):
+    """One result."""
+
+    score: Annotated[float, Field(description="Cosine of the two embeddings, -1 to 1; 1 is the same picture.")]
+    id: Annotated[str, Field(description="The logo's public id.")]
+    image_url: Annotated[str | None, Field(description=IMAGE_URL)]
+    metadata: Metadata
+
+
+class CatalogOut(BaseModel):
+    """The catalog version that answered."""
+
+    version: str
+    logos: Annotated[int, Field(description="How many logos it holds.")]
+    fields: Annotated[tuple[str, ...], Field(description="The metadata that its source has.")]
+
+
+class TimingsOut(BaseModel):
+    """Milliseconds in each stage."""
+
+    queue: float
+    decode: float
+    preprocess: float
+    embed: float
+    search: float
+    metadata: float
+    links: float
+
+
+class SearchResponse(BaseModel):
+    """The answer to a search, best hit first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_SEARCH]})
+
+    query_id: str
+    results: list[HitOut]
+    catalog: CatalogOut
+    timings_ms: TimingsOut
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_PROBLEM]})
+
+    type: str
+    status: int
+    code: Annotated[str, Field(description="Stable; meant for programs.")]
+    title: str
+    detail: str | None = None
+    errors: list[dict[str, str]] | None = None
+
+
+class Health(BaseModel):
+    """State of the process."""
+
+    status: str
+
+
+class Readiness(BaseModel):
+    """State of the service in this worker."""
+
+    status: str
+    catalog: CatalogOut
+    encoder: str
+    device: str
+
+
+def hit_of(hit: Hit, image_url: str | None) -> HitOut:
+    """A hit as JSON."""
+    return HitOut(
+        score=hit.score, id=hit.logo.record.logo_id, image_url=image_url, metadata=Metadata.model_validate(hit.logo.record)
+    )
+
+
+def timings_of(result: SearchResult, *, queue: float, links: float) -> TimingsOut:
+    """All stages, in milliseconds rounded to microseconds."""
+    timings = result.timings
+    return TimingsOut(
+        queue=round(queue, 3),
+        decode=round(timings.decode, 3),
+        preprocess=round(timings.preprocess, 3),
+        embed=round(timings.embed, 3),
+        search=round(timings.search, 3),
+        metadata=round(timings.metadata, 3),
+        links=round(links, 3),
+    )

@@ -1,0 +1,92 @@
+"""`logo-similarity serve`: gunicorn, our worker class, and what the master does. Imports no ML library."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
+from uvicorn_worker import UvicornWorker
+
+from logo_similarity.config import Settings
+from logo_similarity.cpu import ThreadPlan
+
+# One search runs on one thread of ours; every library that would start its own is told not to. In force before any of
+# them is loaded, since OpenMP reads it once.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+KEEP_ALIVE_SECONDS = 15
+# A worker that does not turn its event loop for so long is killed and replaced.
+HANG_SECONDS = 60
+
+
+class SearchWorker(UvicornWorker):  # type: ignore[misc] - gunicorn has no types
+    """A uvicorn worker that lets requests in flight finish, but not for ever, when it is told to stop."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed through
+        super().__init__(*args, **kwargs)
+        self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
+
+
+class Server(BaseApplication):  # type: ignore[misc] - gunicorn has no types
+    """gunicorn with our settings, and without a configuration file or command line of its own."""
+
+    def __init__(self, settings: Settings, plan: ThreadPlan, metrics: Path) -> None:
+        self._settings = settings
+        self._plan = plan
+        self._metrics = metrics
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Give gunicorn its settings."""
+        options = {
+            "bind": f"{self._settings.host}:{self._settings.port}",
+            "workers": self._plan.workers,
+            "worker_class": f"{__name__}.SearchWorker",
+            "preload_app": False,  # FAISS and ONNX Runtime hang in a child that was forked after they started
+            "timeout": HANG_SECONDS,
+            "graceful_timeout": self._settings.graceful_seconds,
+            "keepalive": KEEP_ALIVE_SECONDS,
+            "control_socket_disable": True,
+            "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - gunicorn's own advice
+            "proc_name": "logo-similarity",
+            "loglevel": self._settings.log_level,
+            "child_exit": self._forget_worker,
+            "on_exit": self._clean_up,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> FastAPI:
+        """The application; called in each worker, after the fork."""
+        from logo_similarity.api.app import create_app  # noqa: PLC0415 - the master must not load what this loads
+
+        # Workers must agree on the folder, on the plan, and on the secret that was made for this run.
+        shared = {"metrics_dir": self._metrics, "workers": self._plan.workers, "threads": self._plan.threads}
+        return create_app(self._settings.model_copy(update=shared))
+
+    def _forget_worker(self, _arbiter: Arbiter, worker: Worker) -> None:
+        from logo_similarity.metrics import forget_worker  # noqa: PLC0415 - prometheus_client looks for its folder at import
+
+        forget_worker(self._metrics, worker.pid)
+
+    def _clean_up(self, _arbiter: Arbiter) -> None:
+        if self._settings.metrics_dir is None:
+            shutil.rmtree(self._metrics, ignore_errors=True)
+
+
+def serve(settings: Settings, plan: ThreadPlan) -> None:
+    """Serve until told to stop. Does not return: gunicorn ends the process."""
+    for name in THREAD_VARIABLES:
+        os.environ[name] = "1"
+    folder = settings.metrics_dir or Path(tempfile.mkdtemp(prefix="logo-similarity-metrics-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob("*.db"):
+        leftover.unlink()  # an earlier run's workers may have had the same process ids
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    Server(settings, plan, folder).run()

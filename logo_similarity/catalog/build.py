@@ -1,0 +1,269 @@
+"""The offline flow: from a source to a published catalog version.
+
+A build works in `.build-<digest of its inputs>` inside the catalog folder. Each stage leaves a file that is renamed into
+place when it is whole, and a later run with the same inputs goes on behind the last of them. Nobody sees the version
+before its manifest is written and its folder renamed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from logo_similarity import __version__
+from logo_similarity.catalog.embeddings import embed_records, read_shards, shard_count
+from logo_similarity.catalog.files import replacing, sha256_file, sync_file, sync_folder
+from logo_similarity.catalog.inputs import digest_inputs
+from logo_similarity.catalog.manifest import (
+    FORMAT,
+    INDEX,
+    MANIFEST,
+    METADATA,
+    MODEL_FOLDER,
+    REJECTED,
+    EncoderEntry,
+    FileEntry,
+    IndexEntry,
+    Manifest,
+    RecallEntry,
+    SourceEntry,
+    check_sizes,
+    read_manifest,
+    version_name,
+)
+from logo_similarity.catalog.metadata import write_metadata
+from logo_similarity.catalog.records import count_lines, reject_line, write_records
+from logo_similarity.catalog.sources import Source
+from logo_similarity.catalog.versions import WORK_PREFIX, CatalogFolder
+from logo_similarity.domain import Record
+from logo_similarity.embed.encoder import Encoder
+from logo_similarity.embed.model import default_model_folder
+from logo_similarity.errors import BuildError, CatalogError
+from logo_similarity.image.decode import ImageLimits
+from logo_similarity.image.preprocess import PREPROCESSING_VERSION
+from logo_similarity.search.build import build_hnsw, measure_recall
+from logo_similarity.search.index import FloatArray, VectorIndex
+
+Progress = Callable[[str, int, int | None], None]
+"""Gets the stage, what is done of it, and how much there is to do (None while that is unknown)."""
+
+RECORDS = "records.jsonl"
+SOURCE_REJECTS = "source-rejects.jsonl"
+SHARDS = "shards"
+VECTORS = "vectors.npy"
+VERSION = "version"
+MODEL_FILE = "model.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What a build can be told."""
+
+    model: Path = field(default_factory=default_model_folder)
+    m: int = 32
+    ef_construction: int = 200
+    ef_search: int = 384
+    recall_floor: float = 0.95
+    recall_queries: int = 500
+    recall_k: int = 100
+    threads: int = 1
+    device: str = "auto"
+    limits: ImageLimits = ImageLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """The version that is live after a build, and whether it was there already."""
+
+    folder: Path
+    manifest: Manifest
+    reused: bool
+
+
+def build_catalog(
+    source: Source, root: Path, options: BuildOptions, progress: Progress = lambda _stage, _done, _total: None
+) -> BuildResult:
+    """Build a catalog version from `source` in the catalog folder `root`, and make it the live one.
+
+    Where a version was built from the same inputs before, that one is made live instead. Killed at any point and run
+    again, it goes on where it was and ends with the same content.
+
+    Raises:
+        SourceError: the source can't be read.
+        EncoderError: the model can't be used.
+        BuildError: no logo could be indexed, or the index finds less than `recall_floor` of the exact answers.
+        CatalogError: another build is at work in `root`.
+    """
+    encoder = Encoder.open(options.model, device=options.device, threads=1)
+    inputs = digest_inputs(
+        source,
+        FORMAT,
+        encoder.model.sha256,
+        (options.model / MODEL_FILE).read_text(encoding="utf8"),
+        PREPROCESSING_VERSION,
+        options.limits,
+        (options.m, options.ef_construction, options.ef_search),
+    )
+    folder = CatalogFolder(root)
+    work = root / f"{WORK_PREFIX}{inputs[:16]}"
+    with folder.locked():
+        made = _already_made(folder, inputs)
+        if reused := made is not None:
+            folder.flip(made[0].name)
+        else:
+            work.mkdir(exist_ok=True)
+            made = _publish(folder, work, _make_version(source, work, encoder, inputs, options, progress))
+        shutil.rmtree(work, ignore_errors=True)
+        return BuildResult(*made, reused=reused)
+
+
+def _already_made(folder: CatalogFolder, inputs: str) -> tuple[Path, Manifest] | None:
+    for name in reversed(folder.names()):
+        try:
+            manifest = read_manifest(folder.root / name)
+            if manifest.inputs == inputs:
+                check_sizes(folder.root / name, manifest)
+                return folder.root / name, manifest
+        except CatalogError:
+            continue  # a damaged version is no reason not to build a good one
+    return None
+
+
+def _make_version(
+    source: Source, work: Path, encoder: Encoder, inputs: str, options: BuildOptions, progress: Progress
+) -> Manifest:
+    """Fill `work / VERSION` with everything but the manifest, which is returned."""
+    records, version = work / RECORDS, work / VERSION
+    version.mkdir(exist_ok=True)
+    if not records.exists():
+        write_records(source, records, work / SOURCE_REJECTS, lambda done: progress("read", done, None))
+    total = count_lines(records)
+    embed_records(
+        records,
+        total,
+        source.images,
+        work / SHARDS,
+        encoder,
+        threads=options.threads,
+        limits=options.limits,
+        on_rows=lambda done: progress("embed", done, total),
+    )
+    count, logo_ids, fields = _write_rows(work, version, total, encoder.dimension)
+    vectors: FloatArray = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
+    _write_index(vectors, version, options, progress)
+    recall = _check_recall(version, options, progress)
+    _copy_model(options.model, version / MODEL_FOLDER, encoder)
+    rejected = count_lines(version / REJECTED)
+    return Manifest(
+        software=__version__,
+        created=dt.datetime.now(dt.UTC).replace(microsecond=0),
+        inputs=inputs,
+        count=count,
+        logo_ids=logo_ids,
+        dimension=encoder.dimension,
+        fields=fields,
+        encoder=EncoderEntry(id=encoder.model.id, sha256=encoder.model.sha256, preprocessing=PREPROCESSING_VERSION),
+        index=IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=options.ef_search),
+        recall=recall,
+        source=SourceEntry(kind=source.kind, read=count + rejected, indexed=count, rejected=rejected),
+        files=_digest_files(version, progress),
+    )
+
+
+def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[int, str, tuple[str, ...]]:
+    """Number the logos that have an embedding, and write their vectors, their metadata and all rejects.
+
+    Returns:
+        How many there are, the digest of their ids in order, and the fields that occur.
+    """
+    shards = [work / SHARDS / f"{number:06}.npy" for number in range(shard_count(total))]
+    count = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
+    if count == 0:
+        raise BuildError(f"no logo could be indexed, {total + count_lines(work / SOURCE_REJECTS)} rows were rejected: "
+                         f"see {work / SOURCE_REJECTS} and {work / SHARDS} for the reasons")
+    logo_ids = hashlib.sha256()
+    vectors = np.lib.format.open_memmap(work / VECTORS, "w+", np.float32, (count, dimension))
+    with replacing(version / REJECTED) as rejected:
+        rejected.write((work / SOURCE_REJECTS).read_bytes())
+
+        def rows() -> Iterator[Record]:
+            row = 0
+            for records, embeddings, rejects in read_shards(work / SHARDS, total, work / RECORDS):
+                vectors[row : row + len(records)] = embeddings
+                row += len(records)
+                rejected.writelines(reject_line(reject) for reject in rejects)
+                for record in records:
+                    logo_ids.update(record.logo_id.encode() + b"\n")
+                    yield record
+
+        (version / METADATA).unlink(missing_ok=True)
+        fields = write_metadata(version / METADATA, rows())
+    sync_file(version / METADATA)
+    vectors.flush()
+    return count, logo_ids.hexdigest(), fields
+
+
+def _write_index(vectors: FloatArray, version: Path, options: BuildOptions, progress: Progress) -> None:
+    partial = version / (INDEX + ".partial")
+    if (version / INDEX).exists():
+        return
+    build_hnsw(
+        vectors,
+        partial,
+        m=options.m,
+        ef_construction=options.ef_construction,
+        threads=options.threads,
+        on_rows=lambda done: progress("index", done, len(vectors)),
+    )
+    sync_file(partial)
+    partial.replace(version / INDEX)
+
+
+def _check_recall(version: Path, options: BuildOptions, progress: Progress) -> RecallEntry:
+    progress("check", 0, None)
+    value, queries = measure_recall(
+        VectorIndex.open(version / INDEX),
+        k=options.recall_k,
+        queries=options.recall_queries,
+        ef_search=options.ef_search,
+        threads=options.threads,
+    )
+    if value < options.recall_floor:
+        raise BuildError(
+            f"the index finds {value:.1%} of the exact answers, the floor is {options.recall_floor:.1%}: not published; "
+            f"build with a larger --ef-search (now {options.ef_search}), --m or --ef-construction, or lower --recall-floor"
+        )
+    return RecallEntry(k=options.recall_k, queries=queries, value=value, floor=options.recall_floor)
+
+
+def _copy_model(model: Path, target: Path, encoder: Encoder) -> None:
+    target.mkdir(exist_ok=True)
+    for name in (MODEL_FILE, encoder.model.file):
+        with replacing(target / name) as file:
+            file.write((model / name).read_bytes())
+
+
+def _digest_files(version: Path, progress: Progress) -> dict[str, FileEntry]:
+    progress("digest", 0, None)
+    paths = sorted(path for path in version.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {
+        path.relative_to(version).as_posix(): FileEntry(sha256=sha256_file(path), size=path.stat().st_size)
+        for path in paths
+    }
+
+
+def _publish(folder: CatalogFolder, work: Path, manifest: Manifest) -> tuple[Path, Manifest]:
+    """Write the manifest, rename the version into its place, make it the live one."""
+    with replacing(work / VERSION / MANIFEST) as file:
+        file.write(manifest.to_json())
+    target = folder.root / version_name(manifest)
+    (work / VERSION).rename(target)
+    sync_folder(folder.root)
+    folder.flip(target.name)
+    return target, manifest

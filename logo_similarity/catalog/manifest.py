@@ -1,0 +1,156 @@
+"""`manifest.json`: what a catalog version holds, and the digests by which damage is found."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from logo_similarity.catalog.files import sha256_file
+from logo_similarity.errors import CatalogError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+INDEX = "index.faiss"
+METADATA = "metadata.db"
+REJECTED = "rejected.jsonl"
+MODEL_FOLDER = "model"
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.\-]*/)*[A-Za-z0-9_][A-Za-z0-9_.\-]*$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileEntry(_Part):
+    """One file of the catalog."""
+
+    sha256: Sha256
+    size: Count
+
+
+class EncoderEntry(_Part):
+    """What made the embeddings: its id, the sha256 of its ONNX file, and the version of the preprocessing path."""
+
+    id: str
+    sha256: Sha256
+    preprocessing: str
+
+
+class IndexEntry(_Part):
+    """Parameters of the HNSW graph (Malkov and Yashunin, arXiv 1603.09320) and the default breadth of its search."""
+
+    kind: Literal["hnsw-flat"] = "hnsw-flat"
+    m: Annotated[int, Field(ge=2)]
+    ef_construction: Annotated[int, Field(ge=1)]
+    ef_search: Annotated[int, Field(ge=1)]
+
+
+class RecallEntry(_Part):
+    """Share of the exact `k` nearest rows that the index found, over `queries` sampled rows."""
+
+    k: Count
+    queries: Count
+    value: Annotated[float, Field(ge=0, le=1)]
+    floor: Annotated[float, Field(ge=0, le=1)]
+
+
+class SourceEntry(_Part):
+    """What was read, and what became of it: `read` = `indexed` + `rejected`."""
+
+    kind: str
+    read: Count
+    indexed: Count
+    rejected: Count
+
+
+class Manifest(_Part):
+    """The content of `manifest.json`."""
+
+    format: Literal[1] = FORMAT
+    software: str
+    created: dt.datetime
+    inputs: Sha256
+    """Digest of everything the build read: the same inputs need no second build."""
+    count: Annotated[int, Field(ge=1)]
+    logo_ids: Sha256
+    """Digest of the logo ids in row order, each followed by a newline."""
+    dimension: Annotated[int, Field(ge=1)]
+    metric: Literal["cosine"] = "cosine"
+    fields: tuple[str, ...]
+    """The optional fields of a record that at least one logo has; the others are not in this source."""
+    encoder: EncoderEntry
+    index: IndexEntry
+    recall: RecallEntry
+    source: SourceEntry
+    files: dict[FileName, FileEntry]
+
+    def to_json(self) -> bytes:
+        """The bytes of `manifest.json`."""
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+
+def version_name(manifest: Manifest) -> str:
+    """Name of the version's folder: when it was made, and the start of the sha256 of its manifest.
+
+    The name so vouches for the manifest, and the manifest for every other file.
+    """
+    return f"{manifest.created.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{hashlib.sha256(manifest.to_json()).hexdigest()[:8]}"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a version, checked against the folder's name.
+
+    Raises:
+        CatalogError: it is missing, altered, or of a format that this software does not know.
+    """
+    path = folder / MANIFEST
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read ({error.strerror}); this is no catalog version") from None
+    if not folder.name.endswith("-" + hashlib.sha256(content).hexdigest()[:8]):
+        raise CatalogError(f"{path}: damaged: it does not belong to the version that its folder names")
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise CatalogError(
+            f"{path}: {field}: {first['msg']}; it was made by another version of this software: build it again"
+        ) from None
+
+
+def check_sizes(folder: Path, manifest: Manifest) -> None:
+    """Raise CatalogError, naming the file, where one is missing or of another size. Costs one stat each."""
+    for name, entry in manifest.files.items():
+        try:
+            size = (folder / name).stat().st_size
+        except OSError as error:
+            raise CatalogError(f"{folder / name}: cannot be read ({error.strerror})") from None
+        if size != entry.size:
+            raise CatalogError(f"{folder / name}: damaged: {size} bytes where the manifest says {entry.size}")
+
+
+def verify(folder: Path, on_bytes: Callable[[int], None] = lambda _: None) -> Manifest:
+    """Read every byte of a version and compare it with its manifest.
+
+    FAISS and SQLite can't see a flipped byte in their data, so these digests are what finds it. As a side effect the
+    files are in the page cache afterwards.
+
+    Raises:
+        CatalogError: names the first file that is damaged or missing.
+    """
+    manifest = read_manifest(folder)
+    check_sizes(folder, manifest)
+    for name, entry in manifest.files.items():
+        if sha256_file(folder / name, on_bytes) != entry.sha256:
+            raise CatalogError(f"{folder / name}: damaged: its sha256 is not the one in the manifest")
+    return manifest

@@ -1,0 +1,64 @@
+"""Reading a source once into a plain list that a build can walk again and again, from any point."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from logo_similarity.catalog.files import replacing
+from logo_similarity.catalog.sources import Source
+from logo_similarity.domain import Record, Reject
+
+REPORT_ROWS = 1_000
+
+
+def write_records(source: Source, records: Path, rejects: Path, on_rows: Callable[[int], None] = lambda _: None) -> None:
+    """Write the source's good records and its rejects as JSON Lines, `records` last: when it exists, both are whole.
+
+    A logo_id that was seen before is a reject: the id is how the world names a logo, so the first one keeps it.
+    """
+    seen: set[str] = set()
+    with replacing(records) as good, replacing(rejects) as bad:
+        for number, row in enumerate(source.rows(), 1):
+            if isinstance(row, Record) and row.logo_id not in seen:
+                seen.add(row.logo_id)
+                good.write(_line({"logo_id": row.logo_id, "filename": row.filename, **row.metadata()}))
+            else:
+                bad.write(reject_line(_repeated(row) if isinstance(row, Record) else row))
+            if number % REPORT_ROWS == 0:
+                on_rows(number)
+        # The rejects are renamed into place when the inner block ends, before the records are.
+
+
+def read_records(path: Path, start: int = 0) -> Iterator[Record]:
+    """The records of a `write_records` file from position `start` on."""
+    with path.open(encoding="utf8") as lines:
+        for line in islice(lines, start, None):
+            fields = json.loads(line)
+            fields["vienna_codes"] = tuple(fields["vienna_codes"])
+            fields["nice_classes"] = tuple(fields["nice_classes"])
+            if fields["application_date"] is not None:
+                fields["application_date"] = dt.date.fromisoformat(fields["application_date"])
+            yield Record(**fields)
+
+
+def count_lines(path: Path) -> int:
+    """Number of lines of a JSON Lines file."""
+    with path.open("rb") as lines:
+        return sum(1 for _ in lines)
+
+
+def reject_line(reject: Reject) -> bytes:
+    """One line of `rejected.jsonl`."""
+    return _line({"where": reject.where, "reason": reject.reason})
+
+
+def _repeated(record: Record) -> Reject:
+    return Reject(record.filename, f"logo_id {record.logo_id!r} occurs more than once; the first one is kept")
+
+
+def _line(value: dict[str, object]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"

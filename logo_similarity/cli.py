@@ -1,0 +1,290 @@
+"""The command line: what each command takes, and which part of the project it calls."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from logo_similarity import __version__
+from logo_similarity.config import load_settings
+from logo_similarity.cpu import thread_plan, usable_cores
+from logo_similarity.errors import LogoSimilarityError
+from logo_similarity.terminal import progress
+
+app = typer.Typer(
+    help="The open trademark-image search engine. Settings come from LOGO_* variables; options win over them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+catalog_app = typer.Typer(help="The catalog versions in a folder.", no_args_is_help=True)
+images_app = typer.Typer(help="The images in the image store.", no_args_is_help=True)
+app.add_typer(catalog_app, name="catalog")
+app.add_typer(images_app, name="images")
+
+out = Console()
+err = Console(stderr=True)
+
+Catalogs = Annotated[
+    Path | None, typer.Option("--catalogs", help="Folder of the catalog versions.  [LOGO_CATALOGS, default: catalogs]")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+Device = Annotated[str | None, typer.Option(help="Where the encoder runs: auto, cpu or cuda.  [LOGO_DEVICE]")]
+
+
+def main() -> None:
+    """Run the command line; our own errors end it with one line and status 1."""
+    try:
+        app()
+    except LogoSimilarityError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror}")
+    except KeyboardInterrupt:
+        _fail("interrupted", status=130)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:  # noqa: FBT002
+    """Options before any command."""
+    if show:
+        print(__version__)  # noqa: T201
+        raise typer.Exit
+
+
+@app.command()
+def build(
+    source: Annotated[Path, typer.Argument(help="A folder in L3D's layout, a table (CSV, JSON Lines, Parquet), or a folder of images.")],
+    catalogs: Annotated[Path | None, typer.Option("--out", help="Folder to put the version in.  [LOGO_CATALOGS, default: catalogs]")] = None,
+    kind: Annotated[str | None, typer.Option(help="l3d, table or folder. Default: recognised.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, where the source does not tell.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="TOML file that maps a table's columns.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Encoder folder (an ONNX file and its model.json). Default: ours.")] = None,
+    m: Annotated[int, typer.Option("--m", min=2, max=256, help="HNSW: edges per node.")] = 32,
+    ef_construction: Annotated[int, typer.Option(min=8, help="HNSW: breadth of the search for edges.")] = 200,
+    ef_search: Annotated[int, typer.Option(min=1, help="HNSW: breadth of a query's search.")] = 384,
+    recall_floor: Annotated[float, typer.Option(min=0, max=1, help="Publish nothing that finds less of the exact answers.")] = 0.95,
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: all usable cores.")] = None,
+    device: Device = None,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Build a catalog from a register of logos, and make it the live one.
+
+    Stop it at any time and run it again: it goes on where it was. A version that was built from the same inputs is reused.
+    """
+    from logo_similarity.catalog.build import BuildOptions, build_catalog
+    from logo_similarity.catalog.sources import open_source
+    from logo_similarity.embed.model import default_model_folder
+    from logo_similarity.image.decode import ImageLimits
+
+    settings = load_settings(catalogs=catalogs, device=device)
+    options = BuildOptions(
+        model=model or default_model_folder(),
+        m=m,
+        ef_construction=ef_construction,
+        ef_search=ef_search,
+        recall_floor=recall_floor,
+        threads=threads or usable_cores(),
+        device=settings.device,
+        limits=ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels),
+    )
+    opened = open_source(source, kind=kind, images=images, mapping=mapping)
+    with progress(err) as report:
+        result = build_catalog(opened, settings.catalogs, options, report)
+    manifest = result.manifest
+    if as_json:
+        _print_json({"version": result.folder.name, "reused": result.reused, **manifest.model_dump(mode="json", exclude={"files"})})
+        return
+    counts = manifest.source
+    out.print(
+        f"{result.folder.name} is live: {'nothing has changed since it was built; ' if result.reused else ''}"
+        f"{counts.read:,} read, {counts.indexed:,} indexed, {counts.rejected:,} rejected; "
+        f"recall@{manifest.recall.k} {manifest.recall.value:.4f}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    if counts.rejected:
+        out.print(f"why they were rejected: {result.folder / 'rejected.jsonl'}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def search(
+    image: Annotated[Path, typer.Argument(help="The picture to look for.")],
+    catalogs: Catalogs = None,
+    top_k: Annotated[int, typer.Option(min=1, max=1000, help="At most this many results.")] = 10,
+    min_score: Annotated[float | None, typer.Option(min=-1, max=1, help="Leave out smaller scores.")] = None,
+    device: Device = None,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Find the logos most similar to a picture, without a server."""
+    from logo_similarity.image.decode import ImageLimits
+    from logo_similarity.search.pipeline import SearchEngine
+
+    settings = load_settings(catalogs=catalogs, device=device)
+    limits = ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
+    with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
+        result = engine.search(image.read_bytes(), top_k=top_k, min_score=min_score)
+    if as_json:
+        _print_json(
+            {
+                "catalog": result.version,
+                "results": [
+                    {
+                        "score": hit.score,
+                        "id": hit.logo.record.logo_id,
+                        "filename": hit.logo.record.filename,
+                        "metadata": hit.logo.record.metadata(),
+                    }
+                    for hit in result.hits
+                ],
+                "timings_ms": {name: round(getattr(result.timings, name), 3) for name in result.timings.__slots__},
+            }
+        )
+        return
+    table = Table("score", "id", "text", "company", "Vienna codes", "image")
+    for hit in result.hits:
+        record = hit.logo.record
+        codes = " ".join(record.vienna_codes)
+        table.add_row(f"{hit.score:.4f}", record.logo_id, record.text or "", record.company or "", codes, record.filename)
+    out.print(table)
+
+
+@app.command()
+def serve(
+    catalogs: Catalogs = None,
+    images_dir: Annotated[Path | None, typer.Option("--images", help="Folder of the images (local store).  [LOGO_IMAGES_DIR]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.  [LOGO_HOST, default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.  [LOGO_PORT, default: 8000]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes.  [LOGO_WORKERS, default: from the cores]")] = None,
+    threads: Annotated[int | None, typer.Option(help="Search threads per worker.  [LOGO_THREADS]")] = None,
+    log_format: Annotated[str | None, typer.Option(help="json or console.  [LOGO_LOG_FORMAT]")] = None,
+) -> None:
+    """Serve the live catalog over HTTP."""
+    from logo_similarity.api.server import serve as serve_forever
+    from logo_similarity.catalog.manifest import verify as verify_version
+    from logo_similarity.catalog.versions import CatalogFolder
+
+    settings = load_settings(
+        catalogs=catalogs, images_dir=images_dir, host=host, port=port, workers=workers, threads=threads, log_format=log_format
+    )
+    settings.check_exposure()
+    # Once here, for all workers: every byte. It also brings the files into the page cache that the workers share.
+    verify_version(CatalogFolder(settings.catalogs).current())
+    serve_forever(settings, thread_plan(usable_cores(), settings.workers, settings.threads))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:  # noqa: FBT002
+    """Check the installation, the settings, the catalog and the image store: each line ok, or why not."""
+    from logo_similarity.doctor import examine
+
+    findings = examine()
+    if as_json:
+        _print_json([{"what": finding.what, "ok": finding.ok, "detail": finding.detail} for finding in findings])
+    else:
+        table = Table("", "what", "detail")
+        for finding in findings:
+            table.add_row("[green]ok[/]" if finding.ok else "[red]no[/]", finding.what, finding.detail)
+        out.print(table)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@catalog_app.command("list")
+def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:  # noqa: FBT002
+    """Show the versions, oldest first."""
+    from logo_similarity.catalog.versions import CatalogFolder
+
+    versions = CatalogFolder(load_settings(catalogs=catalogs).catalogs).versions()
+    if as_json:
+        _print_json(
+            [
+                {"version": found.name, "live": found.live, "bytes": found.size, "problem": found.problem}
+                | ({"logos": found.manifest.count, "encoder": found.manifest.encoder.id, "recall": found.manifest.recall.value} if found.manifest else {})
+                for found in versions
+            ]
+        )
+        return
+    table = Table("", "version", "logos", "MB", "encoder", "recall")
+    for found in versions:
+        live = "live" if found.live else ""
+        if found.manifest is None:
+            table.add_row(live, found.name, "", f"{found.size / 1e6:.1f}", f"[red]{found.problem}[/]", "")
+        else:
+            manifest = found.manifest
+            table.add_row(live, found.name, f"{manifest.count:,}", f"{found.size / 1e6:.1f}", manifest.encoder.id, f"{manifest.recall.value:.4f}")
+    out.print(table)
+
+
+VersionName = Annotated[str | None, typer.Argument(help="Name of the version. Default: the live one.")]
+
+
+@catalog_app.command("verify")
+def verify_catalog(name: VersionName = None, catalogs: Catalogs = None, as_json: AsJson = False) -> None:  # noqa: FBT002
+    """Read every byte of a version and compare it with its manifest."""
+    from logo_similarity.catalog.manifest import read_manifest, verify
+    from logo_similarity.catalog.versions import CatalogFolder
+
+    folders = CatalogFolder(load_settings(catalogs=catalogs).catalogs)
+    folder = folders.current() if name is None else folders.folder(name)
+    total = sum(entry.size for entry in read_manifest(folder).files.values())
+    with progress(err) as report:
+        manifest = verify(folder, _adder(lambda done: report("bytes", done, total)))
+    if as_json:
+        _print_json({"version": folder.name, "ok": True, "files": len(manifest.files), "bytes": total})
+    else:
+        out.print(f"{folder.name}: all {len(manifest.files)} files are as they were made", highlight=False)
+
+
+@catalog_app.command("activate")
+def activate(
+    name: Annotated[str, typer.Argument(help="Name of the version.")], catalogs: Catalogs = None
+) -> None:
+    """Make a version the live one, after reading every byte of it."""
+    from logo_similarity.catalog.versions import CatalogFolder
+
+    CatalogFolder(load_settings(catalogs=catalogs).catalogs).activate(name)
+    out.print(f"{name} is live", highlight=False)
+
+
+@catalog_app.command("prune")
+def prune(
+    keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions stay.")] = 2, catalogs: Catalogs = None
+) -> None:
+    """Delete old versions, never the live one, and what broken-off builds left."""
+    from logo_similarity.catalog.versions import CatalogFolder
+
+    gone = CatalogFolder(load_settings(catalogs=catalogs).catalogs).prune(keep)
+    out.print("\n".join(f"deleted {name}" for name in gone) or "nothing to delete", highlight=False)
+
+
+def _adder(report: Callable[[int], None]) -> Callable[[int], None]:
+    """Turns steps into running sums."""
+    total = 0
+
+    def add(step: int) -> None:
+        nonlocal total
+        total += step
+        report(total)
+
+    return add
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201
+
+
+def _fail(message: str, status: int = 1) -> NoReturn:
+    err.print(f"logo-similarity: {message}", style="red", highlight=False, soft_wrap=True, markup=False)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

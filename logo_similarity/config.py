@@ -1,0 +1,123 @@
+"""Settings of the service and the command line: the only reader of the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from logo_similarity.errors import ConfigError
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Every setting, read from `LOGO_<NAME>` in the environment. Build it with `load_settings`."""
+
+    model_config = SettingsConfigDict(env_prefix="LOGO_", env_ignore_empty=True, frozen=True, extra="forbid")
+
+    catalogs: Path = Field(Path("catalogs"), description="Folder of the catalog versions and of CURRENT.")
+    host: str = Field("127.0.0.1", description="Address to listen on. One that is not loopback needs API keys.")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(8000, description="Port to listen on.")
+    workers: Positive | None = Field(None, description="Worker processes. Default: from the usable cores.")
+    threads: Positive | None = Field(None, description="Search threads per worker. Default: cores / workers.")
+    device: Annotated[str, Field(pattern="^(auto|cpu|cuda)$")] = Field(
+        "auto", description="Where the encoder runs: auto (CUDA where it really loads), cpu, or cuda (refuses to start without)."
+    )
+    public_url: str | None = Field(
+        None, description="Base of the links this service hands out for itself. Default: from each request."
+    )
+
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="Accepted API keys, comma-separated.")
+    api_keys_file: Path | None = Field(
+        None, description="File of accepted keys, one `name:sha256-hex` a line; `#` starts a comment."
+    )
+    allow_anonymous: bool = Field(
+        default=False, description="Serve without API keys on an address that is not loopback."
+    )
+
+    images_dir: Path | None = Field(None, description="Folder of the images: the local image store.")
+    link_secret: SecretStr = Field(
+        default_factory=lambda: SecretStr(secrets.token_hex(32)),
+        description="Signs the local store's links. Default: new at each start; set it where several machines serve.",
+    )
+    link_seconds: Positive = Field(300, description="Lifetime of a signed image link, in seconds.")
+    s3_bucket: str | None = Field(None, description="Bucket of the images: the S3 image store.")
+    s3_prefix: str = Field("images/", description="Put before a logo's filename to make its key in the bucket.")
+    s3_endpoint: str | None = Field(None, description="S3 endpoint to connect to. Default: AWS.")
+    s3_public_endpoint: str | None = Field(
+        None, description="Endpoint that signed links name, as clients reach it. Default: `LOGO_S3_ENDPOINT`."
+    )
+    s3_region: str = Field("us-east-1", description="Region that requests are signed for.")
+    s3_access_key: SecretStr | None = Field(None, description="S3 access key id.")
+    s3_secret_key: SecretStr | None = Field(None, description="S3 secret key.")
+
+    max_upload_bytes: Positive = Field(10_000_000, description="Largest accepted request body, in bytes.")
+    max_pixels: Positive = Field(25_000_000, description="Largest accepted image, width x height in pixels.")
+    max_queue: Positive = Field(128, description="Searches that may wait in one worker; more get 503 with Retry-After.")
+    queue_seconds: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="Longest wait in the queue, in seconds; later a search is answered 503 instead of run."
+    )
+    body_seconds: Annotated[float, Field(gt=0)] = Field(30.0, description="Time a client has to send its body, in seconds.")
+    metrics_dir: Path | None = Field(
+        None, description="Folder where the workers share their metrics. Default: `serve` makes a temporary one."
+    )
+    graceful_seconds: Positive = Field(30, description="Time requests in flight have to finish at a stop, in seconds.")
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = Field("info", description="Log level.")
+    log_format: Annotated[str, Field(pattern="^(json|console)$")] = Field("json", description="Log lines as JSON or for reading.")
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_store(self) -> Self:
+        if self.images_dir is not None and self.s3_bucket is not None:
+            raise ValueError("set LOGO_IMAGES_DIR (local image store) or LOGO_S3_BUCKET (S3), not both")
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise ValueError("LOGO_S3_ACCESS_KEY and LOGO_S3_SECRET_KEY go together")
+        return self
+
+    @property
+    def has_api_keys(self) -> bool:
+        """Whether requests must carry a key."""
+        return bool(self.api_keys) or self.api_keys_file is not None
+
+    def check_exposure(self) -> None:
+        """Raise ConfigError where the service would be open to a network without keys and nobody asked for that."""
+        if not (self.has_api_keys or self.allow_anonymous or _is_loopback(self.host)):
+            raise ConfigError(
+                f"LOGO_HOST={self.host} is reachable from other machines and no API keys are set: set LOGO_API_KEYS or "
+                "LOGO_API_KEYS_FILE, or LOGO_ALLOW_ANONYMOUS=true to serve anybody"
+            )
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment, with `overrides` (those that are not None) before it.
+
+    Raises:
+        ConfigError: names every setting that is wrong, as it is spelled in the environment.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_url=False, include_input=False):
+            name = f"LOGO_{str(problem['loc'][0]).upper()}: " if problem["loc"] else ""
+            lines.append(name + problem["msg"].removeprefix("Value error, "))
+        raise ConfigError("; ".join(lines)) from None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

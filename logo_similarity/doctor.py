@@ -1,0 +1,112 @@
+"""`logo-similarity doctor`: what this installation has, and what would stop it from serving."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from logo_similarity import __version__
+from logo_similarity.api.auth import load_key_digests
+from logo_similarity.catalog.manifest import check_sizes, read_manifest
+from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.config import Settings, load_settings
+from logo_similarity.cpu import thread_plan, usable_cores
+from logo_similarity.embed.encoder import Encoder
+from logo_similarity.errors import LogoSimilarityError
+from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.storage import open_store
+
+LIBRARIES = ("cv2", "faiss", "fastapi", "gunicorn", "numpy", "obstore", "onnxruntime", "uvicorn")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def examine() -> list[Finding]:
+    """Look at everything that serving needs. Changes nothing."""
+    findings = [Finding("logo-similarity", ok=True, detail=f"{__version__} on Python {sys.version.split()[0]}")]
+    findings += [_try(name, lambda name=name: _library(name)) for name in LIBRARIES]  # type: ignore[misc]
+    findings.append(_try("SQLite", _sqlite))
+    try:
+        settings = load_settings()
+        settings.check_exposure()
+    except LogoSimilarityError as error:
+        return [*findings, Finding("settings", ok=False, detail=str(error))]
+    return findings + list(_examine_service(settings))
+
+
+def _examine_service(settings: Settings) -> Iterator[Finding]:
+    address = f"{settings.host}:{settings.port}"
+    yield Finding("settings", ok=True, detail=f"serves on {address}, catalogs in {settings.catalogs.absolute()}")
+    yield _try("API keys", lambda: _keys(settings))
+    plan = thread_plan(usable_cores(), settings.workers, settings.threads)
+    cores = usable_cores()
+    yield Finding(
+        "threads",
+        ok=plan.workers * plan.threads <= cores,
+        detail=f"{cores} usable cores: {plan.workers} workers with {plan.threads} search threads each",
+    )
+    yield _try("encoder", lambda: _encoder(settings))
+    yield _try("catalog", lambda: _catalog(settings))
+    yield _try("image store", lambda: _store(settings))
+
+
+def _try(what: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, ok=True, detail=check())
+    except (LogoSimilarityError, ImportError, OSError) as error:
+        return Finding(what, ok=False, detail=str(error))
+
+
+def _library(name: str) -> str:
+    return str(importlib.import_module(name).__version__)
+
+
+def _sqlite() -> str:
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.execute("CREATE VIRTUAL TABLE probe USING fts5(text)")
+    except sqlite3.OperationalError:
+        raise ImportError(f"{sqlite3.sqlite_version} was built without FTS5: use another Python build") from None
+    finally:
+        connection.close()
+    return f"{sqlite3.sqlite_version} with FTS5"
+
+
+def _keys(settings: Settings) -> str:
+    count = len(load_key_digests(settings))
+    return f"{count} accepted" if count else "none: everybody who reaches the port may search"
+
+
+def _encoder(settings: Settings) -> str:
+    from logo_similarity.embed.model import default_model_folder  # noqa: PLC0415
+
+    encoder = Encoder.open(default_model_folder(), device=settings.device, threads=1)
+    encoder.warm_up()
+    return f"{encoder.model.id}, {encoder.dimension} dimensions, runs on {encoder.provider}"
+
+
+def _catalog(settings: Settings) -> str:
+    folder = CatalogFolder(settings.catalogs).current()
+    check_sizes(folder, read_manifest(folder))
+    with SearchEngine.open(settings.catalogs, device=settings.device) as engine:
+        manifest = engine.manifest
+    return f"{folder.name}: {manifest.count:,} logos, recall@{manifest.recall.k} {manifest.recall.value:.4f}"
+
+
+def _store(settings: Settings) -> str:
+    store = open_store(settings)
+    if store is None:
+        return "none: image_url will be null; set LOGO_IMAGES_DIR or LOGO_S3_BUCKET"
+    asyncio.run(store.check())
+    return str(settings.images_dir or f"bucket {settings.s3_bucket} at {settings.s3_endpoint or 'AWS'}")

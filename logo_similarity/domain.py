@@ -1,0 +1,98 @@
+"""The words of the house as frozen dataclasses. No I/O, no third-party imports."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One logo as a source tells of it, before it has a row in a catalog.
+
+    A field that the source has but this record lacks is None (or an empty tuple). Which fields a source has at all is
+    `Source.fields`.
+    """
+
+    logo_id: str
+    """Public text id, unique in its source ("US-123456")."""
+    filename: str
+    """Name of the image, relative to the source's image folder, with "/" between parts; its key in the image store."""
+    text: str | None = None
+    """The words in the logo."""
+    company: str | None = None
+    vienna_codes: tuple[str, ...] = ()
+    """Codes of the Vienna classification in padded form ("27.05.01"), sorted, without repeats."""
+    nice_classes: tuple[int, ...] = ()
+    """Nice classes, 1 to 45, sorted, without repeats."""
+    status: str | None = None
+    office: str | None = None
+    """Code of the registering office ("EM", "US")."""
+    application_date: dt.date | None = None
+    year: int | None = None
+    """Year of application: of `application_date` where there is one, else as the source says."""
+    extra: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Every further column of the source, by name."""
+
+    def metadata(self) -> dict[str, JsonValue]:
+        """What the register says, ready for JSON: every field but the id and the filename; dates in ISO 8601."""
+        return {
+            "text": self.text,
+            "company": self.company,
+            "vienna_codes": list(self.vienna_codes),
+            "nice_classes": list(self.nice_classes),
+            "status": self.status,
+            "office": self.office,
+            "application_date": self.application_date.isoformat() if self.application_date else None,
+            "year": self.year,
+            "extra": dict(self.extra),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row of a source that is not indexed."""
+
+    where: str
+    """Where it stands: file and position ("results.json[12]", "marks.csv:13")."""
+    reason: str
+    """Why, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logo:
+    """One record of a catalog: its row there (= its FAISS id) and what the register says."""
+
+    id: int
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result: the cosine between the query's and the logo's embedding (-1 to 1), and the logo."""
+
+    score: float
+    logo: Logo
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds spent in each stage of one search."""
+
+    decode: float
+    preprocess: float
+    embed: float
+    search: float
+    metadata: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits, best first, with the catalog version that answered and the time each stage took."""
+
+    hits: tuple[Hit, ...]
+    version: str
+    timings: Timings

@@ -1,0 +1,57 @@
+"""Every metric of the service and its buckets, and the page that Prometheus reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+# Seconds. Stages of a search take from a fraction of a millisecond to some milliseconds; a queue may take seconds.
+BUCKETS = (0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+REQUESTS = Counter("logo_requests_total", "Requests answered.", ["method", "route", "status"])
+REQUEST_SECONDS = Histogram(
+    "logo_request_seconds", "Time from the request's head to its answer's end.", ["method", "route"], buckets=BUCKETS
+)
+STAGE_SECONDS = Histogram("logo_stage_seconds", "Time in each stage of a search.", ["stage"], buckets=BUCKETS)
+QUEUE_SECONDS = Histogram("logo_queue_seconds", "Time a search waited for a free thread.", buckets=BUCKETS)
+IN_FLIGHT = Gauge("logo_searches_in_flight", "Searches that run or wait.", multiprocess_mode="livesum")
+REFUSED = Counter("logo_refused_total", "Requests refused, by the code of the answer.", ["code"])
+ABANDONED = Counter("logo_abandoned_total", "Searches whose client went away before they ended.")
+CATALOG_LOGOS = Gauge("logo_catalog_logos", "Logos in the open catalog.", ["version"], multiprocess_mode="livemax")
+
+
+def render(folder: Path | None) -> bytes:
+    """The metrics page: of all workers that write to `folder`, or of this process alone where it is None."""
+    if folder is None:
+        return generate_latest()
+    registry = CollectorRegistry()
+    registry.register(_Workers(folder))
+    return generate_latest(registry)
+
+
+def forget_worker(folder: Path, process: int) -> None:
+    """Take a dead worker's gauges away; its counters go on counting."""
+    mark_process_dead(process, str(folder))
+    for path in folder.glob(f"*_{process}.db"):
+        if path.stat().st_size == 0:
+            path.unlink()
+
+
+class _Workers(Collector):
+    """The merged values of all workers.
+
+    The library's own collector fails on the empty file that a worker leaves when it is killed at its very start
+    (https://github.com/prometheus/client_python/issues/1199), and with it every later scrape.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> list[Metric]:
+        files = [str(path) for path in sorted(self._folder.glob("*.db")) if path.stat().st_size > 0]
+        return list(MultiProcessCollector.merge(files, accumulate=True))

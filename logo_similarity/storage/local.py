@@ -1,0 +1,92 @@
+"""The image store in a local folder, with signed and expiring links of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import os
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from itsdangerous import BadData, Signer
+from itsdangerous.encoding import base64_decode, base64_encode
+
+from logo_similarity.errors import LinkRefusedError, NotFoundError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+FILES_PATH = "/v1/files"
+
+
+class LocalStore:
+    """Images below `folder`. Every process with the same `secret` accepts the links of the others.
+
+    A link is `/v1/files/<token>/<name>`. The token holds when it expires and the filename, both signed with
+    HMAC-SHA256; the name after it is only what a browser saves the image as. The time of expiry is in the token, rather
+    than the time of signing, so that the clocks of two machines need not agree to the second.
+    """
+
+    def __init__(self, folder: Path, *, secret: str, link_seconds: int, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._seconds = link_seconds
+        self._clock = clock
+        # The key is derived once: done for each link, it takes longer than the signing.
+        key = Signer(
+            secret, salt="logo-similarity.files", key_derivation="hmac", digest_method=hashlib.sha256
+        ).derive_key()
+        self._signer = Signer(key, key_derivation="none", digest_method=hashlib.sha256)
+
+    def sign(self, filenames: Sequence[str]) -> list[str]:
+        """One path per filename, in the same order, to be put behind the service's public URL."""
+        expires = b"%d:" % math.ceil(self._clock() + self._seconds)
+        return [
+            f"{FILES_PATH}/{self._signer.sign(base64_encode(expires + os.fsencode(name))).decode()}"
+            f"/{quote(os.fsencode(name.rpartition('/')[2]), safe='')}"
+            for name in filenames
+        ]
+
+    def open_link(self, token: str) -> Path:
+        """The file that a link's token names.
+
+        Raises:
+            LinkRefusedError: the token was altered, was signed with another secret, or has expired.
+            NotFoundError: no such file inside the folder; a name or symbolic link that leaves it counts as none.
+        """
+        expires, filename = self._read_token(token)
+        if self._clock() > expires:
+            raise LinkRefusedError("The link has expired. Ask for a new one.")
+        try:
+            folder = self._folder.resolve(strict=True)
+            path = (folder / filename).resolve(strict=True)
+            if path.is_relative_to(folder) and path.is_file():
+                return path
+        except (OSError, ValueError, RuntimeError):  # gone; a NUL in the name; symbolic links in a circle
+            pass
+        raise NotFoundError("The image is not in the store.")
+
+    async def check(self) -> None:
+        """Raise StoreError when the folder can't be read."""
+        try:
+            await asyncio.to_thread(_read_one_entry, self._folder)
+        except OSError as error:
+            raise StoreError(f"LOGO_IMAGES_DIR={self._folder} cannot be read: {error.strerror}") from error
+
+    def _read_token(self, token: str) -> tuple[int, str]:
+        try:
+            value = self._signer.unsign(token)
+            # The same bytes have several spellings in base64. Only ours is taken, so that no altered link is accepted.
+            if self._signer.sign(value).decode() != token:
+                raise LinkRefusedError("The link is not valid.")
+            expires, _, filename = base64_decode(value).partition(b":")
+            return int(expires), os.fsdecode(filename)
+        except (BadData, ValueError):
+            raise LinkRefusedError("The link is not valid.") from None
+
+
+def _read_one_entry(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        next(entries, None)

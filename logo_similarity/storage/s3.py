@@ -1,0 +1,206 @@
+"""The image store in an S3 bucket: AWS, MinIO, SeaweedFS or any other server that speaks plain S3."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import S3Store
+
+from logo_similarity.errors import ConfigError, NotFoundError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential
+
+    from logo_similarity.config import Settings
+
+LONGEST_LINK = 7 * 24 * 3600
+"""Seconds that a signed S3 URL may live: the limit of AWS Signature Version 4."""
+
+_CONNECT = timedelta(seconds=2)
+_REQUEST = timedelta(seconds=10)
+_RETRIES: RetryConfig = {
+    "max_retries": 2,
+    "retry_timeout": timedelta(seconds=10),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
+}
+
+_NAME_PART = r"(?!\.\.?(?:/|\Z))[^/\x00-\x1f\x7f\ud800-\udfff]+"
+_FILENAME = re.compile(f"{_NAME_PART}(?:/{_NAME_PART})*")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object in the bucket: its filename (the key without the prefix) and its size in bytes."""
+
+    filename: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """The bytes of an object and the content type that it was put with."""
+
+    data: bytes
+    content_type: str | None
+
+
+class S3Service:
+    """Images in a bucket; the key of each is `LOGO_S3_PREFIX` + "/" + filename.
+
+    Requests go to `LOGO_S3_ENDPOINT`; links are signed for `LOGO_S3_PUBLIC_ENDPOINT`, because the host is part of what
+    is signed and can't be rewritten afterwards. Without keys in the settings the credentials come from `AWS_*` in the
+    environment, a web identity, or the machine's role.
+
+    Raises:
+        ConfigError: a setting can't be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.s3_bucket is None:
+            raise ConfigError("LOGO_S3_BUCKET is not set")
+        if settings.link_seconds > LONGEST_LINK:
+            raise ConfigError(f"LOGO_LINK_SECONDS: S3 allows at most {LONGEST_LINK} (7 days)")
+        endpoint = _endpoint("LOGO_S3_ENDPOINT", settings.s3_endpoint)
+        public = _endpoint("LOGO_S3_PUBLIC_ENDPOINT", settings.s3_public_endpoint) or endpoint
+        self._store = _open_bucket(settings, endpoint)
+        self._signer = self._store if public == endpoint else _open_bucket(settings, public)
+        self._link_life = timedelta(seconds=settings.link_seconds)
+        self._place = f"bucket {settings.s3_bucket!r} at {endpoint or 'AWS'}"
+
+    def sign(self, filenames: Sequence[str]) -> list[str]:
+        """One pre-signed GET URL per filename, in the same order. Needs no network while the credentials are at hand.
+
+        Raises:
+            StoreError: a filename that can't be a key, or no credentials to sign with.
+        """
+        keys = [_key(filename) for filename in filenames]
+        with self._errors():
+            return list(obstore.sign(self._signer, "GET", keys, self._link_life))
+
+    async def check(self) -> None:
+        """Ask for one object and one page of the bucket; raise StoreError with what is wrong and what to do."""
+        with suppress(NotFoundError):
+            await self.head("logo-similarity-check")
+        try:
+            async for _ in obstore.list(self._store, chunk_size=1):
+                break
+        except BaseError as error:
+            raise StoreError(
+                f"{self._place} cannot be listed: create the bucket, or allow these credentials to list it"
+            ) from error
+
+    async def put(self, filename: str, data: bytes, *, content_type: str) -> None:
+        """Write an object, over the one that is there."""
+        key = _key(filename)
+        with self._errors():
+            await obstore.put_async(self._store, key, data, attributes={"Content-Type": content_type})
+
+    async def get(self, filename: str) -> StoredObject:
+        """Read an object. Raises NotFoundError when there is none."""
+        key = _key(filename)
+        with self._errors():
+            result = await obstore.get_async(self._store, key)
+            data = await result.bytes_async()
+            return StoredObject(bytes(data), result.attributes.get("Content-Type"))
+
+    async def head(self, filename: str) -> ObjectInfo:
+        """What is known of an object. Raises NotFoundError when there is none."""
+        key = _key(filename)
+        with self._errors():
+            meta = await obstore.head_async(self._store, key)
+            return ObjectInfo(filename, meta["size"])
+
+    async def list_objects(self) -> AsyncIterator[ObjectInfo]:
+        """Every object below the prefix, in one pass, a page of the server at a time."""
+        with self._errors():
+            async for page in obstore.list(self._store, chunk_size=1000):
+                for meta in page:
+                    yield ObjectInfo(meta["path"], meta["size"])
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise NotFoundError("The image is not in the store.") from None
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise StoreError(
+                f"{self._place} refuses these credentials: check LOGO_S3_ACCESS_KEY, LOGO_S3_SECRET_KEY, "
+                "LOGO_S3_REGION, what the key is allowed to do, and this machine's clock"
+            ) from error
+        except BaseError as error:
+            raise StoreError(
+                f"{self._place} does not answer as it should: check LOGO_S3_ENDPOINT and LOGO_S3_BUCKET, that "
+                "the store runs, and that there are credentials"
+            ) from error
+
+
+def _endpoint(name: str, url: str | None) -> str | None:
+    """The URL of a setting, or ConfigError that names it."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and parts.username is None
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"{name} is not a URL such as https://s3.example.org or http://127.0.0.1:9000")
+    return url
+
+
+def _open_bucket(settings: Settings, endpoint: str | None) -> S3Store:
+    config: S3Config = {}
+    client: ClientConfig = {"connect_timeout": _CONNECT, "timeout": _REQUEST}
+    if "s3_region" in settings.model_fields_set:
+        config["region"] = settings.s3_region
+    if endpoint is not None:
+        # Both names: obstore reads AWS_ENDPOINT_URL_S3 from the environment and prefers it to `endpoint`.
+        config["endpoint"] = config["aws_endpoint_url_s3"] = endpoint
+        config["virtual_hosted_style_request"] = False
+        client["allow_http"] = endpoint.startswith("http://")
+    return S3Store(
+        settings.s3_bucket,
+        prefix=settings.s3_prefix,
+        config=config,
+        client_options=client,
+        retry_config=_RETRIES,
+        credential_provider=_given_credentials(settings),
+    )
+
+
+class _GivenCredentials:
+    """Keys from the settings. As plain options obstore would pair them with a stray AWS_SESSION_TOKEN."""
+
+    def __init__(self, access_key: str, secret_key: str) -> None:
+        self._credential: S3Credential = {
+            "access_key_id": access_key,
+            "secret_access_key": secret_key,
+            "token": None,
+            "expires_at": None,
+        }
+
+    def __call__(self) -> S3Credential:
+        return self._credential
+
+
+def _given_credentials(settings: Settings) -> _GivenCredentials | None:
+    if settings.s3_access_key is None or settings.s3_secret_key is None:
+        return None
+    return _GivenCredentials(settings.s3_access_key.get_secret_value(), settings.s3_secret_key.get_secret_value())
+
+
+def _key(filename: str) -> str:
+    # obstore refuses these with a bare TypeError, and would sign the whole bucket for an empty name.
+    if _FILENAME.fullmatch(filename) is None:
+        raise StoreError(f"the filename {filename!r} cannot be a key in the image store")
+    return filename

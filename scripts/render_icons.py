@@ -1,0 +1,133 @@
+"""SVG icons from pinned npm packages, drawn as the pictures of a trademark register: 256x256 JPEG, white, aspect kept.
+
+Shared by `scripts/make_samples.py` and `benchmarks/make_benchmark.py`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import resvg_py
+from numpy.typing import NDArray
+
+SIDE = 256
+"""Width and height of a picture, in pixels, as in L3D."""
+MARK_SIDE = 232
+"""Longer side of the drawing inside it; the rest is a white margin."""
+NPM_CACHE = Path.home() / ".cache" / "logo-similarity" / "npm"
+
+Image = NDArray[np.uint8]
+
+
+class IconError(Exception):
+    """An icon that is missing or can't be drawn. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The SVG text of one icon."""
+
+    svg: str
+    width: int | None = None
+    """Width to draw it at, in pixels; None where the SVG states the size to draw at."""
+
+
+def fetch_package(name: str, version: str, cache: Path = NPM_CACHE) -> Path:
+    """Folder of an unpacked npm package; downloaded with `npm pack` unless it is in the cache.
+
+    Raises:
+        SystemExit: npm is not installed, or it failed.
+    """
+    target = cache / f"{name.removeprefix('@').replace('/', '-')}-{version}"
+    if target.exists():
+        return target
+    npm = shutil.which("npm")
+    if npm is None:
+        raise SystemExit(
+            f"npm is needed to download {name}@{version} and is not on the PATH: install Node.js and run again"
+        )
+    cache.mkdir(parents=True, exist_ok=True)
+    # Unpacked beside its target and renamed: a download that was cut short is never taken for a package.
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        command = [npm, "pack", "--silent", f"{name}@{version}"]
+        packed = subprocess.run(command, cwd=folder, check=False, text=True, capture_output=True)
+        if packed.returncode:
+            raise SystemExit(
+                f"npm could not download {name}@{version}: {packed.stderr.strip() or packed.stdout.strip()}"
+            )
+        with tarfile.open(Path(folder, packed.stdout.split()[-1])) as archive:
+            archive.extractall(folder, filter="data")
+        Path(folder, "package").rename(target)
+    return target
+
+
+def iconify_drawing(collection: Mapping[str, Any], name: str) -> Drawing:
+    """One icon of a set in Iconify's JSON format (IconifyJSON: an icon's own size, else the set's, else 16).
+
+    Raises:
+        IconError: the set has no such icon.
+    """
+    if name not in collection["icons"]:
+        raise IconError("not in its set")
+    icon = collection["icons"][name]
+    left, top = (icon.get(key, collection.get(key, 0)) for key in ("left", "top"))
+    width, height = (icon.get(key, collection.get(key, 16)) for key in ("width", "height"))
+    scale = MARK_SIDE / max(width, height)
+    return Drawing(
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="{left} {top} {width} {height}" width="{width * scale:.2f}" height="{height * scale:.2f}">'
+        f"{icon['body']}</svg>"
+    )
+
+
+def render(drawing: Drawing, background: str = "#ffffff") -> Image:
+    """(256, 256, 3) uint8 BGR: the drawing on `background`, centred on white. What has no colour of its own is black.
+
+    Raises:
+        IconError: it is no SVG that resvg can draw.
+    """
+    size = {} if drawing.width is None else {"width": drawing.width}
+    svg = drawing.svg.replace("currentColor", "#000")
+    try:
+        png = resvg_py.svg_to_bytes(svg_string=svg, background=background, skip_system_fonts=True, **size)
+    except ValueError as error:
+        raise IconError(str(error)) from error
+    return _centred(_fitted(np.asarray(cv2.imdecode(np.frombuffer(bytes(png), np.uint8), cv2.IMREAD_COLOR), np.uint8)))
+
+
+def encode_jpeg(image: Image, quality: int, *, optimize: bool = False) -> bytes:
+    """JPEG bytes, colour at half resolution (4:2:0); `optimize` makes them about a tenth smaller for the same pixels."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, int(optimize)]
+    return cv2.imencode(".jpg", image, options)[1].tobytes()
+
+
+def file_name(icon_set: str, name: str) -> str:
+    """The same icon's name for ever: a UUID (version 5) of its set and name."""
+    return f"{uuid.uuid5(uuid.NAMESPACE_URL, f'{icon_set}/{name}')}.jpg"
+
+
+def _fitted(image: Image) -> Image:
+    height, width = image.shape[:2]
+    if max(height, width) <= MARK_SIDE:
+        return image
+    scale = MARK_SIDE / max(height, width)
+    smaller = (max(1, int(width * scale)), max(1, int(height * scale)))
+    return np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _centred(image: Image) -> Image:
+    height, width = image.shape[:2]
+    canvas = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    top, left = (SIDE - height) // 2, (SIDE - width) // 2
+    canvas[top : top + height, left : left + width] = image
+    return canvas

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from logo_similarity.catalog.metadata import Metadata, write_metadata
+from logo_similarity.domain import Logo, Record
+from logo_similarity.errors import CatalogError
+
+RECORDS = (
+    Record(
+        logo_id="EM-018000001",
+        filename="a b/ü.jpg",
+        text="CAFÉ «Zürich» <b>",
+        company="Example Corp",
+        vienna_codes=("26.01.01", "27.05.01"),
+        nice_classes=(9, 42),
+        status="registered",
+        office="EM",
+        application_date=dt.date(2019, 2, 28),
+        year=2019,
+        extra={"seniority": ["DE", None], "pages": 3},
+    ),
+    Record(logo_id="x'; DROP TABLE logos; --", filename="b.jpg"),
+    Record(logo_id="EM/018/3", filename="c.jpg", year=2001, vienna_codes=("01.01",)),
+)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "with space & ?%23.db"
+    write_metadata(path, RECORDS)
+    yield path
+
+
+@pytest.fixture
+def metadata(database: Path) -> Iterator[Metadata]:
+    opened = Metadata(database)
+    yield opened
+    opened.close()
+
+
+def test_everything_comes_back_as_it_went_in(metadata: Metadata) -> None:
+    assert metadata.fetch([0, 1, 2]) == [Logo(row, record) for row, record in enumerate(RECORDS)]
+    assert metadata.count() == 3
+
+
+def test_order_is_that_of_the_rows_asked_for(metadata: Metadata) -> None:
+    assert [logo.id for logo in metadata.fetch([2, 0, 1, 0])] == [2, 0, 1, 0]
+    assert metadata.fetch([]) == []
+
+
+def test_a_row_that_is_not_there_is_damage(metadata: Metadata) -> None:
+    with pytest.raises(CatalogError, match="has no row 3"):
+        metadata.fetch([0, 3])
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_found_by_its_id(metadata: Metadata, record: Record) -> None:
+    found = metadata.find(record.logo_id)
+    assert found is not None
+    assert found.record == record
+
+
+@pytest.mark.parametrize("logo_id", ["", "..", "EM-018000001\0", "%", "em-018000001", "' OR 1=1 --"])
+def test_unknown_ids_find_nothing(metadata: Metadata, logo_id: str) -> None:
+    assert metadata.find(logo_id) is None
+
+
+def test_fields_are_those_that_occur(tmp_path: Path) -> None:
+    assert write_metadata(tmp_path / "few.db", RECORDS[1:]) == ("vienna_codes", "year")
+    assert "company" in write_metadata(tmp_path / "all.db", RECORDS)
+
+
+def test_same_records_make_the_same_file(tmp_path: Path) -> None:
+    for name in ("one.db", "two.db"):
+        write_metadata(tmp_path / name, RECORDS)
+    digests = {hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("one.db", "two.db")}
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(("words", "rows"), [("cafe", [0]), ("zurich", [0]), ("corp", [0]), ("nothing", [])])
+def test_full_text_finds_words_without_their_accents(database: Path, words: str, rows: list[int]) -> None:
+    connection = sqlite3.connect(database)
+    found = connection.execute("SELECT rowid FROM logos_text WHERE logos_text MATCH ?", (words,)).fetchall()
+    connection.close()
+    assert [row for (row,) in found] == rows
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT logo FROM vienna_codes WHERE code >= '27.05' AND code < '27.06'",
+        "SELECT logo FROM nice_classes WHERE class = 9",
+        "SELECT id FROM logos WHERE status = 'registered'",
+        "SELECT id FROM logos WHERE office = 'EM'",
+        "SELECT id FROM logos WHERE company = 'Example Corp'",
+        "SELECT id FROM logos WHERE year = 2019",
+        "SELECT id FROM logos WHERE application_date >= '2019-01-01'",
+    ],
+)
+def test_what_is_filtered_has_an_index(database: Path, sql: str) -> None:
+    connection = sqlite3.connect(database)
+    plan = " ".join(row[-1] for row in connection.execute("EXPLAIN QUERY PLAN " + sql))
+    rows = connection.execute(sql).fetchall()
+    connection.close()
+    assert "USING" in plan
+    assert "SCAN" not in plan
+    assert rows == [(0,)]
+
+
+def test_it_cannot_be_written(metadata: Metadata) -> None:
+    with pytest.raises(CatalogError, match="readonly"):
+        metadata._query("DELETE FROM logos")
+
+
+def test_many_threads_read_at_once(metadata: Metadata) -> None:
+    wrong: list[object] = []
+
+    def read() -> None:
+        for turn in range(200):
+            row = turn % 3
+            try:
+                found = metadata.fetch([row])
+                if found != [Logo(row, RECORDS[row])] or metadata.find(RECORDS[row].logo_id) != found[0]:
+                    wrong.append(found)
+            except CatalogError as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_closing_gives_back_every_descriptor(database: Path) -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = descriptors()
+    for _ in range(20):
+        opened = Metadata(database)
+        thread = threading.Thread(target=opened.count)
+        thread.start()
+        thread.join()
+        opened.count()
+        opened.close()
+    assert descriptors() == before
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.db"
+    path.write_bytes(b"nonsense" * 1000)
+    with pytest.raises(CatalogError, match=r"broken\.db"):
+        Metadata(path).count()

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from logo_similarity.catalog.manifest import (
+    MANIFEST,
+    EncoderEntry,
+    FileEntry,
+    IndexEntry,
+    Manifest,
+    RecallEntry,
+    SourceEntry,
+    check_sizes,
+    read_manifest,
+    verify,
+    version_name,
+)
+from logo_similarity.catalog.versions import CURRENT, CatalogFolder
+from logo_similarity.errors import CatalogError, NotFoundError
+
+CONTENT = {"index.faiss": b"index" * 500, "metadata.db": b"rows" * 300, "model/model.json": b"{}", "rejected.jsonl": b""}
+
+
+def add_version(root: Path, day: int) -> str:
+    """A version whose files hold no real data: nothing here opens them."""
+    manifest = Manifest(
+        software="test",
+        created=dt.datetime(2026, 11, day, tzinfo=dt.UTC),
+        inputs="0" * 64,
+        count=3,
+        logo_ids="1" * 64,
+        dimension=8,
+        fields=("text",),
+        encoder=EncoderEntry(id="none", sha256="2" * 64, preprocessing="1"),
+        index=IndexEntry(m=8, ef_construction=40, ef_search=50),
+        recall=RecallEntry(k=3, queries=3, value=1.0, floor=0.9),
+        source=SourceEntry(kind="folder", read=3, indexed=3, rejected=0),
+        files={
+            name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+            for name, content in CONTENT.items()
+        },
+    )
+    folder = root / version_name(manifest)
+    for name, content in {**CONTENT, MANIFEST: manifest.to_json()}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder.name
+
+
+@pytest.fixture
+def catalogs(tmp_path: Path) -> CatalogFolder:
+    return CatalogFolder(tmp_path / "catalogs")
+
+
+def flip_byte(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def test_an_empty_folder_says_how_to_fill_it(catalogs: CatalogFolder) -> None:
+    assert catalogs.versions() == []
+    with pytest.raises(CatalogError, match="logo-similarity build"):
+        catalogs.current()
+
+
+def test_activation_moves_current(catalogs: CatalogFolder) -> None:
+    first, second = add_version(catalogs.root, 1), add_version(catalogs.root, 2)
+    for name in (first, second, first):
+        catalogs.activate(name)
+        assert catalogs.current().name == name
+    assert [(version.name, version.live) for version in catalogs.versions()] == [(first, True), (second, False)]
+
+
+def test_a_version_that_is_not_there(catalogs: CatalogFolder) -> None:
+    catalogs.activate(add_version(catalogs.root, 1))
+    for name in ("20260101T000000Z-00000000", "..", "", "../catalogs"):
+        with pytest.raises(NotFoundError):
+            catalogs.activate(name)
+
+
+@pytest.mark.parametrize("name", [*CONTENT, MANIFEST])
+def test_every_flipped_byte_is_found_and_named(catalogs: CatalogFolder, name: str) -> None:
+    folder = catalogs.root / add_version(catalogs.root, 1)
+    size = (folder / name).stat().st_size
+    for position in range(0, size, max(1, size // 60)):
+        flip_byte(folder / name, position)
+        with pytest.raises(CatalogError, match=name):
+            verify(folder)
+        flip_byte(folder / name, position)
+    verify(folder)
+
+
+@pytest.mark.parametrize("name", [*CONTENT, MANIFEST])
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(path.read_bytes() + b"x")])
+def test_a_file_that_is_gone_or_longer_is_named_without_reading_all(
+    catalogs: CatalogFolder, name: str, change: Callable[[Path], object]
+) -> None:
+    folder = catalogs.root / add_version(catalogs.root, 1)
+    change(folder / name)
+    with pytest.raises(CatalogError, match=name):
+        check_sizes(folder, read_manifest(folder))
+
+
+def test_a_damaged_version_changes_nothing(catalogs: CatalogFolder) -> None:
+    good, bad = add_version(catalogs.root, 1), add_version(catalogs.root, 2)
+    catalogs.activate(good)
+    flip_byte(catalogs.root / bad / "index.faiss", 77)
+    with pytest.raises(CatalogError, match=r"index\.faiss"):
+        catalogs.activate(bad)
+    assert catalogs.current().name == good
+
+
+def test_a_manifest_of_another_format_says_what_to_do(catalogs: CatalogFolder) -> None:
+    folder = catalogs.root / add_version(catalogs.root, 1)
+    content = (folder / MANIFEST).read_bytes().replace(b'"format": 1', b'"format": 2')
+    (folder / MANIFEST).write_bytes(content)
+    renamed = folder.rename(folder.with_name("20261101T000000Z-" + hashlib.sha256(content).hexdigest()[:8]))
+    with pytest.raises(CatalogError, match=r"format.*build it again"):
+        read_manifest(renamed)
+
+
+def test_a_list_shows_what_is_wrong(catalogs: CatalogFolder) -> None:
+    name = add_version(catalogs.root, 1)
+    flip_byte(catalogs.root / name / MANIFEST, 30)
+    (version,) = catalogs.versions()
+    assert version.problem is not None
+    assert MANIFEST in version.problem
+
+
+@pytest.mark.parametrize("content", [b"20200101T000000Z-00000000\n", b"../../etc\n", b"\xff\xfe", b""])
+def test_a_damaged_current_is_named(catalogs: CatalogFolder, content: bytes) -> None:
+    catalogs.activate(add_version(catalogs.root, 1))
+    (catalogs.root / CURRENT).write_bytes(content)
+    with pytest.raises(CatalogError, match=CURRENT):
+        catalogs.current()
+
+
+def test_pruning_keeps_the_newest_and_the_live_one(catalogs: CatalogFolder) -> None:
+    names = [add_version(catalogs.root, day) for day in (1, 2, 3, 4, 5)]
+    catalogs.activate(names[1])
+    (catalogs.root / ".build-0123456789abcdef").mkdir()
+    (catalogs.root / ".pruned-left-by-a-kill").mkdir()
+    assert catalogs.prune(2) == [names[0], names[2]]
+    assert catalogs.names() == [names[1], names[3], names[4]]
+    assert not list(catalogs.root.glob(".build-*"))
+    assert not list(catalogs.root.glob(".pruned-*"))
+    assert catalogs.current().name == names[1]
+
+
+def test_two_writers_do_not_meet(catalogs: CatalogFolder) -> None:
+    name = add_version(catalogs.root, 1)
+    code = (
+        "import sys; from pathlib import Path; from logo_similarity.catalog.versions import CatalogFolder\n"
+        f"with CatalogFolder(Path({str(catalogs.root)!r})).locked(): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(CatalogError, match="another build"):
+            catalogs.activate(name)
+        holder.kill()
+    catalogs.activate(name)  # the kernel let go of it
+
+
+def test_a_mapped_version_can_be_pruned_under_its_reader(catalogs: CatalogFolder) -> None:
+    old, new = add_version(catalogs.root, 1), add_version(catalogs.root, 2)
+    catalogs.activate(new)
+    with (catalogs.root / old / "index.faiss").open("rb") as reader:
+        catalogs.prune(1)
+        assert reader.read() == CONTENT["index.faiss"]
+    assert not os.path.lexists(catalogs.root / old)
