@@ -5,16 +5,17 @@ answers are the other drawings of the same brand and kind (mark or wordmark), an
 
     python -m benchmarks.make_benchmark --out data/benchmark
 
-The list of drawings is `benchmarks/data/gallery.csv.gz` (described in `benchmarks/data/README.md`); the drawings come from
-npm packages, pinned below, some 500 MB unpacked. About 4 minutes on one core; started again, it goes on where it stopped.
+The list of drawings is `benchmarks/data/gallery.csv.gz` (described in `benchmarks/data/README.md`); the drawings come
+from npm packages, pinned below, some 500 MB unpacked. About 4 minutes on one core; started again, it goes on where it
+stopped.
 
     OUT/images/<uuid>.jpg   256x256, aspect kept, white, JPEG quality 90
     OUT/results.json        the records, in L3D's layout
     OUT/labels.json         {file: {brand, kind, set, split, licence, concept}}; brand is null for distractors
 
 Splits: `train` may be learned from; `public` is measured and never learned from; `distractor` may be learned from as
-instances of their own. A list of `set,name,concept,licence` (`--list concepts.csv.gz`) holds generic icons that one set draws
-in several styles: these are for learning only, split `concept`.
+instances of their own. A list of `set,name,concept,licence` (`--list concepts.csv.gz`) holds generic icons that one set
+draws in several styles: these are for learning only, split `concept`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,9 @@ import argparse
 import csv
 import gzip
 import json
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import track
 
@@ -41,6 +41,9 @@ from scripts.render_icons import (
     iconify_drawing,
     render,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 GALLERY = Path(__file__).parent / "data" / "gallery.csv.gz"
 ICONIFY = ("@iconify/json", "2.2.535")
@@ -78,7 +81,9 @@ def make_benchmark(rows: list[dict[str, str]], icons: IconSets, out: Path) -> li
     """Write the benchmark; gives one line for each icon that could not be drawn."""
     images = out / "images"
     images.mkdir(parents=True, exist_ok=True)
-    results, labels, failed = [], {}, []
+    results: list[dict[str, object]] = []
+    labels: dict[str, dict[str, str | None]] = {}
+    failed: list[str] = []
     for row in track(rows, "rendering"):
         target = images / row["file"]
         try:

@@ -62,16 +62,25 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command()
 def build(
-    source: Annotated[Path, typer.Argument(help="A folder in L3D's layout, a table (CSV, JSON Lines, Parquet), or a folder of images.")],
-    catalogs: Annotated[Path | None, typer.Option("--out", help="Folder to put the version in.  [LOGO_CATALOGS, default: catalogs]")] = None,
+    source: Annotated[
+        Path,
+        typer.Argument(help="A folder in L3D's layout, a table (CSV, JSON Lines, Parquet), or a folder of images."),
+    ],
+    catalogs: Annotated[
+        Path | None, typer.Option("--out", help="Folder to put the version in.  [LOGO_CATALOGS, default: catalogs]")
+    ] = None,
     kind: Annotated[str | None, typer.Option(help="l3d, table or folder. Default: recognised.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the images, where the source does not tell.")] = None,
     mapping: Annotated[Path | None, typer.Option(help="TOML file that maps a table's columns.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Encoder folder (an ONNX file and its model.json). Default: ours.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Encoder folder (an ONNX file and its model.json). Default: ours.")
+    ] = None,
     m: Annotated[int, typer.Option("--m", min=2, max=256, help="HNSW: edges per node.")] = 32,
     ef_construction: Annotated[int, typer.Option(min=8, help="HNSW: breadth of the search for edges.")] = 200,
     ef_search: Annotated[int, typer.Option(min=1, help="HNSW: breadth of a query's search.")] = 384,
-    recall_floor: Annotated[float, typer.Option(min=0, max=1, help="Publish nothing that finds less of the exact answers.")] = 0.95,
+    recall_floor: Annotated[
+        float, typer.Option(min=0, max=1, help="Publish nothing that finds less of the exact answers.")
+    ] = 0.95,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all usable cores.")] = None,
     device: Device = None,
     as_json: AsJson = False,  # noqa: FBT002
@@ -101,7 +110,13 @@ def build(
         result = build_catalog(opened, settings.catalogs, options, report)
     manifest = result.manifest
     if as_json:
-        _print_json({"version": result.folder.name, "reused": result.reused, **manifest.model_dump(mode="json", exclude={"files"})})
+        _print_json(
+            {
+                "version": result.folder.name,
+                "reused": result.reused,
+                **manifest.model_dump(mode="json", exclude={"files"}),
+            }
+        )
         return
     counts = manifest.source
     out.print(
@@ -152,17 +167,23 @@ def search(
     for hit in result.hits:
         record = hit.logo.record
         codes = " ".join(record.vienna_codes)
-        table.add_row(f"{hit.score:.4f}", record.logo_id, record.text or "", record.company or "", codes, record.filename)
+        table.add_row(
+            f"{hit.score:.4f}", record.logo_id, record.text or "", record.company or "", codes, record.filename
+        )
     out.print(table)
 
 
 @app.command()
 def serve(
     catalogs: Catalogs = None,
-    images_dir: Annotated[Path | None, typer.Option("--images", help="Folder of the images (local store).  [LOGO_IMAGES_DIR]")] = None,
+    images_dir: Annotated[
+        Path | None, typer.Option("--images", help="Folder of the images (local store).  [LOGO_IMAGES_DIR]")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [LOGO_HOST, default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.  [LOGO_PORT, default: 8000]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes.  [LOGO_WORKERS, default: from the cores]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes.  [LOGO_WORKERS, default: from the cores]")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Search threads per worker.  [LOGO_THREADS]")] = None,
     log_format: Annotated[str | None, typer.Option(help="json or console.  [LOGO_LOG_FORMAT]")] = None,
 ) -> None:
@@ -172,7 +193,13 @@ def serve(
     from logo_similarity.catalog.versions import CatalogFolder
 
     settings = load_settings(
-        catalogs=catalogs, images_dir=images_dir, host=host, port=port, workers=workers, threads=threads, log_format=log_format
+        catalogs=catalogs,
+        images_dir=images_dir,
+        host=host,
+        port=port,
+        workers=workers,
+        threads=threads,
+        log_format=log_format,
     )
     settings.check_exposure()
     # Once here, for all workers: every byte. It also brings the files into the page cache that the workers share.
@@ -207,7 +234,15 @@ def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:  
         _print_json(
             [
                 {"version": found.name, "live": found.live, "bytes": found.size, "problem": found.problem}
-                | ({"logos": found.manifest.count, "encoder": found.manifest.encoder.id, "recall": found.manifest.recall.value} if found.manifest else {})
+                | (
+                    {
+                        "logos": found.manifest.count,
+                        "encoder": found.manifest.encoder.id,
+                        "recall": found.manifest.recall.value,
+                    }
+                    if found.manifest
+                    else {}
+                )
                 for found in versions
             ]
         )
@@ -219,7 +254,14 @@ def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:  
             table.add_row(live, found.name, "", f"{found.size / 1e6:.1f}", f"[red]{found.problem}[/]", "")
         else:
             manifest = found.manifest
-            table.add_row(live, found.name, f"{manifest.count:,}", f"{found.size / 1e6:.1f}", manifest.encoder.id, f"{manifest.recall.value:.4f}")
+            table.add_row(
+                live,
+                found.name,
+                f"{manifest.count:,}",
+                f"{found.size / 1e6:.1f}",
+                manifest.encoder.id,
+                f"{manifest.recall.value:.4f}",
+            )
     out.print(table)
 
 
@@ -244,9 +286,7 @@ def verify_catalog(name: VersionName = None, catalogs: Catalogs = None, as_json:
 
 
 @catalog_app.command("activate")
-def activate(
-    name: Annotated[str, typer.Argument(help="Name of the version.")], catalogs: Catalogs = None
-) -> None:
+def activate(name: Annotated[str, typer.Argument(help="Name of the version.")], catalogs: Catalogs = None) -> None:
     """Make a version the live one, after reading every byte of it."""
     from logo_similarity.catalog.versions import CatalogFolder
 
@@ -256,7 +296,8 @@ def activate(
 
 @catalog_app.command("prune")
 def prune(
-    keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions stay.")] = 2, catalogs: Catalogs = None
+    keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions stay.")] = 2,
+    catalogs: Catalogs = None,
 ) -> None:
     """Delete old versions, never the live one, and what broken-off builds left."""
     from logo_similarity.catalog.versions import CatalogFolder

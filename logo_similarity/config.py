@@ -26,7 +26,8 @@ class Settings(BaseSettings):
     workers: Positive | None = Field(None, description="Worker processes. Default: from the usable cores.")
     threads: Positive | None = Field(None, description="Search threads per worker. Default: cores / workers.")
     device: Annotated[str, Field(pattern="^(auto|cpu|cuda)$")] = Field(
-        "auto", description="Where the encoder runs: auto (CUDA where it really loads), cpu, or cuda (refuses to start without)."
+        "auto",
+        description="Where the encoder runs: auto (CUDA where it really loads), cpu, or cuda (refuses to start without).",
     )
     public_url: str | None = Field(
         None, description="Base of the links this service hands out for itself. Default: from each request."
@@ -62,13 +63,17 @@ class Settings(BaseSettings):
     queue_seconds: Annotated[float, Field(gt=0)] = Field(
         10.0, description="Longest wait in the queue, in seconds; later a search is answered 503 instead of run."
     )
-    body_seconds: Annotated[float, Field(gt=0)] = Field(30.0, description="Time a client has to send its body, in seconds.")
+    body_seconds: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="Time a client has to send its body, in seconds."
+    )
     metrics_dir: Path | None = Field(
         None, description="Folder where the workers share their metrics. Default: `serve` makes a temporary one."
     )
     graceful_seconds: Positive = Field(30, description="Time requests in flight have to finish at a stop, in seconds.")
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = Field("info", description="Log level.")
-    log_format: Annotated[str, Field(pattern="^(json|console)$")] = Field("json", description="Log lines as JSON or for reading.")
+    log_format: Annotated[str, Field(pattern="^(json|console)$")] = Field(
+        "json", description="Log lines as JSON or for reading."
+    )
 
     @field_validator("api_keys", mode="before")
     @classmethod

@@ -89,7 +89,7 @@ def _keys(settings: Settings) -> str:
 
 
 def _encoder(settings: Settings) -> str:
-    from logo_similarity.embed.model import default_model_folder  # noqa: PLC0415
+    from logo_similarity.embed.model import default_model_folder
 
     encoder = Encoder.open(default_model_folder(), device=settings.device, threads=1)
     encoder.warm_up()

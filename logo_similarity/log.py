@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -14,7 +13,7 @@ from structlog.typing import EventDict, WrappedLogger
 SECRET = re.compile(r"(?i)(X-Amz-(?:Signature|Credential|Security-Token)=|X-API-Key:?\s*|/v1/files/)[^&\s\"',]+")
 
 
-def configure_logging(level: str, log_format: Literal["json", "console"] | str) -> None:
+def configure_logging(level: str, log_format: str) -> None:
     """Send the logs of this project and of its libraries to stderr in one form.
 
     Args:
@@ -60,4 +59,6 @@ def configure_logging(level: str, log_format: Literal["json", "console"] | str) 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace what must not be in a log, in every text of an event."""
-    return {key: SECRET.sub(r"\1[redacted]", value) if isinstance(value, str) else value for key, value in event.items()}
+    return {
+        key: SECRET.sub(r"\1[redacted]", value) if isinstance(value, str) else value for key, value in event.items()
+    }

@@ -15,6 +15,7 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -53,10 +54,10 @@ class _Bar:
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
         self._stage = ""
-        self._task = None
+        self._task: TaskID | None = None
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
-        if stage != self._stage:
+        if self._task is None or stage != self._stage:
             if self._task is not None:
                 self._bar.stop_task(self._task)
             self._stage = stage

@@ -10,15 +10,17 @@ import subprocess
 import tarfile
 import tempfile
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import resvg_py
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SIDE = 256
 """Width and height of a picture, in pixels, as in L3D."""
@@ -59,7 +61,7 @@ def fetch_package(name: str, version: str, cache: Path = NPM_CACHE) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     # Unpacked beside its target and renamed: a download that was cut short is never taken for a package.
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        command = [npm, "pack", "--silent", f"{name}@{version}"]
+        command = [npm, "pack", "--loglevel=error", f"{name}@{version}"]
         packed = subprocess.run(command, cwd=folder, check=False, text=True, capture_output=True)
         if packed.returncode:
             raise SystemExit(
@@ -90,23 +92,28 @@ def iconify_drawing(collection: Mapping[str, Any], name: str) -> Drawing:
     )
 
 
-def render(drawing: Drawing, background: str = "#ffffff") -> Image:
-    """(256, 256, 3) uint8 BGR: the drawing on `background`, centred on white. What has no colour of its own is black.
+def render(drawing: Drawing, paper: int = 255) -> Image:
+    """(256, 256, 3) uint8 BGR: the drawing, centred on paper of this grey level; what has no colour of its own, black.
 
     Raises:
         IconError: it is no SVG that resvg can draw.
     """
-    size = {} if drawing.width is None else {"width": drawing.width}
     svg = drawing.svg.replace("currentColor", "#000")
     try:
-        png = resvg_py.svg_to_bytes(svg_string=svg, background=background, skip_system_fonts=True, **size)
+        png = resvg_py.svg_to_bytes(
+            svg_string=svg,
+            background=f"#{paper:02x}{paper:02x}{paper:02x}",
+            skip_system_fonts=True,
+            width=drawing.width,
+        )
     except ValueError as error:
         raise IconError(str(error)) from error
-    return _centred(_fitted(np.asarray(cv2.imdecode(np.frombuffer(bytes(png), np.uint8), cv2.IMREAD_COLOR), np.uint8)))
+    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    return _centred(_fitted(np.asarray(image, np.uint8)), paper)
 
 
 def encode_jpeg(image: Image, quality: int, *, optimize: bool = False) -> bytes:
-    """JPEG bytes, colour at half resolution (4:2:0); `optimize` makes them about a tenth smaller for the same pixels."""
+    """JPEG bytes, colour at half resolution (4:2:0); `optimize` makes them a tenth smaller with the same pixels."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, int(optimize)]
     return cv2.imencode(".jpg", image, options)[1].tobytes()
 
@@ -125,9 +132,9 @@ def _fitted(image: Image) -> Image:
     return np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _centred(image: Image) -> Image:
+def _centred(image: Image, paper: int) -> Image:
     height, width = image.shape[:2]
-    canvas = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    canvas = np.full((SIDE, SIDE, 3), paper, np.uint8)
     top, left = (SIDE - height) // 2, (SIDE - width) // 2
     canvas[top : top + height, left : left + width] = image
     return canvas

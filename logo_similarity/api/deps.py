@@ -68,7 +68,9 @@ def get_links(request: Request, runtime: Annotated[Runtime, Depends(get_runtime)
     return Links(runtime.store, base.rstrip("/"))
 
 
-TopK = Annotated[int | None, Query(ge=1, le=MAX_TOP_K, description=f"At most this many results. Default {DEFAULT_TOP_K}.")]
+TopK = Annotated[
+    int | None, Query(ge=1, le=MAX_TOP_K, description=f"At most this many results. Default {DEFAULT_TOP_K}.")
+]
 MinScore = Annotated[float | None, Query(ge=-1, le=1, description="Leave out results with a smaller score.")]
 TopKField = Annotated[int | None, Form(alias="top_k", ge=1, le=MAX_TOP_K, description="The same, as a form field.")]
 MinScoreField = Annotated[float | None, Form(alias="min_score", ge=-1, le=1, description="The same, as a form field.")]
@@ -83,7 +85,9 @@ def get_parameters(
     """The parameters from the query string or from the form: a form field that had no effect would go unnoticed."""
     for name, query, field in (("top_k", top_k, top_k_field), ("min_score", min_score, min_score_field)):
         if query is not None and field is not None and query != field:
-            raise InvalidRequestError(f"{name} is {query} in the query string and {field} in the form; send one of them")
+            raise InvalidRequestError(
+                f"{name} is {query} in the query string and {field} in the form; send one of them"
+            )
     return SearchParameters(
         top_k=next((value for value in (top_k, top_k_field) if value is not None), DEFAULT_TOP_K),
         min_score=min_score if min_score is not None else min_score_field,

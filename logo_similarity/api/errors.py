@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -31,7 +30,7 @@ CODES = {
 
 
 def problem(
-    status: int, code: str, title: str, detail: str | None = None, headers: dict[str, str] | None = None, **more: Any
+    status: int, code: str, title: str, detail: str | None = None, headers: dict[str, str] | None = None, **more: object
 ) -> JSONResponse:
     """One problem document."""
     REFUSED.labels(code).inc()

@@ -6,11 +6,12 @@ import datetime as dt
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from logo_similarity.domain import Hit, JsonValue, SearchResult
 
 IMAGE_URL = "Signed and short-lived. Null where the service has no image store."
-EXAMPLE_HIT = {
+EXAMPLE_HIT: JsonDict = {
     "score": 0.985,
     "id": "US-123456",
     "image_url": "http://minio.example:9000/l3d/images/abc.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=300&...",
@@ -26,7 +27,7 @@ EXAMPLE_HIT = {
         "extra": {},
     },
 }
-EXAMPLE_SEARCH = {
+EXAMPLE_SEARCH: JsonDict = {
     "query_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
     "results": [EXAMPLE_HIT],
     "catalog": {"version": "20261123T100000Z-1f3a9c2e", "logos": 769674, "fields": ["text", "vienna_codes", "year"]},
@@ -34,7 +35,7 @@ EXAMPLE_SEARCH = {
         "queue": 0.05, "decode": 0.9, "preprocess": 0.2, "embed": 1.5, "search": 1.6, "metadata": 0.6, "links": 0.7,
     },
 }  # fmt: skip
-EXAMPLE_PROBLEM = {
+EXAMPLE_PROBLEM: JsonDict = {
     "type": "about:blank",
     "status": 415,
     "code": "image_format_unsupported",
@@ -138,7 +139,10 @@ class Readiness(BaseModel):
 def hit_of(hit: Hit, image_url: str | None) -> HitOut:
     """A hit as JSON."""
     return HitOut(
-        score=hit.score, id=hit.logo.record.logo_id, image_url=image_url, metadata=Metadata.model_validate(hit.logo.record)
+        score=hit.score,
+        id=hit.logo.record.logo_id,
+        image_url=image_url,
+        metadata=Metadata.model_validate(hit.logo.record),
     )
 
 

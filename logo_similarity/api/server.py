@@ -25,7 +25,7 @@ KEEP_ALIVE_SECONDS = 15
 HANG_SECONDS = 60
 
 
-class SearchWorker(UvicornWorker):  # type: ignore[misc] - gunicorn has no types
+class SearchWorker(UvicornWorker):
     """A uvicorn worker that lets requests in flight finish, but not for ever, when it is told to stop."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed through
@@ -33,7 +33,7 @@ class SearchWorker(UvicornWorker):  # type: ignore[misc] - gunicorn has no types
         self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
 
 
-class Server(BaseApplication):  # type: ignore[misc] - gunicorn has no types
+class Server(BaseApplication):
     """gunicorn with our settings, and without a configuration file or command line of its own."""
 
     def __init__(self, settings: Settings, plan: ThreadPlan, metrics: Path) -> None:
@@ -64,14 +64,14 @@ class Server(BaseApplication):  # type: ignore[misc] - gunicorn has no types
 
     def load(self) -> FastAPI:
         """The application; called in each worker, after the fork."""
-        from logo_similarity.api.app import create_app  # noqa: PLC0415 - the master must not load what this loads
+        from logo_similarity.api.app import create_app  # the master must not load what this loads
 
         # Workers must agree on the folder, on the plan, and on the secret that was made for this run.
         shared = {"metrics_dir": self._metrics, "workers": self._plan.workers, "threads": self._plan.threads}
         return create_app(self._settings.model_copy(update=shared))
 
     def _forget_worker(self, _arbiter: Arbiter, worker: Worker) -> None:
-        from logo_similarity.metrics import forget_worker  # noqa: PLC0415 - prometheus_client looks for its folder at import
+        from logo_similarity.metrics import forget_worker  # prometheus_client looks for its folder at import
 
         forget_worker(self._metrics, worker.pid)
 

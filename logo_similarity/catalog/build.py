@@ -74,7 +74,7 @@ class BuildOptions:
     recall_k: int = 100
     threads: int = 1
     device: str = "auto"
-    limits: ImageLimits = ImageLimits()
+    limits: ImageLimits = field(default_factory=ImageLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +185,10 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
     shards = [work / SHARDS / f"{number:06}.npy" for number in range(shard_count(total))]
     count = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
     if count == 0:
-        raise BuildError(f"no logo could be indexed, {total + count_lines(work / SOURCE_REJECTS)} rows were rejected: "
-                         f"see {work / SOURCE_REJECTS} and {work / SHARDS} for the reasons")
+        raise BuildError(
+            f"no logo could be indexed, {total + count_lines(work / SOURCE_REJECTS)} rows were rejected: "
+            f"see {work / SOURCE_REJECTS} and {work / SHARDS} for the reasons"
+        )
     logo_ids = hashlib.sha256()
     vectors = np.lib.format.open_memmap(work / VECTORS, "w+", np.float32, (count, dimension))
     with replacing(version / REJECTED) as rejected:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from logo_similarity.catalog.files import sha256_file
 from logo_similarity.errors import CatalogError
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
 INDEX = "index.faiss"
 METADATA = "metadata.db"

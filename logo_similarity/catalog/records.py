@@ -15,7 +15,9 @@ from logo_similarity.domain import Record, Reject
 REPORT_ROWS = 1_000
 
 
-def write_records(source: Source, records: Path, rejects: Path, on_rows: Callable[[int], None] = lambda _: None) -> None:
+def write_records(
+    source: Source, records: Path, rejects: Path, on_rows: Callable[[int], None] = lambda _: None
+) -> None:
     """Write the source's good records and its rejects as JSON Lines, `records` last: when it exists, both are whole.
 
     A logo_id that was seen before is a reject: the id is how the world names a logo, so the first one keeps it.

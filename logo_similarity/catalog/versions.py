@@ -61,7 +61,9 @@ class CatalogFolder:
         """
         name = self._read_current()
         if name is None:
-            raise CatalogError(f"{self.root} holds no catalog: make one with `logo-similarity build SOURCE --out {self.root}`")
+            raise CatalogError(
+                f"{self.root} holds no catalog: make one with `logo-similarity build SOURCE --out {self.root}`"
+            )
         if name not in self.names():
             raise CatalogError(
                 f"{self.root / CURRENT}: names a version that is not there: choose one with `logo-similarity catalog activate`"
@@ -71,7 +73,9 @@ class CatalogFolder:
     def folder(self, name: str) -> Path:
         """Folder of one version. Raises NotFoundError where there is none of that name."""
         if name not in self.names():
-            raise NotFoundError(f"{self.root} holds no version {name!r}; `logo-similarity catalog list` shows those it has")
+            raise NotFoundError(
+                f"{self.root} holds no version {name!r}; `logo-similarity catalog list` shows those it has"
+            )
         return self.root / name
 
     def activate(self, name: str, on_bytes: Callable[[int], None] = lambda _: None) -> None:
@@ -119,7 +123,9 @@ class CatalogFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise CatalogError(f"{self.root}: another build or activation is at work there; wait for it to end") from None
+                raise CatalogError(
+                    f"{self.root}: another build or activation is at work there; wait for it to end"
+                ) from None
             yield
 
     def _read_current(self) -> str | None:

@@ -16,7 +16,7 @@ HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "X-Content-
 
 
 @router.get("/files/{token}/{name}", include_in_schema=False)
-def local_file(token: str, name: str, runtime: RuntimeDep) -> FileResponse:
+def local_file(token: str, name: str, runtime: RuntimeDep) -> FileResponse:  # noqa: ARG001 - part of the path
     """The picture that the link was signed for; the name is there for the reader of the link, the token decides."""
     if not isinstance(runtime.store, LocalStore):
         raise NotFoundError("this service has no local image store")

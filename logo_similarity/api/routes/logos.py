@@ -21,7 +21,9 @@ def logos_router(responses: dict[int | str, dict[str, Any]]) -> APIRouter:
     def logo(logo_id: str, runtime: RuntimeDep, links: LinksDep) -> LogoOut:
         found = _find(runtime, logo_id)
         return LogoOut(
-            id=found.record.logo_id, image_url=links.sign([found.record.filename])[0], metadata=Metadata.model_validate(found.record)
+            id=found.record.logo_id,
+            image_url=links.sign([found.record.filename])[0],
+            metadata=Metadata.model_validate(found.record),
         )
 
     @router.get(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -34,10 +33,10 @@ RECORDS = (
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Path]:
+def database(tmp_path: Path) -> Path:
     path = tmp_path / "with space & ?%23.db"
     write_metadata(path, RECORDS)
-    yield path
+    return path
 
 
 @pytest.fixture
@@ -144,7 +143,7 @@ def test_many_threads_read_at_once(metadata: Metadata) -> None:
 
 def test_closing_gives_back_every_descriptor(database: Path) -> None:
     def descriptors() -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     before = descriptors()
     for _ in range(20):

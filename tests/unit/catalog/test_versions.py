@@ -26,7 +26,12 @@ from logo_similarity.catalog.manifest import (
 from logo_similarity.catalog.versions import CURRENT, CatalogFolder
 from logo_similarity.errors import CatalogError, NotFoundError
 
-CONTENT = {"index.faiss": b"index" * 500, "metadata.db": b"rows" * 300, "model/model.json": b"{}", "rejected.jsonl": b""}
+CONTENT = {
+    "index.faiss": b"index" * 500,
+    "metadata.db": b"rows" * 300,
+    "model/model.json": b"{}",
+    "rejected.jsonl": b"",
+}
 
 
 def add_version(root: Path, day: int) -> str:

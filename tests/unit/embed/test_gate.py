@@ -18,6 +18,22 @@ def waiting_for(event: threading.Event) -> Callable[[], bool]:
     return lambda: event.wait(30)
 
 
+def marking(begun: threading.Event, release: threading.Event | None = None) -> Callable[[], bool]:
+    def job() -> bool:
+        begun.set()
+        return release is None or release.wait(30)
+
+    return job
+
+
+def noting(seen: list[int], number: int) -> Callable[[], bool]:
+    def job() -> bool:
+        seen.append(number)
+        return True
+
+    return job
+
+
 async def started(tasks: list[asyncio.Task[bool]]) -> None:
     """Let the tasks run up to where they wait for their thread."""
     for _ in range(3 * len(tasks)):
@@ -71,7 +87,7 @@ def test_a_job_that_waited_too_long_is_refused_and_not_run() -> None:
     async def scenario() -> None:
         opened, release, ran = gate(queue_seconds=0.05), threading.Event(), threading.Event()
         first = asyncio.create_task(opened.run(waiting_for(release)))
-        late = asyncio.create_task(opened.run(lambda: ran.set() is None))
+        late = asyncio.create_task(opened.run(marking(ran)))
         await asyncio.sleep(0.2)
         release.set()
         assert await first
@@ -88,7 +104,7 @@ def test_a_waiting_job_whose_caller_left_is_never_run() -> None:
         opened, release = gate(max_queue=100), threading.Event()
         ran: list[int] = []
         first = asyncio.create_task(opened.run(waiting_for(release)))
-        left = [asyncio.create_task(opened.run(lambda n=n: ran.append(n) is None)) for n in range(50)]  # type: ignore[misc]
+        left = [asyncio.create_task(opened.run(noting(ran, n))) for n in range(50)]
         await started([first, *left])
         for task in left:
             task.cancel()
@@ -105,7 +121,7 @@ def test_a_waiting_job_whose_caller_left_is_never_run() -> None:
 def test_a_running_job_keeps_its_place_when_its_caller_left() -> None:
     async def scenario() -> None:
         opened, begun, release = gate(max_queue=1), threading.Event(), threading.Event()
-        running = asyncio.create_task(opened.run(lambda: begun.set() is None and release.wait(30)))
+        running = asyncio.create_task(opened.run(marking(begun, release)))
         await asyncio.to_thread(begun.wait, 30)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -120,7 +136,7 @@ def test_a_running_job_keeps_its_place_when_its_caller_left() -> None:
 def test_closing_answers_those_who_wait() -> None:
     async def scenario() -> None:
         opened, begun, release = gate(), threading.Event(), threading.Event()
-        running = asyncio.create_task(opened.run(lambda: begun.set() is None and release.wait(30)))
+        running = asyncio.create_task(opened.run(marking(begun, release)))
         await asyncio.to_thread(begun.wait, 30)
         waiting = asyncio.create_task(opened.run(lambda: True))
         await started([waiting])

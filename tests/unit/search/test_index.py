@@ -71,11 +71,7 @@ def test_vectors_are_the_stored_ones_and_read_only(index: VectorIndex, vectors: 
 def test_file_is_mapped_and_not_copied(index: VectorIndex) -> None:
     address = index.vectors.ctypes.data
     spans = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
-    inside = [
-        span
-        for span in spans
-        if int(span[0].split("-")[0], 16) <= address < int(span[0].split("-")[1], 16)
-    ]
+    inside = [span for span in spans if int(span[0].split("-")[0], 16) <= address < int(span[0].split("-")[1], 16)]
     assert inside[0][-1].endswith("index.faiss")
 
 

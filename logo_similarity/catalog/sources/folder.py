@@ -1,0 +1,37 @@
+"""A folder of images, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from logo_similarity.catalog.sources.fields import RowError, checked_filename, make_record
+from logo_similarity.catalog.sources.images import EXTENSIONS, walk_files
+from logo_similarity.domain import Record, Reject
+
+
+class FolderSource:
+    """Every image below a folder. A logo's id is its path without the extension ("cars/mark-1")."""
+
+    kind = "folder"
+
+    def __init__(self, folder: Path) -> None:
+        self.images = folder
+
+    def files(self) -> Iterator[Path]:
+        """None: there is no metadata."""
+        return iter(())
+
+    def rows(self) -> Iterator[Record | Reject]:
+        """The images, in the order of their names."""
+        names = sorted(name for name in walk_files(self.images) if name.lower().endswith(EXTENSIONS))
+        taken: set[str] = set()
+        for name in names:
+            stem = str(PurePosixPath(name).with_suffix(""))
+            # "mark.png" beside "mark.jpg": the second keeps its extension, so that both can be found.
+            logo_id = name if stem in taken else stem
+            taken.add(logo_id)
+            try:
+                yield make_record(logo_id=logo_id, filename=checked_filename(name), fields={}, extra={})
+            except RowError as error:
+                yield Reject(name.encode("utf8", "replace").decode(), str(error))

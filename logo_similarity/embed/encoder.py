@@ -1,0 +1,152 @@
+"""An ONNX Runtime session that gives unit vectors, and checks that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logo_similarity.embed.model import EncoderModel, load_model
+from logo_similarity.errors import EncoderError
+from logo_similarity.image.preprocess import preprocess
+
+FloatArray = NDArray[np.float32]
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+
+
+class Encoder:
+    """Pictures to embeddings. Safe to call from many threads at once."""
+
+    def __init__(self, model: EncoderModel, session: Any) -> None:  # noqa: ANN401 - ONNX Runtime ships no types
+        self.model = model
+        self._session = session
+
+    @classmethod
+    def open(cls, folder: Path, *, device: str = "auto", threads: int = 1) -> Self:
+        """Load an encoder folder.
+
+        Args:
+            folder: holds `model.json` and its ONNX file.
+            device: "cpu"; "cuda", which raises where CUDA does not load; or "auto", which takes it where it does.
+            threads: of one call. More callers on one thread each give more images than one caller on many.
+
+        Raises:
+            EncoderError: the folder, the model or the device can't be used; says why.
+        """
+        model = load_model(folder)
+        try:
+            import onnxruntime  # heavy, and comes from one of two packages
+        except ImportError:
+            raise EncoderError("ONNX Runtime is not installed: pip install 'logo-similarity[cpu]' (or [gpu])") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        # A thread that spins while it waits takes the core from a search that could run.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        wanted = [CUDA, CPU] if device != "cpu" and CUDA in onnxruntime.get_available_providers() else [CPU]
+        try:
+            session = onnxruntime.InferenceSession(folder / model.file, options, providers=wanted)
+        except (RuntimeError, ValueError) as error:  # every fault of ONNX Runtime is a RuntimeError
+            raise EncoderError(f"{folder / model.file}: not a model that can be run: {_first_line(error)}") from None
+        # What was asked for is not what one gets: CUDA falls back to the CPU without an error.
+        if device == "cuda" and CUDA not in session.get_providers():
+            raise EncoderError("LOGO_DEVICE=cuda, but CUDA does not load here; see `logo-similarity doctor`")
+        encoder = cls(model, session)
+        encoder._check_tensors(folder)
+        return encoder
+
+    @property
+    def dimension(self) -> int:
+        """Length of an embedding."""
+        return self.model.dimension
+
+    @property
+    def provider(self) -> str:
+        """Where it really runs: "cuda" or "cpu"."""
+        return "cuda" if CUDA in self._session.get_providers() else "cpu"
+
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> FloatArray:
+        """(n, dimension) float32 embeddings of n pictures, each (h, w, 3) uint8 RGB."""
+        spec = self.model.input_spec
+        return self.infer(np.stack([preprocess(image, spec) for image in images]))
+
+    def infer(self, batch: FloatArray) -> FloatArray:
+        """(n, dimension) float32 unit vectors of a prepared batch (as `preprocess` makes it, stacked).
+
+        Raises:
+            EncoderError: the model gave another shape, something not finite, or a zero vector.
+        """
+        embeddings = self._run(self.model.outputs.embedding, batch)
+        if embeddings.shape != (len(batch), self.dimension):
+            raise EncoderError(f"{self.model.id}: gave embeddings of shape {embeddings.shape}")
+        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        if not (np.isfinite(lengths).all() and (lengths > 1e-6).all()):
+            raise EncoderError(f"{self.model.id}: gave an embedding that is zero or not finite")
+        return np.asarray(embeddings / lengths, np.float32)
+
+    def infer_patches(self, batch: FloatArray) -> FloatArray:
+        """(n, cells, channels) float32: one vector for each cell of each picture, for comparing parts of them.
+
+        Raises:
+            EncoderError: the model has no such output, or gave something not finite.
+        """
+        if self.model.outputs.patches is None:
+            raise EncoderError(f"{self.model.id} has no output for patches")
+        patches = self._run(self.model.outputs.patches, batch)
+        if not np.isfinite(patches).all():
+            raise EncoderError(f"{self.model.id}: gave patches that are not finite")
+        return patches
+
+    def warm_up(self) -> None:
+        """Run once, so that the first search does not pay for what is set up on first use."""
+        spec = self.model.input_spec
+        self.infer(
+            preprocess(np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))[..., np.newaxis].repeat(3, 2), spec)[None]
+        )
+
+    def _run(self, output: str, batch: FloatArray) -> FloatArray:
+        import onnxruntime  # loaded long ago
+
+        options = onnxruntime.RunOptions()
+        # Without this, asking for one output computes them all.
+        options.only_execute_path_to_fetches = True
+        try:
+            return np.asarray(self._session.run([output], {self.model.input.name: batch}, options)[0])
+        except (RuntimeError, ValueError) as error:
+            raise EncoderError(f"{self.model.id}: failed: {_first_line(error)}") from None
+
+    def _check_tensors(self, folder: Path) -> None:
+        """Compare what the ONNX file says of its tensors with `model.json`."""
+        place, described = folder / self.model.file, self.model.input
+        inputs = {tensor.name: tensor for tensor in self._session.get_inputs()}
+        outputs = {tensor.name: tensor for tensor in self._session.get_outputs()}
+        if set(inputs) != {described.name}:
+            raise EncoderError(f"{place}: its inputs are {sorted(inputs)}, model.json says {described.name!r}")
+        sides = (described.height, described.width)
+        shape = (3, *sides) if described.layout == "nchw" else (*sides, 3)
+        tensor = inputs[described.name]
+        if tensor.type != "tensor(float)" or len(tensor.shape) != 4 or isinstance(tensor.shape[0], int):
+            raise EncoderError(
+                f"{place}: its input is {tensor.type} {tensor.shape}; float32 with a free batch axis is needed"
+            )
+        if any(isinstance(found, int) and found != said for found, said in zip(tensor.shape[1:], shape, strict=True)):
+            raise EncoderError(
+                f"{place}: its input is {tensor.shape}, model.json says (n, {', '.join(map(str, shape))})"
+            )
+        for name in filter(None, (self.model.outputs.embedding, self.model.outputs.patches)):
+            if name not in outputs:
+                raise EncoderError(f"{place}: has no output {name!r}; it has {sorted(outputs)}")
+        dimension = outputs[self.model.outputs.embedding].shape[-1]
+        if isinstance(dimension, int) and dimension != self.dimension:
+            raise EncoderError(f"{place}: its embeddings have {dimension} dimensions, model.json says {self.dimension}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,91 @@
+"""`model.json`: what an encoder's ONNX file takes and gives."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from logo_similarity.errors import EncoderError
+from logo_similarity.image.preprocess import InputSpec
+
+MODEL_JSON = "model.json"
+
+Side = Annotated[int, Field(ge=16, le=1024)]
+Triple = tuple[float, float, float]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelInput(_Part):
+    """The input tensor (n, 3, height, width) or (n, height, width, 3) float32, and how a picture becomes one."""
+
+    name: str
+    width: Side
+    height: Side
+    crop: Literal["content", "none"]
+    resize: Literal["letterbox", "cover"]
+    mean: Triple
+    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    channels: Literal["rgb", "bgr"] = "rgb"
+    layout: Literal["nchw", "nhwc"] = "nchw"
+
+
+class ModelOutputs(_Part):
+    """Names of the output tensors."""
+
+    embedding: str
+    """(n, dimension) float32. Need not be normalised: that is always done after it."""
+    patches: str | None = None
+    """(n, cells, channels) float32, one vector for each cell of the picture; none where the model has no such output."""
+
+
+class EncoderModel(_Part):
+    """The content of `model.json`."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._\-]{1,100}$")]
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*\.onnx$")]
+    """The ONNX file beside it: a plain name, weights inside."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    input: ModelInput
+    outputs: ModelOutputs
+    dimension: Annotated[int, Field(ge=2, le=8192)]
+    licence: str = "unknown"
+    description: str = ""
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """The same for `image.preprocess`."""
+        return InputSpec(**self.input.model_dump(exclude={"name"}))
+
+
+def load_model(folder: Path) -> EncoderModel:
+    """Read `model.json` and check the ONNX file beside it.
+
+    Raises:
+        EncoderError: names the file and the field that is wrong, or the ONNX file that is not the one described.
+    """
+    path = folder / MODEL_JSON
+    try:
+        model = EncoderModel.model_validate_json(path.read_bytes())
+        digest = hashlib.sha256((folder / model.file).read_bytes()).hexdigest()
+    except OSError as error:
+        raise EncoderError(
+            f"{error.filename}: cannot be read ({error.strerror}); an encoder is a folder with a "
+            f"{MODEL_JSON} and its ONNX file"
+        ) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise EncoderError(f"{path}: {'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}") from None
+    if digest != model.sha256:
+        raise EncoderError(f"{folder / model.file}: its sha256 is {digest}, {MODEL_JSON} says {model.sha256}")
+    return model
+
+
+def default_model_folder() -> Path:
+    """The encoder that comes with the package."""
+    return Path(__file__).parent.parent / "models" / "default"

@@ -1,0 +1,124 @@
+"""RGB pixels to the array that an encoder takes. Pure functions; the only preprocessing there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from logo_similarity.image.decode import Pixels
+
+PREPROCESSING_VERSION = "1"
+"""Goes up whenever a pixel that reaches an encoder may change: older catalogs are then refused."""
+
+BORDER_TOLERANCE = 24
+"""A pixel belongs to the border's colour when no channel differs by more. Wide enough for the noise that JPEG leaves around
+a mark (measured on 256-pixel images of quality 85), narrow enough for pale grey marks on white."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What an encoder takes."""
+
+    width: int
+    height: int
+    crop: Literal["content", "none"]
+    """"content": cut to what differs from the border's colour; "none": the whole picture."""
+    resize: Literal["letterbox", "cover"]
+    """"letterbox": fitted inside and padded with the border's colour; "cover": the shorter side fitted, the centre cut out."""
+    mean: tuple[float, float, float]
+    """Subtracted from pixel values of 0 to 1, in the order of `channels`."""
+    std: tuple[float, float, float]
+    channels: Literal["rgb", "bgr"] = "rgb"
+    layout: Literal["nchw", "nhwc"] = "nchw"
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels: left and top inside, right and bottom outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+def preprocess(image: Pixels, spec: InputSpec) -> NDArray[np.float32]:
+    """Crop, fit without stretching, and normalise one image.
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+        spec: what the encoder takes.
+
+    Returns:
+        (3, height, width) float32, or (height, width, 3) where the layout is "nhwc"; contiguous.
+    """
+    border = border_colour(image)
+    if spec.crop == "content":
+        box = content_box(image, border)
+        image = image[box.top : box.bottom, box.left : box.right]
+    fitted = _letterbox(image, spec, border) if spec.resize == "letterbox" else _cover(image, spec)
+    if spec.channels == "bgr":
+        fitted = cv2.cvtColor(fitted, cv2.COLOR_RGB2BGR)
+    return _normalise(fitted, spec)
+
+
+def content_box(image: Pixels, border: tuple[int, int, int]) -> Box:
+    """The tightest box around what differs from the border's colour; the whole image where nothing does."""
+    low = np.clip(np.array(border) - BORDER_TOLERANCE, 0, 255).astype(np.uint8)
+    high = np.clip(np.array(border) + BORDER_TOLERANCE, 0, 255).astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(cv2.bitwise_not(cv2.inRange(image, low, high)))
+    if width == 0:
+        return Box(0, 0, image.shape[1], image.shape[0])
+    return Box(left, top, left + width, top + height)
+
+
+def border_colour(image: Pixels) -> tuple[int, int, int]:
+    """The median colour of the outermost pixels, channel by channel."""
+    edge = np.concatenate((image[0], image[-1], image[:, 0], image[:, -1]))
+    middle = len(edge) // 2
+    red, green, blue = np.partition(edge, middle, axis=0)[middle].tolist()
+    return red, green, blue
+
+
+def _letterbox(image: Pixels, spec: InputSpec, border: tuple[int, int, int]) -> Pixels:
+    height, width = image.shape[:2]
+    resized = _resize(image, min(spec.width / width, spec.height / height))
+    height, width = resized.shape[:2]
+    top, left = (spec.height - height) // 2, (spec.width - width) // 2
+    bottom, right = spec.height - height - top, spec.width - width - left
+    return cv2.copyMakeBorder(resized, top, bottom, left, right, cv2.BORDER_CONSTANT, value=border)
+
+
+def _cover(image: Pixels, spec: InputSpec) -> Pixels:
+    height, width = image.shape[:2]
+    # What will be cut away is cut first: a strip of 10,000 x 8 must not be enlarged whole.
+    keep = min(height, width * spec.height / spec.width)
+    keep_height, keep_width = max(1, round(keep)), max(1, round(keep * spec.width / spec.height))
+    top, left = (height - keep_height) // 2, (width - keep_width) // 2
+    cut = image[top : top + keep_height, left : left + keep_width]
+    return cv2.resize(cut, (spec.width, spec.height), interpolation=_interpolation(spec.height / keep_height))
+
+
+def _resize(image: Pixels, scale: float) -> Pixels:
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return cv2.resize(image, size, interpolation=_interpolation(scale))
+
+
+def _interpolation(scale: float) -> int:
+    """Averages when shrinking (nothing is skipped), straight lines when enlarging (nothing overshoots)."""
+    return cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+
+
+def _normalise(image: Pixels, spec: InputSpec) -> NDArray[np.float32]:
+    """(pixel / 255 - mean) / std, as one multiplication and one addition for each channel."""
+    if spec.layout == "nhwc":
+        scaled = np.multiply(image, np.float32(1 / 255), dtype=np.float32)
+        return (scaled - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
+    out = np.empty((3, spec.height, spec.width), np.float32)
+    for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
+        np.multiply(image[..., channel], np.float32(1 / (255 * std)), out=out[channel], dtype=np.float32)
+        out[channel] -= np.float32(mean / std)
+    return out
