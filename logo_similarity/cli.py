@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -53,7 +55,7 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:  # noqa: FBT002
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Options before any command."""
     if show:
         print(__version__)  # noqa: T201
@@ -83,7 +85,7 @@ def build(
     ] = 0.95,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all usable cores.")] = None,
     device: Device = None,
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Build a catalog from a register of logos, and make it the live one.
 
@@ -136,7 +138,7 @@ def search(
     top_k: Annotated[int, typer.Option(min=1, max=1000, help="At most this many results.")] = 10,
     min_score: Annotated[float | None, typer.Option(min=-1, max=1, help="Leave out smaller scores.")] = None,
     device: Device = None,
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Find the logos most similar to a picture, without a server."""
     from logo_similarity.image.decode import ImageLimits
@@ -208,7 +210,7 @@ def serve(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:  # noqa: FBT002
+def doctor(as_json: AsJson = False) -> None:
     """Check the installation, the settings, the catalog and the image store: each line ok, or why not."""
     from logo_similarity.doctor import examine
 
@@ -225,7 +227,7 @@ def doctor(as_json: AsJson = False) -> None:  # noqa: FBT002
 
 
 @catalog_app.command("list")
-def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:  # noqa: FBT002
+def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:
     """Show the versions, oldest first."""
     from logo_similarity.catalog.versions import CatalogFolder
 
@@ -269,7 +271,7 @@ VersionName = Annotated[str | None, typer.Argument(help="Name of the version. De
 
 
 @catalog_app.command("verify")
-def verify_catalog(name: VersionName = None, catalogs: Catalogs = None, as_json: AsJson = False) -> None:  # noqa: FBT002
+def verify_catalog(name: VersionName = None, catalogs: Catalogs = None, as_json: AsJson = False) -> None:
     """Read every byte of a version and compare it with its manifest."""
     from logo_similarity.catalog.manifest import read_manifest, verify
     from logo_similarity.catalog.versions import CatalogFolder
@@ -304,6 +306,36 @@ def prune(
 
     gone = CatalogFolder(load_settings(catalogs=catalogs).catalogs).prune(keep)
     out.print("\n".join(f"deleted {name}" for name in gone) or "nothing to delete", highlight=False)
+
+
+@images_app.command("upload")
+def upload(
+    folder: Annotated[Path, typer.Argument(help="Folder of images; their paths in it become their keys.")],
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Files sent at once.")] = 16,
+    as_json: AsJson = False,
+) -> None:
+    """Send a folder of images to the S3 image store. Files that are there already are skipped."""
+    from logo_similarity.storage import S3Service, UploadProgress, upload_folder
+
+    service = S3Service(load_settings())
+    with progress(err) as report:
+
+        def show(state: UploadProgress) -> None:
+            report("upload", state.uploaded + state.skipped + state.failed, state.total)
+
+        summary = asyncio.run(upload_folder(service, folder, concurrency=concurrency, on_progress=show))
+    if as_json:
+        _print_json(dataclasses.asdict(summary))
+    else:
+        out.print(
+            f"{summary.uploaded:,} sent ({summary.bytes_sent / 1e6:.1f} MB), {summary.skipped:,} were there, "
+            f"{summary.failed:,} failed",
+            highlight=False,
+        )
+        for failure in summary.failures:
+            err.print(f"{failure.filename}: {failure.reason}", highlight=False, markup=False)
+    if summary.failed:
+        raise typer.Exit(1)
 
 
 def _adder(report: Callable[[int], None]) -> Callable[[int], None]:

@@ -53,7 +53,9 @@ class Settings(BaseSettings):
     s3_public_endpoint: str | None = Field(
         None, description="Endpoint that signed links name, as clients reach it. Default: `LOGO_S3_ENDPOINT`."
     )
-    s3_region: str = Field("us-east-1", description="Region that requests are signed for.")
+    s3_region: str | None = Field(
+        None, description="Region that requests are signed for. Default: the usual AWS chain."
+    )
     s3_access_key: SecretStr | None = Field(None, description="S3 access key id.")
     s3_secret_key: SecretStr | None = Field(None, description="S3 secret key.")
 

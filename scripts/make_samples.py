@@ -170,7 +170,8 @@ def _thumbnail(image: Image) -> NDArray[np.int32]:
     square = np.full((side, side, 3), 255, np.uint8)
     y, x = (side - height) // 2, (side - width) // 2
     square[y : y + height, x : x + width] = image[top : top + height, left : left + width]
-    return cv2.resize(square, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA).astype(np.int32)
+    thumbnail = cv2.resize(square, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(thumbnail, np.int32)
 
 
 def _box_area(mask: NDArray[np.bool_]) -> int:

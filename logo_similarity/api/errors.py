@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from logo_similarity.errors import LogoSimilarityError, OverloadedError
+from logo_similarity.errors import LogoSimilarityError, NotReadyError, OverloadedError
 from logo_similarity.metrics import REFUSED
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ def problem(
 
 def problem_of(error: LogoSimilarityError) -> JSONResponse:
     """The answer to one of our own errors. What only operators may see stays in the log."""
-    if error.status >= 500 and error.status != 503:
+    if error.status >= 500 and not isinstance(error, OverloadedError | NotReadyError):
         log.error("request_failed", code=error.code, error=str(error))
         return problem(error.status, error.code, error.title)
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, OverloadedError) else {}

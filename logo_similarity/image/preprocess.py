@@ -115,8 +115,8 @@ def _interpolation(scale: float) -> int:
 def _normalise(image: Pixels, spec: InputSpec) -> NDArray[np.float32]:
     """(pixel / 255 - mean) / std, as one multiplication and one addition for each channel."""
     if spec.layout == "nhwc":
-        scaled = np.multiply(image, np.float32(1 / 255), dtype=np.float32)
-        return (scaled - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
+        scaled: NDArray[np.float32] = image * np.float32(1 / 255) - np.array(spec.mean, np.float32)
+        return np.ascontiguousarray(scaled / np.array(spec.std, np.float32), np.float32)
     out = np.empty((3, spec.height, spec.width), np.float32)
     for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
         np.multiply(image[..., channel], np.float32(1 / (255 * std)), out=out[channel], dtype=np.float32)

@@ -161,7 +161,7 @@ def _endpoint(name: str, url: str | None) -> str | None:
 def _open_bucket(settings: Settings, endpoint: str | None) -> S3Store:
     config: S3Config = {}
     client: ClientConfig = {"connect_timeout": _CONNECT, "timeout": _REQUEST}
-    if "s3_region" in settings.model_fields_set:
+    if settings.s3_region is not None:
         config["region"] = settings.s3_region
     if endpoint is not None:
         # Both names: obstore reads AWS_ENDPOINT_URL_S3 from the environment and prefers it to `endpoint`.

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from logo_similarity.api.deps import LinksDep, Runtime, RuntimeDep
 from logo_similarity.api.schemas import LogoOut, Metadata
 from logo_similarity.domain import Logo
-from logo_similarity.errors import NotFoundError, StoreError
+from logo_similarity.errors import NotFoundError
 
 
 def logos_router(responses: dict[int | str, dict[str, Any]]) -> APIRouter:
@@ -36,7 +36,7 @@ def logos_router(responses: dict[int | str, dict[str, Any]]) -> APIRouter:
         # The key in the store comes from the catalog, never from the request.
         link = links.sign([_find(runtime, image_id).record.filename])[0]
         if link is None:
-            raise StoreError("this service has no image store: it knows the logo and has no picture of it")
+            raise NotFoundError("this service has no image store: it knows the logo and has no picture of it")
         return RedirectResponse(link, 307, {"Cache-Control": "no-store"})
 
     return router
