@@ -18,7 +18,6 @@ REQUEST_SECONDS = Histogram(
     "logo_request_seconds", "Time from the request's head to its answer's end.", ["method", "route"], buckets=BUCKETS
 )
 STAGE_SECONDS = Histogram("logo_stage_seconds", "Time in each stage of a search.", ["stage"], buckets=BUCKETS)
-QUEUE_SECONDS = Histogram("logo_queue_seconds", "Time a search waited for a free thread.", buckets=BUCKETS)
 IN_FLIGHT = Gauge("logo_searches_in_flight", "Searches that run or wait.", multiprocess_mode="livesum")
 REFUSED = Counter("logo_refused_total", "Requests refused, by the code of the answer.", ["code"])
 ABANDONED = Counter("logo_abandoned_total", "Searches whose client went away before they ended.")

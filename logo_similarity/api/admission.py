@@ -9,7 +9,7 @@ from typing import TypeVar
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from logo_similarity.api.errors import send_problem
+from logo_similarity.api.errors import problem_of
 from logo_similarity.embed.gate import Gate
 from logo_similarity.errors import NotReadyError, OverloadedError
 from logo_similarity.metrics import ABANDONED, IN_FLIGHT
@@ -30,7 +30,7 @@ class AdmissionMiddleware:
             try:
                 self._gate.check()
             except (OverloadedError, NotReadyError) as error:
-                await send_problem(error, scope, receive, send)
+                await problem_of(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

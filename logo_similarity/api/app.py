@@ -18,10 +18,8 @@ from logo_similarity.api.admission import AdmissionMiddleware
 from logo_similarity.api.auth import ApiKeyMiddleware, load_key_digests
 from logo_similarity.api.deps import Runtime
 from logo_similarity.api.errors import MEDIA_TYPE, add_handlers
-from logo_similarity.api.middleware import BodyTimeMiddleware, RequestMiddleware
-from logo_similarity.api.routes import files, health
-from logo_similarity.api.routes.logos import logos_router
-from logo_similarity.api.routes.search import search_router
+from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
+from logo_similarity.api.routes import files, health, logos, search
 from logo_similarity.api.schemas import Problem
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
@@ -36,6 +34,7 @@ from logo_similarity.storage import ImageStore, open_store
 log = structlog.get_logger(__name__)
 
 DESCRIPTION = "A picture in, the most similar registered logos out, with scores, metadata and signed image links."
+UPLOAD_REFUSALS = (400, 401, 408, 413, 415, 422, 503)
 MULTIPART_BYTES = 16_384
 """Room in a body for what multipart adds to the image: boundaries, headers, the other fields."""
 
@@ -82,19 +81,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # The last one added is the first to see a request.
     app.add_middleware(AdmissionMiddleware, gate=gate)
     app.add_middleware(ApiKeyMiddleware, digests=digests)
-    app.add_middleware(BodyTimeMiddleware, seconds=settings.body_seconds)
+    max_body = settings.max_upload_bytes + MULTIPART_BYTES
+    app.add_middleware(BodyMiddleware, max_bytes=max_body, seconds=settings.body_seconds)
     app.add_middleware(RequestMiddleware)
 
     # Only for the documentation: the middleware has let the request pass, or has not.
     keyed = [Depends(APIKeyHeader(name="X-API-Key", auto_error=False))]
-    refusals = _problems(401, 404, 422, 503)
-    uploads = _problems(400, 401, 408, 413, 415, 422, 503)
-    app.include_router(
-        search_router(uploads, settings.max_upload_bytes + MULTIPART_BYTES),
-        prefix="/v1", tags=["search"], dependencies=keyed,
-    )  # fmt: skip
-    app.include_router(logos_router(refusals), prefix="/v1", tags=["logos"], dependencies=keyed)
-    app.include_router(files.router, prefix="/v1")
+    app.include_router(search.router, tags=["search"], dependencies=keyed, responses=_problems(*UPLOAD_REFUSALS))
+    app.include_router(logos.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 404, 422, 503))
+    app.include_router(files.router)
     app.include_router(health.router)
 
     @app.get("/", include_in_schema=False)

@@ -8,7 +8,7 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from logo_similarity.api.errors import send_problem
+from logo_similarity.api.errors import problem_of
 from logo_similarity.config import Settings
 from logo_similarity.errors import ConfigError, UnauthorizedError
 
@@ -72,8 +72,8 @@ class ApiKeyMiddleware:
         if len(keys) == 1 and is_known(keys[0], self._digests):
             await self._app(scope, receive, send)
         else:
-            error = UnauthorizedError("send one known key in the X-API-Key header")
-            await send_problem(error, scope, receive, send)
+            refusal = problem_of(UnauthorizedError("send one known key in the X-API-Key header"))
+            await refusal(scope, receive, send)
 
 
 def _is_open(path: str) -> bool:

@@ -9,7 +9,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
 
 from logo_similarity.errors import LogoSimilarityError, NotReadyError, OverloadedError
 from logo_similarity.metrics import REFUSED
@@ -34,10 +33,10 @@ def problem(
 ) -> JSONResponse:
     """One problem document."""
     REFUSED.labels(code).inc()
-    content = {"type": "about:blank", "status": status, "code": code, "title": title, "detail": detail, **more}
+    content = {"type": "about:blank", "status": int(status), "code": code, "title": title, "detail": detail, **more}
     return JSONResponse(
         {key: value for key, value in content.items() if value is not None},
-        status,
+        int(status),
         {**(headers or {}), "Cache-Control": "no-store"},
         MEDIA_TYPE,
     )
@@ -54,9 +53,11 @@ def problem_of(error: LogoSimilarityError) -> JSONResponse:
     return problem(error.status, error.code, error.title, str(error), headers)
 
 
-async def send_problem(error: LogoSimilarityError, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with an error from a middleware."""
-    await problem_of(error)(scope, receive, send)
+def problem_of_http(error: HTTPException) -> JSONResponse:
+    """The answer to an error of the framework."""
+    status = HTTPStatus(error.status_code)
+    detail = error.detail if error.detail != status.phrase else None
+    return problem(status, CODES.get(status, status.name.lower()), status.phrase, detail, dict(error.headers or {}))
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -78,10 +79,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def framework(_request: Request, error: HTTPException) -> JSONResponse:
-        status = HTTPStatus(error.status_code)
-        code = CODES.get(status, status.name.lower())
-        detail = error.detail if error.detail != status.phrase else None
-        return problem(status, code, status.phrase, detail, dict(error.headers or {}))
+        return problem_of_http(error)
 
     @app.exception_handler(Exception)
     async def unexpected(_request: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its log line, its metrics, and the clock on its body."""
+"""What happens around every request: its id, its log line, its metrics, and the bounds on its body."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from logo_similarity.api.errors import problem_of_http
 from logo_similarity.metrics import REQUEST_SECONDS, REQUESTS
 
 log = structlog.get_logger(__name__)
@@ -33,12 +34,12 @@ class RequestMiddleware:
         request_id = given.decode() if REQUEST_ID.match(given) else uuid.uuid4().hex
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        status = 0
+        status = 499  # what is counted when the client leaves before it gets an answer
 
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
@@ -54,22 +55,27 @@ class RequestMiddleware:
             level("request", method=scope["method"], route=route, status=status, milliseconds=round(seconds * 1000, 2))
 
 
-class BodyTimeMiddleware:
-    """Ends a request whose body does not arrive in time: uvicorn would wait for it for ever."""
+class BodyMiddleware:
+    """Ends a request whose body is too large, or does not arrive in time: uvicorn would take and wait for ever."""
 
-    def __init__(self, app: ASGIApp, *, seconds: float) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float) -> None:
         self._app = app
+        self._max_bytes = max_bytes
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._max_bytes:
+            await problem_of_http(self._too_large())(scope, receive, send)
+            return
         deadline = asyncio.get_running_loop().time() + self._seconds
-        complete = False
+        received, complete = 0, False
 
-        async def receive_in_time() -> Message:
-            nonlocal complete
+        async def receive_bounded() -> Message:
+            nonlocal received, complete
             if complete:
                 return await receive()
             try:
@@ -77,7 +83,13 @@ class BodyTimeMiddleware:
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(408, "the request's body did not arrive in time", {"Connection": "close"}) from None
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise self._too_large()
             complete = not message.get("more_body", False)
             return message
 
-        await self._app(scope, receive_in_time, send)
+        await self._app(scope, receive_bounded, send)
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"at most {self._max_bytes:,} bytes are accepted", {"Connection": "close"})

@@ -15,7 +15,7 @@ router = APIRouter()
 HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "X-Content-Type-Options": "nosniff"}
 
 
-@router.get("/files/{token}/{name}", include_in_schema=False)
+@router.get("/v1/files/{token}/{name}", include_in_schema=False)
 def local_file(token: str, name: str, runtime: RuntimeDep) -> FileResponse:  # noqa: ARG001 - part of the path
     """The picture that the link was signed for; the name is there for the reader of the link, the token decides."""
     if not isinstance(runtime.store, LocalStore):

@@ -1,8 +1,10 @@
-"""`GET /v1/logos/{logo_id}` and `GET /v1/image/{image_id}`: one logo, and the way to its picture."""
+"""`GET /v1/logos/{logo_id}` and `GET /v1/image/{image_id}`: one logo, and the way to its picture.
+
+Ids of registers may hold slashes, so each takes the rest of the path. What is in it only ever meets the catalog's ids: the key
+in the image store comes from the catalog.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import RedirectResponse
@@ -12,34 +14,30 @@ from logo_similarity.api.schemas import LogoOut, Metadata
 from logo_similarity.domain import Logo
 from logo_similarity.errors import NotFoundError
 
+router = APIRouter()
 
-def logos_router(responses: dict[int | str, dict[str, Any]]) -> APIRouter:
-    """The two routes. Ids of registers may hold slashes, so they take the rest of the path."""
-    router = APIRouter(responses=responses)
 
-    @router.get("/logos/{logo_id:path}", summary="One logo of the catalog")
-    def logo(logo_id: str, runtime: RuntimeDep, links: LinksDep) -> LogoOut:
-        found = _find(runtime, logo_id)
-        return LogoOut(
-            id=found.record.logo_id,
-            image_url=links.sign([found.record.filename])[0],
-            metadata=Metadata.model_validate(found.record),
-        )
-
-    @router.get(
-        "/image/{image_id:path}",
-        status_code=307,
-        response_class=RedirectResponse,
-        summary="Go to a logo's picture by a fresh signed link",
+@router.get("/v1/logos/{logo_id:path}", summary="One logo of the catalog")
+def logo(logo_id: str, runtime: RuntimeDep, links: LinksDep) -> LogoOut:
+    """What the register says of it, and a signed link to its picture."""
+    record = _find(runtime, logo_id).record
+    return LogoOut(
+        id=record.logo_id, image_url=links.sign([record.filename])[0], metadata=Metadata.model_validate(record)
     )
-    def image(image_id: str, runtime: RuntimeDep, links: LinksDep) -> RedirectResponse:
-        # The key in the store comes from the catalog, never from the request.
-        link = links.sign([_find(runtime, image_id).record.filename])[0]
-        if link is None:
-            raise NotFoundError("this service has no image store: it knows the logo and has no picture of it")
-        return RedirectResponse(link, 307, {"Cache-Control": "no-store"})
 
-    return router
+
+@router.get(
+    "/v1/image/{image_id:path}",
+    status_code=307,
+    response_class=RedirectResponse,
+    summary="Go to a logo's picture by a fresh signed link",
+)
+def image(image_id: str, runtime: RuntimeDep, links: LinksDep) -> RedirectResponse:
+    """Redirects to the image store, so that a client needs no credentials of the store."""
+    link = links.sign([_find(runtime, image_id).record.filename])[0]
+    if link is None:
+        raise NotFoundError("this service has no image store: it knows the logo and has no picture of it")
+    return RedirectResponse(link, 307, {"Cache-Control": "no-store"})
 
 
 def _find(runtime: Runtime, logo_id: str) -> Logo:
