@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from logo_similarity import __version__
-from logo_similarity.catalog.embeddings import embed_records, read_shards, shard_count
+from logo_similarity.catalog.embeddings import SHARD_ROWS, embed_records, read_shards, shard_count
 from logo_similarity.catalog.files import replacing, sha256_file, sync_file, sync_folder
 from logo_similarity.catalog.inputs import digest_inputs
 from logo_similarity.catalog.manifest import (
@@ -111,7 +111,7 @@ def build_catalog(
         (options.m, options.ef_construction, options.ef_search),
     )
     folder = CatalogFolder(root)
-    work = root / f"{WORK_PREFIX}{inputs[:16]}"
+    work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # shards of another size can't be gone on with
     with folder.locked():
         made = _already_made(folder, inputs)
         if reused := made is not None:

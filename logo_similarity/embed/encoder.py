@@ -53,7 +53,7 @@ class Encoder:
         wanted = [CUDA, CPU] if device != "cpu" and CUDA in onnxruntime.get_available_providers() else [CPU]
         try:
             session = onnxruntime.InferenceSession(folder / model.file, options, providers=wanted)
-        except (RuntimeError, ValueError) as error:  # every fault of ONNX Runtime is a RuntimeError
+        except _runtime_errors() as error:
             raise EncoderError(f"{folder / model.file}: not a model that can be run: {_first_line(error)}") from None
         # What was asked for is not what one gets: CUDA falls back to the CPU without an error.
         if device == "cuda" and CUDA not in session.get_providers():
@@ -119,7 +119,7 @@ class Encoder:
         options.only_execute_path_to_fetches = True
         try:
             return np.asarray(self._session.run([output], {self.model.input.name: batch}, options)[0])
-        except (RuntimeError, ValueError) as error:
+        except _runtime_errors() as error:
             raise EncoderError(f"{self.model.id}: failed: {_first_line(error)}") from None
 
     def _check_tensors(self, folder: Path) -> None:
@@ -146,6 +146,14 @@ class Encoder:
         dimension = outputs[self.model.outputs.embedding].shape[-1]
         if isinstance(dimension, int) and dimension != self.dimension:
             raise EncoderError(f"{place}: its embeddings have {dimension} dimensions, model.json says {self.dimension}")
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises: a dozen classes of its own that have no common base."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
+    return (*own, RuntimeError, ValueError)
 
 
 def _first_line(error: Exception) -> str:

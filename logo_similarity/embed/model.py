@@ -33,6 +33,7 @@ class ModelInput(_Part):
     std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
     channels: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nchw", "nhwc"] = "nchw"
+    margin: Annotated[float, Field(ge=0, le=0.4)] = 0.0
 
 
 class ModelOutputs(_Part):

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from io import BytesIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from logo_similarity.errors import BadImageError, ImageTooLargeError, ImageTooSmallError
-from logo_similarity.image.header import HEADER_ERRORS, Format, Header, read_header
+from logo_similarity.image import png, tiff
+from logo_similarity.image.avif import read_avif, sample_bits
+from logo_similarity.image.header import Format, Header, read_header
 
 Pixels = NDArray[np.uint8]
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a client's damaged file is no event of this service
 
 LONGEST_SIDE = 1024
 """Larger images are shrunk to this on their longer side at once: encoders look at a few hundred pixels, and every later
 step then costs the same whatever was sent."""
 
-ORIENTATION = 0x0112
-"""The EXIF tag."""
-
 NEAR_WHITE = 230
 """A logo whose opaque pixels have their smallest channel at this or more on average would vanish on white."""
+
+BAND_PIXELS = 1 << 18
+"""A large picture is laid on its background in bands: the steps in between would take four times its memory."""
+
+PILLOW_ERRORS = (
+    ValueError, LookupError, ArithmeticError, TypeError, AttributeError, OSError, SyntaxError, RuntimeError, EOFError,
+    struct.error, Warning,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,100 +84,135 @@ def check_size(header: Header, limits: ImageLimits) -> None:
         raise ImageTooSmallError(f"{size}; each side must have at least {limits.min_side}")
 
 
-def _decode_stored(data: bytes, header: Header) -> tuple[NDArray[np.generic], int]:
-    """Pixels as the file holds them, and the EXIF orientation that is still to be undone.
+def _decode_stored(data: bytes, header: Header) -> tuple[Pixels, int]:
+    """Pixels as the file holds them, at 8 bits, and the EXIF orientation that is still to be undone.
 
-    The pixels are (h, w), (h, w, 3) BGR or (h, w, 4) BGRA, of any depth.
+    The pixels are (h, w), (h, w, 3) BGR or (h, w, 4) BGRA.
     """
-    if header.format is Format.TIFF and _has_grey_alpha(data):
-        return _decode_grey_alpha_tiff(data), 1
+    if header.format is Format.TIFF and tiff.read_tags(data).get(tiff.SAMPLES_PER_PIXEL) == 2:
+        return _decode_grey_alpha_tiff(data, header), 1
+    still = png.without_animation(data) if header.format is Format.PNG else data
+    pixels, exif = _decode_by_opencv(still, header)
+    orientation, bits = 1, 16
+    match header.format:
+        case Format.PNG:
+            pixels, orientation = _with_transparent_grey(pixels, data), _exif_orientation(exif)
+        case Format.WEBP:
+            orientation = _exif_orientation(exif)
+        case Format.AVIF:  # OpenCV neither turns these nor stretches their 10 or 12 bits to 16
+            orientation, bits = read_avif(data).orientation, sample_bits(data)
+        case Format.BMP:
+            pixels = _without_unused_alpha(pixels)
+        case Format.TIFF:
+            pixels = _with_own_colours(pixels)
+        case Format.JPEG | Format.GIF:
+            pass
+    return _to_8_bit(pixels, bits), orientation
+
+
+def _decode_by_opencv(data: bytes, header: Header) -> tuple[NDArray[np.generic], bytes | None]:
+    """Pixels of the first picture, and the EXIF block."""
+    name = header.format.value
     # IMREAD_COLOR turns a JPEG upright and converts CMYK; for the others it would drop the transparency.
     flag = cv2.IMREAD_COLOR if header.format is Format.JPEG else cv2.IMREAD_UNCHANGED
     try:
         pixels, kinds, blocks = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), flag)
     except cv2.error as error:
-        raise BadImageError(f"the {header.format.value} file is damaged") from error
+        raise BadImageError(f"the {name} file is damaged") from error
     if pixels is None:
-        raise BadImageError(f"the {header.format.value} file is damaged or cut off")
+        raise BadImageError(f"the {name} file is damaged or cut off")
     if sorted(pixels.shape[:2]) != sorted((header.height, header.width)):
         # The header that was checked is not the one that was decoded.
-        raise BadImageError(f"the {header.format.value} file is damaged: its size is not the one that it announces")
-    if header.format is Format.BMP and pixels.ndim == 3 and pixels.shape[2] == 4 and not pixels[..., 3].any():
-        pixels = pixels[..., :3]  # most programs leave the fourth byte unused: zero does not mean transparent
-    if header.format in (Format.PNG, Format.WEBP):
-        exif = [block for kind, block in zip(kinds, blocks, strict=True) if kind == cv2.IMAGE_METADATA_EXIF]
-        return pixels, _exif_orientation(exif[0].tobytes()) if exif else 1
-    return pixels, _avif_orientation(data) if header.format is Format.AVIF else 1
+        raise BadImageError(f"the {name} file is damaged: its size is not the one that it announces")
+    exif = (block.tobytes() for kind, block in zip(kinds, blocks, strict=True) if kind == cv2.IMAGE_METADATA_EXIF)
+    return pixels, next(exif, None)
 
 
-def _exif_orientation(block: bytes) -> int:
-    exif = Image.Exif()
+def _with_transparent_grey(pixels: NDArray[np.generic], data: bytes) -> NDArray[np.generic]:
+    """(h, w) grey of a PNG with its one transparent grey, which OpenCV ignores, as (h, w, 4) BGRA (chunk tRNS)."""
+    if pixels.ndim == 3:
+        return pixels
+    grey, depth = png.transparent_grey(data), png.bit_depth(data)
+    if grey is None:
+        return pixels
+    if depth < 8:
+        grey = grey * 255 // (2**depth - 1)
+    coloured = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA)
+    coloured[..., 3][pixels == grey] = 0
+    return coloured
+
+
+def _without_unused_alpha(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Most programs leave the fourth byte of a BMP's pixels unused: all zero does not mean that nothing can be seen."""
+    has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR) if has_alpha and not pixels[..., 3].any() else pixels
+
+
+def _with_own_colours(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Undo that libtiff multiplies the colours of 8-bit pixels by their alpha."""
+    multiplied = pixels.ndim == 3 and pixels.shape[2] == 4 and pixels.dtype == np.uint8
+    return cv2.cvtColor(pixels, cv2.COLOR_mRGBA2RGBA) if multiplied else pixels
+
+
+def _to_8_bit(pixels: NDArray[np.generic], bits: int) -> Pixels:
+    if pixels.dtype == np.uint8:
+        return pixels.view(np.uint8)
+    if pixels.dtype == np.uint16:
+        return cv2.convertScaleAbs(pixels, alpha=255 / (2**bits - 1))
+    raise BadImageError(f"images of {pixels.dtype} samples are not accepted; use 8 or 16 bits")
+
+
+def _exif_orientation(block: bytes | None) -> int:
+    if block is None:
+        return 1
     try:
-        exif.load(block)
-        return int(exif.get(ORIENTATION, 1))
-    except (*HEADER_ERRORS, EOFError):
+        return tiff.read_tags(block.removeprefix(b"Exif\0\0")).get(tiff.ORIENTATION, 1)
+    except (ValueError, struct.error):
         return 1  # a damaged side note is no reason to refuse the picture
 
 
-def _avif_orientation(data: bytes) -> int:
-    """OpenCV ignores how an AVIF is to be turned and mirrored; Pillow reads it from the container."""
-    try:
-        with Image.open(BytesIO(data), formats=("AVIF",)) as image:
-            return int(image.getexif().get(ORIENTATION, 1))
-    except (*HEADER_ERRORS, EOFError):
-        return 1
-
-
-def _has_grey_alpha(data: bytes) -> bool:
-    try:
-        with Image.open(BytesIO(data), formats=("TIFF",)) as image:
-            return image.mode == "LA"
-    except HEADER_ERRORS:
-        return False  # then OpenCV says what is wrong with it
-
-
-def _decode_grey_alpha_tiff(data: bytes) -> Pixels:
+def _decode_grey_alpha_tiff(data: bytes, header: Header) -> Pixels:
     """OpenCV drops the transparency of these; Pillow keeps it. (h, w, 4) BGRA, upright."""
     try:
-        with Image.open(BytesIO(data), formats=("TIFF",)) as image:
+        with TiffImageFile(BytesIO(data)) as image:
+            if sorted(image.size) != sorted((header.width, header.height)):
+                raise BadImageError("the TIFF file is damaged: it announces two sizes")
             return cv2.cvtColor(np.asarray(image.convert("RGBA")), cv2.COLOR_RGBA2BGRA)
-    except (*HEADER_ERRORS, EOFError) as error:
+    except PILLOW_ERRORS as error:
         raise BadImageError("the TIFF file is damaged or cut off") from error
 
 
-def _shrink(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+def _shrink(pixels: Pixels) -> Pixels:
     height, width = pixels.shape[:2]
     scale = LONGEST_SIDE / max(height, width)
     if scale >= 1:
         return pixels
     if pixels.ndim == 3 and pixels.shape[2] == 4:
-        pixels = _composite(_to_8_bit(pixels))  # colours under transparent pixels must not bleed into the others
+        pixels = _composite(pixels)  # colours under transparent pixels must not bleed into the others
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(_to_8_bit(pixels), size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
-def _to_rgb(pixels: NDArray[np.generic]) -> Pixels:
-    pixels = _to_8_bit(pixels)
-    if pixels.ndim == 2 or pixels.shape[2] == 1:
+def _to_rgb(pixels: Pixels) -> Pixels:
+    if pixels.ndim == 2:
         return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
     if pixels.shape[2] == 4:
         pixels = _composite(pixels)
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
-def _to_8_bit(pixels: NDArray[np.generic]) -> Pixels:
-    if pixels.dtype == np.uint8:
-        return pixels.view(np.uint8)
-    if pixels.dtype == np.uint16:
-        return cv2.convertScaleAbs(pixels, alpha=255 / 65535)
-    raise BadImageError(f"images of {pixels.dtype} samples are not accepted; use 8 or 16 bits")
-
-
 def _composite(pixels: Pixels) -> Pixels:
     """(h, w, 4) BGRA laid on its background: (h, w, 3) BGR."""
-    alpha = cv2.cvtColor(cv2.extractChannel(pixels, 3), cv2.COLOR_GRAY2BGR)
-    covered = cv2.multiply(cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR), alpha, scale=1 / 255)
-    return covered if _is_near_white(pixels) else cv2.add(covered, cv2.bitwise_not(alpha))
+    height, width = pixels.shape[:2]
+    on_black = _is_near_white(pixels)
+    laid = np.empty((height, width, 3), np.uint8)
+    rows = max(1, BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        band = pixels[top : top + rows]
+        alpha = cv2.cvtColor(cv2.extractChannel(band, 3), cv2.COLOR_GRAY2BGR)
+        covered = cv2.multiply(cv2.cvtColor(band, cv2.COLOR_BGRA2BGR), alpha, scale=1 / 255)
+        laid[top : top + rows] = covered if on_black else cv2.add(covered, cv2.bitwise_not(alpha))
+    return laid
 
 
 def _is_near_white(pixels: Pixels) -> bool:

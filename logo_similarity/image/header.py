@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from enum import Enum
-from io import BytesIO
-
-import imagesize
-from PIL import Image
 
 from logo_similarity.errors import BadImageError, UnsupportedFormatError
+from logo_similarity.image import png, tiff
+from logo_similarity.image.avif import read_avif
 
 
 class Format(Enum):
@@ -69,18 +68,25 @@ OTHER_MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "gzip"),
     (b"PK\x03\x04", "ZIP"),
 )
-# What the two libraries that read headers raise on damaged ones.
-HEADER_ERRORS = (
-    ValueError, LookupError, ArithmeticError, TypeError, AttributeError, OSError, SyntaxError, struct.error,
-    Image.DecompressionBombError,
-)  # fmt: skip
+# JPEG markers (ITU-T T.81, table B.1): one or more FF, then the byte that tells which.
+_NOT_FF = re.compile(rb"[^\xff]")
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_BARE = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})  # no length follows
+_JPEG_NO_FRAME_AFTER = frozenset({0xD8, 0xD9, 0xDA})
+_MOST_SEGMENTS = 10_000
+_LARGEST_TILE = 4096
+"""A TIFF tile is decoded whole, however small the picture that it belongs to."""
+
 # Brands of the ISO container (bytes 8 to 12): of AVIF, and of its relatives that are not decoded.
 AVIF_BRANDS = (b"avif", b"avis")
 OTHER_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF"}
 
 
 def read_header(data: bytes) -> Header:
-    """Format and size. Allocates nothing that depends on what the file claims.
+    """Format and size, read by our own few lines for each format: the guards must see the size that the decoder will see.
+
+    The libraries for this were tried and don't: one skips JPEG segments in another way than libjpeg does (a file could
+    show it 64 x 48 and decode to 12,000 x 12,000), one copies whatever the tags of a TIFF point at, as often as they do.
 
     Raises:
         UnsupportedFormatError: another format than those accepted.
@@ -88,12 +94,12 @@ def read_header(data: bytes) -> Header:
     """
     image_format = recognise(data)
     try:
-        width, height = _avif_size(data) if image_format is Format.AVIF else imagesize.get(BytesIO(data))
-    except HEADER_ERRORS as error:
+        width, height = _SIZE_READERS[image_format](data)
+    except (ValueError, IndexError, struct.error) as error:
         raise BadImageError(f"the {image_format.value} file is damaged: its header cannot be read") from error
     if width < 1 or height < 1:
         raise BadImageError(f"the {image_format.value} file is damaged: its header tells no size")
-    return Header(image_format, int(width), int(height))
+    return Header(image_format, width, height)
 
 
 def recognise(data: bytes) -> Format:
@@ -118,7 +124,70 @@ def recognise(data: bytes) -> Format:
     raise BadImageError(f"the bytes are no image; accepted are {ACCEPTED}")
 
 
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """By the first frame header, found from segment to segment as libjpeg does it (jdmarker.c, next_marker)."""
+    at = 2
+    for _ in range(_MOST_SEGMENTS):
+        found = _NOT_FF.search(data, data.index(b"\xff", at))
+        if found is None:
+            break
+        marker, at = found[0][0], found.end()
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 3)
+            return width, height
+        if marker in _JPEG_BARE:
+            continue
+        (length,) = struct.unpack_from(">H", data, at)
+        if marker in _JPEG_NO_FRAME_AFTER or length < 2:
+            break
+        at += length
+    raise ValueError("no frame header")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF  # the two upper bits are a scale
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8X" and len(data) >= 30:
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    raise ValueError("an unknown first chunk")
+
+
+def _gif_size(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from("<HH", data, 6)
+    return width, height
+
+
+def _bmp_size(data: bytes) -> tuple[int, int]:
+    (header_size,) = struct.unpack_from("<I", data, 14)
+    if header_size == 12:  # OpenCV takes the 24-bit ones for grey
+        raise UnsupportedFormatError(f"BMP of OS/2 is not among the accepted formats: {ACCEPTED}")
+    width, height = struct.unpack_from("<ii", data, 18)
+    return width, abs(height)  # a negative height: stored from the top
+
+
+def _tiff_size(data: bytes) -> tuple[int, int]:
+    tags = tiff.read_tags(data)
+    if max(tags.get(tiff.TILE_WIDTH, 0), tags.get(tiff.TILE_HEIGHT, 0)) > _LARGEST_TILE:
+        raise ValueError("tiles beyond reason")
+    return tags.get(tiff.WIDTH, 0), tags.get(tiff.HEIGHT, 0)
+
+
 def _avif_size(data: bytes) -> tuple[int, int]:
-    """By Pillow, which reads the container's boxes only: imagesize stumbles over rotated ones."""
-    with Image.open(BytesIO(data), formats=("AVIF",)) as image:
-        return image.size
+    facts = read_avif(data)
+    return facts.width, facts.height
+
+
+_SIZE_READERS = {
+    Format.JPEG: _jpeg_size,
+    Format.PNG: png.read_size,
+    Format.WEBP: _webp_size,
+    Format.GIF: _gif_size,
+    Format.BMP: _bmp_size,
+    Format.TIFF: _tiff_size,
+    Format.AVIF: _avif_size,
+}

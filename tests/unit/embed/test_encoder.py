@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from logo_similarity.embed.encoder import Encoder
+from logo_similarity.embed.model import default_model_folder, load_model
+from logo_similarity.errors import EncoderError
+from logo_similarity.image.preprocess import preprocess
+
+
+def picture(seed: int = 0, height: int = 90, width: int = 160) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def write_model(folder: Path, **changes: object) -> Path:
+    """A second encoder, unlike ours in all that model.json can say: mean colour of each quarter, times two."""
+    folder.mkdir()
+    scale = numpy_helper.from_array(np.float32([2.0]), "scale")
+    rows = numpy_helper.from_array(np.int64([0, -1]), "rows")
+    nodes = [
+        helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["planes"], ["quarters"], kernel_shape=[24, 16], strides=[24, 16]),
+        helper.make_node("Reshape", ["quarters", "rows"], ["flat"]),
+        helper.make_node("Mul", ["flat", "scale"], ["features"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "quarters",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 48, 32, 3])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 12])],
+        [scale, rows],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, folder / "quarters.onnx")
+    described: dict[str, object] = {
+        "id": "quarters",
+        "file": "quarters.onnx",
+        "sha256": hashlib.sha256((folder / "quarters.onnx").read_bytes()).hexdigest(),
+        "input": {
+            "name": "pixels",
+            "width": 32,
+            "height": 48,
+            "crop": "none",
+            "resize": "cover",
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.25, 0.5, 1.0],
+            "channels": "bgr",
+            "layout": "nhwc",
+        },
+        "outputs": {"embedding": "features"},
+        "dimension": 12,
+    }
+    for name, value in changes.items():
+        part = described["input"] if name in ("name", "width", "height", "layout") else described
+        assert isinstance(part, dict)
+        part[name] = value
+    (folder / "model.json").write_text(json.dumps(described))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder.open(default_model_folder(), device="cpu")
+
+
+def test_default_gives_unit_vectors(encoder: Encoder) -> None:
+    embeddings = encoder.encode([picture(seed) for seed in range(5)])
+    assert embeddings.shape == (5, 256)
+    assert embeddings.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
+
+
+def test_a_batch_gives_what_single_pictures_give(encoder: Encoder) -> None:
+    pictures = [picture(seed) for seed in range(6)]
+    single = np.concatenate([encoder.encode([one]) for one in pictures])
+    np.testing.assert_allclose(encoder.encode(pictures), single, atol=1e-5)
+
+
+def test_same_picture_same_bits_from_every_thread(encoder: Encoder) -> None:
+    expected = encoder.encode([picture()])
+    different: list[object] = []
+
+    def work() -> None:
+        for _ in range(10):
+            if not np.array_equal(encoder.encode([picture()]), expected):
+                different.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not different
+
+
+def test_patches_are_one_vector_for_each_cell(encoder: Encoder) -> None:
+    batch = np.stack([preprocess(picture(seed), encoder.model.input_spec) for seed in range(3)])
+    patches = encoder.infer_patches(batch)
+    assert patches.shape == (3, 64, 32)
+    np.testing.assert_allclose(np.linalg.norm(patches, axis=2), 1, atol=1e-5)
+
+
+def test_onnx_file_is_whole_and_its_batch_is_free() -> None:
+    folder = default_model_folder()
+    model = onnx.load(folder / "model.onnx", load_external_data=False)
+    assert not [tensor.name for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    for count in (1, 3):
+        outputs = session.run(["embedding"], {"image": np.zeros((count, 3, 128, 128), np.float32)})
+        assert outputs[0].shape == (count, 256)
+        np.testing.assert_allclose(np.linalg.norm(outputs[0], axis=1), 1, atol=1e-5)
+
+
+def test_another_model_works_by_its_description(tmp_path: Path) -> None:
+    other = Encoder.open(write_model(tmp_path / "other"), device="cpu")
+    image = np.zeros((96, 64, 3), np.uint8)  # the shape of the input, doubled: nothing is cut off
+    image[:48, :32] = (255, 128, 0)
+    (embedding,) = other.encode([image])
+    values = np.float32([0, 128 / 255, 1])  # blue, green, red
+    expected = np.zeros((3, 2, 2), np.float32)
+    for channel, (value, std) in enumerate(zip(values, (0.25, 0.5, 1.0), strict=True)):
+        expected[channel] = -0.5 / std
+        expected[channel, 0, 0] = (value - 0.5) / std
+    np.testing.assert_allclose(embedding, expected.ravel() / np.linalg.norm(expected), atol=1e-4)
+    with pytest.raises(EncoderError, match="no output for patches"):
+        other.infer_patches(np.zeros((1, 48, 32, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "image"}, "its inputs are"),
+        ({"width": 33}, "its input is"),
+        ({"layout": "nchw"}, "its input is"),
+        ({"dimension": 13}, "12 dimensions"),
+        ({"outputs": {"embedding": "nothing"}}, "no output 'nothing'"),
+        ({"outputs": {"embedding": "features", "patches": "cells"}}, "no output 'cells'"),
+        ({"sha256": "0" * 64}, "sha256"),
+        ({"file": "../quarters.onnx"}, "file"),
+        ({"surprise": 1}, "surprise"),
+        ({"id": "no good"}, "id"),
+    ],
+)
+def test_a_wrong_description_says_what_is_wrong(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(EncoderError, match=message):
+        Encoder.open(write_model(tmp_path / "wrong", **changes), device="cpu")
+
+
+def test_a_folder_without_a_model(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match=r"model\.json"):
+        load_model(tmp_path)
+
+
+def test_a_file_that_is_no_model(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "broken")
+    (folder / "quarters.onnx").write_bytes(b"nonsense")
+    described = json.loads((folder / "model.json").read_text())
+    described["sha256"] = hashlib.sha256(b"nonsense").hexdigest()
+    (folder / "model.json").write_text(json.dumps(described))
+    with pytest.raises(EncoderError, match="not a model"):
+        Encoder.open(folder, device="cpu")
+
+
+def test_cuda_is_not_promised_where_it_does_not_load() -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        assert Encoder.open(default_model_folder(), device="auto").provider == "cuda"
+    else:
+        with pytest.raises(EncoderError, match="LOGO_DEVICE"):
+            Encoder.open(default_model_folder(), device="cuda")
+        assert Encoder.open(default_model_folder(), device="auto").provider == "cpu"
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_an_output_that_is_no_embedding_is_an_error(tmp_path: Path, value: float) -> None:
+    other = Encoder.open(write_model(tmp_path / "zero"), device="cpu")
+    with pytest.raises(EncoderError, match="zero or not finite"):
+        other.infer(np.full((1, 48, 32, 3), value, np.float32))
+    assert other.infer(np.ones((1, 48, 32, 3), np.float32)).shape == (1, 12)

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from logo_similarity.errors import BadImageError
+from logo_similarity.image.decode import LONGEST_SIDE, Pixels, decode
+from tests.pictures import FORMATS, encode, encode_turned, noise, png, png_chunk, quarters
+
+WHITE, BLACK, RED = (255, 255, 255), (0, 0, 0), (200, 30, 40)
+NEAR = {"JPEG": 8, "AVIF": 8, "GIF": 2}
+"""How far a pixel may be off, where the format itself is not exact."""
+
+
+def assert_near(got: Pixels, wanted: np.ndarray[Any, Any], tolerance: int) -> None:
+    assert got.shape == wanted.shape
+    assert got.dtype == np.uint8
+    assert got.flags.c_contiguous
+    assert int(np.abs(got.astype(int) - wanted.astype(int)).max()) <= tolerance
+
+
+def mark(colour: tuple[int, int, int], hidden: tuple[int, int, int] = (90, 0, 90), alpha: int = 255) -> Image.Image:
+    """A square in a transparent 32 x 32 picture; other colours lie unseen under the transparency."""
+    picture = np.zeros((32, 32, 4), np.uint8)
+    picture[..., :3] = hidden
+    picture[8:24, 8:24] = (*colour, alpha)
+    return Image.fromarray(picture)
+
+
+def on(background: tuple[int, int, int], colour: tuple[int, int, int]) -> Pixels:
+    picture = np.full((32, 32, 3), background, np.uint8)
+    picture[8:24, 8:24] = colour
+    return picture
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_every_format_gives_the_same_rgb(file_format: str) -> None:
+    picture = quarters()
+    assert_near(decode(encode(picture, file_format)), picture, NEAR.get(file_format, 0))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_orientation_is_undone(file_format: str, orientation: int) -> None:
+    picture = quarters()
+    assert_near(decode(encode_turned(picture, file_format, orientation)), picture, NEAR.get(file_format, 0))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF", "AVIF"])
+def test_orientation_is_undone_with_alpha(file_format: str, orientation: int) -> None:
+    upright = np.dstack((quarters(), np.full((48, 64), 255, np.uint8)))
+    upright[:16, :16, 3] = 0
+    wanted = upright[..., :3].copy()
+    wanted[:16, :16] = 255
+    got = decode(encode_turned(upright, file_format, orientation))
+    # The lossy codecs blur the edge of the transparency: compare what lies inside.
+    assert_near(got[:12, :12], wanted[:12, :12], NEAR.get(file_format, 0))
+    assert_near(got[24:], wanted[24:], NEAR.get(file_format, 0))
+    assert_near(got[:, 32:], wanted[:, 32:], NEAR.get(file_format, 0))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_undone_on_an_image_that_is_shrunk(orientation: int) -> None:
+    got = decode(encode_turned(quarters(1500, 2048), "PNG", orientation))
+    assert_near(got, quarters(750, 1024), 0)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65_535])
+def test_an_impossible_orientation_is_ignored(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for file_format in ("JPEG", "PNG", "WEBP"):
+        assert_near(decode(encode(quarters(), file_format, exif=exif)), quarters(), NEAR.get(file_format, 0))
+
+
+def test_a_damaged_side_note_does_not_refuse_the_picture() -> None:
+    whole = encode(quarters(), "PNG")
+    after_header = 8 + 25
+    for note in (b"", b"II", b"MM\0*\0\0\0\x08", b"II*\0\xff\xff\xff\xff", b"nonsense" * 4):
+        data = whole[:after_header] + png_chunk(b"eXIf", note) + whole[after_header:]
+        assert_near(decode(data), quarters(), 0)
+
+
+ALPHA_FORMATS = ("PNG", "WEBP", "TIFF", "AVIF")
+
+
+@pytest.mark.parametrize("file_format", [*ALPHA_FORMATS, "BMP"])
+def test_transparency_is_laid_on_white(file_format: str) -> None:
+    assert_near(decode(encode(mark(RED), file_format)), on(WHITE, RED), NEAR.get(file_format, 1))
+
+
+@pytest.mark.parametrize("file_format", ALPHA_FORMATS)
+def test_transparency_of_a_near_white_logo_is_laid_on_black(file_format: str) -> None:
+    got = decode(encode(mark((250, 248, 240), hidden=WHITE), file_format))
+    assert_near(got, on(BLACK, (250, 248, 240)), NEAR.get(file_format, 1))
+
+
+def test_half_transparent_pixels_are_mixed_with_the_background() -> None:
+    assert_near(decode(encode(mark(RED, alpha=128), "PNG")), on(WHITE, (227, 142, 147)), 1)
+    assert_near(decode(encode(mark((250, 250, 250), alpha=128), "PNG")), on(BLACK, (125, 125, 125)), 1)
+
+
+@pytest.mark.parametrize("file_format", ALPHA_FORMATS)
+@pytest.mark.parametrize("hidden", [BLACK, RED, WHITE])
+def test_nothing_but_transparency_is_white(file_format: str, hidden: tuple[int, int, int]) -> None:
+    data = encode(mark(hidden, hidden=hidden, alpha=0), file_format)
+    assert_near(decode(data), np.full((32, 32, 3), 255), NEAR.get(file_format, 0))
+
+
+def test_an_opaque_near_white_picture_stays() -> None:
+    picture = np.full((20, 30, 4), 250, np.uint8)
+    picture[..., 3] = 255
+    assert_near(decode(encode(picture, "PNG")), picture[..., :3], 0)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+@pytest.mark.parametrize(("grey", "background"), [(60, WHITE), (250, BLACK)])
+def test_grey_with_alpha(file_format: str, grey: int, background: tuple[int, int, int]) -> None:
+    picture = mark((grey, grey, grey), hidden=BLACK).convert("LA")
+    assert_near(decode(encode(picture, file_format)), on(background, (grey, grey, grey)), 1)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "GIF", "BMP"])
+def test_grey(file_format: str) -> None:
+    grey = quarters()[..., 0]
+    assert_near(decode(encode(grey, file_format)), np.dstack((grey,) * 3), NEAR.get(file_format, 0))
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "GIF", "BMP"])
+def test_palette(file_format: str) -> None:
+    picture = Image.fromarray(quarters()).quantize(4)
+    assert_near(decode(encode(picture, file_format)), np.asarray(picture.convert("RGB")), 0)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "GIF"])
+def test_palette_with_a_transparent_colour(file_format: str) -> None:
+    indices = np.zeros((32, 32), np.uint8)
+    indices[8:24, 8:24] = 1
+    picture = Image.fromarray(indices)
+    picture.putpalette([90, 0, 90, *RED])
+    assert_near(decode(encode(picture, file_format, transparency=0)), on(WHITE, RED), 0)
+
+
+def test_grey_png_with_a_transparent_grey() -> None:
+    picture = on((200, 200, 200), (40, 40, 40))[..., 0]
+    assert_near(decode(encode(picture, "PNG", transparency=200)), on(WHITE, (40, 40, 40)), 0)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP", "GIF"])
+def test_one_bit(file_format: str) -> None:
+    bits = on(WHITE, BLACK)
+    picture = Image.fromarray(bits[..., 0]).convert("1")
+    assert_near(decode(encode(picture, file_format)), bits, 0)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "TIFF"])
+def test_cmyk(file_format: str) -> None:
+    picture = Image.fromarray(quarters()).convert("CMYK")
+    assert_near(decode(encode(picture, file_format)), quarters(), 10 if file_format == "JPEG" else 2)
+
+
+def by_opencv(pixels: np.ndarray[Any, Any], extension: str, *options: int) -> bytes:
+    written, buffer = cv2.imencode(extension, pixels, list(options))
+    assert written
+    return bytes(buffer.tobytes())
+
+
+@pytest.mark.parametrize("extension", [".png", ".tiff"])
+def test_sixteen_bits(extension: str) -> None:
+    picture = quarters()
+    deep = picture[..., ::-1].astype(np.uint16) * 257  # BGR, as OpenCV writes it
+    assert_near(decode(by_opencv(deep, extension)), picture, 0)
+    assert_near(decode(by_opencv(deep[..., 2], extension)), np.dstack((picture[..., 0],) * 3), 0)
+    opaque = np.dstack((deep, np.full((48, 64), 65_535, np.uint16)))
+    opaque[:24, :32, 3] = 0
+    picture[:24, :32] = 255
+    assert_near(decode(by_opencv(opaque, extension)), picture, 0)
+
+
+@pytest.mark.parametrize("depth", [10, 12])
+def test_avif_of_more_than_eight_bits(depth: int) -> None:
+    picture = quarters()
+    deep = (picture[..., ::-1].astype(np.uint32) * (2**depth - 1) // 255).astype(np.uint16)
+    data = by_opencv(deep, ".avif", cv2.IMWRITE_AVIF_DEPTH, depth, cv2.IMWRITE_AVIF_QUALITY, 95)
+    inside = np.s_[4:20, 4:28]  # OpenCV halves the colour's resolution: edges blur
+    assert_near(decode(data)[inside], picture[inside], 10)
+
+
+def test_float_samples_are_refused() -> None:
+    with pytest.raises(BadImageError, match="float32"):
+        decode(by_opencv(np.ones((32, 32, 3), np.float32), ".tiff"))
+
+
+def test_unused_fourth_byte_of_a_bmp_is_not_transparency() -> None:
+    picture = np.dstack((quarters(), np.zeros((48, 64), np.uint8)))
+    assert_near(decode(encode(picture, "BMP")), quarters(), 0)
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "AVIF", "PNG", "TIFF"])
+def test_only_the_first_picture_counts(file_format: str) -> None:
+    later = [Image.fromarray(noise(seed=seed)) for seed in range(3)]
+    data = encode(quarters(), file_format, save_all=True, append_images=later)
+    assert_near(decode(data), quarters(), NEAR.get(file_format, 0))
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize(("height", "width", "shrunk"), [(600, 2048, (300, 1024)), (2000, 8, (1024, 4))])
+def test_a_big_picture_is_shrunk(file_format: str, height: int, width: int, shrunk: tuple[int, int]) -> None:
+    got = decode(encode(quarters(height, width), file_format))
+    assert max(got.shape) == LONGEST_SIDE
+    assert got.shape == (*shrunk, 3)
+    # The lossy codecs blur the edges between the quarters; the middle of each is left.
+    rows, columns = [shrunk[0] // 4, shrunk[0] * 3 // 4], [0, shrunk[1] - 1]
+    assert_near(got[np.ix_(rows, columns)], quarters(2, 2), NEAR.get(file_format, 0))
+
+
+def test_hidden_colours_do_not_bleed_into_a_shrunk_picture() -> None:
+    picture = np.zeros((3000, 3000, 4), np.uint8)  # black lies under the transparency
+    picture[1000:2000, 1000:2000] = (*RED, 255)
+    got = decode(encode(picture, "PNG"))
+    # Every pixel is a mixture of red and white: none is darker than red.
+    assert (got >= np.array(RED) - 1).all()
+    assert tuple(got[512, 512]) == RED
+    assert tuple(got[10, 10]) == WHITE
+
+
+def test_a_picture_at_the_limit_is_not_resampled() -> None:
+    picture = noise(40, LONGEST_SIDE)
+    assert_near(decode(encode(picture, "PNG")), picture, 0)
+
+
+def test_interlaced_png_and_progressive_jpeg() -> None:
+    assert_near(decode(encode(quarters(), "JPEG", progressive=True)), quarters(), NEAR["JPEG"])
+    rows = b"".join(adam7(quarters()[..., 0]))
+    data = bytearray(png(64, 48, __import__("zlib").compress(rows)))
+    assert data
