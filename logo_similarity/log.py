@@ -51,6 +51,7 @@ def configure_logging(level: str, log_format: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # which instruction set it tried is no news
     # It prints whole query strings; our own middleware logs the request instead.
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()
@@ -59,6 +60,7 @@ def configure_logging(level: str, log_format: str) -> None:
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace what must not be in a log, in every text of an event."""
+    event.pop("color_message", None)  # uvicorn's copy of its message for terminals
     return {
         key: SECRET.sub(r"\1[redacted]", value) if isinstance(value, str) else value for key, value in event.items()
     }

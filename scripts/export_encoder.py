@@ -39,7 +39,13 @@ LAST_BLOCK = 11  # its expansion is the last and widest layer at stride 16: 672 
 # The weights come from TensorFlow, whose Lite models take (pixel - 127) / 128. The margin is the best of 0, 4, 8 and 12 % by mean
 # average precision on marks of the split `train`.
 SPEC = InputSpec(
-    width=SIDE, height=SIDE, crop="content", resize="letterbox", mean=(127 / 255,) * 3, std=(128 / 255,) * 3, margin=0.06
+    width=SIDE,
+    height=SIDE,
+    crop="content",
+    resize="letterbox",
+    mean=(127 / 255,) * 3,
+    std=(128 / 255,) * 3,
+    margin=0.06,
 )
 BATCH = 32
 # Cells of one picture that are looked at when the whitening of patches is fitted.

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write into README.md what must not be written by hand: the settings, a real answer of the API, and the benchmarks' figures.
 
-    make demo                                # once: the answer comes from its catalog
-    python -m scripts.update_readme
+make demo                          # once: the answer comes from its catalog
+python -m scripts.update_readme
 """
 
 from __future__ import annotations

@@ -11,11 +11,14 @@ from typing import Any
 from fastapi import FastAPI
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 from uvicorn_worker import UvicornWorker
 
 from logo_similarity.config import Settings
 from logo_similarity.cpu import ThreadPlan
+from logo_similarity.log import configure_logging
 
 # One search runs on one thread of ours; every library that would start its own is told not to. In force before any of
 # them is loaded, since OpenMP reads it once.
@@ -31,6 +34,16 @@ class SearchWorker(UvicornWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed through
         super().__init__(*args, **kwargs)
         self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
+
+
+class ServerLogger(Logger):
+    """gunicorn's own messages in the form of all others."""
+
+    def setup(self, cfg: Config) -> None:
+        """Let them rise to the handler that `configure_logging` set up."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class Server(BaseApplication):
@@ -56,6 +69,7 @@ class Server(BaseApplication):
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - gunicorn's own advice
             "proc_name": "logo-similarity",
             "loglevel": self._settings.log_level,
+            "logger_class": ServerLogger,
             "child_exit": self._forget_worker,
             "on_exit": self._clean_up,
         }
@@ -89,4 +103,5 @@ def serve(settings: Settings, plan: ThreadPlan) -> None:
     for leftover in folder.glob("*.db"):
         leftover.unlink()  # an earlier run's workers may have had the same process ids
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    configure_logging(settings.log_level, settings.log_format)
     Server(settings, plan, folder).run()

@@ -81,7 +81,7 @@ def _nested(
 def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Kind, start of the content and end of each box."""
     for _ in range(_MOST_BOXES):
-        if start >= end:
+        if start + 8 > end:
             return
         size, kind = struct.unpack_from(">I4s", data, start)
         body = start + 8
@@ -89,9 +89,8 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
             (size,), body = struct.unpack_from(">Q", data, body), start + 16
         elif size == 0:
             size = end - start
-        # A cut file's last box reaches past its end: what stands before it can still be read.
-        if size < body - start or body > end:
-            raise ValueError("a box of an impossible size")
-        yield kind, body, min(start + size, end)
+        if size < body - start or start + size > end:
+            raise ValueError("a box of an impossible size, or cut off")
+        yield kind, body, start + size
         start += size
     raise ValueError("too many boxes")

@@ -115,6 +115,8 @@ def recognise(data: bytes) -> Format:
         size = int.from_bytes(data[:4], "big")
         if any(brand in AVIF_BRANDS for brand in (data[i : i + 4] for i in range(8, min(size, 128), 4))):
             return Format.AVIF
+        if size > len(data):
+            raise BadImageError("the file is cut off")
         other = OTHER_BRANDS.get(data[8:12], "a video or an image of another kind")
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<svg", b"<?xml")) or b"<svg" in start:

@@ -35,7 +35,7 @@ class InputSpec:
     channels: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nchw", "nhwc"] = "nchw"
     margin: float = 0.0
-    """Share of each side that a letterbox leaves free around the picture, 0 to 0.4: a network sees edges badly at its own edge."""
+    """Share of each side that a letterbox leaves free around the picture, 0 to 0.4: a network sees badly at its own edge."""
 
 
 class Box(NamedTuple):

@@ -33,6 +33,8 @@ def read_tags(data: bytes) -> dict[int, int]:
     (version,) = struct.unpack_from(order + "H", data, 2)
     if version == 43:  # BigTIFF
         (offset,) = struct.unpack_from(order + "Q", data, 8)
+        if offset > len(data):  # struct itself takes no offset of 2**63 or more
+            raise ValueError("the directory lies past the end")
         (count,), start, entry = struct.unpack_from(order + "Q", data, offset), offset + 8, order + "HHQ8s"
     else:
         (offset,) = struct.unpack_from(order + "I", data, 4)

@@ -25,8 +25,8 @@ def picture(seed: int = 0, height: int = 90, width: int = 160) -> NDArray[np.uin
 def write_model(folder: Path, **changes: object) -> Path:
     """A second encoder, unlike ours in all that model.json can say: mean colour of each quarter, times two."""
     folder.mkdir()
-    scale = numpy_helper.from_array(np.float32([2.0]), "scale")
-    rows = numpy_helper.from_array(np.int64([0, -1]), "rows")
+    scale = numpy_helper.from_array(np.array([2.0], np.float32), "scale")
+    rows = numpy_helper.from_array(np.array([0, -1], np.int64), "rows")
     nodes = [
         helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("AveragePool", ["planes"], ["quarters"], kernel_shape=[24, 16], strides=[24, 16]),
@@ -88,12 +88,10 @@ def test_a_batch_gives_what_single_pictures_give(encoder: Encoder) -> None:
 
 def test_same_picture_same_bits_from_every_thread(encoder: Encoder) -> None:
     expected = encoder.encode([picture()])
-    different: list[object] = []
+    different: list[int] = []
 
     def work() -> None:
-        for _ in range(10):
-            if not np.array_equal(encoder.encode([picture()]), expected):
-                different.append(1)
+        different.extend(n for n in range(10) if not np.array_equal(encoder.encode([picture()]), expected))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -126,7 +124,7 @@ def test_another_model_works_by_its_description(tmp_path: Path) -> None:
     image = np.zeros((96, 64, 3), np.uint8)  # the shape of the input, doubled: nothing is cut off
     image[:48, :32] = (255, 128, 0)
     (embedding,) = other.encode([image])
-    values = np.float32([0, 128 / 255, 1])  # blue, green, red
+    values = np.array([0, 128 / 255, 1], np.float32)  # blue, green, red
     expected = np.zeros((3, 2, 2), np.float32)
     for channel, (value, std) in enumerate(zip(values, (0.25, 0.5, 1.0), strict=True)):
         expected[channel] = -0.5 / std

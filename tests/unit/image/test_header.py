@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from logo_similarity.errors import BadImageError, ImageTooLargeError, ImageTooSmallError, UnsupportedFormatError
+from logo_similarity.image.decode import ImageLimits, decode
+from logo_similarity.image.header import Header, read_header
+from tests.pictures import FORMATS, encode, encode_turned, noise, png, png_bomb, png_chunk, quarters
+
+EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"
+"""Of no entries. A WebP with a side note has the long header."""
+
+NO_IMAGES = {
+    "text": b"hello, this is text",
+    "zeros": bytes(1000),
+    "one byte": b"\xff",
+    "html": b"<!doctype html><html><body>404</body></html>",
+    "riff": b"RIFF\x24\0\0\0WAVEfmt ",
+    "bare png": b"\x89PNG\r\n\x1a\n",
+    "bare jpeg": b"\xff\xd8\xff",
+    "bare gif": b"GIF89a",
+    "bare bmp": b"BM",
+    "bare tiff": b"II*\0",
+    "bare bigtiff": b"MM\0+",
+    "bigtiff whose directory lies beyond everything": b"MM\0+\0\x08\0\0" + b"\xff" * 8,
+    "bare webp": b"RIFF\0\0\0\0WEBP",
+    "bare avif": b"\0\0\0\x14ftypavif\0\0\0\0mif1",
+}
+
+OTHER_FORMATS = {
+    "SVG": b'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"/>',
+    "SVG with a declaration": b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- made by hand -->\n<svg width="10" height="10"/>',
+    "SVG with a document type": b'<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "svg11.dtd"><svg/>',
+    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "HEIF": b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic",
+    "MP4": b"\0\0\0\x18ftypisom\0\0\x02\0isommp41",
+    "PDF": b"%PDF-1.7\n",
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    "EPS": b"\xc5\xd0\xd3\xc6\x1e\0\0\0",
+    "Photoshop": b"8BPS\0\x01\0\0",
+    "ICO": b"\0\0\x01\0\x01\0\x10\x10\0\0",
+    "JP2": b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ",
+    "J2K": b"\xff\x4f\xff\x51\0\x2f\0\0",
+    "JXL": b"\0\0\0\x0cJXL \r\n\x87\n",
+    "JXL codestream": b"\xff\x0a\xfa\x7f",
+    "HDR": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 16 +X 16\n",
+    "HDR of another program": b"#?RGBE\n",
+    "OpenEXR": b"v/1\x01\x02\0\0\0",
+    "Sun raster": b"\x59\xa6\x6a\x95" + bytes(28),
+    "PFM": b"PF\n16 16\n-1.0\n",
+    "grey PFM": b"Pf\n16 16\n-1.0\n",
+    **{f"PNM {kind}": b"P%d\n16 16\n255\n" % kind + bytes(16 * 16 * 3) for kind in range(1, 8)},
+    "gzip": b"\x1f\x8b\x08\0",
+    "ZIP": b"PK\x03\x04\x14\0",
+}
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (9, 300), (257, 16)])
+def test_size_and_format_are_told(file_format: str, height: int, width: int) -> None:
+    header = read_header(encode(noise(height, width), file_format))
+    assert header.format.name == file_format
+    assert (header.width, header.height) == (width, height)
+
+
+@pytest.mark.parametrize("options", [{"lossless": False}, {"lossless": True}, {"lossless": False, "exif": EXIF}])
+def test_size_of_each_kind_of_webp(options: dict[str, object]) -> None:
+    header = read_header(encode(noise(), "WEBP", **options))
+    assert (header.width, header.height) == (64, 48)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_size_of_a_turned_image_is_that_of_the_stored_pixels(file_format: str) -> None:
+    header = read_header(encode_turned(quarters(48, 64), file_format, 6))
+    assert (header.width, header.height) == (48, 64)
+
+
+@pytest.mark.parametrize("byte_order", ["II", "MM"])
+@pytest.mark.parametrize("big", [False, True])
+def test_tiff_of_either_byte_order_and_size(byte_order: str, *, big: bool) -> None:
+    data = encode(quarters(), "TIFF", big_tiff=big) if byte_order == "II" else big_endian_tiff(big=big)
+    assert read_header(data).width == 64
+    np.testing.assert_array_equal(decode(data)[..., 0], quarters()[..., 0])
+
+
+def big_endian_tiff(*, big: bool) -> bytes:
+    """Uncompressed RGB in one strip."""
+    pixels = quarters()
+    header, entry, width = (16, ">HHQ", 8) if big else (8, ">HHI", 4)
+    count_bytes = 8 if big else 2
+    tags = ((256, 64), (257, 48), (258, 8), (259, 1), (262, 2), (273, None), (277, 3), (278, 48), (279, pixels.nbytes))
+    offset = header + count_bytes + len(tags) * (struct.calcsize(entry) + width) + width
+    body = len(tags).to_bytes(count_bytes, "big")
+    for tag, value in tags:
+        stored = offset if value is None else value
+        body += struct.pack(entry, tag, 4, 1) + struct.pack(">I", stored).ljust(width, b"\0")
+    start = b"MM\0+\0\x08\0\0" + (16).to_bytes(8, "big") if big else b"MM\0*" + (8).to_bytes(4, "big")
+    return start + body + bytes(width) + pixels.tobytes()
+
+
+@pytest.mark.parametrize("name", NO_IMAGES)
+def test_what_is_no_image_is_refused(name: str) -> None:
+    with pytest.raises(BadImageError) as caught:
+        decode(NO_IMAGES[name])
+    assert (type(caught.value), caught.value.status) == (BadImageError, 422)
+
+
+def test_an_empty_file_is_refused() -> None:
+    with pytest.raises(BadImageError, match="empty") as caught:
+        decode(b"")
+    assert (type(caught.value), caught.value.status) == (BadImageError, 422)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_bytes_are_refused(seed: int) -> None:
+    with pytest.raises(BadImageError) as caught:
+        decode(np.random.default_rng(seed).bytes(5000))
+    assert caught.value.status == 422
+
+
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+def test_other_formats_are_refused_by_their_first_bytes(name: str) -> None:
+    with pytest.raises(UnsupportedFormatError, match="JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF") as caught:
+        decode(OTHER_FORMATS[name])
+    assert caught.value.status == 415
+
+
+@pytest.mark.parametrize("file_format", ["ICO", "JPEG2000", "PPM", "PCX", "TGA", "SGI", "PDF", "EPS"])
+def test_real_files_of_other_formats_are_refused(file_format: str) -> None:
+    data = encode(quarters(64, 64), file_format)
+    with pytest.raises(BadImageError):
+        decode(data)
+
+
+def test_bmp_of_os2_is_refused() -> None:
+    whole = encode(quarters(), "BMP")
+    data = whole[:14] + struct.pack("<IHHHH", 12, 64, 48, 1, 24) + whole[54:]
+    with pytest.raises(UnsupportedFormatError, match="OS/2"):
+        decode(data)
+
+
+def test_too_many_bytes_are_refused() -> None:
+    data = encode(quarters(), "PNG")
+    assert decode(data, ImageLimits(max_bytes=len(data))).shape == (48, 64, 3)
+    with pytest.raises(ImageTooLargeError) as caught:
+        decode(data, ImageLimits(max_bytes=len(data) - 1))
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_too_many_pixels_are_refused(file_format: str) -> None:
+    data = encode(quarters(), file_format)
+    assert decode(data, ImageLimits(max_pixels=64 * 48)).shape == (48, 64, 3)
+    with pytest.raises(ImageTooLargeError) as caught:
+        decode(data, ImageLimits(max_pixels=64 * 48 - 1))
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 100), (100, 7)])
+def test_too_few_pixels_are_refused(file_format: str, height: int, width: int) -> None:
+    with pytest.raises(ImageTooSmallError) as caught:
+        decode(encode(noise(height, width), file_format))
+    assert caught.value.status == 422
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_the_smallest_picture_is_decoded(file_format: str) -> None:
+    assert decode(encode(noise(8, 8), file_format)).shape == (8, 8, 3)
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from logo_similarity.errors import ImageTooLargeError
+from logo_similarity.image.decode import decode
+
+def peak_kilobytes():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+data = Path(sys.argv[1]).read_bytes()
+before = peak_kilobytes()
+try:
+    decode(data)
+except ImageTooLargeError:
+    print(peak_kilobytes() - before)
+"""
+
+
+def gif_bomb() -> bytes:
+    data = bytearray(encode(quarters(), "GIF"))
+    data[6:10] = struct.pack("<HH", 20_000, 20_000)
+    return bytes(data)
+
+
+def bmp_bomb() -> bytes:
+    data = bytearray(encode(quarters(), "BMP"))
+    data[18:26] = struct.pack("<ii", 20_000, -20_000)
+    return bytes(data)
+
+
+def jpeg_bomb() -> bytes:
+    data = encode(quarters(), "JPEG")
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", 20_000, 20_000) + data[at + 4 :]
+
+
+def jpeg_bomb_behind_a_stuffed_marker() -> bytes:
+    """A small size stands where a reader that trusts one FF before a marker looks for it."""
+    decoy = b"\xff\xc0\x00\x11\x08\x00\x30\x00\x40\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"
+    stuffed = b"\xff\xff\xff\xfe" + struct.pack(">H", 2 + len(decoy)) + decoy
+    return jpeg_bomb()[:2] + stuffed + jpeg_bomb()[2:]
+
+
+def tiff_bomb() -> bytes:
+    data = encode(quarters(), "TIFF")
+    for tag, value in ((256, 64), (257, 48)):
+        for kind, code in ((3, "H"), (4, "I")):
+            old = struct.pack("<HHI", tag, kind, 1) + struct.pack("<" + code, value).ljust(4, b"\0")
+            data = data.replace(old, struct.pack("<HHII", tag, 4, 1, 20_000))
+    return data
+
+
+def webp_bomb() -> bytes:
+    data = bytearray(encode(quarters(), "WEBP", lossless=True, exif=EXIF))
+    assert data[12:16] == b"VP8X"
+    data[24:30] = (15_999).to_bytes(3, "little") * 2
+    return bytes(data)
+
+
+def avif_bomb() -> bytes:
+    data = encode(quarters(), "AVIF")
+    return data.replace(
+        b"ispe" + bytes(4) + struct.pack(">II", 64, 48), b"ispe" + bytes(4) + struct.pack(">II", 20_000, 20_000)
+    )
+
+
+BOMBS = (
+    png_bomb, jpeg_bomb, jpeg_bomb_behind_a_stuffed_marker, gif_bomb, bmp_bomb, tiff_bomb, webp_bomb, avif_bomb,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_bomb_is_refused_without_memory(bomb: Callable[[], bytes], tmp_path: Path) -> None:
+    file = tmp_path / "bomb"
+    file.write_bytes(bomb())
+    assert file.stat().st_size < 60_000
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(file)],
+        capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert int(done.stdout) < 50_000
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (16, 16), (64, 480), (640, 48), (0, 48), (64, 0)])
+def test_a_png_whose_header_lies_is_refused(width: int, height: int) -> None:
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in quarters()[..., 0]))
+    assert decode(png(64, 48, rows)).shape == (48, 64, 3)
+    with pytest.raises(BadImageError) as caught:
+        decode(png(width, height, rows))
+    assert caught.value.status == 422
+
+
+def test_a_damaged_png_header_is_refused() -> None:
+    whole = encode(quarters(), "PNG")
+    second = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 4000, 4000, 8, 2, 0, 0, 0))
+    wrong_checksum = whole[:20] + (64).to_bytes(4, "big") + whole[24:]
+    for data in (whole[:33] + second + whole[33:], wrong_checksum):
+        with pytest.raises(BadImageError):
+            decode(data)
+
+
+def test_a_webp_whose_two_sizes_differ_is_refused() -> None:
+    data = bytearray(encode(quarters(), "WEBP", lossless=True, exif=EXIF))
+    data[24:30] = (15).to_bytes(3, "little") * 2
+    with pytest.raises(BadImageError):
+        decode(bytes(data))
+
+
+def test_a_message_names_the_format_and_nothing_of_the_server() -> None:
+    with pytest.raises(BadImageError) as caught:
+        decode(encode(quarters(), "PNG")[:-20])
+    assert "PNG" in str(caught.value)
+    assert "/" not in str(caught.value)
+
+
+def test_limits_hold_for_the_pixels_as_stored() -> None:
+    tall = encode_turned(quarters(8, 300), "JPEG", 6)
+    assert read_header(tall) == Header(read_header(tall).format, 8, 300)
+    assert decode(tall).shape == (8, 300, 3)
