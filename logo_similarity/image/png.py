@@ -20,8 +20,8 @@ def read_size(data: bytes) -> tuple[int, int]:
         ValueError, struct.error: damaged or cut off.
     """
     kinds = [kind for kind, _ in _chunks(data)]
-    if kinds[0] != b"IHDR" or kinds[-1] != b"IEND":
-        raise ValueError("no header or no end")
+    if kinds[0] != b"IHDR":
+        raise ValueError("no header")
     width, height = struct.unpack_from(">II", data, 16)
     return width, height
 
@@ -55,7 +55,7 @@ def bit_depth(data: bytes) -> int:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """Kind of each chunk, and where its content starts; nothing after the end chunk."""
+    """Kind of each chunk, and where its content starts, to the end chunk."""
     at = 8
     for _ in range(_MOST_CHUNKS):
         length, kind = struct.unpack_from(">I4s", data, at)

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from logo_similarity.errors import BadImageError
+from logo_similarity.image.header import read_header
 from tests.pictures import encode, quarters
 
 WIDTH, HEIGHT = 64, 48
@@ -58,6 +60,11 @@ def png_of_a_long_chunk() -> bytes:
     return bytes(png)
 
 
+def png_of_a_long_end() -> bytes:
+    png = encode(quarters(), "PNG")
+    return png[:-12] + struct.pack(">I", 0x7000_0000) + png[-8:]
+
+
 def png_of_half_a_million_chunks() -> bytes:
     png = encode(quarters(), "PNG")
     return png[:33] + (bytes(4) + b"teXt" + bytes(4)) * 500_000 + png[33:]
@@ -94,8 +101,8 @@ def tiff(
 
 
 ATTACKS = (
-    jpeg_of_a_hidden_size, jpeg_of_endless_fill, png_of_a_long_chunk,
-    png_of_half_a_million_chunks, tiff_of_shared_tags, tiff_of_a_huge_tile, tiff_of_two_widths,
+    jpeg_of_a_hidden_size, jpeg_of_endless_fill, png_of_a_long_chunk, png_of_a_long_end,
+    png_of_half_a_million_chunks, tiff_of_shared_tags, tiff_of_a_huge_tile,
 )  # fmt: skip
 
 
@@ -107,3 +114,8 @@ def test_it_is_refused_for_next_to_nothing(attack: Callable[[], bytes], tmp_path
         [sys.executable, "-c", CHILD, str(file)], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
     )
     assert int(done.stdout) < 50  # megabytes
+
+
+def test_of_a_repeated_tag_the_first_counts_whatever_its_type() -> None:
+    with pytest.raises(BadImageError, match="tells no size"):
+        read_header(tiff_of_two_widths())
