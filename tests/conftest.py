@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.samples import SampleCatalog, make_sample_catalog
 from tests.seaweedfs import S3Server, run_seaweedfs
 
 if TYPE_CHECKING:
@@ -21,3 +22,9 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def anyio_backend() -> str:
     """The event loop of tests marked `anyio`."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def sample_catalog(tmp_path_factory: pytest.TempPathFactory) -> SampleCatalog:
+    """A catalog of 200 real logos, and their images."""
+    return make_sample_catalog(tmp_path_factory.mktemp("samples"), 200)

@@ -1,8 +1,10 @@
-"""What the routes work with: one frozen Runtime, made when the application starts."""
+"""What the routes work with: one frozen Runtime, made when the application starts.
+
+Dependencies are coroutines although they wait for nothing: FastAPI would send a plain function to another thread and back.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -56,13 +58,13 @@ class SearchParameters:
     min_score: float | None
 
 
-def get_runtime(request: Request) -> Runtime:
+async def get_runtime(request: Request) -> Runtime:
     """The runtime of the application that serves this request."""
     runtime: Runtime = request.app.state.runtime
     return runtime
 
 
-def get_links(request: Request, runtime: Annotated[Runtime, Depends(get_runtime)]) -> Links:
+async def get_links(request: Request, runtime: Annotated[Runtime, Depends(get_runtime)]) -> Links:
     """Links that the sender of this request can follow."""
     base = runtime.settings.public_url or str(request.base_url)
     return Links(runtime.store, base.rstrip("/"))
@@ -76,7 +78,7 @@ TopKField = Annotated[int | None, Form(alias="top_k", ge=1, le=MAX_TOP_K, descri
 MinScoreField = Annotated[float | None, Form(alias="min_score", ge=-1, le=1, description="The same, as a form field.")]
 
 
-def get_parameters(
+async def get_parameters(
     top_k: TopK = None,
     min_score: MinScore = None,
     top_k_field: TopKField = None,
@@ -92,17 +94,6 @@ def get_parameters(
         top_k=next((value for value in (top_k, top_k_field) if value is not None), DEFAULT_TOP_K),
         min_score=min_score if min_score is not None else min_score_field,
     )
-
-
-class Stopwatch:
-    """Milliseconds since it was made."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-
-    def milliseconds(self) -> float:
-        """Milliseconds since this was made."""
-        return (time.perf_counter() - self._started) * 1000
 
 
 RuntimeDep = Annotated[Runtime, Depends(get_runtime)]

@@ -136,14 +136,10 @@ class Readiness(BaseModel):
     device: str
 
 
-def hit_of(hit: Hit, image_url: str | None) -> HitOut:
-    """A hit as JSON."""
-    return HitOut(
-        score=hit.score,
-        id=hit.logo.record.logo_id,
-        image_url=image_url,
-        metadata=Metadata.model_validate(hit.logo.record),
-    )
+def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
+    """What makes a HitOut."""
+    record = hit.logo.record
+    return {"score": hit.score, "id": record.logo_id, "image_url": image_url, "metadata": record.metadata()}
 
 
 def timings_of(result: SearchResult, *, queue: float, links: float) -> TimingsOut:

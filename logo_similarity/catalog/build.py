@@ -18,32 +18,30 @@ import numpy as np
 
 from logo_similarity import __version__
 from logo_similarity.catalog.embeddings import SHARD_ROWS, embed_records, read_shards, shard_count
-from logo_similarity.catalog.files import replacing, sha256_file, sync_file, sync_folder
+from logo_similarity.catalog.files import replacing, sync_file
 from logo_similarity.catalog.inputs import digest_inputs
 from logo_similarity.catalog.manifest import (
     FORMAT,
     INDEX,
-    MANIFEST,
     METADATA,
     MODEL_FOLDER,
     REJECTED,
     EncoderEntry,
-    FileEntry,
     IndexEntry,
     Manifest,
     RecallEntry,
     SourceEntry,
     check_sizes,
     read_manifest,
-    version_name,
 )
 from logo_similarity.catalog.metadata import write_metadata
+from logo_similarity.catalog.publish import copy_model, digest_files, publish
 from logo_similarity.catalog.records import count_lines, reject_line, write_records
 from logo_similarity.catalog.sources import Source
 from logo_similarity.catalog.versions import WORK_PREFIX, CatalogFolder
 from logo_similarity.domain import Record
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.embed.model import default_model_folder
+from logo_similarity.embed.model import MODEL_JSON, default_model_folder
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
@@ -58,7 +56,6 @@ SOURCE_REJECTS = "source-rejects.jsonl"
 SHARDS = "shards"
 VECTORS = "vectors.npy"
 VERSION = "version"
-MODEL_FILE = "model.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +102,7 @@ def build_catalog(
         source,
         FORMAT,
         encoder.model.sha256,
-        (options.model / MODEL_FILE).read_text(encoding="utf8"),
+        (options.model / MODEL_JSON).read_text(encoding="utf8"),
         PREPROCESSING_VERSION,
         options.limits,
         (options.m, options.ef_construction, options.ef_search),
@@ -113,21 +110,22 @@ def build_catalog(
     folder = CatalogFolder(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # shards of another size can't be gone on with
     with folder.locked():
-        made = _already_made(folder, inputs)
+        made = _already_made(folder, inputs, options.recall_floor)
         if reused := made is not None:
             folder.flip(made[0].name)
         else:
             work.mkdir(exist_ok=True)
-            made = _publish(folder, work, _make_version(source, work, encoder, inputs, options, progress))
+            manifest = _make_version(source, work, encoder, inputs, options, progress)
+            made = publish(folder, work / VERSION, manifest), manifest
         shutil.rmtree(work, ignore_errors=True)
         return BuildResult(*made, reused=reused)
 
 
-def _already_made(folder: CatalogFolder, inputs: str) -> tuple[Path, Manifest] | None:
+def _already_made(folder: CatalogFolder, inputs: str, recall_floor: float) -> tuple[Path, Manifest] | None:
     for name in reversed(folder.names()):
         try:
             manifest = read_manifest(folder.root / name)
-            if manifest.inputs == inputs:
+            if manifest.inputs == inputs and manifest.recall.value >= recall_floor:
                 check_sizes(folder.root / name, manifest)
                 return folder.root / name, manifest
         except CatalogError:
@@ -158,8 +156,9 @@ def _make_version(
     vectors: FloatArray = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
     _write_index(vectors, version, options, progress)
     recall = _check_recall(version, options, progress)
-    _copy_model(options.model, version / MODEL_FOLDER, encoder)
+    copy_model(options.model, version / MODEL_FOLDER)
     rejected = count_lines(version / REJECTED)
+    progress("digest", 0, None)
     return Manifest(
         software=__version__,
         created=dt.datetime.now(dt.UTC).replace(microsecond=0),
@@ -172,7 +171,7 @@ def _make_version(
         index=IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=options.ef_search),
         recall=recall,
         source=SourceEntry(kind=source.kind, read=count + rejected, indexed=count, rejected=rejected),
-        files=_digest_files(version, progress),
+        files=digest_files(version),
     )
 
 
@@ -242,30 +241,3 @@ def _check_recall(version: Path, options: BuildOptions, progress: Progress) -> R
             f"build with a larger --ef-search (now {options.ef_search}), --m or --ef-construction, or lower --recall-floor"
         )
     return RecallEntry(k=options.recall_k, queries=queries, value=value, floor=options.recall_floor)
-
-
-def _copy_model(model: Path, target: Path, encoder: Encoder) -> None:
-    target.mkdir(exist_ok=True)
-    for name in (MODEL_FILE, encoder.model.file):
-        with replacing(target / name) as file:
-            file.write((model / name).read_bytes())
-
-
-def _digest_files(version: Path, progress: Progress) -> dict[str, FileEntry]:
-    progress("digest", 0, None)
-    paths = sorted(path for path in version.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return {
-        path.relative_to(version).as_posix(): FileEntry(sha256=sha256_file(path), size=path.stat().st_size)
-        for path in paths
-    }
-
-
-def _publish(folder: CatalogFolder, work: Path, manifest: Manifest) -> tuple[Path, Manifest]:
-    """Write the manifest, rename the version into its place, make it the live one."""
-    with replacing(work / VERSION / MANIFEST) as file:
-        file.write(manifest.to_json())
-    target = folder.root / version_name(manifest)
-    (work / VERSION).rename(target)
-    sync_folder(folder.root)
-    folder.flip(target.name)
-    return target, manifest

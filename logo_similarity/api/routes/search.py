@@ -10,7 +10,7 @@ from fastapi import APIRouter, File, Request, Response, UploadFile
 
 from logo_similarity.api.admission import SEARCH_PATH, run_while_connected
 from logo_similarity.api.deps import LinksDep, ParametersDep, RuntimeDep
-from logo_similarity.api.schemas import SearchResponse, hit_of, timings_of
+from logo_similarity.api.schemas import SearchResponse, hit_json, timings_of
 from logo_similarity.domain import SearchResult
 from logo_similarity.metrics import STAGE_SECONDS
 
@@ -31,7 +31,7 @@ async def search(
     links: LinksDep,
     parameters: ParametersDep,
     file: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF (first frame), BMP, TIFF or AVIF.")],
-) -> Any:  # noqa: ANN401 - a SearchResponse, or a bare Response that nobody will read
+) -> Any:  # noqa: ANN401 - what makes a SearchResponse, or a bare Response that nobody will read
     """The most similar logos first; `score` is the cosine of the two embeddings."""
     accepted = time.perf_counter()
     queue = links_time = 0.0
@@ -57,9 +57,10 @@ async def search(
         STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
     response.headers["Server-Timing"] = ", ".join(f"{stage};dur={value}" for stage, value in stages.items())
     response.headers["Cache-Control"] = "no-store"
-    return SearchResponse(
-        query_id=str(uuid.uuid4()),
-        results=[hit_of(hit, url) for hit, url in zip(result.hits, urls, strict=True)],
-        catalog=runtime.catalog,
-        timings_ms=timings,
-    )
+    # Plain dicts, which FastAPI checks against SearchResponse in one go: a model object for each hit takes three times as long.
+    return {
+        "query_id": str(uuid.uuid4()),
+        "results": [hit_json(hit, url) for hit, url in zip(result.hits, urls, strict=True)],
+        "catalog": runtime.catalog,
+        "timings_ms": timings,
+    }

@@ -185,10 +185,11 @@ def test_one_channel_is_enough_to_differ() -> None:
         assert content_box(with_mark(GREEN, BOX, fill=(fill[0], fill[1], fill[2])), GREEN) == BOX
 
 
-def test_a_border_with_a_few_other_pixels_keeps_its_colour() -> None:
-    image = with_mark(GREEN, Box(250, 0, 300, 60))
+@pytest.mark.parametrize("box", [Box(250, 0, 300, 60), Box(0, 0, 60, 50), Box(100, 150, 200, 200)])
+def test_a_border_with_a_few_other_pixels_keeps_its_colour(box: Box) -> None:
+    image = with_mark(GREEN, box)
     assert border_colour(image) == GREEN
-    assert content_box(image, GREEN) == Box(250, 0, 300, 60)
+    assert content_box(image, GREEN) == box
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
@@ -274,3 +275,11 @@ def test_shrinking_averages_every_pixel() -> None:
     image = np.zeros((960, 960, 3), np.uint8)
     image[::2] = 200  # sampling would see one kind of line only
     assert (pixels(image, COVER) == 100).all()
+
+
+@pytest.mark.parametrize("spec", [PLAIN, COVER])
+def test_enlarging_does_not_overshoot(spec: InputSpec) -> None:
+    image = np.full((20, 20, 3), 50, np.uint8)
+    image[:, 10:] = 200
+    got = pixels(image, spec)
+    assert (got.min(), got.max()) == (50, 200)

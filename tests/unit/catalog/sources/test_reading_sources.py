@@ -69,7 +69,8 @@ def test_l3d_codes_are_a_list_or_a_text(tmp_path: Path, codes: object, read_code
 
 
 @pytest.mark.parametrize(
-    ("year", "kept"), [("2016", 2016), (2016, 2016), (2016.0, 2016), (None, None), ("", None), ("soon", None), (3, None)]
+    ("year", "kept"),
+    [("2016", 2016), (2016, 2016), (2016.0, 2016), (None, None), ("", None), ("soon", None), (3, None)],
 )
 def test_l3d_years(tmp_path: Path, year: object, kept: int | None) -> None:
     record = one(l3d(images(tmp_path, "a.jpg"), [{"file": "a.jpg", "year": year}]))
@@ -141,12 +142,22 @@ def test_l3d_yearly_files_alone_and_beside_the_cleaned_one(tmp_path: Path) -> No
     assert [record.filename for record in records] == ["a.jpg", "b.jpg", "c.jpg"]
     l3d(tmp_path, [{"file": "a.jpg", "text": "clean"}])
     records, rejects = read(tmp_path)
-    assert [(record.filename, record.text) for record in records] == [("a.jpg", "clean"), ("b.jpg", "raw"), ("c.jpg", None)]
+    assert [(record.filename, record.text) for record in records] == [
+        ("a.jpg", "clean"),
+        ("b.jpg", "raw"),
+        ("c.jpg", None),
+    ]
     assert rejects == []
-    assert [path.name for path in open_source(tmp_path).files()] == ["results.json", "output_2018.json", "output_2019.json"]
+    assert [path.name for path in open_source(tmp_path).files()] == [
+        "results.json",
+        "output_2018.json",
+        "output_2019.json",
+    ]
 
 
-@pytest.mark.parametrize("content", ['[{"file": "a.jpg"}, {"fi', "{}x", "", "no json", '[{"file": "a.jpg"}', '[NaN, "\x01"]'])
+@pytest.mark.parametrize(
+    "content", ['[{"file": "a.jpg"}, {"fi', "{}x", "", "no json", '[{"file": "a.jpg"}', '[NaN, "\x01"]']
+)
 def test_l3d_broken_json_is_said_and_not_passed_over(tmp_path: Path, content: str) -> None:
     with pytest.raises(SourceError, match=r"results\.json"):
         read(l3d(images(tmp_path, "a.jpg"), content))
@@ -197,7 +208,13 @@ def test_csv_bad_rows_have_line_numbers(tmp_path: Path) -> None:
 
 
 def test_json_lines(tmp_path: Path) -> None:
-    rows = ['{"filename": "a.jpg", "nice_classes": [9, "35", 99], "more": {"x": [1]}}', "", "no json", "[1]", '{"text": 1}']
+    rows = [
+        '{"filename": "a.jpg", "nice_classes": [9, "35", 99], "more": {"x": [1]}}',
+        "",
+        "no json",
+        "[1]",
+        '{"text": 1}',
+    ]
     (images(tmp_path, "a.jpg") / "marks.jsonl").write_text("\n".join(rows))
     (record,), rejects = read(tmp_path / "marks.jsonl")
     assert record.nice_classes == (9, 35)
@@ -218,7 +235,11 @@ def test_parquet_with_dates_lists_and_nan(tmp_path: Path) -> None:
     )
     pq.write_table(table, images(tmp_path, "a.jpg", "b.jpg") / "marks.parquet")
     (first, second), _ = read(tmp_path / "marks.parquet")
-    assert (first.application_date, first.year, first.vienna_codes) == (dt.date(1999, 12, 31), 1999, ("01.01.01", "27.05.01"))
+    assert (first.application_date, first.year, first.vienna_codes) == (
+        dt.date(1999, 12, 31),
+        1999,
+        ("01.01.01", "27.05.01"),
+    )
     assert first.extra == {"score": None, "seen": "2020-01-01T00:00:00+00:00"}
     assert (second.application_date, second.year, second.extra) == (None, 2001, {"score": 0.5})
 
@@ -299,7 +320,15 @@ def test_what_is_not_recognised_says_what_would_be(tmp_path: Path, name: str) ->
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("27.5.1", "27.05.01"), ("27", "27"), (" 1.1 ", "01.01"), ("27.05.011", None), ("A", None), ("", None), ("27..1", None)],
+    [
+        ("27.5.1", "27.05.01"),
+        ("27", "27"),
+        (" 1.1 ", "01.01"),
+        ("27.05.011", None),
+        ("A", None),
+        ("", None),
+        ("27..1", None),
+    ],
 )
 def test_vienna_codes_have_one_form(text: str, code: str | None) -> None:
     assert canonical_vienna_code(text) == code
@@ -307,7 +336,9 @@ def test_vienna_codes_have_one_form(text: str, code: str | None) -> None:
 
 def test_records_are_written_once_and_read_from_anywhere(tmp_path: Path) -> None:
     rows = [{"file": f"{n}.jpg", "text": f"«{n}»", "vienna_codes": "1.1.1", "year": 2000 + n} for n in range(5)]
-    source = l3d(images(tmp_path, *(row["file"] for row in rows), "0.png"), [*rows, {"file": "0.png"}, {"file": "no.jpg"}])
+    source = l3d(
+        images(tmp_path, *(f"{n}.jpg" for n in range(5)), "0.png"), [*rows, {"file": "0.png"}, {"file": "no.jpg"}]
+    )
     write_records(open_source(source), tmp_path / "records", tmp_path / "rejects")
     expected, _ = read(source)
     assert list(read_records(tmp_path / "records")) == expected[:5]

@@ -1,0 +1,100 @@
+"""Encoding during a build against the bare rate of ONNX Runtime: same model, same threads, same run.
+
+Two ratios, each the median of alternating rounds. `encoder`: `Encoder.infer`, which checks and normalises, over a bare
+`session.run` on the same prepared inputs. `embed_stage`: the whole stage of a build (read, decode, preprocess, encode,
+write shards) over that bare rate; what it lacks to 1 is the share of the other work, which has no cores of its own.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from benchmarks.machine import write_result
+from benchmarks.register import SAMPLES
+from logo_similarity.catalog.embeddings import embed_records
+from logo_similarity.catalog.records import count_lines, write_records
+from logo_similarity.catalog.sources import open_source
+from logo_similarity.cpu import usable_cores
+from logo_similarity.embed.encoder import Encoder
+from logo_similarity.embed.model import default_model_folder
+from logo_similarity.image.decode import ImageLimits, decode
+from logo_similarity.image.preprocess import preprocess
+from logo_similarity.search.index import FloatArray
+
+Work = Callable[[FloatArray], object]
+
+
+def rate(work: Work, inputs: list[FloatArray], threads: int) -> float:
+    """Images a second with `threads` threads, each taking one image at a time."""
+    started = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda part: [work(one) for one in part], [inputs[n::threads] for n in range(threads)]))
+    return len(inputs) / (time.perf_counter() - started)
+
+
+def measure(rounds: int = 7) -> dict[str, object]:
+    """Run the comparison."""
+    cv2.setNumThreads(1)
+    threads = usable_cores()
+    encoder = Encoder.open(default_model_folder(), device="cpu", threads=1)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(
+        default_model_folder() / encoder.model.file, options, providers=["CPUExecutionProvider"]
+    )
+    name, output = encoder.model.input.name, [encoder.model.outputs.embedding]
+    only_that = onnxruntime.RunOptions()
+    only_that.only_execute_path_to_fetches = True
+    files = sorted((SAMPLES / "images").glob("*.jpg"))
+    inputs = [preprocess(decode(path.read_bytes()), encoder.model.input_spec)[np.newaxis] for path in files]
+    if not np.allclose(session.run(output, {name: inputs[0]})[0], encoder.infer(inputs[0]), atol=1e-5):
+        raise ValueError("the two do not compute the same")
+    ratios: dict[str, list[float]] = {"encoder": [], "embed_stage": []}
+    bare_rates = []
+    for _ in range(rounds):
+        bare = rate(lambda one: session.run(output, {name: one}, only_that), inputs, threads)
+        ratios["encoder"].append(rate(encoder.infer, inputs, threads) / bare)
+        ratios["embed_stage"].append(stage_rate(encoder, threads) / bare)
+        bare_rates.append(bare)
+    return write_result(
+        "encode_rate",
+        {
+            "threads": threads,
+            "images": len(files),
+            "rounds": rounds,
+            "bare_images_per_second": round(statistics.median(bare_rates), 1),
+            **{f"{key}_over_bare": round(statistics.median(values), 3) for key, values in ratios.items()},
+        },
+    )
+
+
+def stage_rate(encoder: Encoder, threads: int) -> float:
+    """Images a second of the embedding stage of a build of the samples."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        source = open_source(SAMPLES)
+        write_records(source, work / "records", work / "rejects")
+        total = count_lines(work / "records")
+        started = time.perf_counter()
+        embed_records(
+            work / "records", total, source.images, work / "shards", encoder, threads=threads, limits=ImageLimits()
+        )
+        seconds = time.perf_counter() - started
+        made = sum(len(np.load(path)) for path in (work / "shards").glob("*.npy"))
+    if made != total:
+        raise ValueError(f"{total - made} of the samples were not embedded")
+    return total / seconds
+
+
+if __name__ == "__main__":
+    print(measure())

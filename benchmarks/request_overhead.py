@@ -1,0 +1,75 @@
+"""One request of a 256 x 256 JPEG against 100,000 logos, warm, one client: what it takes beyond the encoder's own run.
+
+The service has one worker with one thread on one core, the client another core. `/metrics` is read before and after and must tell
+the same.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.machine import write_result
+from benchmarks.register import SAMPLES, register_catalog
+from benchmarks.service import Client, Service, running
+
+STAGES = ("queue", "decode", "preprocess", "embed", "search", "metadata", "links")
+
+
+def measure(requests: int = 400, logos: int = 100_000) -> dict[str, object]:
+    """Run it."""
+    catalogs = register_catalog(logos)
+    images = sorted((SAMPLES / "images").glob("*.jpg"))[:requests]
+    everywhere = os.sched_getaffinity(0)
+    cores = sorted(everywhere)
+    with running(catalogs, workers=1, threads=1, cores={cores[0]}) as service:
+        os.sched_setaffinity(0, {cores[-1]})
+        try:
+            client = Client(service)
+            for image in images[:100]:
+                client.search(image)
+            before = totals(service)
+            answers = [client.search(image) for image in images]
+            after = totals(service)
+        finally:
+            os.sched_setaffinity(0, everywhere)
+    beyond = [wall - answer["timings_ms"]["embed"] for wall, answer in answers]
+    count = after["count"] - before["count"]
+    if count != len(images):
+        raise ValueError(f"the metrics count {count} requests, {len(images)} were sent")
+    by_metrics = 1000 * ((after["request"] - before["request"]) - (after["embed"] - before["embed"])) / count
+    return write_result(
+        "request_overhead",
+        {
+            "logos": logos,
+            "requests": len(images),
+            "median_ms_beyond_encoder": round(statistics.median(beyond), 3),
+            "mean_ms_beyond_encoder": round(statistics.mean(beyond), 3),
+            "mean_ms_beyond_encoder_by_metrics": round(by_metrics, 3),
+            "median_ms_encoder": round(statistics.median(answer["timings_ms"]["embed"] for _, answer in answers), 3),
+            "median_ms_by_stage": {
+                stage: round(statistics.median(answer["timings_ms"][stage] for _, answer in answers), 3)
+                for stage in STAGES
+            },
+        },
+    )
+
+
+def totals(service: Service) -> dict[str, float]:
+    """Seconds and number of the searches answered so far, and the seconds of their encoding, by `/metrics`."""
+    found = {"request": 0.0, "count": 0.0, "embed": 0.0}
+    for family in text_string_to_metric_families(service.get("/metrics").decode()):
+        for sample in family.samples:
+            if sample.labels.get("route") == "/v1/search" and sample.name == "logo_request_seconds_sum":
+                found["request"] = sample.value
+            if sample.labels.get("route") == "/v1/search" and sample.name == "logo_request_seconds_count":
+                found["count"] = sample.value
+            if sample.labels.get("stage") == "embed" and sample.name == "logo_stage_seconds_sum":
+                found["embed"] = sample.value
+    return found
+
+
+if __name__ == "__main__":
+    print(measure())

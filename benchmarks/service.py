@@ -1,0 +1,112 @@
+"""A real service to measure: `logo-similarity serve` on given cores, and a client that checks what it gets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.register import SAMPLES
+
+START_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes."""
+        return list(psutil.Process(self.process.pid).children())
+
+    def get(self, path: str) -> bytes:
+        """The body of a GET that must succeed."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        if response.status != 200:
+            raise ConnectionError(f"{path}: {response.status}")
+        return body
+
+
+@contextmanager
+def running(catalogs: Path, *, workers: int, threads: int, cores: set[int]) -> Iterator[Service]:
+    """The service on `cores`, ready; ended afterwards."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = {
+        "--catalogs": catalogs,
+        "--images": SAMPLES / "images",
+        "--port": port,
+        "--workers": workers,
+        "--threads": threads,
+    }
+    words = [str(word) for pair in options.items() for word in pair]
+    command = [sys.executable, "-m", "logo_similarity.cli", "serve", *words]
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)  # a child begins where its parent may run
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    os.sched_setaffinity(0, everywhere)
+    service = Service(port, process)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                service.get("/readyz")
+                if len(service.workers()) == workers:
+                    break
+            except (ConnectionError, OSError):
+                pass
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the service did not start")
+            time.sleep(0.1)
+        yield service
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+class Client:
+    """One client with one connection, that takes no answer unchecked."""
+
+    def __init__(self, service: Service) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+
+    def search(self, image: Path, *, top_k: int = 100) -> tuple[float, dict[str, Any]]:
+        """Milliseconds until the answer was read, and the answer. Raises ValueError where it is not the right one."""
+        boundary = uuid.uuid4().hex
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="query.jpg"\r\n\r\n'
+        body = head.encode() + image.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        started = time.perf_counter()
+        self._connection.request("POST", f"/v1/search?top_k={top_k}", body, headers)
+        response = self._connection.getresponse()
+        content = response.read()
+        milliseconds = (time.perf_counter() - started) * 1000
+        answer = json.loads(content)
+        if response.status != 200:
+            raise ValueError(f"{image.name}: {response.status} {content[:200]!r}")
+        hits = answer["results"]
+        if hits[0]["id"] != image.stem or hits[0]["score"] < 0.999 or len(hits) != top_k:
+            raise ValueError(f"{image.name}: the wrong answer")
+        if not all(hit["image_url"] for hit in hits):
+            raise ValueError(f"{image.name}: a hit without a link")
+        return milliseconds, answer

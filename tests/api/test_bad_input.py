@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from httpx2 import Response
+
+from tests.samples import SampleCatalog
+
+
+def picture(catalog: SampleCatalog) -> bytes:
+    return (catalog.images / catalog.files[0]).read_bytes()
+
+
+def upload(client: TestClient, data: bytes, **params: object) -> Response:
+    return client.post("/v1/search", files={"file": ("query", data)}, params=params)
+
+
+def refused(response: Response, status: int | tuple[int, ...], code: str | None = None) -> None:
+    assert response.status_code in (status if isinstance(status, tuple) else (status,)), response.text
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == response.status_code
+    assert problem["code"]
+    assert code is None or problem["code"] == code
+    assert "Traceback" not in response.text
+    assert "/logo_similarity/" not in response.text
+
+
+def large_png() -> bytes:
+    """A valid PNG of 20,000 x 20,000 black pixels in about 49 kB."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    compressor = zlib.compressobj(9)
+    rows = b"".join(compressor.compress(bytes(2501)) for _ in range(20_000)) + compressor.flush()
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_empty_and_random_bytes(client: TestClient) -> None:
+    refused(upload(client, b""), 422, "image_undecodable")
+    refused(upload(client, bytes(range(200))), 422, "image_undecodable")
+
+
+def test_cut_files(client: TestClient, sample_catalog: SampleCatalog) -> None:
+    whole = picture(sample_catalog)
+    for length in range(1, len(whole) - 2, len(whole) // 25):
+        refused(upload(client, whole[:length]), 422, "image_undecodable")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+        b"%PDF-1.7",
+        b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00heicmif1",
+        b"P6\n1 1\n255\n...",
+        b"8BPS\x00\x01",
+        b"\x00\x00\x01\x00\x01\x00",
+    ],
+)
+def test_other_formats(client: TestClient, data: bytes) -> None:
+    refused(upload(client, data), 415, "image_format_unsupported")
+
+
+def test_too_many_bytes_with_a_length(client: TestClient) -> None:
+    refused(upload(client, bytes(400_000)), 413)
+    refused(upload(client, bytes(301_000)), 413, "image_too_large")
+
+
+def test_too_many_bytes_without_a_length(client: TestClient) -> None:
+    def body() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        for _ in range(1_000):
+            yield bytes(1_000)
+        yield b"\r\n--x--\r\n"
+
+    response = client.post("/v1/search", content=body(), headers={"Content-Type": "multipart/form-data; boundary=x"})
+    refused(response, 413, "body_too_large")
+
+
+def test_too_many_pixels(client: TestClient) -> None:
+    bomb = large_png()
+    assert len(bomb) < 60_000
+    refused(upload(client, bomb), 413, "image_too_large")
+
+
+def test_a_thousand_parts(client: TestClient, sample_catalog: SampleCatalog) -> None:
+    parts = [(f"field{number}", (None, "x")) for number in range(1_001)]
+    response = client.post("/v1/search", files=[("file", ("a", picture(sample_catalog))), *parts])
+    refused(response, (400, 413))
+
+
+def test_two_files(client: TestClient, sample_catalog: SampleCatalog) -> None:
+    files = [("file", ("a", picture(sample_catalog))), ("file", ("b", picture(sample_catalog)))]
+    refused(client.post("/v1/search", files=files), (400, 422))
+
+
+@pytest.mark.parametrize("value", ["0", "1001", "-1", "x", "1e9", "99999999999999999999", "", "1.5"])
+def test_top_k_out_of_range(client: TestClient, sample_catalog: SampleCatalog, value: str) -> None:
+    refused(upload(client, picture(sample_catalog), top_k=value), 422, "invalid_request")
+
+
+@pytest.mark.parametrize("value", ["2", "-1.1", "nan", "inf", "x"])
+def test_min_score_out_of_range(client: TestClient, sample_catalog: SampleCatalog, value: str) -> None:
+    refused(upload(client, picture(sample_catalog), min_score=value), 422, "invalid_request")
+
+
+def test_no_file_or_no_form(client: TestClient) -> None:
+    refused(client.post("/v1/search"), 422, "invalid_request")
+    refused(client.post("/v1/search", files={"image": b"x"}), 422, "invalid_request")
+    refused(client.post("/v1/search", data={"file": "text"}), 422, "invalid_request")
+    refused(client.post("/v1/search", json={"file": "text"}), 422, "invalid_request")
+    refused(client.post("/v1/search", content=b"x", headers={"Content-Type": "multipart/form-data"}), (400, 422))
+    refused(client.get("/v1/search"), 405, "method_not_allowed")
+    refused(client.get("/nothing"), 404, "not_found")
+
+
+def test_an_error_of_ours_tells_nothing(
+    client: TestClient, sample_catalog: SampleCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("logo_similarity.search.pipeline.decode", fail)
+    response = upload(client, picture(sample_catalog))
+    refused(response, 500, "internal_error")
+    assert "secret" not in response.text
+    monkeypatch.undo()
+    assert upload(client, picture(sample_catalog)).status_code == 200
+
+
+# The framework leaves the spooled file of a form that breaks off to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_damaged_uploads_never_end_in_a_5xx(
+    client: TestClient, sample_catalog: SampleCatalog, data: st.DataObject
+) -> None:
+    form = io.BytesIO()
+    form.write(b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n')
+    form.write(picture(sample_catalog))
+    form.write(b"\r\n--x--\r\n")
+    body = bytearray(form.getvalue())
+    for _ in range(data.draw(st.integers(1, 8))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    body = body[: data.draw(st.integers(len(body) // 2, len(body)))]
+    response = client.post(
+        "/v1/search", content=bytes(body), headers={"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    assert response.status_code in (200, 400, 413, 415, 422)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from logo_similarity.api.app import create_app
+from logo_similarity.api.auth import OPEN_PATHS, is_known, load_key_digests
+from logo_similarity.config import load_settings
+from logo_similarity.errors import ConfigError
+from logo_similarity.search.pipeline import SearchEngine
+from tests.samples import SampleCatalog
+
+KEY = "correct-horse-battery"
+
+
+@pytest.fixture(scope="module")
+def guarded(sample_catalog: SampleCatalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    keys = tmp_path_factory.mktemp("keys") / "keys"
+    digest = hashlib.sha256(b"from-the-file").hexdigest()
+    keys.write_text(f"# who may search\nteam-a:{digest}  # until May\n\n")
+    settings = load_settings(
+        catalogs=sample_catalog.root, api_keys=f"other,{KEY}", api_keys_file=keys, log_level="error"
+    )
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+@pytest.mark.parametrize("key", [KEY, "other", "from-the-file"])
+def test_a_known_key_opens(guarded: TestClient, key: str) -> None:
+    assert guarded.get("/v1/logos/EM/000001", headers={"X-API-Key": key}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-API-Key": ""},
+        {"X-API-Key": "wrong"},
+        {"X-API-Key": KEY + " x"},
+        {"X-API-Key": KEY.upper()},
+        {b"X-API-Key": "schlüssel".encode("latin-1")},
+        {b"X-API-Key": "鍵".encode()},
+        [("X-API-Key", KEY), ("X-API-Key", KEY)],
+        {"Authorization": f"Bearer {KEY}"},
+    ],
+)
+def test_anything_else_is_a_401(guarded: TestClient, headers: dict[bytes | str, bytes | str]) -> None:
+    response = guarded.get("/v1/logos/EM/000001", headers=headers)  # type: ignore[arg-type] - bytes are what is tested
+    assert response.status_code == 401
+    assert response.json()["code"] == "unauthorized"
+    assert "X-API-Key" in response.headers["WWW-Authenticate"]
+    assert KEY not in response.text
+
+
+def test_every_route_is_closed_but_those_that_are_named(guarded: TestClient) -> None:
+    document = guarded.get("/openapi.json").json()
+    assert {"/v1/search", "/v1/logos/{logo_id}", "/v1/image/{image_id}", "/metrics"} <= set(document["paths"])
+    for path, methods in document["paths"].items():
+        for method in methods:
+            status = guarded.request(method, path, follow_redirects=False).status_code
+            assert (status == 401) == (path not in OPEN_PATHS), f"{method} {path}: {status}"
+    assert guarded.get("/v1/unknown").status_code == 401
+    assert guarded.get("/v1/files/x/y").status_code == 404
+
+
+def test_the_body_of_a_stranger_is_not_read(guarded: TestClient) -> None:
+    read: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        for number in range(100):
+            read.append(number)
+            yield bytes(100_000)
+
+    assert guarded.post("/v1/search", content=body()).status_code == 401
+
+
+def test_keys_are_compared_by_digest() -> None:
+    digests = load_key_digests(load_settings(api_keys="a,b"))
+    assert digests == (hashlib.sha256(b"a").digest(), hashlib.sha256(b"b").digest())
+    assert is_known(b"b", digests)
+    assert not is_known(b"c", digests)
+    assert not is_known(b"", digests)
+
+
+@pytest.mark.parametrize("content", ["", "# nobody\n", "name:short\n", "no digest at all\n", ":" + "0" * 64 + "\n"])
+def test_a_key_file_that_lets_nobody_in_or_is_broken(tmp_path: Path, content: str) -> None:
+    (tmp_path / "keys").write_text(content)
+    with pytest.raises(ConfigError, match="LOGO_API_KEYS_FILE"):
+        load_key_digests(load_settings(api_keys_file=tmp_path / "keys"))
+
+
+def test_a_key_file_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="LOGO_API_KEYS_FILE"):
+        create_app(load_settings(api_keys_file=tmp_path / "nothing"))
+
+
+def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, release = threading.Event(), threading.Event()
+    real = SearchEngine.search
+
+    def blocked(*args: object, **options: object) -> object:
+        began.set()
+        assert release.wait(60)
+        return real(*args, **options)  # type: ignore[arg-type] - passed through
+
+    monkeypatch.setattr(SearchEngine, "search", blocked)
+    data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
+    statuses: list[int] = []
+    settings = load_settings(catalogs=sample_catalog.root, threads=1, max_queue=1, log_level="error")
+    with TestClient(create_app(settings)) as client:
+
+        def ask() -> None:
+            statuses.append(client.post("/v1/search", files={"file": data}).status_code)
+
+        waiting = [threading.Thread(target=ask) for _ in range(2)]
+        for thread in waiting:
+            thread.start()
+        assert began.wait(60)
+        runtime = client.app.state.runtime  # type: ignore[attr-defined] - the type of `app` is an ASGI callable
+        while runtime.gate.inside < 2:
+            assert client.get("/healthz").status_code == 200
+        refusal = client.post("/v1/search", files={"file": data})
+        assert refusal.status_code == 503
+        assert refusal.json()["code"] == "overloaded"
+        assert 1 <= int(refusal.headers["Retry-After"]) <= 3
+        assert client.get("/readyz").status_code == 200
+        assert client.get("/metrics").status_code == 200
+        assert client.get("/v1/logos/EM/000001").status_code == 200
+        release.set()
+        for thread in waiting:
+            thread.join()
+        assert statuses == [200, 200]
+        assert client.post("/v1/search", files={"file": data}).status_code == 200

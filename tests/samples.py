@@ -1,0 +1,43 @@
+"""A small catalog of real logos that many tests search."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.catalog.sources import open_source
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCatalog:
+    """Where the catalog, and the images that it is made of, lie."""
+
+    root: Path
+    images: Path
+    files: tuple[str, ...]
+
+
+def make_sample_catalog(folder: Path, count: int) -> SampleCatalog:
+    """Build one of the first `count` samples; company and codes are added, so that the answers have them."""
+    images = folder / "images"
+    images.mkdir(parents=True)
+    rows = json.loads((SAMPLES / "results.json").read_text())[:count]
+    with (folder / "marks.jsonl").open("w") as table:
+        for number, row in enumerate(rows):
+            shutil.copy(SAMPLES / "images" / row["file"], images / row["file"])
+            mark = {
+                "logo_id": f"EM/{number:06}",
+                "filename": row["file"],
+                "text": row["text"],
+                "company": f"Company {number}",
+                "vienna_codes": ["26.1.1", "27.05.01"],
+                "application_date": "2023-01-01",
+            }
+            table.write(json.dumps(mark) + "\n")
+    build_catalog(open_source(folder / "marks.jsonl"), folder / "catalogs", BuildOptions(threads=2))
+    return SampleCatalog(folder / "catalogs", images, tuple(row["file"] for row in rows))
