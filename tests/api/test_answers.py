@@ -14,7 +14,7 @@ from logo_similarity.storage.local import LocalStore
 from tests.samples import SampleCatalog
 
 
-def search(client: TestClient, catalog: SampleCatalog, number: int = 0, **params: object) -> Response:
+def search(client: TestClient, catalog: SampleCatalog, number: int = 0, **params: str | float) -> Response:
     data = (catalog.images / catalog.files[number]).read_bytes()
     return client.post("/v1/search", files={"file": ("query.jpg", data)}, params=params)
 

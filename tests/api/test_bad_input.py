@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx2 import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from httpx2 import Response
 
 from tests.samples import SampleCatalog
 
@@ -18,7 +18,7 @@ def picture(catalog: SampleCatalog) -> bytes:
     return (catalog.images / catalog.files[0]).read_bytes()
 
 
-def upload(client: TestClient, data: bytes, **params: object) -> Response:
+def upload(client: TestClient, data: bytes, **params: str | float) -> Response:
     return client.post("/v1/search", files={"file": ("query", data)}, params=params)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,6 +12,7 @@ from fastapi.testclient import TestClient
 from logo_similarity.api.app import create_app
 from logo_similarity.api.auth import OPEN_PATHS, is_known, load_key_digests
 from logo_similarity.config import load_settings
+from logo_similarity.domain import SearchResult
 from logo_similarity.errors import ConfigError
 from logo_similarity.search.pipeline import SearchEngine
 from tests.samples import SampleCatalog
@@ -49,8 +51,8 @@ def test_a_known_key_opens(guarded: TestClient, key: str) -> None:
         {"Authorization": f"Bearer {KEY}"},
     ],
 )
-def test_anything_else_is_a_401(guarded: TestClient, headers: dict[bytes | str, bytes | str]) -> None:
-    response = guarded.get("/v1/logos/EM/000001", headers=headers)  # type: ignore[arg-type] - bytes are what is tested
+def test_anything_else_is_a_401(guarded: TestClient, headers: Any) -> None:
+    response = guarded.get("/v1/logos/EM/000001", headers=headers)
     assert response.status_code == 401
     assert response.json()["code"] == "unauthorized"
     assert "X-API-Key" in response.headers["WWW-Authenticate"]
@@ -103,16 +105,17 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
     began, release = threading.Event(), threading.Event()
     real = SearchEngine.search
 
-    def blocked(*args: object, **options: object) -> object:
+    def blocked(engine: SearchEngine, image: bytes, *, top_k: int, min_score: float | None) -> SearchResult:
         began.set()
         assert release.wait(60)
-        return real(*args, **options)  # type: ignore[arg-type] - passed through
+        return real(engine, image, top_k=top_k, min_score=min_score)
 
     monkeypatch.setattr(SearchEngine, "search", blocked)
     data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
     statuses: list[int] = []
     settings = load_settings(catalogs=sample_catalog.root, threads=1, max_queue=1, log_level="error")
-    with TestClient(create_app(settings)) as client:
+    app = create_app(settings)
+    with TestClient(app) as client:
 
         def ask() -> None:
             statuses.append(client.post("/v1/search", files={"file": data}).status_code)
@@ -121,7 +124,7 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
         for thread in waiting:
             thread.start()
         assert began.wait(60)
-        runtime = client.app.state.runtime  # type: ignore[attr-defined] - the type of `app` is an ASGI callable
+        runtime = app.state.runtime
         while runtime.gate.inside < 2:
             assert client.get("/healthz").status_code == 200
         refusal = client.post("/v1/search", files={"file": data})

@@ -1,0 +1,254 @@
+"""The real command, with gunicorn, two workers and real connections."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+
+from tests.samples import SampleCatalog
+from tests.seaweedfs import free_ports
+
+KEY = "a-key-that-must-not-be-logged"
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+    metrics: Path
+
+    def client(self) -> httpx2.Client:
+        return httpx2.Client(base_url=self.url, headers={"X-API-Key": KEY}, timeout=PATIENCE)
+
+    def workers(self) -> list[int]:
+        return [child.pid for child in psutil.Process(self.process.pid).children()]
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "logo_similarity.cli", *words]
+
+
+def until(condition: object) -> None:
+    """Wait for what must come: asks again and again, and fails after a minute."""
+    assert callable(condition)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if condition():
+                return
+        except httpx2.TransportError:
+            pass
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+@contextmanager
+def serving(catalog: SampleCatalog, folder: Path, **settings: str) -> Iterator[Server]:
+    (port,) = free_ports(1)
+    environment = {
+        **os.environ,
+        "LOGO_CATALOGS": str(catalog.root),
+        "LOGO_IMAGES_DIR": str(catalog.images),
+        "LOGO_PORT": str(port),
+        "LOGO_WORKERS": "2",
+        "LOGO_THREADS": "1",
+        "LOGO_API_KEYS": KEY,
+        "LOGO_METRICS_DIR": str(folder / "metrics"),
+        **settings,
+    }
+    log = folder / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command("serve"), env=environment, stderr=file)
+    server = Server(process, f"http://127.0.0.1:{port}", log, folder / "metrics")
+    try:
+        with server.client() as client:
+            until(lambda: process.poll() is not None or client.get("/readyz").status_code == 200)
+        assert process.poll() is None, log.read_text()
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def server(sample_catalog: SampleCatalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(sample_catalog, tmp_path_factory.mktemp("serve")) as running:
+        yield running
+
+
+def search(client: httpx2.Client, catalog: SampleCatalog, number: int = 0) -> httpx2.Response:
+    data = (catalog.images / catalog.files[number]).read_bytes()
+    return client.post("/v1/search", files={"file": ("query.jpg", data)}, params={"top_k": 3})
+
+
+def searches_counted(server: Server) -> float:
+    text = httpx2.get(server.url + "/metrics").text
+    found = re.search(
+        r'^logo_requests_total\{method="POST",route="/v1/search",status="200"\} (\S+)$', text, re.MULTILINE
+    )
+    return float(found[1]) if found else 0.0
+
+
+def test_it_finds_and_its_links_lead_to_the_picture(server: Server, sample_catalog: SampleCatalog) -> None:
+    with server.client() as client:
+        best = search(client, sample_catalog, 4).json()["results"][0]
+        assert best["id"] == "EM/000004"
+        assert best["score"] >= 0.999
+        picture = httpx2.get(best["image_url"])
+        assert picture.content == (sample_catalog.images / sample_catalog.files[4]).read_bytes()
+
+
+def test_a_link_of_one_worker_opens_in_the_other(server: Server, sample_catalog: SampleCatalog) -> None:
+    with server.client() as client:
+        url = search(client, sample_catalog).json()["results"][0]["image_url"]
+    for _ in range(20):
+        assert httpx2.get(url).status_code == 200  # a connection of its own each time
+
+
+def test_metrics_are_those_of_all_workers(server: Server, sample_catalog: SampleCatalog) -> None:
+    before = searches_counted(server)
+    for number in range(24):
+        with server.client() as client:
+            assert search(client, sample_catalog, number).status_code == 200
+    assert {searches_counted(server) - before for _ in range(10)} == {24}
+
+
+def test_the_master_loads_no_library_that_cannot_be_forked(server: Server) -> None:
+    def mapped(process: int) -> str:
+        return Path(f"/proc/{process}/maps").read_text()
+
+    assert not re.search(r"faiss|onnxruntime|cv2", mapped(server.process.pid))
+    for worker in server.workers():
+        assert "faiss" in mapped(worker)
+        assert "onnxruntime" in mapped(worker)
+
+
+def test_workers_start_no_threads_of_the_libraries(server: Server, sample_catalog: SampleCatalog) -> None:
+    with server.client() as client:
+        search(client, sample_catalog)
+    # The main thread, one search thread, the threads of asyncio's own pool; OpenMP or OpenCV would add one for each core.
+    variables = [Path(f"/proc/{worker}/environ").read_bytes() for worker in server.workers()]
+    assert all(psutil.Process(worker).num_threads() < 12 for worker in server.workers())
+    assert variables
+
+
+def test_a_killed_worker_is_replaced_and_the_metrics_live_on(server: Server, sample_catalog: SampleCatalog) -> None:
+    victim, survivor = server.workers()
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(server.workers()) == 2 and victim not in server.workers())
+    assert survivor in server.workers()
+    (server.metrics / "counter_999999.db").touch()  # what a worker leaves that is killed as it starts
+    until(lambda: httpx2.get(server.url + "/readyz").status_code == 200)
+    for number in range(10):
+        with server.client() as client:
+            until(lambda number=number, client=client: search(client, sample_catalog, number).status_code == 200)
+    assert searches_counted(server) > 0
+
+
+def test_neither_keys_nor_signatures_are_logged(server: Server, sample_catalog: SampleCatalog) -> None:
+    with server.client() as client:
+        url = search(client, sample_catalog).json()["results"][0]["image_url"]
+    assert httpx2.get(url).status_code == 200
+    assert httpx2.get(server.url + "/v1/logos/x", headers={"X-API-Key": "wrong-key"}).status_code == 401
+    text = server.log.read_text()
+    assert '"route": "/v1/search"' in text
+    assert KEY not in text
+    assert "wrong-key" not in text
+    assert url.split("/")[5] not in text
+
+
+def test_a_slow_body_is_ended(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    with serving(sample_catalog, tmp_path, LOGO_BODY_SECONDS="0.5", LOGO_WORKERS="1") as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+            head = f"POST /v1/search HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 100000\r\n"
+            connection.sendall(head.encode() + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n")
+            answer = connection.makefile("rb").read()  # until the server closes
+        assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_sigterm_lets_accepted_requests_finish(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    statuses: list[int] = []
+    with serving(sample_catalog, tmp_path) as server:
+        clients = [server.client() for _ in range(20)]
+        for client in clients:
+            client.get("/healthz")  # connected
+
+        def ask(client: httpx2.Client) -> None:
+            try:
+                statuses.append(search(client, sample_catalog).status_code)
+            except httpx2.TransportError:
+                statuses.append(0)  # came too late to be accepted
+
+        threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(statuses) > 0)
+        server.process.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join()
+        assert server.process.wait(PATIENCE) == 0
+        for client in clients:
+            client.close()
+    begun = [line for line in server.log.read_text().splitlines() if '"/v1/search"' in line]
+    assert begun
+    assert statuses.count(200) == len(begun)  # what a worker took on was answered, and the answer arrived
+    assert set(statuses) <= {200, 503, 0}
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "index.faiss", "metadata.db", "rejected.jsonl", "model/model.json", "model/model.onnx"]
+)
+def test_a_damaged_catalog_is_refused_by_name(sample_catalog: SampleCatalog, tmp_path: Path, name: str) -> None:
+    shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
+    (version,) = (path for path in (tmp_path / "catalogs").iterdir() if path.is_dir())
+    content = bytearray((version / name).read_bytes()) or bytearray(b"?")
+    content[len(content) // 2] ^= 4
+    (version / name).write_bytes(content)
+    for words in (["serve"], ["catalog", "verify"], ["catalog", "activate", version.name]):
+        done = subprocess.run(
+            command(*words),
+            env={**os.environ, "LOGO_CATALOGS": str(tmp_path / "catalogs")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert name in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"LOGO_HOST": "0.0.0.0"}, "LOGO_API_KEYS"),
+        ({"LOGO_PORT": "http"}, "LOGO_PORT"),
+        ({"LOGO_CATALOGS": "/nowhere"}, "logo-similarity build"),
+        ({"LOGO_DEVICE": "tpu"}, "LOGO_DEVICE"),
+    ],
+)
+def test_what_is_wrong_is_said_at_the_start(settings: dict[str, str], message: str) -> None:
+    done = subprocess.run(command("serve"), env={**os.environ, **settings}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
