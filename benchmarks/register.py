@@ -1,9 +1,8 @@
 """A catalog of 100,000 logos without 100,000 images, for measuring what depends on the number of logos.
 
 The sample logos come first, with their own embeddings, so that a search with a sample's file must find it. The others are
-synthetic: the embedding of a random sample pushed by Gaussian noise to a cosine of about .3 to .8, which is what the
-neighbours of a real register have, and metadata with Vienna codes, texts and years. It is good for time and memory, not
-for the quality of answers.
+synthetic: the embedding of a random sample, pushed towards two others and by a little noise, and metadata with Vienna
+codes, texts and years. It is good for time and memory, not for the quality of answers.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 
 from benchmarks.machine import DATA, ROOT
 from logo_similarity import __version__
-from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.catalog.build import EF_SEARCHES, BuildOptions, build_catalog
 from logo_similarity.catalog.manifest import (
     INDEX,
     METADATA,
@@ -72,7 +71,9 @@ def _fill(version: Path, count: int) -> Manifest:
     fields = write_metadata(version / METADATA, _records(real, count))
     build_hnsw(vectors, version / INDEX, m=options.m, ef_construction=options.ef_construction, threads=options.threads)
     index = VectorIndex.open(version / INDEX)
-    recall, queries = measure_recall(index, k=100, queries=500, ef_search=options.ef_search, threads=options.threads)
+    recall = measure_recall(
+        index, k=100, queries=500, ef_searches=EF_SEARCHES, target=options.recall_target, threads=options.threads
+    )
     copy_model(options.model, version / MODEL_FOLDER)
     (version / REJECTED).touch()
     ids = hashlib.sha256("".join(f"{record.logo_id}\n" for record in _records(real, count)).encode())
@@ -86,8 +87,8 @@ def _fill(version: Path, count: int) -> Manifest:
         dimension=vectors.shape[1],
         fields=fields,
         encoder=EncoderEntry(id=model.id, sha256=model.sha256, preprocessing=PREPROCESSING_VERSION),
-        index=IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=options.ef_search),
-        recall=RecallEntry(k=100, queries=queries, value=recall, floor=0.0),
+        index=IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search),
+        recall=RecallEntry(k=recall.k, queries=recall.queries, value=recall.value, floor=0.0),
         source=SourceEntry(kind="synthetic", read=count, indexed=count, rejected=0),
         files=digest_files(version),
     )
@@ -100,8 +101,10 @@ def _vectors(real: FloatArray, count: int) -> FloatArray:
     made = [real[:count]]
     for start in range(len(made[0]), count, 10_000):
         rows = min(10_000, count - start)
-        noise = random.normal(size=(rows, dimension)) * random.uniform(0.7, 3.0, size=(rows, 1)) / np.sqrt(dimension)
-        pushed = real[random.integers(len(real), size=rows)] + noise
+        first, second, third = (real[random.integers(len(real), size=rows)] for _ in range(3))
+        step, aside = random.uniform(0.1, 0.6, size=(rows, 1)), random.uniform(0.0, 0.4, size=(rows, 1))
+        noise = 0.1 * random.normal(size=(rows, dimension)) / np.sqrt(dimension)
+        pushed = first + step * (second - first) + aside * third + noise
         made.append((pushed / np.linalg.norm(pushed, axis=1, keepdims=True)).astype(np.float32))
     return np.concatenate(made)
 

@@ -79,7 +79,13 @@ def build(
     ] = None,
     m: Annotated[int, typer.Option("--m", min=2, max=256, help="HNSW: edges per node.")] = 32,
     ef_construction: Annotated[int, typer.Option(min=8, help="HNSW: breadth of the search for edges.")] = 200,
-    ef_search: Annotated[int, typer.Option(min=1, help="HNSW: breadth of a query's search.")] = 384,
+    ef_search: Annotated[
+        int | None,
+        typer.Option(min=1, help="HNSW: breadth of a query's search. Default: what the recall target needs."),
+    ] = None,
+    recall_target: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the exact answers that a search should find.")
+    ] = 0.99,
     recall_floor: Annotated[
         float, typer.Option(min=0, max=1, help="Publish nothing that finds less of the exact answers.")
     ] = 0.95,
@@ -102,6 +108,7 @@ def build(
         m=m,
         ef_construction=ef_construction,
         ef_search=ef_search,
+        recall_target=recall_target,
         recall_floor=recall_floor,
         threads=threads or usable_cores(),
         device=settings.device,

@@ -19,7 +19,7 @@ from logo_similarity.config import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-QUERY = "0a8bf7c1"
+QUERY = "075d1f55"
 
 
 def settings_table() -> str:
@@ -44,6 +44,34 @@ def example() -> str:
     return f"    {command}\n\n```json\n{short}\n```"
 
 
+def figures() -> str:
+    """The results of `make bench`, with the machine that they were measured on."""
+    encode, request, memory = (
+        json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+        for name in ("encode_rate", "request_overhead", "worker_memory")
+    )
+    rate, overhead, pss = (result["figures"] for result in (encode, request, memory))
+    stages = ", ".join(f"{stage} {value}" for stage, value in overhead["median_ms_by_stage"].items())
+    machine = request["machine"]
+    rows = {
+        "encoding in a build, over bare ONNX Runtime with the same model and threads": rate["encoder_over_bare"],
+        "the whole embedding stage (read, decode, preprocess, encode, write) over the same": rate[
+            "embed_stage_over_bare"
+        ],
+        f"one request against {overhead['logos']:,} logos, top 100, beyond the encoder's own run: median ms": overhead[
+            "median_ms_beyond_encoder"
+        ],
+        "the same as a mean, by `/metrics`": overhead["mean_ms_beyond_encoder_by_metrics"],
+        "its stages, median ms": stages,
+        "memory (PSS) of 4 workers over that of 1, beyond each process's fixed cost": pss["four_over_one_beyond_fixed"],
+    }
+    return (
+        f"`make bench`, on {machine['usable_cores']} cores of an {machine['processor']} with {machine['memory_gb']} GB, shared "
+        "with other work: ratios hold better than milliseconds. Raw results: [benchmarks/results](benchmarks/results).\n\n"
+        "| what | figure |\n| --- | --- |\n" + "\n".join(f"| {what} | {figure} |" for what, figure in rows.items())
+    )
+
+
 def _shorten(value: Any) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, dict):
         return {key: _shorten(item) for key, item in value.items()}
@@ -65,6 +93,7 @@ def main() -> None:
     text = README.read_text()
     text = replaced(text, "settings", settings_table())
     text = replaced(text, "answer", example())
+    text = replaced(text, "figures", figures())
     README.write_text(text)
 
 

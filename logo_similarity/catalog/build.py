@@ -45,7 +45,7 @@ from logo_similarity.embed.model import MODEL_JSON, default_model_folder
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.search.build import build_hnsw, measure_recall
+from logo_similarity.search.build import Recall, build_hnsw, measure_recall
 from logo_similarity.search.index import FloatArray, VectorIndex
 
 Progress = Callable[[str, int, int | None], None]
@@ -56,6 +56,7 @@ SOURCE_REJECTS = "source-rejects.jsonl"
 SHARDS = "shards"
 VECTORS = "vectors.npy"
 VERSION = "version"
+EF_SEARCHES = (100, 128, 192, 256, 384, 512, 768)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,9 @@ class BuildOptions:
     model: Path = field(default_factory=default_model_folder)
     m: int = 32
     ef_construction: int = 200
-    ef_search: int = 384
+    ef_search: int | None = None
+    """Breadth of a query's search; None: the smallest of `EF_SEARCHES` that reaches `recall_target`."""
+    recall_target: float = 0.99
     recall_floor: float = 0.95
     recall_queries: int = 500
     recall_k: int = 100
@@ -105,7 +108,7 @@ def build_catalog(
         (options.model / MODEL_JSON).read_text(encoding="utf8"),
         PREPROCESSING_VERSION,
         options.limits,
-        (options.m, options.ef_construction, options.ef_search),
+        (options.m, options.ef_construction, options.ef_search, options.recall_target),
     )
     folder = CatalogFolder(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # shards of another size can't be gone on with
@@ -168,8 +171,8 @@ def _make_version(
         dimension=encoder.dimension,
         fields=fields,
         encoder=EncoderEntry(id=encoder.model.id, sha256=encoder.model.sha256, preprocessing=PREPROCESSING_VERSION),
-        index=IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=options.ef_search),
-        recall=recall,
+        index=IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search),
+        recall=RecallEntry(k=recall.k, queries=recall.queries, value=recall.value, floor=options.recall_floor),
         source=SourceEntry(kind=source.kind, read=count + rejected, indexed=count, rejected=rejected),
         files=digest_files(version),
     )
@@ -226,18 +229,20 @@ def _write_index(vectors: FloatArray, version: Path, options: BuildOptions, prog
     partial.replace(version / INDEX)
 
 
-def _check_recall(version: Path, options: BuildOptions, progress: Progress) -> RecallEntry:
+def _check_recall(version: Path, options: BuildOptions, progress: Progress) -> Recall:
     progress("check", 0, None)
-    value, queries = measure_recall(
+    recall = measure_recall(
         VectorIndex.open(version / INDEX),
         k=options.recall_k,
         queries=options.recall_queries,
-        ef_search=options.ef_search,
+        ef_searches=EF_SEARCHES if options.ef_search is None else (options.ef_search,),
+        target=options.recall_target,
         threads=options.threads,
     )
-    if value < options.recall_floor:
+    if recall.value < options.recall_floor:
         raise BuildError(
-            f"the index finds {value:.1%} of the exact answers, the floor is {options.recall_floor:.1%}: not published; "
-            f"build with a larger --ef-search (now {options.ef_search}), --m or --ef-construction, or lower --recall-floor"
+            f"the index finds {recall.value:.1%} of the exact answers, the floor is {options.recall_floor:.1%}: not "
+            f"published; build with a larger --ef-search (now {recall.ef_search}), --m or --ef-construction, or lower "
+            "--recall-floor"
         )
-    return RecallEntry(k=options.recall_k, queries=queries, value=value, floor=options.recall_floor)
+    return recall

@@ -117,11 +117,10 @@ def _interpolation(scale: float) -> int:
 
 def _normalise(image: Pixels, spec: InputSpec) -> NDArray[np.float32]:
     """(pixel / 255 - mean) / std, as one multiplication and one addition for each channel."""
-    if spec.layout == "nhwc":
-        scaled: NDArray[np.float32] = image * np.float32(1 / 255) - np.array(spec.mean, np.float32)
-        return np.ascontiguousarray(scaled / np.array(spec.std, np.float32), np.float32)
-    out = np.empty((3, spec.height, spec.width), np.float32)
-    for channel, (mean, std) in enumerate(zip(spec.mean, spec.std, strict=True)):
-        np.multiply(image[..., channel], np.float32(1 / (255 * std)), out=out[channel], dtype=np.float32)
-        out[channel] -= np.float32(mean / std)
+    shape = (1, 1, 3) if spec.layout == "nhwc" else (3, 1, 1)
+    std = np.array(spec.std, np.float32).reshape(shape)
+    offset = np.array(spec.mean, np.float32).reshape(shape) / std
+    pixels = image if spec.layout == "nhwc" else image.transpose(2, 0, 1)
+    out: NDArray[np.float32] = np.multiply(pixels, 1 / (255 * std), dtype=np.float32, order="C")
+    out -= offset
     return out

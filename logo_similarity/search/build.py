@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
@@ -59,22 +60,36 @@ def check_unit_length(vectors: FloatArray, first_row: int = 0) -> None:
         raise BuildError(f"embedding {first_row + int(np.argmax(off))} is not of unit length: the encoder is at fault")
 
 
-def measure_recall(index: VectorIndex, *, k: int, queries: int, ef_search: int, threads: int) -> tuple[float, int]:
-    """Recall at `k` of the index against exact search, over rows sampled evenly with a fixed seed.
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Share of the exact answers that a search of a given breadth finds (0 to 1), over so many queries of k answers."""
 
-    Each sampled row asks for its neighbours. A found row counts when its score reaches the k-th exact score, so that
-    duplicates (which tie) may stand in for each other.
+    ef_search: int
+    k: int
+    queries: int
+    value: float
 
-    Returns:
-        The mean share found (0 to 1), and the number of queries asked.
+
+def measure_recall(
+    index: VectorIndex, *, k: int, queries: int, ef_searches: Sequence[int], target: float, threads: int
+) -> Recall:
+    """Recall at `k` against exact search: of the first breadth in `ef_searches` that reaches `target`, else of the last.
+
+    Rows sampled with a fixed seed ask for their neighbours. A found row counts when its score reaches the k-th exact
+    score, so that duplicates (which tie) may stand in for each other.
     """
     k = min(k, index.count)
     sample = np.sort(np.random.default_rng(0).choice(index.count, size=min(queries, index.count), replace=False))
     asked = np.ascontiguousarray(index.vectors[sample])
     faiss.omp_set_num_threads(threads)
     exact_scores, _ = faiss.knn(asked, index.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
-    found = 0
-    for query, exact in zip(asked, exact_scores, strict=True):
-        _, scores = index.search(query, k, ef_search=ef_search)
-        found += int(np.count_nonzero(scores >= exact[-1] - TIE))
-    return found / (len(sample) * k), len(sample)
+    floors = exact_scores[:, -1] - TIE
+    for ef_search in ef_searches:
+        found = sum(
+            int(np.count_nonzero(index.search(query, k, ef_search=ef_search)[1] >= floor))
+            for query, floor in zip(asked, floors, strict=True)
+        )
+        recall = Recall(ef_search, k, len(sample), found / (len(sample) * k))
+        if recall.value >= target:
+            break
+    return recall

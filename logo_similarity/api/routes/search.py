@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, File, Request, Response, UploadFile
+from pydantic_core import to_json
 
 from logo_similarity.api.admission import SEARCH_PATH, run_while_connected
 from logo_similarity.api.deps import LinksDep, ParametersDep, RuntimeDep
@@ -26,12 +27,11 @@ router = APIRouter()
 )
 async def search(
     request: Request,
-    response: Response,
     runtime: RuntimeDep,
     links: LinksDep,
     parameters: ParametersDep,
     file: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF (first frame), BMP, TIFF or AVIF.")],
-) -> Any:  # noqa: ANN401 - what makes a SearchResponse, or a bare Response that nobody will read
+) -> Response:
     """The most similar logos first; `score` is the cosine of the two embeddings."""
     accepted = time.perf_counter()
     queue = links_time = 0.0
@@ -55,12 +55,15 @@ async def search(
     stages = timings.model_dump()
     for stage, milliseconds in stages.items():
         STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
-    response.headers["Server-Timing"] = ", ".join(f"{stage};dur={value}" for stage, value in stages.items())
-    response.headers["Cache-Control"] = "no-store"
-    # Plain dicts, which FastAPI checks against SearchResponse in one go: a model object for each hit takes three times as long.
-    return {
+    headers = {
+        "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in stages.items()),
+        "Cache-Control": "no-store",
+    }
+    answer = {
         "query_id": str(uuid.uuid4()),
         "results": [hit_json(hit, url) for hit, url in zip(result.hits, urls, strict=True)],
-        "catalog": runtime.catalog,
-        "timings_ms": timings,
+        "catalog": runtime.catalog.model_dump(),
+        "timings_ms": stages,
     }
+    # Written as it is: to check a hundred hits against SearchResponse, which the tests do, would take as long as the search.
+    return Response(to_json(answer), media_type="application/json", headers=headers)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from logo_similarity.errors import BuildError, CatalogError
-from logo_similarity.search.build import build_hnsw, measure_recall
+from logo_similarity.search.build import Recall, build_hnsw, measure_recall
 from logo_similarity.search.index import FloatArray, VectorIndex
 
 
@@ -93,16 +93,21 @@ def test_a_vector_that_is_not_of_unit_length_is_refused(tmp_path: Path, wrong: f
 
 
 def test_recall_is_high_with_breadth_and_lower_without(index: VectorIndex) -> None:
-    wide, queries = measure_recall(index, k=50, queries=100, ef_search=500, threads=2)
-    narrow, _ = measure_recall(index, k=50, queries=100, ef_search=50, threads=2)
-    assert queries == 100
-    assert 0.5 < narrow < wide <= 1
-    assert wide > 0.99
+    def recall(*ef_searches: int, target: float = 1.1) -> Recall:
+        return measure_recall(index, k=50, queries=100, ef_searches=ef_searches, target=target, threads=2)
+
+    wide, narrow = recall(500), recall(50)
+    assert wide.queries == 100
+    assert 0.5 < narrow.value < wide.value <= 1
+    assert wide.value > 0.99
+    assert recall(50, 500, 1_000, target=wide.value) == wide  # the first that is enough
+    assert recall(50, 60).ef_search == 60  # none is
 
 
 def test_recall_takes_duplicates_for_each_other(tmp_path: Path) -> None:
     same = np.repeat(unit_vectors(1), 200, axis=0)
-    assert measure_recall(make(same, tmp_path / "same.faiss"), k=10, queries=20, ef_search=50, threads=1)[0] == 1
+    index = make(same, tmp_path / "same.faiss")
+    assert measure_recall(index, k=10, queries=20, ef_searches=(50,), target=1, threads=1).value == 1
 
 
 def test_another_kind_of_index_is_refused(tmp_path: Path, vectors: FloatArray) -> None:
