@@ -14,6 +14,7 @@ from urllib.parse import quote
 from logo_similarity.domain import Logo, Record
 from logo_similarity.errors import CatalogError
 
+# From a logo to its codes: in its row, so that a hit is one row to read. From a code to its logos: in the two tables.
 SCHEMA = """
 CREATE TABLE logos (
   id INTEGER PRIMARY KEY,
@@ -25,10 +26,14 @@ CREATE TABLE logos (
   office TEXT,
   application_date TEXT,
   year INTEGER,
+  vienna_codes TEXT NOT NULL,
+  nice_classes TEXT NOT NULL,
   extra TEXT
 ) STRICT;
-CREATE TABLE vienna_codes (logo INTEGER NOT NULL, code TEXT NOT NULL, PRIMARY KEY (logo, code)) STRICT, WITHOUT ROWID;
-CREATE TABLE nice_classes (logo INTEGER NOT NULL, class INTEGER NOT NULL, PRIMARY KEY (logo, class)) STRICT, WITHOUT ROWID;
+CREATE TABLE vienna_codes (code TEXT NOT NULL, logo INTEGER NOT NULL, PRIMARY KEY (code, logo)) STRICT, WITHOUT ROWID;
+CREATE TABLE nice_classes (
+  class INTEGER NOT NULL, logo INTEGER NOT NULL, PRIMARY KEY (class, logo)
+) STRICT, WITHOUT ROWID;
 CREATE VIRTUAL TABLE logos_text USING fts5(
   text, company, content='logos', content_rowid='id', tokenize='unicode61 remove_diacritics 2'
 );
@@ -36,8 +41,6 @@ CREATE VIRTUAL TABLE logos_text USING fts5(
 
 # Made after the rows are in: several times faster than keeping them up to date row by row.
 INDEXES = """
-CREATE INDEX vienna_codes_code ON vienna_codes (code, logo);
-CREATE INDEX nice_classes_class ON nice_classes (class, logo);
 CREATE INDEX logos_company ON logos (company) WHERE company IS NOT NULL;
 CREATE INDEX logos_status ON logos (status) WHERE status IS NOT NULL;
 CREATE INDEX logos_office ON logos (office) WHERE office IS NOT NULL;
@@ -46,11 +49,9 @@ CREATE INDEX logos_year ON logos (year) WHERE year IS NOT NULL;
 INSERT INTO logos_text (logos_text) VALUES ('rebuild');
 """
 
-COLUMNS = """
-  id, logo_id, filename, text, company, status, office, application_date, year, extra,
-  (SELECT group_concat(code, ' ') FROM vienna_codes WHERE logo = logos.id),
-  (SELECT group_concat(class, ' ') FROM nice_classes WHERE logo = logos.id)
-"""
+COLUMNS = (
+    "id, logo_id, filename, text, company, status, office, application_date, year, vienna_codes, nice_classes, extra"
+)
 
 # Which query tells whether any logo has the field.
 FIELD_PROBES = {
@@ -149,7 +150,7 @@ class Metadata:
 
 def _insert(connection: sqlite3.Connection, row: int, record: Record) -> None:
     connection.execute(
-        "INSERT INTO logos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO logos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             row,
             record.logo_id,
@@ -160,15 +161,17 @@ def _insert(connection: sqlite3.Connection, row: int, record: Record) -> None:
             record.office,
             record.application_date.isoformat() if record.application_date else None,
             record.year,
+            " ".join(record.vienna_codes),
+            " ".join(map(str, record.nice_classes)),
             json.dumps(dict(record.extra), ensure_ascii=False, sort_keys=True) if record.extra else None,
         ),
     )
-    connection.executemany("INSERT INTO vienna_codes VALUES (?, ?)", ((row, code) for code in record.vienna_codes))
-    connection.executemany("INSERT INTO nice_classes VALUES (?, ?)", ((row, number) for number in record.nice_classes))
+    connection.executemany("INSERT INTO vienna_codes VALUES (?, ?)", ((code, row) for code in record.vienna_codes))
+    connection.executemany("INSERT INTO nice_classes VALUES (?, ?)", ((number, row) for number in record.nice_classes))
 
 
 def _logo(row: tuple[Any, ...]) -> Logo:
-    (number, logo_id, filename, text, company, status, office, applied, year, extra, vienna, nice) = row
+    number, logo_id, filename, text, company, status, office, applied, year, vienna, nice, extra = row
     return Logo(
         number,
         Record(
@@ -176,8 +179,8 @@ def _logo(row: tuple[Any, ...]) -> Logo:
             filename=filename,
             text=text,
             company=company,
-            vienna_codes=tuple(vienna.split()) if vienna else (),
-            nice_classes=tuple(map(int, nice.split())) if nice else (),
+            vienna_codes=tuple(vienna.split()),
+            nice_classes=tuple(map(int, nice.split())),
             status=status,
             office=office,
             application_date=dt.date.fromisoformat(applied) if applied else None,
