@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from logo_similarity import __version__
 from logo_similarity.config import load_settings
@@ -172,7 +172,9 @@ def search(
             }
         )
         return
-    table = Table("score", "id", "text", "company", "Vienna codes", "image")
+    table = Table(
+        "score", Column("id", overflow="fold"), "text", "company", "Vienna codes", Column("image", overflow="fold")
+    )
     for hit in result.hits:
         record = hit.logo.record
         codes = " ".join(record.vienna_codes)
@@ -256,7 +258,7 @@ def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:
             ]
         )
         return
-    table = Table("", "version", "logos", "MB", "encoder", "recall")
+    table = Table("", Column("version", min_width=25), "logos", "MB", Column("encoder", overflow="fold"), "recall")
     for found in versions:
         live = "live" if found.live else ""
         if found.manifest is None:
