@@ -258,7 +258,14 @@ def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:
             ]
         )
         return
-    table = Table("", Column("version", min_width=25), "logos", "MB", Column("encoder", overflow="fold"), "recall")
+    table = Table(
+        "",
+        Column("version", min_width=25),
+        "logos",
+        "MB",
+        Column("encoder", overflow="fold"),
+        Column("recall", min_width=6),
+    )
     for found in versions:
         live = "live" if found.live else ""
         if found.manifest is None:

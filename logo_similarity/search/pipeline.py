@@ -86,7 +86,7 @@ class SearchEngine:
         """
         check_parameters(top_k, min_score)
         clock = _Clock()
-        pixels = decode(image, self.limits) if isinstance(image, bytes) else image
+        pixels = decode(image, self.limits) if isinstance(image, bytes) else check_pixels(image)
         decoded = clock.lap()
         prepared = preprocess(pixels, self.encoder.model.input_spec)
         preprocessed = clock.lap()
@@ -123,6 +123,15 @@ def check_parameters(top_k: int, min_score: float | None) -> None:
         raise InvalidRequestError(f"top_k is {top_k}; it must be from 1 to {MAX_TOP_K}")
     if min_score is not None and not -1 <= min_score <= 1:
         raise InvalidRequestError(f"min_score is {min_score}; it must be from -1 to 1")
+
+
+def check_pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The array itself. Raises InvalidRequestError where it is not (h, w, 3) uint8 with something in it."""
+    if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
+        raise InvalidRequestError("an image is bytes of a file, or an array of shape (h, w, 3) and dtype uint8, RGB")
+    if image.size == 0:
+        raise InvalidRequestError("the image has no pixels")
+    return np.ascontiguousarray(image)
 
 
 class _Clock:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+import reprlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from logo_similarity.domain import JsonValue, Record
@@ -15,9 +16,10 @@ SHOWN_CHARACTERS = 80
 LONGEST_TEXT = 10_000
 LONGEST_ID = 200
 LONGEST_FILENAME = 1_024
+DEEPEST_NESTING = 20
 
 SEPARATORS = re.compile(r"[\s,;|]+")
-VIENNA = re.compile(r"^(\d{1,2})(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?$")
+VIENNA = re.compile(r"^(\d{1,2})(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?$", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # What an optional field may not be: kept under this name, so that nothing is lost without a trace.
 UNREADABLE = "_unreadable"
@@ -60,7 +62,7 @@ def make_record(
     Raises:
         RowError: the id can't be used.
     """
-    kept = {str(name): as_json(value) for name, value in extra.items()}
+    kept = _json_object(extra, DEEPEST_NESTING)
     values: dict[str, Any] = {}
     readers = {
         "text": clean_text,
@@ -128,8 +130,11 @@ def clean_text(value: object) -> str | None:
     return printable.strip()[:LONGEST_TEXT] or None
 
 
-def as_json(value: object) -> JsonValue:  # noqa: PLR0911 - one line for each type
-    """A value that JSON can hold; dates as ISO text, NaN as null, what is unknown as its text."""
+def as_json(value: object, depth: int = DEEPEST_NESTING) -> JsonValue:  # noqa: PLR0911 - one line for each type
+    """A value that JSON can hold; dates as ISO text, NaN as null, what is unknown as its text.
+
+    What is nested deeper than `depth` becomes "…": a file may nest deeper than Python can follow.
+    """
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
@@ -137,9 +142,9 @@ def as_json(value: object) -> JsonValue:  # noqa: PLR0911 - one line for each ty
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(key)[:LONGEST_ID]: as_json(item) for key, item in value.items()}
+        return _json_object(value, depth - 1) if depth else "…"
     if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
+        return [as_json(item, depth - 1) for item in value] if depth else "…"
     if isinstance(value, dt.date):
         return value.isoformat()
     return clean_text(str(value))
@@ -147,8 +152,14 @@ def as_json(value: object) -> JsonValue:  # noqa: PLR0911 - one line for each ty
 
 def shown(value: object) -> str:
     """A value for a message, shortened."""
-    text = repr(value[:SHOWN_CHARACTERS] if isinstance(value, str | bytes | list | tuple) else value)
+    short = reprlib.Repr()  # looks no deeper and no further than it shows
+    short.maxstring = short.maxlong = short.maxother = SHOWN_CHARACTERS
+    text = short.repr(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def _json_object(value: Mapping[Any, object], depth: int) -> dict[str, JsonValue]:
+    return {(clean_text(str(key)) or "")[:LONGEST_ID]: as_json(item, depth) for key, item in value.items()}
 
 
 def _several(value: object, separators: re.Pattern[str], one: Any) -> tuple[set[Any], list[JsonValue]]:  # noqa: ANN401 - a reader of one code
@@ -178,6 +189,8 @@ def _vienna_code(value: object) -> str | None:
 
 def _nice_class(value: object) -> int | None:
     """1 to 45 (Nice classification)."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a Parquet column of whole numbers with gaps
     try:
         number = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
     except ValueError:
@@ -201,7 +214,9 @@ def _date(value: object, date_format: str | None) -> dt.date | None:
 
 
 def _year(value: object) -> int | None:
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, str) and not value.strip():
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError("no year")

@@ -18,9 +18,13 @@ class ImageNames:
     def __init__(self, folder: Path) -> None:
         """Read the names. Raises SourceError where the folder can't be read."""
         self._folder = folder
-        self._exact = set(walk_files(folder))
+        self._exact: set[str] = set()
         # Only for names that are not there as they are written: L3D writes .JPG and has .jpg, or the other way round.
-        self._folded = {name.casefold(): name for name in self._exact}
+        # Of several that differ only in case the first one in order, so that every run finds the same.
+        self._folded: dict[str, str] = {}
+        for name in walk_files(folder):
+            self._exact.add(name)
+            self._folded.setdefault(name.casefold(), name)
 
     def __len__(self) -> int:
         return len(self._exact)

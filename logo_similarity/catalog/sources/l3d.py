@@ -15,6 +15,7 @@ from logo_similarity.domain import Record, Reject
 from logo_similarity.errors import SourceError
 
 YEARLY = re.compile(r"^output_\d{4}\.json$", re.IGNORECASE)
+LONGEST_BLANK = 4_096
 FIELDS = ("text", "vienna_codes", "year")
 
 
@@ -72,6 +73,9 @@ def _items(path: Path) -> Iterator[Any]:
     """The elements of a JSON list, one at a time."""
     try:
         with path.open("rb") as file:
+            if not file.read(LONGEST_BLANK).lstrip().startswith(b"["):
+                raise ValueError("it does not begin with [")  # noqa: TRY301 - said like every other fault of the file
+            file.seek(0)
             yield from ijson.items(file, "item", use_float=True)
     except (ijson.JSONError, ValueError, OverflowError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "broken JSON"

@@ -73,7 +73,7 @@ class TableSource:
         logo_id = row.get(theirs["logo_id"])
         taken = set(theirs.values())
         return make_record(
-            logo_id=PurePosixPath(filename).stem if logo_id in (None, "") else logo_id,
+            logo_id=str(PurePosixPath(filename).with_suffix("")) if logo_id in (None, "") else logo_id,
             filename=filename,
             fields={ours: row.get(theirs[ours]) for ours in OPTIONAL},
             extra={name: value for name, value in row.items() if name not in taken and value not in (None, "")},
@@ -102,15 +102,20 @@ class TableSource:
             header_line = start.partition("\n")[0]
             delimiter = max(",;\t", key=header_line.count)
             csv.field_size_limit(LONGEST_CELL)
-            reader = csv.reader(file, delimiter=delimiter)
-            header = [name.strip() for name in next(reader, [])]
+            # Strict, since a quote that is never closed would else swallow the rows behind it without a word.
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            try:
+                header = [name.strip() for name in next(reader, [])]
+            except csv.Error as error:
+                raise SourceError(f"{self._path}: no readable header ({error})") from None
             self._check_columns(header)
             while True:
-                where = f"{self._path.name}:{reader.line_num + 1}"
+                first = reader.line_num + 1
+                where = f"{self._path.name}:{first}"
                 try:
                     cells = next(reader, None)
                 except csv.Error as error:
-                    yield where, RowError(f"no readable row: {error}")
+                    yield where, RowError(f"no readable row in lines {first} to {reader.line_num}: {error}")
                     continue
                 if cells is None:
                     return
@@ -146,7 +151,7 @@ class TableSource:
                 for row in batch.to_pylist():
                     yield f"{self._path.name}[{position}]", row
                     position += 1
-        except pa.ArrowException as error:
+        except (pa.ArrowException, ValueError, OverflowError) as error:  # the latter two: dates that Python has not
             raise SourceError(f"{self._path}: no readable Parquet file ({error})") from None
 
     def _check_columns(self, found: list[str]) -> None:
@@ -168,9 +173,11 @@ def read_mapping(path: Path) -> Mapping:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise SourceError(f"{path}: no readable mapping ({error})") from None
     columns, written = content.get("columns", {}), content.get("format", {})
+    if not isinstance(columns, dict) or not isinstance(written, dict):
+        raise SourceError(f"{path}: columns and format are tables, written [columns] and [format]")
     unknown = [
         *(set(content) - {"columns", "format"}),
         *(set(columns) - set(COLUMNS)),

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from logo_similarity.catalog.manifest import MANIFEST, EncoderEntry, Manifest, read_manifest, version_name
+from logo_similarity.catalog.metadata import write_metadata
+from logo_similarity.catalog.publish import digest_files
+from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.domain import Record
+from logo_similarity.errors import BadImageError, CatalogError, InvalidRequestError, NotFoundError
+from logo_similarity.image.decode import decode
+from logo_similarity.search.pipeline import SearchEngine
+from tests.samples import SampleCatalog
+
+
+@pytest.fixture(scope="module")
+def engine(sample_catalog: SampleCatalog) -> Iterator[SearchEngine]:
+    with SearchEngine.open(sample_catalog.root) as opened:
+        yield opened
+
+
+def picture(catalog: SampleCatalog, number: int = 0) -> bytes:
+    return (catalog.images / catalog.files[number]).read_bytes()
+
+
+def test_bytes_and_their_pixels_find_the_same(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
+    data = picture(sample_catalog, 8)
+    by_bytes, by_pixels = engine.search(data, top_k=5), engine.search(decode(data), top_k=5)
+    assert by_bytes.hits == by_pixels.hits
+    assert by_bytes.hits[0].logo.record.logo_id == "EM/000008"
+    assert by_bytes.hits[0].score > 0.9999
+    assert by_bytes.version == engine.version
+
+
+def test_scores_are_the_cosines_of_the_embeddings(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
+    (query,) = engine.encoder.encode([decode(picture(sample_catalog, 3))])
+    for hit in engine.search(picture(sample_catalog, 3), top_k=20).hits:
+        (other,) = engine.encoder.encode([decode(picture(sample_catalog, hit.logo.id))])
+        assert hit.score == pytest.approx(float(query @ other), abs=1e-5)
+
+
+def test_every_stage_is_timed(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
+    timings = engine.search(picture(sample_catalog)).timings
+    assert all(getattr(timings, stage) > 0 for stage in timings.__slots__)
+
+
+def test_min_score_and_top_k(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
+    every = engine.search(picture(sample_catalog), top_k=200).hits
+    assert len(every) == 200
+    assert engine.search(picture(sample_catalog), top_k=200, min_score=every[9].score).hits == every[:10]
+
+
+@pytest.mark.parametrize("options", [{"top_k": 0}, {"top_k": 1001}, {"min_score": 2}, {"min_score": float("nan")}])
+def test_parameters_out_of_range(engine: SearchEngine, sample_catalog: SampleCatalog, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError):
+        engine.search(picture(sample_catalog), **options)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8), np.zeros((9, 9, 4), np.uint8)],
+)
+def test_arrays_that_are_no_picture(engine: SearchEngine, image: Any) -> None:
+    with pytest.raises(InvalidRequestError):
+        engine.search(image)
+
+
+def test_bytes_that_are_no_picture(engine: SearchEngine) -> None:
+    with pytest.raises(BadImageError):
+        engine.search(b"nothing")
+
+
+def test_one_logo_by_its_id(engine: SearchEngine) -> None:
+    found = engine.logo("EM/000012")
+    assert found is not None
+    assert found.id == 12
+    assert engine.logo("EM/999999") is None
+
+
+def test_a_version_by_its_name(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
+    with SearchEngine.open(sample_catalog.root, version=engine.version) as named:
+        assert named.version == engine.version
+    with pytest.raises(NotFoundError):
+        SearchEngine.open(sample_catalog.root, version="20200101T000000Z-00000000")
+
+
+def one_row_less(version: Path, manifest: Manifest) -> Manifest:
+    (version / "metadata.db").unlink()
+    write_metadata(version / "metadata.db", [Record(logo_id=str(n), filename="x") for n in range(manifest.count - 1)])
+    return manifest
+
+
+def other_preprocessing(_: Path, manifest: Manifest) -> Manifest:
+    encoder = EncoderEntry(id=manifest.encoder.id, sha256=manifest.encoder.sha256, preprocessing="0")
+    return manifest.model_copy(update={"encoder": encoder})
+
+
+def other_encoder(_: Path, manifest: Manifest) -> Manifest:
+    encoder = EncoderEntry(id=manifest.encoder.id, sha256="0" * 64, preprocessing=manifest.encoder.preprocessing)
+    return manifest.model_copy(update={"encoder": encoder})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (one_row_less, "disagree on the number"),
+        (lambda _, manifest: manifest.model_copy(update={"count": 7}), "disagree on the number"),
+        (lambda _, manifest: manifest.model_copy(update={"dimension": 7}), "disagree on the dimension"),
+        (other_preprocessing, "build the catalog again"),
+        (other_encoder, "not the encoder"),
+    ],
+)
+def test_a_version_that_contradicts_itself_is_not_opened(
+    sample_catalog: SampleCatalog, tmp_path: Path, change: Callable[[Path, Manifest], Manifest], message: str
+) -> None:
+    """Every digest is right here: the parts are whole and do not belong together."""
+    shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
+    folder = CatalogFolder(tmp_path / "catalogs")
+    version = folder.current()
+    changed = change(version, read_manifest(version)).model_copy(update={"files": digest_files(version)})
+    (version / MANIFEST).write_bytes(changed.to_json())
+    folder.flip(version.rename(version.with_name(version_name(changed))).name)
+    with pytest.raises(CatalogError, match=message):
+        SearchEngine.open(folder.root)
