@@ -6,6 +6,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from logo_similarity.image.av1 import frame_size
+
 _MOST_BOXES = 1000
 # The EXIF orientation that equals a rotation by 0, 90, 180, 270 degrees anticlockwise (irot), then a mirroring (imir: none,
 # top with bottom, left with right).
@@ -22,9 +24,10 @@ class AvifFacts:
 
 
 def read_avif(data: bytes) -> AvifFacts:
-    """Read the boxes around the picture; nothing of the picture itself.
+    """Read the boxes around the picture, and the headers of the pictures themselves.
 
-    The size is the largest that any part of the file claims, for a file may hold a still picture, a film, or both.
+    The size is the largest that any part of the file claims: a file may hold a still picture, a film, or both, and what
+    its boxes tell need not be what the decoder finds inside.
 
     Raises:
         ValueError, struct.error: damaged.
@@ -34,8 +37,10 @@ def read_avif(data: bytes) -> AvifFacts:
     for kind, body, end in _boxes(data, 0, len(data)):
         if kind == b"moov":
             sizes += _track_sizes(data, body, end)
+            sizes += [frame_size(data, at) for at in _first_chunks(data, body, end)]
         if kind != b"meta":
             continue
+        sizes += [frame_size(data, at) for at in _picture_starts(data, body + 4, end)]
         for name, at, _ in _nested(data, body + 4, end, b"iprp", b"ipco"):
             if name == b"ispe":
                 sizes.append(struct.unpack_from(">II", data, at + 4))
@@ -65,6 +70,64 @@ def _track_sizes(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
         for _, _, header_end in _nested(data, start, end, b"trak", match=b"tkhd")
         for width, height in (struct.unpack_from(">II", data, header_end - 8),)
     ]
+
+
+def _first_chunks(data: bytes, start: int, end: int) -> Iterator[int]:
+    """Where the samples of each track of pictures begin."""
+    for _, track, track_end in _nested(data, start, end, match=b"trak"):
+        tables = {kind: at for kind, at, _ in _nested(data, track, track_end, b"mdia", b"minf", b"stbl")}
+        handlers = [data[at + 8 : at + 12] for _, at, _ in _nested(data, track, track_end, b"mdia", match=b"hdlr")]
+        if not {b"pict", b"auxv"} & set(handlers):
+            continue
+        if b"stco" in tables:
+            yield struct.unpack_from(">I", data, tables[b"stco"] + 8)[0]
+        elif b"co64" in tables:
+            yield struct.unpack_from(">Q", data, tables[b"co64"] + 8)[0]
+
+
+def _picture_starts(data: bytes, start: int, end: int) -> Iterator[int]:
+    """Where the data of each AV1 picture begins, by the boxes iinf (which items are pictures), iloc and idat (where)."""
+    boxes = {kind: (body, box_end) for kind, body, box_end in _boxes(data, start, end)}
+    pictures = set()
+    if b"iinf" in boxes:
+        body, box_end = boxes[b"iinf"]
+        for kind, at, _ in _boxes(data, body + (8 if data[body] else 6), box_end):
+            if kind == b"infe" and data[at] in (2, 3):
+                number, skipped = _integer(data, at + 4, 4 if data[at] == 3 else 2)
+                if data[skipped + 2 : skipped + 6] == b"av01":
+                    pictures.add(number)
+    if pictures and b"iloc" not in boxes:
+        raise ValueError("a picture that is nowhere")
+    for number, method, offset in _locations(data, boxes[b"iloc"][0]) if pictures else ():
+        if number in pictures:
+            if method > 1 or (method == 1 and b"idat" not in boxes):
+                raise ValueError("a picture in another item")
+            yield offset + (boxes[b"idat"][0] if method == 1 else 0)
+
+
+def _locations(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
+    """Number, construction method and first offset of each item (box iloc, versions 0 to 2)."""
+    version = data[at]
+    sizes = struct.unpack_from(">H", data, at + 4)[0]
+    offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
+    index_size = sizes & 15 if version else 0
+    count, at = _integer(data, at + 6, 4 if version == 2 else 2)
+    for _ in range(min(count, _MOST_BOXES)):
+        number, at = _integer(data, at, 4 if version == 2 else 2)
+        method, at = _integer(data, at, 2) if version else (0, at)
+        base, at = _integer(data, at + 2, base_size)
+        extents, at = _integer(data, at, 2)
+        first, _ = _integer(data, at + index_size, offset_size)
+        at += extents * (index_size + offset_size + length_size)
+        if extents:
+            yield number, method & 15, base + first
+
+
+def _integer(data: bytes, at: int, size: int) -> tuple[int, int]:
+    """A number of `size` bytes, and where it ends."""
+    if at + size > len(data):
+        raise ValueError("cut off")
+    return int.from_bytes(data[at : at + size]), at + size
 
 
 def _nested(

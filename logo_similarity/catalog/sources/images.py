@@ -18,22 +18,24 @@ class ImageNames:
     def __init__(self, folder: Path) -> None:
         """Read the names. Raises SourceError where the folder can't be read."""
         self._folder = folder
-        self._exact: set[str] = set()
-        # Only for names that are not there as they are written: L3D writes .JPG and has .jpg, or the other way round.
-        # Of several that differ only in case the first one in order, so that every run finds the same.
-        self._folded: dict[str, str] = {}
+        # Under each name in small letters the first one in order; the others are seldom, and kept apart.
+        self._first: dict[str, str] = {}
+        self._others: set[str] = set()
         for name in walk_files(folder):
-            self._exact.add(name)
-            self._folded.setdefault(name.casefold(), name)
+            folded = name.casefold()
+            # One text instead of two equal ones: most names are small already.
+            if self._first.setdefault(name if folded == name else folded, name) != name:
+                self._others.add(name)
 
     def __len__(self) -> int:
-        return len(self._exact)
+        return len(self._first) + len(self._others)
 
     def resolve(self, name: str) -> str:
-        """The name on disk. Raises RowError where there is no such image."""
-        if name in self._exact:
+        """The name on disk: as it is written, else the first that differs in case. Raises RowError where there is none."""
+        if name in self._others:
             return name
-        found = self._folded.get(name.casefold())
+        # L3D writes .JPG and has .jpg, or the other way round.
+        found = self._first.get(name.casefold())
         if found is None:
             raise RowError(f"no image {shown(name)} in the image folder")
         return found
@@ -46,19 +48,22 @@ def walk_files(folder: Path) -> Iterator[str]:
     pending = [""]
     while pending:
         parent = pending.pop()
+        files: list[str] = []
+        folders: list[str] = []
         try:
             with os.scandir(folder / parent) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
+                for entry in entries:
+                    name = f"{parent}{entry.name}"
+                    if entry.name.startswith(".") or (entry.is_symlink() and not _stays_inside(folder, name)):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(name + "/")
+                    elif entry.is_file():
+                        files.append(name)
         except OSError as error:
             raise SourceError(f"{folder / parent}: cannot be read ({error.strerror})") from None
-        for entry in listed:
-            name = f"{parent}{entry.name}"
-            if entry.name.startswith(".") or (entry.is_symlink() and not _stays_inside(folder, name)):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(name + "/")
-            elif entry.is_file():
-                yield name
+        yield from sorted(files)
+        pending += sorted(folders)
 
 
 def _stays_inside(folder: Path, name: str) -> bool:
