@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Make the default encoder: EfficientNet-Lite0 cut at stride 16, GeM pooling and PCA-whitening, as one ONNX file.
 
-    pip install -e '.[cpu,export]'
-    python benchmarks/make_benchmark.py --out data/benchmark
-    python scripts/export_encoder.py --images data/benchmark --out logo_similarity/models/default
+    pip install -e '.[cpu,dev,export]'
+    python -m benchmarks.make_benchmark --out data/benchmark
+    python -m scripts.export_encoder --images data/benchmark --out logo_similarity/models/default
 
 The ImageNet weights are taken as they are; only the whitening is fitted, on the rows of the folder's labels.json whose split is
 `train` or `distractor` and whose licence is permissive or asks for attribution only. The same inputs give the same file up

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from logo_similarity.catalog.sources import open_source
+from logo_similarity.catalog.sources.images import EXTENSIONS
+from logo_similarity.catalog.sources.table import TABLES
+from logo_similarity.errors import SourceError
+
+
+@pytest.fixture
+def everything(tmp_path: Path) -> Path:
+    """A folder that could be read as each kind."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").write_bytes(b"")
+    (tmp_path / "output_1996.json").write_text('[{"file": "a.jpg"}]')
+    (tmp_path / "marks.csv").write_text("filename\na.jpg\n")
+    return tmp_path
+
+
+def test_what_has_metadata_is_read_with_it(everything: Path) -> None:
+    assert open_source(everything).kind == "l3d"
+    assert open_source(everything, kind="folder").kind == "folder"
+    assert open_source(everything / "images").kind == "folder"
+    assert open_source(everything / "marks.csv").kind == "table"
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_every_table(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"marks{suffix.upper()}"
+    path.write_bytes(b"")
+    assert open_source(path).kind == "table"
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_every_image(tmp_path: Path, extension: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / f"a{extension.upper()}").write_bytes(b"")
+    assert open_source(tmp_path).kind == "folder"
+
+
+@pytest.mark.parametrize("name", ["empty", "notes.txt"])
+def test_what_was_looked_for_is_said(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(SourceError) as caught:
+        open_source(tmp_path / name)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / name}: not recognised")
+    for expected in ("results.json", "output_<year>.json", *TABLES, *EXTENSIONS):
+        assert expected in message
+
+
+def test_images_elsewhere(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    for path, kind in ((everything, "l3d"), (everything / "marks.csv", "table"), (everything, "folder")):
+        assert open_source(path, kind=kind, images=other).images == other
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [("l3d", "neither"), ("table", "no table"), ("sql", "no kind of source 'sql'")]
+)
+def test_a_kind_that_it_is_not(tmp_path: Path, kind: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        open_source(tmp_path, kind=kind)
+
+
+def test_a_mapping_is_for_tables(everything: Path) -> None:
+    with pytest.raises(SourceError, match="a mapping is for tables; .* is read as l3d"):
+        open_source(everything, mapping=everything / "mapping.toml")
+
+
+def test_a_mapping_is_one_of_the_files(everything: Path) -> None:
+    mapping = everything / "mapping.toml"
+    mapping.write_text('[columns]\nfilename = "filename"\n')
+    assert list(open_source(everything / "marks.csv", mapping=mapping).files()) == [everything / "marks.csv", mapping]
+    assert list(open_source(everything / "images").files()) == []

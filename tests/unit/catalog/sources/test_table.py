@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from logo_similarity.catalog.sources.table import LONGEST_CELL, TableSource, read_mapping
+from logo_similarity.domain import Record, Reject
+from logo_similarity.errors import SourceError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.jpg", "b.jpg", "one/1.jpg", "two/1.JPG"):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return tmp_path
+
+
+def table(folder: Path, content: str | bytes, name: str = "marks.csv") -> Path:
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder / name
+
+
+def parquet(folder: Path, **columns: object) -> Path:
+    pq.write_table(pa.table(columns), folder / "marks.parquet")
+    return folder / "marks.parquet"
+
+
+def read(path: Path, mapping: Path | None = None) -> tuple[list[Record], list[Reject]]:
+    rows = list(TableSource(path, mapping=mapping).rows())
+    return [row for row in rows if isinstance(row, Record)], [row for row in rows if isinstance(row, Reject)]
+
+
+def test_without_an_id_it_is_the_path_without_its_extension(folder: Path) -> None:
+    records, rejects = read(table(folder, "filename,logo_id\none/1.jpg,\ntwo/1.jpg,\na.jpg,7\n"))
+    assert [(record.logo_id, record.filename) for record in records] == [
+        ("one/1", "one/1.jpg"),
+        ("two/1", "two/1.JPG"),
+        ("7", "a.jpg"),
+    ]
+    assert rejects == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.jpg", "/etc/passwd", "one/../../x.jpg", "one\\1.jpg", "images/a.jpg", "one", ".", ""]
+)
+def test_names_that_lead_elsewhere_are_rejected(folder: Path, name: str) -> None:
+    (folder / "x.jpg").write_bytes(b"")
+    records, (reject,) = read(table(folder, f"filename,text\n{name},x\n"))
+    assert records == []
+    assert reject.where == "marks.csv:2"
+
+
+def test_an_image_behind_a_link_out_of_the_folder_is_not_seen(folder: Path) -> None:
+    (folder / "secret.jpg").write_bytes(b"")
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "c.jpg").write_bytes(b"")
+    (folder / "images" / "link.jpg").symlink_to(folder / "secret.jpg")
+    (folder / "images" / "more").symlink_to(folder / "elsewhere")
+    (folder / "images" / "inside.jpg").symlink_to(folder / "images" / "a.jpg")
+    records, rejects = read(table(folder, "filename\nlink.jpg\nmore/c.jpg\ninside.jpg\n"))
+    assert [record.filename for record in records] == ["inside.jpg"]
+    assert ["no image" in reject.reason for reject in rejects] == [True, True]
+
+
+def test_an_undecodable_byte_spoils_its_own_cell(folder: Path) -> None:
+    records, rejects = read(table(folder, b"filename,text\na.jpg,caf\xe9\nb.jpg,good\n"))
+    assert [record.text for record in records] == ["caf\ufffd", "good"]
+    assert rejects == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends(folder: Path, end: str) -> None:
+    records, rejects = read(table(folder, end.join(["filename,text", "a.jpg,x", 'b.jpg,"y, ""z"""', "c.jpg,"])))
+    assert [record.text for record in records] == ["x", 'y, "z"']
+    assert [reject.where for reject in rejects] == ["marks.csv:4"]
+
+
+def test_a_quote_that_is_not_closed_swallows_no_row_without_a_word(folder: Path) -> None:
+    records, (reject,) = read(table(folder, 'filename,text\na.jpg,x\na.jpg,"5 inch\nb.jpg,y\nb.jpg,z\n'))
+    assert [record.text for record in records] == ["x"]
+    assert reject.where == "marks.csv:3"
+    assert "lines 3 to 5" in reject.reason
+
+
+def test_a_row_is_read_again_after_a_bad_quote(folder: Path) -> None:
+    records, (reject,) = read(table(folder, 'filename,text\na.jpg,"x" y\nb.jpg,z\n'))
+    assert [record.text for record in records] == ["z"]
+    assert (reject.where, "line" in reject.reason) == ("marks.csv:2", True)
+
+
+def test_a_cell_that_is_too_long_costs_its_row(folder: Path) -> None:
+    records, (reject,) = read(table(folder, f"filename,text\na.jpg,{'x' * (LONGEST_CELL + 1)}\nb.jpg,{'y' * 20_000}\n"))
+    assert [record.text for record in records] == ["y" * 10_000]
+    assert "field larger" in reject.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "has no column 'filename'"),
+        ("file;text\n", "it has 'file', 'text'"),
+        (f"filename,{'x' * (LONGEST_CELL + 1)}\na.jpg,1\n", "no readable header"),
+        ('filename,"text\n', "no readable header"),
+        ("filename,text\na.jpg,x\n".encode("utf-16"), "has no column 'filename'"),
+    ],
+)
+def test_a_header_that_is_none(folder: Path, content: str | bytes, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        read(table(folder, content))
+
+
+def test_json_lines_with_everything_wrong(folder: Path) -> None:
+    lines = [
+        b'\xef\xbb\xbf{"filename": "a.jpg", "year": NaN, "score": Infinity, "\\ud800": 1}',
+        b'{"filename": "a.jpg", "text": "\xff"}',
+        b"[" * 5_000 + b"]" * 5_000,
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"filename": "a.jpg", "x": ' + b"[" * 600 + b"]" * 600 + b"}",
+        b'{"filename": "a.jpg", "n": ' + b"9" * 5_000 + b"}",
+        b'{"filename": "a.jpg", "logo_id": {}}',
+        b'{"filename": ["a.jpg"]}',
+        b'{"filename": "b.jpg", "text": "' + b"x" * 10_000_000 + b'"}',
+        b'{"filename": "b.jpg"',
+    ]
+    records, rejects = read(table(folder, b"\n".join(lines), "marks.jsonl"))
+    assert [(record.filename, len(record.text or "")) for record in records] == [
+        ("a.jpg", 0),
+        ("a.jpg", 0),
+        ("b.jpg", 10_000),
+    ]
+    assert (records[0].year, records[0].extra) == (None, {"score": None, "": 1})
+    assert json.dumps(records[1].extra["x"]).startswith("[[[[")
+    assert [reject.where for reject in rejects] == [f"marks.jsonl:{line}" for line in (2, 3, 4, 6, 7, 8, 10)]
+
+
+def test_parquet_rows_in_order_over_batches(folder: Path) -> None:
+    path = parquet(folder, filename=["a.jpg", "gone.jpg"] * 2_500, logo_id=list(range(5_000)))
+    records, rejects = read(path)
+    assert [record.logo_id for record in records] == [str(n) for n in range(0, 5_000, 2)]
+    assert [reject.where for reject in rejects] == [f"marks.parquet[{n}]" for n in range(1, 5_000, 2)]
+
+
+def test_parquet_columns_of_every_kind(folder: Path) -> None:
+    (record,), _ = read(
+        parquet(
+            folder,
+            filename=["a.jpg"],
+            nice_classes=pa.array([9.0]),
+            vienna_codes=pa.array(["27.5.1"]).dictionary_encode(),
+            application_date=pa.array([dt.datetime(2020, 2, 29)], pa.timestamp("ns")),  # noqa: DTZ001 - as pandas writes it
+            map=pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int32())),
+            struct=[{"x": [1, None]}],
+            raw=[b"\xff"],
+            wide=pa.array([2**63], pa.uint64()),
+        )
+    )
+    assert (record.nice_classes, record.vienna_codes) == ((9,), ("27.05.01",))
+    assert record.application_date == dt.date(2020, 2, 29)
+    assert record.extra == {"map": [["k", 1]], "struct": {"x": [1, None]}, "raw": "b'\\xff'", "wide": 2**63}
+
+
+@pytest.mark.parametrize(
+    "column", [pa.array([2**30], pa.date32()), pa.array([2**62], pa.timestamp("us")), pa.array([1], pa.timestamp("ns"))]
+)
+def test_parquet_with_a_time_that_python_has_not_is_said(folder: Path, column: object) -> None:
+    with pytest.raises(SourceError, match=r"marks\.parquet: no readable Parquet file"):
+        read(parquet(folder, filename=["a.jpg"], seen=column))
+
+
+def test_a_parquet_file_that_breaks_off_is_said(folder: Path) -> None:
+    path = parquet(folder, filename=["a.jpg"] * 100)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(SourceError, match=r"marks\.parquet"):
+        read(path)
+
+
+def test_parquet_without_the_column_names_those_that_are_there(folder: Path) -> None:
+    with pytest.raises(SourceError, match="has no column 'filename' for filename; it has 'picture', 'n'"):
+        read(parquet(folder, picture=["a.jpg"], n=[1]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("columns = 3", "tables"),
+        ('columns = ["filename"]', "tables"),
+        ('columns = ""', "tables"),
+        ("format = 1", "tables"),
+        ("a = " + "[" * 5_000, "no readable mapping"),
+        ("[columns]\nfilename = ['a']", "no text"),
+        ('[columns]\npicture = "x"\n[format]\nseparator = ";"', "picture, separator: not understood"),
+        ('[format]\nlist_separator = ";"\nencoding = "x"', "encoding: not understood"),
+    ],
+)
+def test_a_mapping_that_is_none(folder: Path, content: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        read_mapping(table(folder, content, "mapping.toml"))
+
+
+def test_a_mapping_that_is_not_there_or_no_text(folder: Path) -> None:
+    with pytest.raises(SourceError, match="no readable mapping"):
+        read_mapping(folder / "none.toml")
+    with pytest.raises(SourceError, match="no readable mapping"):
+        read_mapping(table(folder, b"\xff", "mapping.toml"))
+
+
+@pytest.mark.parametrize("separator", [".*", "|", " / ", "\\"])
+def test_a_separator_is_taken_as_it_is_written(folder: Path, separator: str) -> None:
+    mapping = table(folder, f"[format]\nlist_separator = '{separator}'", "mapping.toml")
+    ((record,), _) = read(table(folder, f"filename,vienna_codes\na.jpg,1.1.1{separator}2.2.2\n"), mapping)
+    assert record.vienna_codes == ("01.01.01", "02.02.02")
+
+
+@pytest.mark.parametrize(("name", "message"), [("marks.xlsx", "no table"), ("none.csv", "no such file")])
+def test_a_file_that_is_no_table(folder: Path, name: str, message: str) -> None:
+    (folder / "marks.xlsx").write_bytes(b"PK")
+    with pytest.raises(SourceError, match=message):
+        TableSource(folder / name)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from logo_similarity.catalog.records import REPORT_ROWS, count_lines, read_records, write_records
+from logo_similarity.domain import Record, Reject
+from logo_similarity.errors import SourceError
+
+RECORDS = [
+    Record(
+        logo_id="EM/018 é",
+        filename="sub/ü.jpg",
+        text='Two\nlines\u2028 \x85 "quoted"',
+        company="Example Corp",
+        vienna_codes=("26.01.01", "27.05.01"),
+        nice_classes=(9, 42),
+        status="registered",
+        office="EM",
+        application_date=dt.date(2019, 2, 28),
+        year=2019,
+        extra={"seniority": ["DE", None], "pages": 3, "": {"x": 1.5}},
+    ),
+    Record(logo_id="b", filename="b.jpg"),
+    Record(logo_id="B", filename="B.jpg", year=1996),
+]
+
+
+class Rows:
+    """A source of given rows, that can break off."""
+
+    kind = "test"
+    images = Path()
+
+    def __init__(self, rows: list[Record | Reject], error: Exception | None = None) -> None:
+        self._rows = rows
+        self._error = error
+
+    def files(self) -> Iterator[Path]:
+        return iter(())
+
+    def rows(self) -> Iterator[Record | Reject]:
+        yield from self._rows
+        if self._error is not None:
+            raise self._error
+
+
+def lines(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_everything_comes_back_as_it_went_in(tmp_path: Path) -> None:
+    write_records(Rows([*RECORDS]), tmp_path / "records", tmp_path / "rejects")
+    assert list(read_records(tmp_path / "records")) == RECORDS
+    assert (tmp_path / "rejects").read_bytes() == b""
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 3, 4])
+def test_reading_goes_on_from_any_position(tmp_path: Path, start: int) -> None:
+    write_records(Rows([*RECORDS]), tmp_path / "records", tmp_path / "rejects")
+    assert list(read_records(tmp_path / "records", start)) == RECORDS[start:]
+
+
+def test_the_first_of_a_repeated_id_keeps_it(tmp_path: Path) -> None:
+    first, second = Record(logo_id="1", filename="a.jpg"), Record(logo_id="1", filename="b.jpg")
+    rows = [first, Reject("marks.csv:3", "bad"), second, RECORDS[1], second]
+    write_records(Rows(rows), tmp_path / "records", tmp_path / "rejects")
+    assert list(read_records(tmp_path / "records")) == [first, RECORDS[1]]
+    repeated = {"where": "b.jpg", "reason": "logo_id '1' occurs more than once; the first one is kept"}
+    assert lines(tmp_path / "rejects") == [{"where": "marks.csv:3", "reason": "bad"}, repeated, repeated]
+    assert (count_lines(tmp_path / "records"), count_lines(tmp_path / "rejects")) == (2, 3)
+
+
+@pytest.mark.parametrize("error", [SourceError("broken"), KeyboardInterrupt()])
+def test_a_reading_that_breaks_off_leaves_nothing(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)):
+        write_records(Rows([*RECORDS, Reject("x", "bad")], error), tmp_path / "records", tmp_path / "rejects")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_there_are_records_there_are_all_rejects(tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects"
+    rejects.mkdir()  # so that they can't be renamed into place
+    with pytest.raises(OSError, match="rejects"):
+        write_records(Rows([*RECORDS]), tmp_path / "records", rejects)
+    assert list(tmp_path.iterdir()) == [rejects]
+
+
+def test_writing_again_gives_the_same(tmp_path: Path) -> None:
+    written = set()
+    for _ in range(2):
+        write_records(Rows([*RECORDS, Reject("x", "bad")]), tmp_path / "records", tmp_path / "rejects")
+        written.add((tmp_path / "records").read_bytes() + (tmp_path / "rejects").read_bytes())
+    assert len(written) == 1
+
+
+def test_progress_counts_records_and_rejects(tmp_path: Path) -> None:
+    rows = [Reject("x", "bad"), *RECORDS[:1]] * REPORT_ROWS
+    told: list[int] = []
+    write_records(Rows(rows), tmp_path / "records", tmp_path / "rejects", told.append)
+    assert told == [REPORT_ROWS, 2 * REPORT_ROWS]
