@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,7 +86,7 @@ def read_or_say(path: Path) -> None:
 
 def is_number_that_json_lacks(value: Any) -> bool:
     if isinstance(value, float):
-        return value != value or value in (float("inf"), float("-inf"))
+        return not math.isfinite(value)
     if isinstance(value, dict):
         return any(map(is_number_that_json_lacks, value.values()))
     return isinstance(value, list) and any(map(is_number_that_json_lacks, value))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ RECORDS = [
     Record(logo_id="b", filename="b.jpg"),
     Record(logo_id="B", filename="B.jpg", year=1996),
 ]
+ROWS: tuple[Record | Reject, ...] = (*RECORDS, Reject("x", "bad"))
 
 
 class Rows:
@@ -36,7 +37,7 @@ class Rows:
     kind = "test"
     images = Path()
 
-    def __init__(self, rows: list[Record | Reject], error: Exception | None = None) -> None:
+    def __init__(self, rows: Sequence[Record | Reject], error: BaseException | None = None) -> None:
         self._rows = rows
         self._error = error
 
@@ -67,7 +68,7 @@ def test_reading_goes_on_from_any_position(tmp_path: Path, start: int) -> None:
 
 def test_the_first_of_a_repeated_id_keeps_it(tmp_path: Path) -> None:
     first, second = Record(logo_id="1", filename="a.jpg"), Record(logo_id="1", filename="b.jpg")
-    rows = [first, Reject("marks.csv:3", "bad"), second, RECORDS[1], second]
+    rows: list[Record | Reject] = [first, Reject("marks.csv:3", "bad"), second, RECORDS[1], second]
     write_records(Rows(rows), tmp_path / "records", tmp_path / "rejects")
     assert list(read_records(tmp_path / "records")) == [first, RECORDS[1]]
     repeated = {"where": "b.jpg", "reason": "logo_id '1' occurs more than once; the first one is kept"}
@@ -76,9 +77,9 @@ def test_the_first_of_a_repeated_id_keeps_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [SourceError("broken"), KeyboardInterrupt()])
-def test_a_reading_that_breaks_off_leaves_nothing(tmp_path: Path, error: Exception) -> None:
+def test_a_reading_that_breaks_off_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
     with pytest.raises(type(error)):
-        write_records(Rows([*RECORDS, Reject("x", "bad")], error), tmp_path / "records", tmp_path / "rejects")
+        write_records(Rows(ROWS, error), tmp_path / "records", tmp_path / "rejects")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -93,13 +94,13 @@ def test_where_there_are_records_there_are_all_rejects(tmp_path: Path) -> None:
 def test_writing_again_gives_the_same(tmp_path: Path) -> None:
     written = set()
     for _ in range(2):
-        write_records(Rows([*RECORDS, Reject("x", "bad")]), tmp_path / "records", tmp_path / "rejects")
+        write_records(Rows(ROWS), tmp_path / "records", tmp_path / "rejects")
         written.add((tmp_path / "records").read_bytes() + (tmp_path / "rejects").read_bytes())
     assert len(written) == 1
 
 
 def test_progress_counts_records_and_rejects(tmp_path: Path) -> None:
-    rows = [Reject("x", "bad"), *RECORDS[:1]] * REPORT_ROWS
+    rows = [ROWS[-1], ROWS[0]] * REPORT_ROWS
     told: list[int] = []
     write_records(Rows(rows), tmp_path / "records", tmp_path / "rejects", told.append)
     assert told == [REPORT_ROWS, 2 * REPORT_ROWS]

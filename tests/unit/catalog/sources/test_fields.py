@@ -34,7 +34,17 @@ def nested(depth: int) -> object:
     return value
 
 
-@pytest.mark.parametrize("code", ["２７.０５.０１", "٢٧.٠٥.٠١", "27.5.1\n27.5.2", "270.5.1", "-1.2.3", "27.05.01."])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "\uff12\uff17.\uff10\uff15.\uff10\uff11",
+        "\u0662\u0667.\u0660\u0665.\u0660\u0661",
+        "27.5.1\n27.5.2",
+        "270.5.1",
+        "-1.2.3",
+        "27.05.01.",
+    ],
+)
 def test_codes_have_plain_digits_and_three_parts(code: str) -> None:
     assert canonical_vienna_code(code) is None
 

@@ -68,7 +68,7 @@ def test_a_kind_that_it_is_not(tmp_path: Path, kind: str, message: str) -> None:
 
 
 def test_a_mapping_is_for_tables(everything: Path) -> None:
-    with pytest.raises(SourceError, match="a mapping is for tables; .* is read as l3d"):
+    with pytest.raises(SourceError, match=r"a mapping is for tables; .* is read as l3d"):
         open_source(everything, mapping=everything / "mapping.toml")
 
 
