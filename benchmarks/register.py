@@ -18,6 +18,7 @@ from benchmarks.machine import DATA, ROOT
 from logo_similarity import __version__
 from logo_similarity.catalog.build import EF_SEARCHES, BuildOptions, build_catalog
 from logo_similarity.catalog.manifest import (
+    FORMAT,
     INDEX,
     METADATA,
     MODEL_FOLDER,
@@ -27,14 +28,15 @@ from logo_similarity.catalog.manifest import (
     Manifest,
     RecallEntry,
     SourceEntry,
+    read_manifest,
 )
-from logo_similarity.catalog.metadata import write_metadata
+from logo_similarity.catalog.metadata import SCHEMA, write_metadata
 from logo_similarity.catalog.publish import copy_model, digest_files, publish
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.cpu import usable_cores
 from logo_similarity.domain import Record
-from logo_similarity.embed.model import default_model_folder, load_model
+from logo_similarity.embed.model import load_model
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.build import build_hnsw, measure_recall
 from logo_similarity.search.index import FloatArray, VectorIndex
@@ -52,7 +54,10 @@ def sample_catalog() -> Path:
 
 def register_catalog(count: int) -> Path:
     """Catalog folder of a register with `count` logos, made where it is not there yet (two minutes for 100,000)."""
-    root = DATA / f"register-{count}-{load_model(default_model_folder()).sha256[:12]}"
+    samples = read_manifest(CatalogFolder(sample_catalog()).current())
+    # Everything that the rows are made of: one of another format, schema, model or sample set is not this register.
+    made_of = (FORMAT, SCHEMA, samples.logo_ids, samples.encoder.sha256, PREPROCESSING_VERSION)
+    root = DATA / f"register-{count}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
     folder = CatalogFolder(root)
     if not folder.names():
         with folder.locked():

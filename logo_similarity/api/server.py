@@ -57,8 +57,11 @@ class Server(BaseApplication):
 
     def load_config(self) -> None:
         """Give gunicorn its settings."""
+        host = self._settings.host
+        if ":" in host:
+            host = f"[{host}]"  # an IPv6 address, as gunicorn and URLs write it before a port
         options = {
-            "bind": f"{self._settings.host}:{self._settings.port}",
+            "bind": f"{host}:{self._settings.port}",
             "workers": self._plan.workers,
             "worker_class": f"{__name__}.SearchWorker",
             "preload_app": False,  # FAISS and ONNX Runtime hang in a child that was forked after they started

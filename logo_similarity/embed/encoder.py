@@ -49,6 +49,10 @@ class Encoder:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         # A thread that spins while it waits takes the core from a search that could run.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Weights in a second file would not be covered by the sha256: they are looked for where no file can be.
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(folder / model.file)
+        )
         options.log_severity_level = 3
         wanted = [CUDA, CPU] if device != "cpu" and CUDA in onnxruntime.get_available_providers() else [CPU]
         try:
@@ -112,13 +116,9 @@ class Encoder:
         )
 
     def _run(self, output: str, batch: FloatArray) -> FloatArray:
-        import onnxruntime  # loaded long ago
-
-        options = onnxruntime.RunOptions()
-        # Without this, asking for one output computes them all.
-        options.only_execute_path_to_fetches = True
+        # All outputs are computed whichever is asked for: `only_execute_path_to_fetches` works in training builds alone.
         try:
-            return np.asarray(self._session.run([output], {self.model.input.name: batch}, options)[0])
+            return np.asarray(self._session.run([output], {self.model.input.name: batch})[0])
         except _runtime_errors() as error:
             raise EncoderError(f"{self.model.id}: failed: {_first_line(error)}") from None
 
@@ -143,6 +143,8 @@ class Encoder:
         for name in filter(None, (self.model.outputs.embedding, self.model.outputs.patches)):
             if name not in outputs:
                 raise EncoderError(f"{place}: has no output {name!r}; it has {sorted(outputs)}")
+            if outputs[name].type != "tensor(float)":
+                raise EncoderError(f"{place}: its output {name!r} is {outputs[name].type}; float32 is needed")
         dimension = outputs[self.model.outputs.embedding].shape[-1]
         if isinstance(dimension, int) and dimension != self.dimension:
             raise EncoderError(f"{place}: its embeddings have {dimension} dimensions, model.json says {self.dimension}")

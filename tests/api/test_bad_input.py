@@ -157,3 +157,101 @@ def test_damaged_uploads_never_end_in_a_5xx(
         "/v1/search", content=bytes(body), headers={"Content-Type": "multipart/form-data; boundary=x"}
     )
     assert response.status_code in (200, 400, 413, 415, 422)
+
+
+GOOD_HEAD = b'Content-Disposition: form-data; name="file"; filename="a.jpg"'
+
+
+def form(
+    client: TestClient, head: bytes, picture: bytes, content_type: str = "multipart/form-data; boundary=x"
+) -> Response:
+    """Upload a form that is written by hand."""
+    body = b"--x\r\n" + head + b"\r\n\r\n" + picture + b"\r\n--x--\r\n"
+    return client.post("/v1/search", content=body, headers={"Content-Type": content_type})
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"X: y",
+        b"Content-Disposition",
+        b"Content-Disposition: form-data",
+        b"Content-Disposition: form-data; name=",
+        b"Content-Disposition: \xff; name=\xff",
+        b'Content-Disposition: form-data; name="file"',
+        b'Content-Disposition: form-data; name="File"; filename="a"',
+        b'Content-Disposition: form-data; name="file\x00"; filename="a"',
+        b"Content-Disposition: form-data; name=\"file\"; filename*=bogus''%ff%00",
+        GOOD_HEAD + b"\r\nX: " + b"y" * 100_000,
+        GOOD_HEAD + b"\r\nX: y" * 2_000,
+    ],
+)
+def test_forms_whose_parts_are_no_file(client: TestClient, sample_catalog: SampleCatalog, head: bytes) -> None:
+    refused(form(client, head, picture(sample_catalog)), (400, 422))
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "image/jpeg",
+        "text/plain",
+        "application/json",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",
+        "multipart/mixed; boundary=x",
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=other",
+        "multipart/form-data; boundary=" + "y" * 5_000,
+        "multipart/form-data; boundary=x; charset=utf-16",
+        "multipart/form-data; boundary*=utf-8''%ff",
+    ],
+)
+def test_other_content_types(client: TestClient, sample_catalog: SampleCatalog, content_type: str) -> None:
+    assert form(client, GOOD_HEAD, picture(sample_catalog)).status_code == 200
+    refused(form(client, GOOD_HEAD, picture(sample_catalog), content_type), (400, 415, 422))
+
+
+def test_a_file_field_that_holds_text(client: TestClient) -> None:
+    refused(client.post("/v1/search", files=[("file", (None, "text"))]), 422, "invalid_request")
+    refused(client.post("/v1/search", files=[("file", (None, "t" * 5_000))]), 400, "malformed_request")
+
+
+def test_a_picture_where_a_number_is_expected(client: TestClient, sample_catalog: SampleCatalog) -> None:
+    alone = client.post("/v1/search", files={"top_k": ("a.jpg", picture(sample_catalog))})
+    refused(alone, 422, "invalid_request")
+    assert "JFIF" not in alone.text
+
+
+def test_a_form_of_very_many_fields(client: TestClient) -> None:
+    body = b"a&" * 145_000
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    refused(client.post("/v1/search", content=body, headers=headers), 400, "malformed_request")
+
+
+def test_flipped_bytes_in_the_head_of_a_picture(client: TestClient, sample_catalog: SampleCatalog) -> None:
+    whole = picture(sample_catalog)
+    for position in range(4):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0xFF
+        refused(upload(client, bytes(damaged)), (415, 422))
+
+
+# As above: a form that breaks off.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    head=st.binary(max_size=60), cut=st.integers(0, len(GOOD_HEAD)), content_type=st.text("abx=;/\"' *", max_size=20)
+)
+def test_damaged_heads_never_end_in_a_5xx(
+    client: TestClient, sample_catalog: SampleCatalog, head: bytes, cut: int, content_type: str
+) -> None:
+    for response in (
+        form(client, GOOD_HEAD[:cut] + head + GOOD_HEAD[cut:], picture(sample_catalog)),
+        form(client, GOOD_HEAD, picture(sample_catalog), f"multipart/form-data; boundary=x{content_type}"),
+    ):
+        assert response.status_code in (200, 400, 413, 415, 422)
+        if response.status_code != 200:
+            refused(response, response.status_code)

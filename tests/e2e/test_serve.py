@@ -252,3 +252,113 @@ def test_what_is_wrong_is_said_at_the_start(settings: dict[str, str], message: s
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/logos/EM/000001",
+        "/v1/files/../logos/EM/000001",
+        "/v1/files/..%2flogos/EM%2f000001",
+        "/v1/files/x/../../logos/EM/000001",
+        "/healthz/../v1/logos/EM/000001",
+        "//v1/logos/EM/000001",
+        "/%76%31/logos/EM/000001",
+        "/v1/logos/EM/000001?/healthz",
+        "/healthz;/v1/logos/EM/000001",
+        "http://x/v1/logos/EM/000001",
+        "/v1/image/EM/000001",
+        "/openapi.json/../v1/logos/EM/000001",
+    ],
+)
+def test_no_spelling_of_a_path_goes_round_the_key(server: Server, target: str) -> None:
+    answer = exchange(server, f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert answer.startswith((b"HTTP/1.1 401", b"HTTP/1.1 403", b"HTTP/1.1 404"))
+    assert b"Company" not in answer
+
+
+@pytest.mark.parametrize("route", ["logos", "image"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"..", b"../../etc/passwd", b"%2e%2e", b"%2E%2E%2F%2E%2E%2Fetc%2Fpasswd", b"%252e%252e%252f", b"%00",
+        b"EM/000001%00", b"%ff%fe", b"%", b"\\..\\", b"EM%2F%2F000001", b"a" * 50_000, "é".encode(), b"%0d%0aX: y",
+    ],
+)  # fmt: skip
+def test_hostile_ids_as_they_come_over_the_wire(server: Server, route: str, name: bytes) -> None:
+    head = f" HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nConnection: close\r\n\r\n".encode()
+    answer = exchange(server, b"GET /v1/" + route.encode() + b"/" + name + head)
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 404", b"HTTP/1.1 422"))
+    assert b"\nX: y" not in answer
+    assert b"root:" not in answer
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Content-Length: " + b"9" * 5_000,
+        b"Content-Length: " + b"9" * 18,
+        b"Content-Length: -1",
+        b"Content-Length: 1\r\nContent-Length: 2",
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\nZZ\r\n",
+    ],
+)
+def test_hostile_lengths_are_refused(server: Server, lines: bytes) -> None:
+    head = f"POST /v1/search HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nConnection: close\r\n".encode()
+    assert exchange(server, head + lines + b"\r\n\r\n").startswith((b"HTTP/1.1 400", b"HTTP/1.1 413"))
+
+
+def test_an_upload_that_a_stop_finds_half_done_is_answered(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    picture = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + picture + b"\r\n--x--\r\n"
+    head = (
+        f"POST /v1/search?top_k=1 HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {len(body)}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\nExpect: 100-continue\r\n\r\n"
+    )
+    with serving(sample_catalog, tmp_path, LOGO_WORKERS="1", LOGO_METRICS_DIR="", TMPDIR=str(tmp_path)) as server:
+        assert list(tmp_path.glob("logo-similarity-metrics-*/*.db"))
+        with connected(server) as connection:
+            connection.sendall(head.encode())
+            assert connection.recv(1_000).startswith(b"HTTP/1.1 100")  # sent when the worker begins to read the body
+            connection.sendall(body[:100])
+            server.process.send_signal(signal.SIGTERM)
+            until(lambda: not listening(server))
+            until(lambda: "Waiting for connections to close" in server.log.read_text())
+            connection.sendall(body[100:])
+            answer = connection.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b'"EM/000000"' in answer
+        assert server.process.wait(PATIENCE) == 0
+    assert list(tmp_path.glob("logo-similarity-metrics-*")) == []
+
+
+def test_what_an_earlier_run_left_does_not_count(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "counter_1.db").write_bytes(b"no metrics at all")
+    settings = {"LOGO_WORKERS": "1", "LOGO_API_KEYS": "", "LOGO_HOST": "0.0.0.0", "LOGO_ALLOW_ANONYMOUS": "true"}
+    with serving(sample_catalog, tmp_path, **settings) as server:
+        page = httpx2.get(server.url + "/metrics")
+        assert page.status_code == 200
+        assert "logo_catalog_logos" in page.text
+        assert httpx2.get(server.url + "/v1/logos/EM/000001").status_code == 200  # nobody asked for a key
+
+
+def connected(server: Server) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=PATIENCE)
+
+
+def listening(server: Server) -> bool:
+    try:
+        connected(server).close()
+    except OSError:
+        return False
+    return True
+
+
+def exchange(server: Server, request: bytes) -> bytes:
+    """The answer to exactly these bytes, which a client library would put in order first."""
+    with connected(server) as connection:
+        connection.sendall(request)
+        return connection.makefile("rb").read()

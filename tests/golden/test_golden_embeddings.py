@@ -59,6 +59,8 @@ def test_variants_stay_close_and_others_far(encoder: Encoder, name: str) -> None
     padded = cv2.copyMakeBorder(drawing, 60, 10, 5, 90, cv2.BORDER_CONSTANT, value=border)
     assert encode(encoder, drawing, ".jpg") @ original > 0.9
     assert encode(encoder, padded) @ original > 0.98
+    grey = cv2.cvtColor(cv2.cvtColor(drawing, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    assert encode(encoder, grey) @ original > 0.6
     assert encode(encoder, cv2.resize(drawing, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)) @ original > 0.9
     assert all(encode(encoder, other) @ original < 0.5 for key, other in drawings().items() if key != name)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -64,6 +65,56 @@ def write_model(folder: Path, **changes: object) -> Path:
         part = described["input"] if name in ("name", "width", "height", "layout") else described
         assert isinstance(part, dict)
         part[name] = value
+    (folder / "model.json").write_text(json.dumps(described))
+    return folder
+
+
+def write_linear(
+    folder: Path,
+    *,
+    batch: str | int = "n",
+    takes: int = TensorProto.FLOAT,
+    gives: int = TensorProto.FLOAT,
+    width: int = 12,
+    external: bool = False,
+    batch_summed: bool = False,
+) -> Path:
+    """One matrix product of 16 x 16 pixels, for faults in the ONNX file itself; model.json says 12 dimensions, float32."""
+    folder.mkdir()
+    weights = numpy_helper.from_array(np.ones((3 * 16 * 16, width), np.float32), "weights")
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["floats"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["product"]),
+        helper.make_node("Cast", ["product"], ["rows" if batch_summed else "features"], to=gives),
+    ]
+    if batch_summed:
+        nodes.append(helper.make_node("ReduceSum", ["rows", "batch_axis"], ["features"]))
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("pixels", takes, [batch, 3, 16, 16])],
+        [helper.make_tensor_value_info("features", gives, None)],
+        [weights, numpy_helper.from_array(np.array([0], np.int64), "batch_axis")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, folder / "linear.onnx", save_as_external_data=external, location="weights.bin")
+    described = {
+        "id": "linear",
+        "file": "linear.onnx",
+        "sha256": hashlib.sha256((folder / "linear.onnx").read_bytes()).hexdigest(),
+        "input": {
+            "name": "pixels",
+            "width": 16,
+            "height": 16,
+            "crop": "none",
+            "resize": "cover",
+            "mean": [0, 0, 0],
+            "std": [1, 1, 1],
+        },
+        "outputs": {"embedding": "features"},
+        "dimension": 12,
+    }
     (folder / "model.json").write_text(json.dumps(described))
     return folder
 
@@ -144,14 +195,33 @@ def test_another_model_works_by_its_description(tmp_path: Path) -> None:
         ({"outputs": {"embedding": "nothing"}}, "no output 'nothing'"),
         ({"outputs": {"embedding": "features", "patches": "cells"}}, "no output 'cells'"),
         ({"sha256": "0" * 64}, "sha256"),
-        ({"file": "../quarters.onnx"}, "file"),
+        ({"file": "../quarters.onnx"}, r"model\.json: file: "),
         ({"surprise": 1}, "surprise"),
-        ({"id": "no good"}, "id"),
+        ({"id": "no good"}, r"model\.json: id: "),
     ],
 )
 def test_a_wrong_description_says_what_is_wrong(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(EncoderError, match=message):
         Encoder.open(write_model(tmp_path / "wrong", **changes), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"batch": 1}, "free batch axis"),
+        ({"takes": TensorProto.DOUBLE}, r"input is tensor\(double\)"),
+        ({"gives": TensorProto.INT64}, r"'features' is tensor\(int64\)"),
+        ({"gives": TensorProto.FLOAT16}, r"'features' is tensor\(float16\)"),
+        ({"external": True}, "External data path"),
+        ({"width": 11}, "11 dimensions"),
+    ],
+)
+def test_an_onnx_file_that_can_not_be_an_encoder_is_refused(
+    tmp_path: Path, fault: dict[str, Any], message: str
+) -> None:
+    assert Encoder.open(write_linear(tmp_path / "sound"), device="cpu").dimension == 12
+    with pytest.raises(EncoderError, match=message):
+        Encoder.open(write_linear(tmp_path / "faulty", **fault), device="cpu")
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
@@ -178,9 +248,30 @@ def test_cuda_is_not_promised_where_it_does_not_load() -> None:
         assert Encoder.open(default_model_folder(), device="auto").provider == "cpu"
 
 
-@pytest.mark.parametrize("value", [0.0, np.nan])
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_an_output_that_is_no_embedding_is_an_error(tmp_path: Path, value: float) -> None:
     other = Encoder.open(write_model(tmp_path / "zero"), device="cpu")
     with pytest.raises(EncoderError, match="zero or not finite"):
         other.infer(np.full((1, 48, 32, 3), value, np.float32))
     assert other.infer(np.ones((1, 48, 32, 3), np.float32)).shape == (1, 12)
+
+
+def test_patches_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
+    outputs = {"embedding": "features", "patches": "features"}
+    other = Encoder.open(write_model(tmp_path / "patches", outputs=outputs), device="cpu")
+    with pytest.raises(EncoderError, match="patches that are not finite"):
+        other.infer_patches(np.full((1, 48, 32, 3), np.nan, np.float32))
+    assert other.infer_patches(np.ones((1, 48, 32, 3), np.float32)).shape == (1, 12)
+
+
+def test_fewer_embeddings_than_pictures_are_an_error(tmp_path: Path) -> None:
+    other = Encoder.open(write_linear(tmp_path / "summed", batch_summed=True), device="cpu")
+    assert other.infer(np.ones((1, 3, 16, 16), np.float32)).shape == (1, 12)
+    with pytest.raises(EncoderError, match=r"shape \(1, 12\)"):
+        other.infer(np.ones((3, 3, 16, 16), np.float32))
+
+
+def test_session_takes_the_threads_it_is_given_and_does_not_spin() -> None:
+    options = Encoder.open(default_model_folder(), device="cpu", threads=2)._session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import uuid
+
+import cv2
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+
+from tests.pictures import encode
+from tests.samples import SampleCatalog
+
+
+def search(client: TestClient, data: bytes, query: str = "", **fields: str) -> Response:
+    return client.post(f"/v1/search{query}", files={"file": ("query", data)}, data=fields)
+
+
+@pytest.fixture(scope="module")
+def picture(sample_catalog: SampleCatalog) -> bytes:
+    return (sample_catalog.images / sample_catalog.files[6]).read_bytes()
+
+
+def test_every_result_has_the_four_members_and_a_link_of_its_own(client: TestClient, picture: bytes) -> None:
+    results = search(client, picture, "?top_k=1000").json()["results"]
+    assert {tuple(hit) for hit in results} == {("score", "id", "image_url", "metadata")}
+    assert len({hit["id"] for hit in results}) == len({hit["image_url"] for hit in results}) == 200
+    assert all(-1 <= hit["score"] <= 1.000001 for hit in results)
+
+
+def test_each_answer_has_an_id_of_its_own(client: TestClient, picture: bytes) -> None:
+    answers = [search(client, picture, "?top_k=5").json() for _ in range(3)]
+    assert len({uuid.UUID(answer["query_id"]) for answer in answers}) == 3
+    hits = [[(hit["id"], hit["score"]) for hit in answer["results"]] for answer in answers]
+    assert hits[0] == hits[1] == hits[2]
+
+
+def test_the_header_and_the_body_tell_the_same_times(client: TestClient, picture: bytes) -> None:
+    response = search(client, picture)
+    stages = dict(part.split(";dur=") for part in response.headers["Server-Timing"].split(", "))
+    assert {name: float(value) for name, value in stages.items()} == response.json()["timings_ms"]
+    assert response.json()["timings_ms"]["embed"] > 0
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_a_logo_is_found_by_its_copy_in_another_format(client: TestClient, picture: bytes, file_format: str) -> None:
+    pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    best = search(client, encode(np.asarray(pixels, np.uint8), file_format)).json()["results"][0]
+    assert best["id"] == "EM/000006"
+    assert best["score"] > 0.98
+
+
+@pytest.mark.parametrize(("top_k", "count"), [("1", 1), ("200", 200), ("1000", 200)])
+def test_the_bounds_of_top_k_are_inside(client: TestClient, picture: bytes, top_k: str, count: int) -> None:
+    assert len(search(client, picture, f"?top_k={top_k}").json()["results"]) == count
+    assert len(search(client, picture, top_k=top_k).json()["results"]) == count
+
+
+@pytest.mark.parametrize("min_score", ["-1", "1"])
+def test_the_bounds_of_min_score_are_inside(client: TestClient, picture: bytes, min_score: str) -> None:
+    assert search(client, picture, f"?min_score={min_score}").status_code == 200
+    assert search(client, picture, min_score=min_score).status_code == 200
+
+
+def test_nothing_similar_enough_is_an_empty_answer(client: TestClient) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    response = search(client, encode(noise, "PNG"), "?min_score=0.999")
+    assert response.status_code == 200
+    assert response.json()["results"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("top_k", value) for value in ("0", "1001", "-1", "x", "1e9", "1.5")]
+    + [("min_score", value) for value in ("2", "-1.1", "nan", "inf", "x")],
+)
+def test_a_form_field_out_of_range_is_named(client: TestClient, picture: bytes, name: str, value: str) -> None:
+    response = search(client, picture, **{name: value})
+    assert response.status_code == 422
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["code"] == "invalid_request"
+    assert [item["field"] for item in problem["errors"]] == [name]
+
+
+def test_two_values_that_contradict_each_other(client: TestClient, picture: bytes) -> None:
+    for name, query, field in (("top_k", "4", "3"), ("min_score", "0.5", "0.4"), ("min_score", "0", "0.4")):
+        response = search(client, picture, f"?{name}={query}", **{name: field})
+        assert response.status_code == 422
+        assert response.json()["code"] == "invalid_request"
+        assert name in response.json()["detail"]
+    assert len(search(client, picture, "?top_k=3", top_k="3").json()["results"]) == 3
+    both = search(client, picture, "?top_k=3", min_score="0.999").json()["results"]
+    assert [hit["id"] for hit in both] == ["EM/000006"]
