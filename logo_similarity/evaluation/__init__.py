@@ -1,0 +1,1 @@
+"""How well an encoder, an index and a re-ranking find what they should."""

@@ -1,0 +1,75 @@
+"""Ground truth: which pictures are right answers to which."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from logo_similarity.evaluation.ranking import Floats, Query, Rows
+from logo_similarity.image.preprocess import border_colour, content_box
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from logo_similarity.image.decode import Pixels
+
+THUMBNAIL_SIDE = 32
+ALIKE = 0.6
+"""Two drawings whose thumbnails correlate by this or more, in absolute value, are copies or negatives of each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is known of one picture."""
+
+    brand: str | None = None
+    kind: str | None = None
+    icon_set: str | None = None
+    split: str | None = None
+    licence: str | None = None
+
+
+def brand_queries(labels: Sequence[Label], split: str) -> list[Query]:
+    """Each drawing of a split as a query.
+
+    Relevant are the other drawings of its brand and kind in the gallery; those of its brand and another kind are ignored.
+    """
+    by_brand: Mapping[str, list[int]] = defaultdict(list)
+    for row, label in enumerate(labels):
+        if label.brand:
+            by_brand[label.brand].append(row)
+    queries = []
+    for row, label in enumerate(labels):
+        if label.split != split or not label.brand:
+            continue
+        same = np.array([other for other in by_brand[label.brand] if other != row], np.int64)
+        alike = np.array([labels[other].kind == label.kind for other in same], bool)
+        if alike.any():
+            queries.append(Query(row, same[alike], same[~alike]))
+    return queries
+
+
+def hard_queries(queries: Sequence[Query], thumbnails: Floats) -> list[Query]:
+    """The same queries, drawings that look like the query at a glance ignored; queries without any other drawing left out."""
+    hard = []
+    for query in queries:
+        correlations = np.abs(thumbnails[query.relevant] @ thumbnails[query.row])
+        easy = correlations >= ALIKE
+        if not easy.all():
+            ignored: Rows = np.concatenate((query.ignored, query.relevant[easy]))
+            hard.append(Query(query.row, query.relevant[~easy], ignored))
+    return hard
+
+
+def thumbnail(image: Pixels) -> Floats:
+    """(1024,) float32: the picture cut to its content, grey, 32x32, zero mean, unit length; zeros where it is one grey."""
+    box = content_box(image, border_colour(image))
+    grey = cv2.cvtColor(image[box.top : box.bottom, box.left : box.right], cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
+    small -= small.mean()
+    length = float(np.linalg.norm(small))
+    return (small / length if length > 0 else small).astype(np.float32)

@@ -1,0 +1,101 @@
+"""Retrieval figures from rankings. Pure arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question and its right answers, as rows of the gallery."""
+
+    row: int
+    relevant: Rows
+    ignored: Rows
+    """Neither right nor wrong: taken out of the ranking. The query itself always is."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryFigures:
+    """What one query's ranking is worth."""
+
+    row: int
+    average_precision: float
+    first_rank: int
+    """Rank of the best relevant answer, from 1."""
+    normalised_rank: float
+    """0: all relevant ones first; 0.5: as by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Means over queries."""
+
+    queries: int
+    mean_average_precision: float
+    recall_at_1: float
+    recall_at_10: float
+    recall_at_100: float
+    normalised_average_rank: float
+
+
+def rank_query(query: Query, scores: Floats) -> QueryFigures:
+    """Figures of one ranking.
+
+    Args:
+        query: what is asked; at least one relevant row.
+        scores: (n,), higher is better, one for each row of the gallery. Of equal scores the wrong answers count as first: a
+            feature that gives the same for everything finds nothing.
+
+    Average precision is over all relevant rows. The normalised rank is (sum of the relevant ranks - R (R + 1) / 2) / (N R),
+    R relevant rows among N (the figure of the METU trademark set, Tursun et al., arXiv 1701.05766).
+
+    Raises:
+        ValueError: a score is not finite, or nothing is relevant.
+    """
+    if not np.isfinite(scores).all():
+        raise ValueError(f"query {query.row}: a score is not a number")
+    if len(query.relevant) == 0:
+        raise ValueError(f"query {query.row}: nothing is relevant")
+    wrong = np.ones(len(scores), dtype=bool)
+    wrong[query.relevant] = False
+    wrong[query.ignored] = False
+    wrong[query.row] = False
+    right_scores = np.sort(scores[query.relevant])[::-1]
+    wrong_scores = np.sort(scores[wrong])
+    ahead = len(wrong_scores) - np.searchsorted(wrong_scores, right_scores, side="left")
+    order = np.arange(1, len(right_scores) + 1)
+    ranks = ahead + order
+    count = len(right_scores)
+    total = count + len(wrong_scores)
+    return QueryFigures(
+        row=query.row,
+        average_precision=float(np.mean(order / ranks)),
+        first_rank=int(ranks[0]),
+        normalised_rank=float((ranks.sum() - count * (count + 1) / 2) / (total * count)),
+    )
+
+
+def mean_figures(results: Sequence[QueryFigures]) -> Figures | None:
+    """Means over queries; None where there are none."""
+    if not results:
+        return None
+    first = np.array([result.first_rank for result in results])
+    return Figures(
+        queries=len(results),
+        mean_average_precision=float(np.mean([result.average_precision for result in results])),
+        recall_at_1=float(np.mean(first <= 1)),
+        recall_at_10=float(np.mean(first <= 10)),
+        recall_at_100=float(np.mean(first <= 100)),
+        normalised_average_rank=float(np.mean([result.normalised_rank for result in results])),
+    )

@@ -1,0 +1,173 @@
+"""EfficientNet-Lite in torch, batch normalisation folded in, and the head that makes an embedding of two of its layers.
+
+Architecture: EfficientNet (Tan and Le, arXiv 1905.11946) in its Lite form: no squeeze-and-excitation, ReLU6, stem and last
+layer not scaled. Padding is TensorFlow's SAME, since the ImageNet weights come from there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STAGES = (  # expansion, output channels, blocks, stride of the first, kernel
+    (1, 16, 1, 1, 3),
+    (6, 24, 2, 2, 3),
+    (6, 40, 2, 2, 5),
+    (6, 80, 3, 2, 3),
+    (6, 112, 3, 1, 5),
+    (6, 192, 4, 2, 5),
+    (6, 320, 1, 1, 3),
+)
+STEM_CHANNELS = 32
+LAST_CHANNELS = 1280
+MIDDLE_BLOCK = 11
+"""Its expansion is the last and widest layer at stride 16."""
+BATCH_NORM_EPSILON = 1e-3
+
+
+class Convolution(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding, for sides that its stride divides."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride, groups=groups)
+        total = kernel - stride if stride > 1 else kernel - 1
+        self.around = (total // 2, total - total // 2) * 2
+        if self.around[0] == self.around[1]:
+            self.padding = self.around[:2]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(n, c, h, w) to (n, outputs, h / stride, w / stride)."""
+        if self.around[0] != self.around[1]:
+            image = functional.pad(image, self.around)
+        return super().forward(image)
+
+
+class Block(nn.Module):
+    """Inverted residual: expand, filter each channel, project."""
+
+    def __init__(self, inputs: int, outputs: int, expansion: int, stride: int, kernel: int) -> None:
+        super().__init__()
+        inner = inputs * expansion
+        self.expand = Convolution(inputs, inner, 1) if expansion > 1 else None
+        self.depthwise = Convolution(inner, inner, kernel, stride, groups=inner)
+        self.project = Convolution(inner, outputs, 1)
+        self.residual = stride == 1 and inputs == outputs
+
+    def expanded(self, features: Tensor) -> Tensor:
+        """The block's first layer."""
+        return functional.relu6(self.expand(features)) if self.expand is not None else features
+
+    def rest(self, features: Tensor, expanded: Tensor) -> Tensor:
+        """Everything behind it."""
+        out: Tensor = self.project(functional.relu6(self.depthwise(expanded)))
+        return out + features if self.residual else out
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See the class."""
+        return self.rest(features, self.expanded(features))
+
+
+class Backbone(nn.Module):
+    """(n, 3, side, side) to the layer at stride 16, (n, 672, s, s), and the last, (n, 1280, s / 2, s / 2), both ReLU6."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = Convolution(3, STEM_CHANNELS, 3, 2)
+        blocks, channels = [], STEM_CHANNELS
+        for expansion, outputs, count, stride, kernel in STAGES:
+            for number in range(count):
+                blocks.append(Block(channels, outputs, expansion, stride if number == 0 else 1, kernel))
+                channels = outputs
+        self.blocks = nn.ModuleList(blocks)
+        self.last = Convolution(channels, LAST_CHANNELS, 1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        features = functional.relu6(self.stem(image))
+        middle = features
+        for number, block in enumerate(self.blocks):
+            expanded = block.expanded(features)
+            if number == MIDDLE_BLOCK:
+                middle = expanded
+            features = block.rest(features, expanded)
+        return middle, functional.relu6(self.last(features))
+
+
+class LogoNetwork(nn.Module):
+    """The encoder: `embedding` (n, dimension) from both layers, and `patches` (n, cells, patch_dimension) from the first.
+
+    Neither is normalised here. Cells go row by row, `grid` x `grid` of them whatever the side of the picture.
+    """
+
+    def __init__(self, dimension: int = 256, patch_dimension: int = 16, grid: int = 8) -> None:
+        super().__init__()
+        self.backbone = Backbone()
+        self.grid = grid
+        middle = self.backbone.blocks[MIDDLE_BLOCK].expand.out_channels
+        self.head = nn.Linear(middle + LAST_CHANNELS, dimension)
+        self.patch_head = nn.Linear(middle, patch_dimension)
+
+    def pooled(self, image: Tensor) -> Tensor:
+        """(n, 672 + 1280): both layers pooled, what the head takes."""
+        return _pooled(*self.backbone(image))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        middle, last = self.backbone(image)
+        cells = middle if middle.shape[-1] == self.grid else functional.adaptive_avg_pool2d(middle, self.grid)
+        return self.head(_pooled(middle, last)), self.patch_head(cells.flatten(2).transpose(1, 2))
+
+
+def _pooled(middle: Tensor, last: Tensor) -> Tensor:
+    """The first by generalised mean with p = 3 (Radenovic et al., arXiv 1711.02512), the second by the mean."""
+    gem = middle.clamp(min=1e-6).pow(3).mean(dim=(2, 3)).pow(1 / 3)
+    return torch.cat((gem, last.mean(dim=(2, 3))), dim=1)
+
+
+def whiten(layer: nn.Linear, rows: Tensor) -> None:
+    """Start a layer as the PCA-whitening of `rows` (n, inputs): the first axes, each scaled to unit variance."""
+    mean = rows.double().mean(dim=0)
+    centred = rows.double() - mean
+    variances, axes = torch.linalg.eigh(centred.T @ centred / len(rows))
+    kept = layer.out_features
+    projection = axes[:, -kept:].flip(1) / variances[-kept:].flip(0).clamp(min=1e-9).sqrt()
+    projection *= projection.sum(dim=0).sign()  # an axis may point either way: the same way each time
+    with torch.no_grad():
+        layer.weight.copy_(projection.T)
+        layer.bias.copy_(-mean @ projection)
+
+
+def imagenet_backbone(weights: Path) -> Backbone:
+    """The backbone with ImageNet weights of EfficientNet-Lite0, from a `.pth` file in the layout of efficientnet_lite_pytorch."""
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    backbone = Backbone()
+    _fold(backbone.stem, state, "_conv_stem", "_bn0")
+    for number, block in enumerate(backbone.blocks):
+        place = f"_blocks.{number}."
+        if block.expand is not None:
+            _fold(block.expand, state, place + "_expand_conv", place + "_bn0")
+        _fold(block.depthwise, state, place + "_depthwise_conv", place + "_bn1")
+        _fold(block.project, state, place + "_project_conv", place + "_bn2")
+    _fold(backbone.last, state, "_conv_head", "_bn1")
+    return backbone
+
+
+def _fold(layer: Convolution, state: Mapping[str, Tensor], convolution: str, norm: str) -> None:
+    """A convolution and the batch normalisation behind it, as one convolution."""
+    scale = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + BATCH_NORM_EPSILON)
+    with torch.no_grad():
+        layer.weight.copy_(state[f"{convolution}.weight"] * scale[:, None, None, None])
+        layer.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale)
+
+
+def as_arrays(module: nn.Module) -> dict[str, np.ndarray]:
+    """All parameters by name."""
+    return {name: value.detach().numpy() for name, value in module.state_dict().items()}
