@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from logo_similarity import __version__
+from logo_similarity.commands.evaluate import evaluate
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.errors import LogoSimilarityError
@@ -31,6 +32,7 @@ catalog_app = typer.Typer(help="The catalog versions in a folder.", no_args_is_h
 images_app = typer.Typer(help="The images in the image store.", no_args_is_help=True)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(images_app, name="images")
+app.command()(evaluate)
 
 out = Console()
 err = Console(stderr=True)

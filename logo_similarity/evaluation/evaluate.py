@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logo_similarity.errors import SourceError
 from logo_similarity.evaluation.copies import CHANGES
+from logo_similarity.evaluation.gallery import measure_speed, read_image
 from logo_similarity.evaluation.labels import hard_queries
 from logo_similarity.evaluation.ranking import Figures, Floats, Query, QueryFigures, mean_figures, rank_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
+    from logo_similarity.evaluation.gallery import Gallery, Speed
     from logo_similarity.evaluation.truth import Truth
     from logo_similarity.image.decode import Pixels
+    from logo_similarity.search.pipeline import SearchEngine
 
 BLOCK = 256
 """Queries scored at once: 256 against 40,000 pictures take 40 MB."""
@@ -50,6 +55,63 @@ class Split:
     kinds: tuple[Part, ...]
     sets: tuple[Part, ...]
     queries: tuple[QueryFigures, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything that was measured."""
+
+    features: str
+    pictures: int
+    dimension: int
+    splits: tuple[Split, ...]
+    copies: tuple[CopyFigures, ...]
+    speed: Speed
+
+
+def evaluate_gallery(
+    gallery: Gallery,
+    engine: SearchEngine | None,
+    truth: Truth,
+    splits: Sequence[str] | None,
+    copies: int,
+    images: Path,
+    on_change: Callable[[int, int], None],
+) -> Evaluation:
+    """Measure a gallery.
+
+    Args:
+        gallery: the features.
+        engine: the catalog that they are from, if any.
+        truth: the right answers, of the same files.
+        splits: which ones; None: all but `train`.
+        copies: pictures of the first split whose changed copies are looked for.
+        images: folder of the gallery's files.
+        on_change: gets the number of changes whose copies were looked for, and of all.
+
+    Raises:
+        SourceError: no queries in a split.
+    """
+    names = splits or [name for name in truth.splits if name != "train"] or list(truth.splits)
+    if missing := [name for name in names if name not in truth.splits]:
+        raise SourceError(f"no queries in the split {missing[0]!r}; there are {', '.join(truth.splits)}")
+    found: list[CopyFigures] = []
+    if copies:
+        found = evaluate_copies(
+            copied_queries(truth, names[0], copies),
+            lambda row: read_image(images / gallery.files[row]),
+            gallery.describe,
+            gallery.features,
+            on_change,
+        )
+    return Evaluation(
+        gallery.name,
+        len(gallery.files),
+        gallery.features.shape[1],
+        tuple(evaluate_split(name, truth, gallery.thumbnails, gallery.features) for name in names),
+        tuple(found),
+        measure_speed(gallery, images, engine),
+    )
 
 
 def evaluate_split(name: str, truth: Truth, thumbnails: Floats, features: Floats) -> Split:
@@ -97,29 +159,42 @@ def rank_all(queries: Sequence[Query], features: Floats) -> list[QueryFigures]:
     return results
 
 
-def copied_rows(truth: Truth, split: str, count: int = COPIED) -> list[int]:
-    """Rows whose copies are looked for: evenly over the split's queries, so that the same gallery gives the same ones."""
-    rows = [query.row for query in truth.splits[split]]
-    return [rows[place] for place in np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]
+def copied_queries(truth: Truth, split: str, count: int = COPIED) -> list[Query]:
+    """Queries whose copies are looked for: evenly over the split, so that the same gallery gives the same ones."""
+    queries = truth.splits[split]
+    return [
+        queries[place] for place in np.unique(np.linspace(0, len(queries) - 1, min(count, len(queries))).astype(int))
+    ]
 
 
 def evaluate_copies(
-    rows: Sequence[int], images: Callable[[int], Pixels], describe: Callable[[Pixels], Floats], features: Floats
+    queries: Sequence[Query],
+    images: Callable[[int], Pixels],
+    describe: Callable[[Pixels], Floats],
+    features: Floats,
+    on_change: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[CopyFigures]:
-    """The changed copies of some rows, each looked for in the whole gallery.
+    """The changed copies of some pictures, each looked for in the whole gallery.
+
+    Other drawings of the same brand are no wrong answers, and are left out.
 
     Args:
-        rows: of the gallery.
+        queries: the originals.
         images: gives the picture of a row.
         describe: gives a picture's features, (d,) float32, unit length.
         features: (n, d) float32 of the gallery, unit length.
+        on_change: gets the number of changes done, and of all.
     """
+    originals = [(query, images(query.row)) for query in queries]
     found = []
-    for name, change in CHANGES.items():
-        copies = np.stack([describe(change(images(row))) for row in rows])
-        scores = copies @ features.T
-        own = scores[np.arange(len(rows)), rows]
-        # Others with the same score count as ahead, as everywhere.
-        ranks = (scores >= own[:, np.newaxis]).sum(axis=1)
-        found.append(CopyFigures(name, float(np.mean(ranks <= 1)), float(np.mean(ranks <= 10))))
+    for done, (name, change) in enumerate(CHANGES.items(), 1):
+        ranks = []
+        for query, image in originals:
+            scores = features @ describe(change(image))
+            ahead = scores >= scores[query.row]  # others with the same score count as ahead, as everywhere
+            ahead[[*query.relevant, *query.ignored, query.row]] = False
+            ranks.append(1 + int(np.count_nonzero(ahead)))
+        first = np.array(ranks)
+        found.append(CopyFigures(name, float(np.mean(first <= 1)), float(np.mean(first <= 10))))
+        on_change(done, len(CHANGES))
     return found

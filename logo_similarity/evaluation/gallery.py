@@ -1,0 +1,154 @@
+"""Where the features of a gallery come from: its pictures through an encoder or a baseline, or a built catalog."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from logo_similarity.errors import SourceError
+from logo_similarity.evaluation.features import Describe, unit
+from logo_similarity.evaluation.labels import thumbnail
+from logo_similarity.image.decode import decode
+from logo_similarity.search.build import measure_recall
+
+if TYPE_CHECKING:
+    from logo_similarity.embed.encoder import Encoder
+    from logo_similarity.evaluation.ranking import Floats
+    from logo_similarity.image.decode import Pixels
+    from logo_similarity.search.pipeline import SearchEngine
+
+RECALL_K, RECALL_QUERIES = 100, 500
+TIMED = 100
+"""Pictures that latency is measured on."""
+ROWS_AT_ONCE = 10_000
+Report = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The pictures that are searched, in the order of their names."""
+
+    name: str
+    """Of what made the features."""
+    files: tuple[str, ...]
+    features: Floats
+    """(n, d), unit length."""
+    thumbnails: Floats
+    """(n, 1024)."""
+    describe: Describe
+    """A picture to its features, (d,), unit length: the way the gallery's own were made."""
+
+
+def image_files(folder: Path) -> list[str]:
+    """Paths of the pictures below a folder, which must not be empty."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    if not files:
+        raise SourceError(f"{folder}: no pictures there")
+    return files
+
+
+def describe_by(encoder: Encoder) -> Describe:
+    """An encoder as one way to describe a picture."""
+    return lambda image: np.asarray(encoder.encode([image])[0])
+
+
+def describe_gallery(
+    name: str, describe: Describe, folder: Path, files: Iterable[str], *, threads: int, report: Report
+) -> Gallery:
+    """Features of picture files, by an encoder or by one of `BASELINES`.
+
+    Raises:
+        BadImageError: a picture can't be read; it names the file.
+        ValueError: the features are useless (see `features.unit`).
+    """
+    files = tuple(files)
+
+    def work(file: str) -> tuple[Floats, Floats]:
+        image = read_image(folder / file)
+        return describe(image), thumbnail(image)
+
+    rows, thumbnails = [], []
+    with ThreadPoolExecutor(threads) as pool:
+        for done, (row, small) in enumerate(pool.map(work, files), 1):
+            rows.append(row)
+            thumbnails.append(small)
+            if done % 100 == 0 or done == len(files):
+                report(name, done, len(files))
+    one: Describe = lambda image: unit(describe(image)[np.newaxis], name)[0]  # noqa: E731 - named by its field
+    return Gallery(name, files, unit(np.stack(rows), name), np.stack(thumbnails), one)
+
+
+def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Report) -> Gallery:
+    """The logos of a catalog, with the embeddings that are in its index.
+
+    Raises:
+        SourceError: a logo's picture is not below `folder`.
+    """
+    names: list[str] = []
+    for start in range(0, engine.index.count, ROWS_AT_ONCE):
+        rows = list(range(start, min(start + ROWS_AT_ONCE, engine.index.count)))
+        names.extend(logo.record.filename for logo in engine.metadata.fetch(rows))
+    missing = next((name for name in names if not (folder / name).is_file()), None)
+    if missing is not None:
+        raise SourceError(f"{folder / missing}: a logo of the catalog has no picture there")
+    order = np.argsort(np.array(names))
+    files = tuple(names[row] for row in order)
+    thumbnails = []
+    with ThreadPoolExecutor(threads) as pool:
+        for done, small in enumerate(pool.map(lambda file: thumbnail(read_image(folder / file)), files), 1):
+            thumbnails.append(small)
+            if done % 500 == 0 or done == len(files):
+                report("thumbnails", done, len(files))
+    features = np.ascontiguousarray(engine.index.vectors[order])
+    encoder = engine.encoder
+    return Gallery(
+        encoder.model.id, files, unit(features, encoder.model.id), np.stack(thumbnails), describe_by(encoder)
+    )
+
+
+def read_image(path: Path) -> Pixels:
+    """(h, w, 3) uint8 RGB. What is wrong with a file is said with its name."""
+    try:
+        return decode(path.read_bytes())
+    except ValueError as error:
+        raise SourceError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Medians in milliseconds for one picture on one thread: to describe it, and to search with it where there is an index."""
+
+    describe: float
+    search: float | None
+    recall: float | None
+    """recall@100 of the index against exact search."""
+
+
+def measure_speed(gallery: Gallery, folder: Path, engine: SearchEngine | None) -> Speed:
+    """Latency, and the recall that the index has at it."""
+    places = np.unique(np.linspace(0, len(gallery.files) - 1, min(TIMED, len(gallery.files))).astype(int))
+    describing, searching = [], []
+    for image in [read_image(folder / gallery.files[place]) for place in places]:
+        started = time.perf_counter()
+        features = gallery.describe(image)
+        described = time.perf_counter()
+        describing.append(described - started)
+        if engine is not None:
+            engine.index.search(features, RECALL_K, ef_search=engine.manifest.index.ef_search)
+            searching.append(time.perf_counter() - described)
+    recall = None
+    if engine is not None:
+        breadth = (engine.manifest.index.ef_search,)
+        recall = measure_recall(
+            engine.index, k=RECALL_K, queries=RECALL_QUERIES, ef_searches=breadth, target=1, threads=1
+        ).value
+    return Speed(
+        1000 * statistics.median(describing), 1000 * statistics.median(searching) if searching else None, recall
+    )

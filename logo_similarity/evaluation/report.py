@@ -1,0 +1,127 @@
+"""The measurement as one HTML page: tables, and the worst queries as pictures."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from logo_similarity.evaluation.evaluate import CopyFigures, Evaluation, Part
+    from logo_similarity.evaluation.gallery import Gallery, Speed
+    from logo_similarity.evaluation.ranking import Query
+    from logo_similarity.evaluation.truth import Truth
+    from logo_similarity.image.decode import Pixels
+
+WORST = 40
+ANSWERS = 8
+PICTURE_SIDE = 96
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1b1b1b }
+table { border-collapse: collapse; margin: 1rem 0 }
+td, th { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
+td:first-child, th:first-child { text-align: left }
+figure { display: inline-block; margin: .2rem; text-align: center }
+figure img { width: 96px; height: 96px; object-fit: contain; border: 3px solid #ddd; background: #fff }
+figcaption { font-size: .75rem }
+.query img { border-color: #333 }
+.right img { border-color: #2a8a3e }
+section { border-top: 1px solid #ddd; padding: .5rem 0 }
+"""
+
+
+def part_row(part: Part) -> list[str]:
+    """One line of the table of figures."""
+    cells = [part.name, f"{part.all.queries:,}"]
+    for figures in (part.all, part.hard):
+        if figures is None:
+            cells += ["-"] * 5
+        else:
+            cells += [
+                f"{figures.mean_average_precision:.3f}",
+                f"{figures.recall_at_1:.3f}",
+                f"{figures.recall_at_10:.3f}",
+                f"{figures.recall_at_100:.3f}",
+                f"{figures.normalised_average_rank:.4f}",
+            ]
+    return cells
+
+
+PART_COLUMNS = (
+    "queries of", "number", "mAP", "R@1", "R@10", "R@100", "NAR", "HARD mAP", "R@1", "R@10", "R@100", "NAR",
+)  # fmt: skip
+COPY_COLUMNS = ("changed copy", "R@1", "R@10")
+
+
+def copy_row(copies: CopyFigures) -> list[str]:
+    """One line of the table of changed copies."""
+    return [copies.change, f"{copies.recall_at_1:.3f}", f"{copies.recall_at_10:.3f}"]
+
+
+def write_html(found: Evaluation, gallery: Gallery, truth: Truth, image: Callable[[int], Pixels]) -> str:
+    """The page. `image` gives the picture of a row of the gallery."""
+    parts = [
+        f"<h1>{escape(found.features)}</h1>",
+        f"<p>Gallery: {found.pictures:,} pictures, {found.dimension} dimensions. {escape(speed_line(found.speed))}</p>",
+    ]
+    for split in found.splits:
+        rows = [part_row(part) for part in (split.whole, *split.kinds, *split.sets)]
+        parts += [f"<h2>{escape(split.name)}</h2>", _table(PART_COLUMNS, rows)]
+    if found.copies:
+        parts += ["<h2>Changed copies</h2>", _table(COPY_COLUMNS, [copy_row(one) for one in found.copies])]
+    for split in found.splits:
+        parts.append(
+            f"<h2>{escape(split.name)}: the worst queries</h2><p>Dark: the query. Green: right answers. "
+            "The best right answer stands last, with its rank, where it is not among the first.</p>"
+        )
+        by_row = {query.row: query for query in truth.splits[split.name]}
+        worst = sorted(split.queries, key=lambda result: (result.average_precision, result.row))[:WORST]
+        parts += [_query(by_row[result.row], result.first_rank, gallery, image) for result in worst]
+    title = f"Evaluation of {escape(found.features)}"
+    return f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>" + "\n".join(parts)
+
+
+def _query(query: Query, first_rank: int, gallery: Gallery, image: Callable[[int], Pixels]) -> str:
+    """One query and its first answers."""
+    scores = gallery.features @ gallery.features[query.row]
+    scores[[query.row, *query.ignored]] = -np.inf
+    first = np.argsort(-scores, kind="stable")[:ANSWERS]
+    figures = [_figure(image(query.row), gallery.files[query.row], "query")]
+    figures += [
+        _figure(image(int(row)), f"{scores[row]:.3f}", "right" if row in query.relevant else "wrong") for row in first
+    ]
+    best = query.relevant[np.argmax(scores[query.relevant])]
+    if best not in first:
+        figures.append(_figure(image(int(best)), f"{scores[best]:.3f}, rank {first_rank}", "right"))
+    return f"<section>{''.join(figures)}</section>"
+
+
+def speed_line(speed: Speed) -> str:
+    """One sentence on latency and recall."""
+    line = f"{speed.describe:.2f} ms to describe a picture on one thread"
+    if speed.search is not None:
+        line += f", {speed.search:.2f} ms to search with it; recall@100 of the index {speed.recall:.4f}"
+    return line + "."
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _figure(image: Pixels, caption: str, kind: str) -> str:
+    scale = PICTURE_SIDE / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    png = cv2.imencode(".png", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes()
+    data = base64.b64encode(png).decode()
+    return (
+        f'<figure class={kind}><img alt="{kind}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{escape(caption[:24])}</figcaption></figure>"
+    )
