@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from logo_similarity import __version__
 from logo_similarity.commands.evaluate import evaluate
+from logo_similarity.commands.train import train
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.errors import LogoSimilarityError
@@ -33,6 +34,7 @@ images_app = typer.Typer(help="The images in the image store.", no_args_is_help=
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(images_app, name="images")
 app.command()(evaluate)
+app.command()(train)
 
 out = Console()
 err = Console(stderr=True)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from logo_similarity.errors import EncoderError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -113,7 +115,7 @@ class LogoNetwork(nn.Module):
         self.grid = grid
         middle = self.backbone.blocks[MIDDLE_BLOCK].expand.out_channels
         self.head = nn.Linear(middle + LAST_CHANNELS, dimension)
-        self.patch_head = nn.Linear(middle, patch_dimension)
+        self.patch_head = Convolution(middle, patch_dimension, 1)
 
     def pooled(self, image: Tensor) -> Tensor:
         """(n, 672 + 1280): both layers pooled, what the head takes."""
@@ -123,7 +125,7 @@ class LogoNetwork(nn.Module):
         """See the class."""
         middle, last = self.backbone(image)
         cells = middle if middle.shape[-1] == self.grid else functional.adaptive_avg_pool2d(middle, self.grid)
-        return self.head(_pooled(middle, last)), self.patch_head(cells.flatten(2).transpose(1, 2))
+        return self.head(_pooled(middle, last)), self.patch_head(cells).flatten(2).transpose(1, 2)
 
 
 def _pooled(middle: Tensor, last: Tensor) -> Tensor:
@@ -168,6 +170,21 @@ def _fold(layer: Convolution, state: Mapping[str, Tensor], convolution: str, nor
         layer.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale)
 
 
-def as_arrays(module: nn.Module) -> dict[str, np.ndarray]:
-    """All parameters by name."""
-    return {name: value.detach().numpy() for name, value in module.state_dict().items()}
+def load_encoder(network: LogoNetwork, path: Path) -> None:
+    """Take the weights of an encoder that `export.write_encoder` made.
+
+    Raises:
+        EncoderError: the ONNX file is of another network.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    stored = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
+    state = network.state_dict()
+    for name, value in state.items():
+        found = stored.get(name)
+        if found is not None and found.shape == tuple(reversed(value.shape)) != tuple(value.shape):
+            found = found.T  # a linear layer, as the exporter stores it
+        if found is None or found.shape != tuple(value.shape):
+            raise EncoderError(f"{path}: not this network: it has no weights {name} of shape {tuple(value.shape)}")
+        value.copy_(torch.from_numpy(found.astype(np.float32)))

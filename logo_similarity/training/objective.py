@@ -22,7 +22,7 @@ def contrastive_loss(embeddings: Tensor, groups: Tensor, families: Tensor, tempe
     """
     unit = functional.normalize(embeddings, dim=1)
     logits = unit @ unit.T / temperature
-    itself = torch.eye(len(groups), dtype=torch.bool)
+    itself = torch.eye(len(groups), dtype=torch.bool, device=groups.device)
     positive = (groups[:, None] == groups[None]) & ~itself
     negative = families[:, None] != families[None]
     others = logits.masked_fill(~negative, -torch.inf).logsumexp(dim=1, keepdim=True)

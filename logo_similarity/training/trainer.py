@@ -76,6 +76,7 @@ def embed_files(
 ) -> NDArray[np.float32]:
     """(n, d) float32 unit vectors of image files, or with `pooled` what the network's head takes."""
     spec = input_spec(side)
+    device = next(network.parameters()).device
     out = []
 
     def load(start: int) -> torch.Tensor:
@@ -85,11 +86,11 @@ def embed_files(
     with ThreadPoolExecutor(1) as pool, torch.inference_mode():
         coming = pool.submit(load, 0)
         for start in range(0, len(files), batch):
-            images = coming.result().contiguous(memory_format=torch.channels_last)
+            images = coming.result().to(device, memory_format=torch.channels_last)
             if start + batch < len(files):
                 coming = pool.submit(load, start + batch)
             rows = network.pooled(images) if pooled else functional.normalize(network(images)[0], dim=1)
-            out.append(rows.numpy())
+            out.append(rows.cpu().numpy())
             if start // batch % 200 == 0:
                 log(f"embedded {start} of {len(files)}, {start / max(1e-9, time.perf_counter() - started):.0f}/s")
     return np.concatenate(out)
@@ -98,8 +99,9 @@ def embed_files(
 class Trainer:
     """A network, what it learns from, and how far it has come."""
 
-    def __init__(self, network: LogoNetwork, data: TrainingSet, schedule: Schedule, folder: Path, views: Views) -> None:
-        self.network, self.data, self.schedule, self.folder, self.views = network, data, schedule, folder, views
+    def __init__(self, network: LogoNetwork, data: TrainingSet, schedule: Schedule, views: Views) -> None:
+        self.network, self.data, self.schedule, self.views = network, data, schedule, views
+        self.device = next(network.parameters()).device
         self.network.to(memory_format=torch.channels_last)
         for part in (network.backbone.stem, *network.backbone.blocks[: schedule.frozen_blocks]):
             part.requires_grad_(requires_grad=False)
@@ -125,6 +127,7 @@ class Trainer:
         )
         self.step = 0
         self.bank: NDArray[np.float16] = np.zeros((len(data), network.head.out_features), np.float16)
+        self.planned: NDArray[np.int64] = np.empty((0, 2), np.int64)
         self.spec = input_spec(schedule.side)
 
     def rate(self, step: int) -> float:
@@ -135,23 +138,29 @@ class Trainer:
         done = (step - s.warm_up) / max(1, s.steps - s.warm_up)
         return s.learning_rate * (s.final_rate + (1 - s.final_rate) * 0.5 * (1 + float(np.cos(np.pi * min(1, done)))))
 
+    def begin(self, bank: NDArray[np.float16]) -> None:
+        """Take the embeddings of all pictures at the start, (n, d), by which the first pairs are chosen."""
+        self.bank = bank
+        self.planned = self._plan(0)
+
     def run(self, until: int, on_step: Callable[[dict[str, float]], None]) -> None:
         """Learn until a step; each one is reported."""
         with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(self.images, *self._plan(self.step))
+            coming = pool.submit(self.images, self.planned, self.step)
             while self.step < until:
                 rows, images = coming.result()
+                # Before this step's embeddings are known, so that its pictures can be made meanwhile.
+                self.planned = self._plan(self.step + 1)
                 if self.step + 1 < until:
-                    coming = pool.submit(self.images, *self._plan(self.step + 1))
+                    coming = pool.submit(self.images, self.planned, self.step + 1)
                 started = time.perf_counter()
                 loss = self._learn(rows, images)
                 self.step += 1
                 seconds = time.perf_counter() - started
                 on_step({"step": self.step, "loss": loss, "rate": self.rate(self.step - 1), "seconds": seconds})
 
-    def _plan(self, step: int) -> tuple[NDArray[np.int64], int]:
-        random = np.random.default_rng((self.schedule.seed, step))
-        return self.sampler.batch(self.bank, random).pairs, step
+    def _plan(self, step: int) -> NDArray[np.int64]:
+        return self.sampler.batch(self.bank, np.random.default_rng((self.schedule.seed, step))).pairs
 
     def images(self, pairs: NDArray[np.int64], step: int) -> tuple[NDArray[np.int64], torch.Tensor]:
         """The rows of a step and their views, (2 pairs, 3, side, side) float32: a function of the seed and the step."""
@@ -172,8 +181,10 @@ class Trainer:
         s = self.schedule
         for group, scale in zip(self.optimizer.param_groups, self.scales, strict=True):
             group["lr"] = self.rate(self.step) * scale
-        embeddings, _ = self.network(images.contiguous(memory_format=torch.channels_last))
-        groups, families = torch.from_numpy(self.data.groups[rows]), torch.from_numpy(self.data.families[rows])
+        embeddings, _ = self.network(images.to(self.device, memory_format=torch.channels_last))
+        groups, families = (
+            torch.from_numpy(labels[rows]).to(self.device) for labels in (self.data.groups, self.data.families)
+        )
         loss = contrastive_loss(embeddings, groups, families, s.temperature)
         if s.short_weight:
             loss = loss + s.short_weight * contrastive_loss(embeddings[:, : s.short], groups, families, s.temperature)
@@ -189,7 +200,7 @@ class Trainer:
         with torch.no_grad():
             for name, value in self.named.items():
                 self.average[name].lerp_(value, 1 - keep)
-        self.bank[rows] = functional.normalize(embeddings.detach(), dim=1).numpy().astype(np.float16)
+        self.bank[rows] = functional.normalize(embeddings.detach(), dim=1).cpu().numpy().astype(np.float16)
         return float(loss.detach())
 
     def save(self, path: Path) -> None:
@@ -200,6 +211,8 @@ class Trainer:
             state = self.optimizer.state.get(value, {})
             tensors |= {f"optimizer.{name}.{key}": torch.as_tensor(part).contiguous() for key, part in state.items()}
         tensors["bank"] = torch.from_numpy(self.bank)
+        tensors["planned"] = torch.from_numpy(self.planned)
+        tensors["scales"] = torch.tensor(self.scales, dtype=torch.float64)
         tensors["step"] = torch.tensor(self.step)
         part = path.with_name(path.name + ".part")
         save_file(tensors, part)
@@ -207,18 +220,20 @@ class Trainer:
 
     def load(self, path: Path) -> None:
         """Go on where `save` was called."""
-        tensors = load_file(path)
+        tensors = load_file(path, device=str(self.device))
         self.network.load_state_dict(_under(tensors, "network."))
         self.average = _under(tensors, "average.")
         for name, value in self.named.items():
             if state := _under(tensors, f"optimizer.{name}."):
                 self.optimizer.state[value] = state
-        self.bank = tensors["bank"].numpy()
+        self.bank = tensors["bank"].cpu().numpy()
+        self.planned = tensors["planned"].cpu().numpy()
+        self.scales = tensors["scales"].tolist()
         self.step = int(tensors["step"])
 
     def averaged(self) -> LogoNetwork:
         """The network with the moving average of its weights."""
-        network = LogoNetwork(self.network.head.out_features, self.network.patch_head.out_features)
+        network = LogoNetwork(self.network.head.out_features, self.network.patch_head.out_channels)
         network.load_state_dict({**self.network.state_dict(), **self.average})
         return network.eval()
 
