@@ -99,7 +99,7 @@ def stage_rate(encoder: Encoder, threads: int) -> float:
             work / "records", total, source.images, work / "shards", encoder, threads=threads, limits=ImageLimits()
         )
         seconds = time.perf_counter() - started
-        made = sum(len(np.load(path)) for path in (work / "shards").glob("*.npy"))
+        made = sum(len(np.load(path)) for path in (work / "shards").glob("??????.npy"))
     if made != total:
         raise ValueError(f"{total - made} of the samples were not embedded")
     return total / seconds

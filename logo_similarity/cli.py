@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from logo_similarity import __version__
 from logo_similarity.commands.evaluate import evaluate
+from logo_similarity.commands.export import export
 from logo_similarity.commands.train import train
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
@@ -35,6 +36,7 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(images_app, name="images")
 app.command()(evaluate)
 app.command()(train)
+app.command()(export)
 
 out = Console()
 err = Console(stderr=True)
@@ -148,6 +150,12 @@ def search(
     catalogs: Catalogs = None,
     top_k: Annotated[int, typer.Option(min=1, max=1000, help="At most this many results.")] = 10,
     min_score: Annotated[float | None, typer.Option(min=-1, max=1, help="Leave out smaller scores.")] = None,
+    rerank: Annotated[
+        bool | None,
+        typer.Option(
+            "--rerank/--no-rerank", help="Score the first candidates again by parts. Default: where the catalog can."
+        ),
+    ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -158,14 +166,16 @@ def search(
     settings = load_settings(catalogs=catalogs, device=device)
     limits = ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
     with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
-        result = engine.search(image.read_bytes(), top_k=top_k, min_score=min_score)
+        result = engine.search(image.read_bytes(), top_k=top_k, min_score=min_score, rerank=rerank)
     if as_json:
         _print_json(
             {
                 "catalog": result.version,
+                "reranked": result.reranked,
                 "results": [
                     {
                         "score": hit.score,
+                        "cosine": hit.cosine,
                         "id": hit.logo.record.logo_id,
                         "filename": hit.logo.record.filename,
                         "metadata": hit.logo.record.metadata(),

@@ -72,9 +72,13 @@ class Logo:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One result: the cosine between the query's and the logo's embedding (-1 to 1), and the logo."""
+    """One result."""
 
     score: float
+    """-1 to 1, 1 for the same picture; what hits are ordered by. The cosine, or where hits were re-ranked a mean of it and
+    of the agreement of parts."""
+    cosine: float
+    """Between the query's and the logo's embedding, -1 to 1."""
     logo: Logo
 
 
@@ -86,6 +90,7 @@ class Timings:
     preprocess: float
     embed: float
     search: float
+    rerank: float
     metadata: float
 
 
@@ -94,5 +99,6 @@ class SearchResult:
     """Hits, best first, with the catalog version that answered and the time each stage took."""
 
     hits: tuple[Hit, ...]
+    reranked: bool
     version: str
     timings: Timings

@@ -56,6 +56,7 @@ class SearchParameters:
 
     top_k: int
     min_score: float | None
+    rerank: bool | None
 
 
 async def get_runtime(request: Request) -> Runtime:
@@ -74,18 +75,30 @@ TopK = Annotated[
     int | None, Query(ge=1, le=MAX_TOP_K, description=f"At most this many results. Default {DEFAULT_TOP_K}.")
 ]
 MinScore = Annotated[float | None, Query(ge=-1, le=1, description="Leave out results with a smaller score.")]
+Rerank = Annotated[
+    bool | None,
+    Query(description="Score the first candidates again by their parts. Default: where the catalog can."),
+]
 TopKField = Annotated[int | None, Form(alias="top_k", ge=1, le=MAX_TOP_K, description="The same, as a form field.")]
 MinScoreField = Annotated[float | None, Form(alias="min_score", ge=-1, le=1, description="The same, as a form field.")]
+
+RerankField = Annotated[bool | None, Form(alias="rerank", description="The same, as a form field.")]
 
 
 async def get_parameters(
     top_k: TopK = None,
     min_score: MinScore = None,
+    rerank: Rerank = None,
     top_k_field: TopKField = None,
     min_score_field: MinScoreField = None,
+    rerank_field: RerankField = None,
 ) -> SearchParameters:
     """The parameters from the query string or from the form: a form field that had no effect would go unnoticed."""
-    for name, query, field in (("top_k", top_k, top_k_field), ("min_score", min_score, min_score_field)):
+    for name, query, field in (
+        ("top_k", top_k, top_k_field),
+        ("min_score", min_score, min_score_field),
+        ("rerank", rerank, rerank_field),
+    ):
         if query is not None and field is not None and query != field:
             raise InvalidRequestError(
                 f"{name} is {query} in the query string and {field} in the form; send one of them"
@@ -93,6 +106,7 @@ async def get_parameters(
     return SearchParameters(
         top_k=next((value for value in (top_k, top_k_field) if value is not None), DEFAULT_TOP_K),
         min_score=min_score if min_score is not None else min_score_field,
+        rerank=rerank if rerank is not None else rerank_field,
     )
 
 

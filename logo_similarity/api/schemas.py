@@ -13,6 +13,7 @@ from logo_similarity.domain import Hit, SearchResult
 IMAGE_URL = "Signed and short-lived. Null where the service has no image store."
 EXAMPLE_HIT: JsonDict = {
     "score": 0.985,
+    "cosine": 0.981,
     "id": "US-123456",
     "image_url": "http://minio.example:9000/l3d/images/abc.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=300&...",
     "metadata": {
@@ -30,9 +31,11 @@ EXAMPLE_HIT: JsonDict = {
 EXAMPLE_SEARCH: JsonDict = {
     "query_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
     "results": [EXAMPLE_HIT],
+    "reranked": True,
     "catalog": {"version": "20261123T100000Z-1f3a9c2e", "logos": 769674, "fields": ["text", "vienna_codes", "year"]},
     "timings_ms": {
-        "queue": 0.05, "decode": 0.9, "preprocess": 0.2, "embed": 1.5, "search": 1.6, "metadata": 0.6, "links": 0.7,
+        "queue": 0.05, "decode": 0.9, "preprocess": 0.2, "embed": 1.5, "search": 1.6, "rerank": 2.1, "metadata": 0.6,
+        "links": 0.7,
     },
 }  # fmt: skip
 EXAMPLE_PROBLEM: JsonDict = {
@@ -71,7 +74,14 @@ class LogoOut(BaseModel):
 class HitOut(BaseModel):
     """One result."""
 
-    score: Annotated[float, Field(description="Cosine of the two embeddings, -1 to 1; 1 is the same picture.")]
+    score: Annotated[
+        float,
+        Field(
+            description="What results are ordered by, -1 to 1; 1 is the same picture. The cosine, or where `reranked` a mean of "
+            "it and of the agreement of parts."
+        ),
+    ]
+    cosine: Annotated[float, Field(description="Cosine of the two embeddings, -1 to 1.")]
     id: Annotated[str, Field(description="The logo's public id.")]
     image_url: Annotated[str | None, Field(description=IMAGE_URL)]
     metadata: Metadata
@@ -93,6 +103,7 @@ class TimingsOut(BaseModel):
     preprocess: float
     embed: float
     search: float
+    rerank: float
     metadata: float
     links: float
 
@@ -104,6 +115,7 @@ class SearchResponse(BaseModel):
 
     query_id: str
     results: list[HitOut]
+    reranked: bool
     catalog: CatalogOut
     timings_ms: TimingsOut
 
@@ -139,7 +151,13 @@ class Readiness(BaseModel):
 def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
     """What makes a HitOut."""
     record = hit.logo.record
-    return {"score": hit.score, "id": record.logo_id, "image_url": image_url, "metadata": record.metadata()}
+    return {
+        "score": hit.score,
+        "cosine": hit.cosine,
+        "id": record.logo_id,
+        "image_url": image_url,
+        "metadata": record.metadata(),
+    }
 
 
 def timings_of(result: SearchResult, *, queue: float, links: float) -> TimingsOut:
@@ -151,6 +169,7 @@ def timings_of(result: SearchResult, *, queue: float, links: float) -> TimingsOu
         preprocess=round(timings.preprocess, 3),
         embed=round(timings.embed, 3),
         search=round(timings.search, 3),
+        rerank=round(timings.rerank, 3),
         metadata=round(timings.metadata, 3),
         links=round(links, 3),
     )

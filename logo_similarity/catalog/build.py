@@ -25,6 +25,7 @@ from logo_similarity.catalog.manifest import (
     INDEX,
     METADATA,
     MODEL_FOLDER,
+    PATCHES,
     REJECTED,
     EncoderEntry,
     IndexEntry,
@@ -198,17 +199,27 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
 
         def rows() -> Iterator[Record]:
             row = 0
-            for records, embeddings, rejects in read_shards(work / SHARDS, total, work / RECORDS):
-                vectors[row : row + len(records)] = embeddings
+            patches = None
+            for records, shard, rejects in read_shards(work / SHARDS, total, work / RECORDS):
+                vectors[row : row + len(records)] = shard.embeddings
+                if shard.patches is not None:
+                    if patches is None:
+                        shape = (count, *shard.patches.shape[1:])
+                        patches = np.lib.format.open_memmap(version / PATCHES, "w+", np.int8, shape)
+                    patches[row : row + len(records)] = shard.patches
                 row += len(records)
                 rejected.writelines(reject_line(reject) for reject in rejects)
                 for record in records:
                     logo_ids.update(record.logo_id.encode() + b"\n")
                     yield record
+            if patches is not None:
+                patches.flush()
 
         (version / METADATA).unlink(missing_ok=True)
         fields = write_metadata(version / METADATA, rows())
     sync_file(version / METADATA)
+    if (version / PATCHES).exists():
+        sync_file(version / PATCHES)
     vectors.flush()
     return count, logo_ids.hexdigest(), fields
 

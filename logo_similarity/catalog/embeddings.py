@@ -6,6 +6,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -18,13 +19,25 @@ from logo_similarity.domain import Record, Reject
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError
 from logo_similarity.image.decode import ImageLimits, decode
+from logo_similarity.image.preprocess import preprocess
 from logo_similarity.search.index import FloatArray
+from logo_similarity.search.rerank import StoredPatches, stored
 
 SHARD_ROWS = 1_024
 # Records that one thread takes at a time: enough to make the hand-over cheap, few enough to keep all threads busy.
 TASK_ROWS = 16
+# What an encoder says of one image: its embedding, and its patches where there are any.
+Described = tuple[FloatArray, StoredPatches | None]
 # Shards being worked on at once, so that no thread waits while the last images of a shard are finished.
 SHARDS_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What the encoder says of some images: embeddings (m, d) float32, patches (m, cells, channels) int8 or none."""
+
+    embeddings: FloatArray
+    patches: StoredPatches | None
 
 
 def embed_records(
@@ -40,9 +53,10 @@ def embed_records(
 ) -> None:
     """Embed the records of a file that has no shard yet.
 
-    A shard is two files: `<number>.json`, the rejects of its records as `[position in the shard, reason]`, and
-    `<number>.npy`, the embeddings of the others, (m, dimension) float32 in order. The second one is renamed into place
-    last, so a shard is there or it is not.
+    A shard is two or three files: `<number>.json`, the rejects of its records as `[position in the shard, reason]`;
+    `<number>.npy`, the embeddings of the others, (m, dimension) float32 in order; and where the encoder gives patches,
+    `<number>.patches.npy`, (m, cells, channels) int8. The embeddings are renamed into place last, so a shard is there or it
+    is not.
 
     Args:
         records: the file that `write_records` made.
@@ -56,7 +70,7 @@ def embed_records(
     """
     shards.mkdir(exist_ok=True)
     done = 0
-    pending: deque[tuple[int, list[Future[list[FloatArray | str]]]]] = deque()
+    pending: deque[tuple[int, list[Future[list[Described | str]]]]] = deque()
 
     def finish_oldest() -> int:
         number, tasks = pending.popleft()
@@ -64,7 +78,7 @@ def embed_records(
         _write_shard(shards, number, outcomes, encoder.dimension)
         return len(outcomes)
 
-    def work(batch: list[Record]) -> list[FloatArray | str]:
+    def work(batch: list[Record]) -> list[Described | str]:
         return [_embed(images / record.filename, encoder, limits) for record in batch]
 
     with ThreadPoolExecutor(threads, "embed") as pool:
@@ -93,15 +107,18 @@ def embed_records(
             raise
 
 
-def read_shards(shards: Path, total: int, records: Path) -> Iterator[tuple[list[Record], FloatArray, list[Reject]]]:
-    """Shard by shard: the records that have an embedding, their embeddings (m, d) float32, and the rejects."""
+def read_shards(shards: Path, total: int, records: Path) -> Iterator[tuple[list[Record], Shard, list[Reject]]]:
+    """Shard by shard: the records that have an embedding, what the encoder says of them, and the rejects."""
     reader = read_records(records)
     for number in range(shard_count(total)):
         embeddings: FloatArray = np.load(shards / f"{number:06}.npy", allow_pickle=False)
+        described = shards / f"{number:06}.patches.npy"
+        patches = np.load(described, allow_pickle=False) if described.exists() else None
         refused = dict(json.loads((shards / f"{number:06}.json").read_bytes()))
         rows = list(islice(reader, SHARD_ROWS))
         kept = [record for position, record in enumerate(rows) if position not in refused]
-        yield kept, embeddings, [Reject(rows[position].filename, reason) for position, reason in refused.items()]
+        rejects = [Reject(rows[position].filename, reason) for position, reason in refused.items()]
+        yield kept, Shard(embeddings, patches), rejects
 
 
 def shard_count(total: int) -> int:
@@ -109,8 +126,8 @@ def shard_count(total: int) -> int:
     return -(-total // SHARD_ROWS)
 
 
-def _embed(path: Path, encoder: Encoder, limits: ImageLimits) -> FloatArray | str:
-    """The embedding of one image file, (d,) float32, or why there is none."""
+def _embed(path: Path, encoder: Encoder, limits: ImageLimits) -> Described | str:
+    """What the encoder says of one image file, or why it says nothing."""
     try:
         if path.stat().st_size > limits.max_bytes:
             return f"the file has more than {limits.max_bytes} bytes"
@@ -120,13 +137,22 @@ def _embed(path: Path, encoder: Encoder, limits: ImageLimits) -> FloatArray | st
     except BadImageError as error:
         return str(error)
     # One image at a time, as a query is: a batch would gain nothing on a core, and might round differently.
-    return np.asarray(encoder.encode([image])[0])
+    prepared = preprocess(image, encoder.model.input_spec)[np.newaxis]
+    if not encoder.has_patches:
+        return encoder.infer(prepared)[0], None
+    embeddings, patches = encoder.infer_with_patches(prepared)
+    return embeddings[0], stored(patches[0])
 
 
-def _write_shard(shards: Path, number: int, outcomes: list[FloatArray | str], dimension: int) -> None:
+def _write_shard(shards: Path, number: int, outcomes: list[Described | str], dimension: int) -> None:
     refused = [[position, reason] for position, reason in enumerate(outcomes) if isinstance(reason, str)]
-    embeddings = [embedding for embedding in outcomes if not isinstance(embedding, str)]
+    described = [outcome for outcome in outcomes if not isinstance(outcome, str)]
     with replacing(shards / f"{number:06}.json") as file:
         file.write(json.dumps(refused, ensure_ascii=False).encode())
+    patches = [cells for _, cells in described if cells is not None]
+    if patches:
+        with replacing(shards / f"{number:06}.patches.npy") as file:
+            np.save(file, np.stack(patches), allow_pickle=False)
     with replacing(shards / f"{number:06}.npy") as file:
-        np.save(file, np.array(embeddings, dtype=np.float32).reshape(-1, dimension), allow_pickle=False)
+        embeddings = np.array([embedding for embedding, _ in described], dtype=np.float32)
+        np.save(file, embeddings.reshape(-1, dimension), allow_pickle=False)

@@ -17,6 +17,7 @@ FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
 INDEX = "index.faiss"
 METADATA = "metadata.db"
+PATCHES = "patches.npy"
 REJECTED = "rejected.jsonl"
 MODEL_FOLDER = "model"
 

@@ -38,6 +38,7 @@ def evaluate(
     baseline: Annotated[str | None, typer.Option(help="Measure grey, hog or phash instead.")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Splits to measure. Default: all but train.")] = None,
     copies: Annotated[int, typer.Option(min=0, help="Pictures whose changed copies are looked for.")] = 300,
+    rerank: Annotated[bool, typer.Option(help="With the second stage, where the encoder gives patches.")] = True,
     sets: Annotated[bool, typer.Option("--sets", help="A line for each set, too.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page with the worst queries as pictures.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: all usable cores.")] = None,
@@ -62,6 +63,8 @@ def evaluate(
     with progress(err) as show:
         threads = threads or usable_cores()
         gallery, engine = _open(model, catalogs, baseline, images, threads, load_settings(device=device).device, show)
+        if not rerank:
+            gallery = dataclasses.replace(gallery, reranker=None)
         truth = read_truth(labels or folder / "labels.json", list(gallery.files))
         found = evaluate_gallery(gallery, engine, truth, split, copies, images, lambda *news: show("copies", *news))
     if report is not None:
@@ -79,7 +82,7 @@ def evaluate(
 def _print(found: Evaluation, *, sets: bool) -> None:
     from logo_similarity.evaluation import report
 
-    out.print(f"{found.features}: {found.pictures:,} pictures, {report.speed_line(found.speed)}", highlight=False)
+    out.print(report.summary(found), highlight=False)
     parts = [part for split in found.splits for part in (split.whole, *split.kinds, *(split.sets if sets else ()))]
     _print_table(report.PART_COLUMNS, [report.part_row(part) for part in parts])
     if found.copies:
@@ -105,7 +108,7 @@ def _open(
     from logo_similarity.embed.encoder import Encoder
     from logo_similarity.embed.model import default_model_folder
     from logo_similarity.evaluation.features import BASELINES
-    from logo_similarity.evaluation.gallery import describe_by, describe_gallery, image_files, open_gallery
+    from logo_similarity.evaluation.gallery import describe_as, describe_by, describe_gallery, image_files, open_gallery
     from logo_similarity.search.pipeline import SearchEngine
 
     if catalogs is not None:
@@ -114,9 +117,9 @@ def _open(
     if baseline is not None:
         if baseline not in BASELINES:
             raise SourceError(f"no baseline {baseline!r}; there are {', '.join(BASELINES)}")
-        name, describe = baseline, BASELINES[baseline]
+        name, describe, weight = baseline, describe_as(baseline, BASELINES[baseline]), 0.0
     else:
         encoder = Encoder.open(model or default_model_folder(), device=device)
-        name, describe = encoder.model.id, describe_by(encoder)
+        name, describe, weight = encoder.model.id, describe_by(encoder), encoder.model.rerank_weight
     files = image_files(images)
-    return describe_gallery(name, describe, images, files, threads=threads, report=show), None
+    return describe_gallery(name, describe, weight, images, files, threads=threads, report=show), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -81,32 +82,41 @@ class Encoder:
         spec = self.model.input_spec
         return self.infer(np.stack([preprocess(image, spec) for image in images]))
 
+    @property
+    def has_patches(self) -> bool:
+        """Whether it gives patches that count for something."""
+        return self.model.outputs.patches is not None and self.model.rerank_weight > 0
+
     def infer(self, batch: FloatArray) -> FloatArray:
         """(n, dimension) float32 unit vectors of a prepared batch (as `preprocess` makes it, stacked).
 
         Raises:
             EncoderError: the model gave another shape, something not finite, or a zero vector.
         """
-        embeddings = self._run(self.model.outputs.embedding, batch)
-        if embeddings.shape != (len(batch), self.dimension):
+        return self._unit(self._run([self.model.outputs.embedding], batch)[0], len(batch))
+
+    def infer_with_patches(self, batch: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The same, and (n, cells, channels) float32: a vector no longer than 1 for each cell of a square grid.
+
+        Raises:
+            EncoderError: see `infer`; or the model has no such output, or patches of another kind.
+        """
+        if self.model.outputs.patches is None:
+            raise EncoderError(f"{self.model.id} has no output for patches")
+        embeddings, patches = self._run([self.model.outputs.embedding, self.model.outputs.patches], batch)
+        if patches.ndim != 3 or len(patches) != len(batch) or math.isqrt(patches.shape[1]) ** 2 != patches.shape[1]:
+            raise EncoderError(f"{self.model.id}: gave patches of shape {patches.shape}; a square grid is needed")
+        if not (np.linalg.norm(patches, axis=2) < 1 + 1e-3).all():  # NaN compares false
+            raise EncoderError(f"{self.model.id}: gave patches that are longer than 1 or not finite")
+        return self._unit(embeddings, len(batch)), patches
+
+    def _unit(self, embeddings: FloatArray, count: int) -> FloatArray:
+        if embeddings.shape != (count, self.dimension):
             raise EncoderError(f"{self.model.id}: gave embeddings of shape {embeddings.shape}")
         lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
         if not (np.isfinite(lengths).all() and (lengths > 1e-6).all()):
             raise EncoderError(f"{self.model.id}: gave an embedding that is zero or not finite")
         return np.asarray(embeddings / lengths, np.float32)
-
-    def infer_patches(self, batch: FloatArray) -> FloatArray:
-        """(n, cells, channels) float32: one vector for each cell of each picture, for comparing parts of them.
-
-        Raises:
-            EncoderError: the model has no such output, or gave something not finite.
-        """
-        if self.model.outputs.patches is None:
-            raise EncoderError(f"{self.model.id} has no output for patches")
-        patches = self._run(self.model.outputs.patches, batch)
-        if not np.isfinite(patches).all():
-            raise EncoderError(f"{self.model.id}: gave patches that are not finite")
-        return patches
 
     def warm_up(self) -> None:
         """Run once, so that the first search does not pay for what is set up on first use."""
@@ -115,10 +125,10 @@ class Encoder:
             preprocess(np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))[..., np.newaxis].repeat(3, 2), spec)[None]
         )
 
-    def _run(self, output: str, batch: FloatArray) -> FloatArray:
+    def _run(self, outputs: list[str], batch: FloatArray) -> list[FloatArray]:
         # All outputs are computed whichever is asked for: `only_execute_path_to_fetches` works in training builds alone.
         try:
-            return np.asarray(self._session.run([output], {self.model.input.name: batch})[0])
+            return [np.asarray(found) for found in self._session.run(outputs, {self.model.input.name: batch})]
         except _runtime_errors() as error:
             raise EncoderError(f"{self.model.id}: failed: {_first_line(error)}") from None
 

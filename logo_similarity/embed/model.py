@@ -42,7 +42,7 @@ class ModelOutputs(_Part):
     embedding: str
     """(n, dimension) float32. Need not be normalised: that is always done after it."""
     patches: str | None = None
-    """(n, cells, channels) float32, one vector for each cell of the picture; none where the model has no such output."""
+    """(n, cells, channels) float32, one vector no longer than 1 for each cell of a square grid; None where there is none."""
 
 
 class EncoderModel(_Part):
@@ -55,6 +55,8 @@ class EncoderModel(_Part):
     input: ModelInput
     outputs: ModelOutputs
     dimension: Annotated[int, Field(ge=2, le=8192)]
+    rerank_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the patches' agreement in a score; 0: they are not used."""
     licence: str = "unknown"
     description: str = ""
 

@@ -12,15 +12,17 @@ from logo_similarity.evaluation.copies import CHANGES
 from logo_similarity.evaluation.gallery import measure_speed, read_image
 from logo_similarity.evaluation.labels import hard_queries
 from logo_similarity.evaluation.ranking import Figures, Floats, Query, QueryFigures, mean_figures, rank_query
+from logo_similarity.search.rerank import CANDIDATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from logo_similarity.evaluation.gallery import Gallery, Speed
+    from logo_similarity.evaluation.gallery import Describe, Described, Gallery, Speed
     from logo_similarity.evaluation.truth import Truth
     from logo_similarity.image.decode import Pixels
     from logo_similarity.search.pipeline import SearchEngine
+    from logo_similarity.search.rerank import Reranker, StoredPatches
 
 BLOCK = 256
 """Queries scored at once: 256 against 40,000 pictures take 40 MB."""
@@ -62,6 +64,7 @@ class Evaluation:
     """Everything that was measured."""
 
     features: str
+    reranked: bool
     pictures: int
     dimension: int
     splits: tuple[Split, ...]
@@ -101,32 +104,26 @@ def evaluate_gallery(
             copied_queries(truth, names[0], copies),
             lambda row: read_image(images / gallery.files[row]),
             gallery.describe,
-            gallery.features,
+            lambda described: score_all(described, gallery.features, gallery.reranker),
             on_change,
         )
     return Evaluation(
         gallery.name,
+        gallery.reranker is not None,
         len(gallery.files),
         gallery.features.shape[1],
-        tuple(evaluate_split(name, truth, gallery.thumbnails, gallery.features) for name in names),
+        tuple(evaluate_split(name, truth, gallery) for name in names),
         tuple(found),
         measure_speed(gallery, images, engine),
     )
 
 
-def evaluate_split(name: str, truth: Truth, thumbnails: Floats, features: Floats) -> Split:
-    """Figures of one split.
-
-    Args:
-        name: of the split.
-        truth: the gallery and its queries.
-        thumbnails: (n, 1024) float32, as `labels.thumbnail` makes them: they tell which answers are easy.
-        features: (n, d) float32, unit length.
-    """
+def evaluate_split(name: str, truth: Truth, gallery: Gallery) -> Split:
+    """Figures of one split. The gallery's thumbnails tell which answers are easy."""
     queries = truth.splits[name]
-    hard = hard_queries(queries, thumbnails)
-    results = {result.row: result for result in rank_all(queries, features)}
-    hard_results = {result.row: result for result in rank_all(hard, features)}
+    hard = hard_queries(queries, gallery.thumbnails)
+    results = {result.row: result for result in rank_all(queries, gallery.features, gallery.reranker)}
+    hard_results = {result.row: result for result in rank_all(hard, gallery.features, gallery.reranker)}
 
     def part(label: str, rows: Sequence[int]) -> Part:
         figures = mean_figures([results[row] for row in rows])
@@ -149,14 +146,40 @@ def evaluate_split(name: str, truth: Truth, thumbnails: Floats, features: Floats
     )
 
 
-def rank_all(queries: Sequence[Query], features: Floats) -> list[QueryFigures]:
-    """Every query against the whole gallery by cosine."""
+def rank_all(queries: Sequence[Query], features: Floats, reranker: Reranker | None = None) -> list[QueryFigures]:
+    """Every query against the whole gallery: by cosine, the first candidates by the second stage where there is one."""
     results: list[QueryFigures] = []
     for start in range(0, len(queries), BLOCK):
         block = queries[start : start + BLOCK]
-        scores = features[[query.row for query in block]] @ features.T
-        results.extend(rank_query(query, row) for query, row in zip(block, scores, strict=True))
+        cosines = features[[query.row for query in block]] @ features.T
+        for query, row in zip(block, cosines, strict=True):
+            results.append(rank_query(query, _rescored(row, _own(reranker, query.row), reranker)))
     return results
+
+
+def scores_of(row: int, features: Floats, reranker: Reranker | None) -> Floats:
+    """(n,) float32: the whole gallery for one of its pictures."""
+    return _rescored(features @ features[row], _own(reranker, row), reranker)
+
+
+def score_all(described: Described, features: Floats, reranker: Reranker | None) -> Floats:
+    """(n,) float32: the whole gallery for any picture."""
+    return _rescored(features @ described.features, described.patches, reranker)
+
+
+def _own(reranker: Reranker | None, row: int) -> StoredPatches | None:
+    return None if reranker is None else reranker.patches[row]
+
+
+def _rescored(cosines: Floats, patches: StoredPatches | None, reranker: Reranker | None) -> Floats:
+    """The best candidates by the second stage, if any, everything else in its order below them."""
+    if reranker is None or patches is None:
+        return cosines
+    count = min(CANDIDATES, len(cosines))
+    rows = np.argpartition(-cosines, count - 1)[:count].astype(np.int64)
+    scores = cosines - 3  # a score is between -1 and 1
+    scores[rows] = reranker.score(patches, rows, cosines[rows])
+    return scores
 
 
 def copied_queries(truth: Truth, split: str, count: int = COPIED) -> list[Query]:
@@ -170,8 +193,8 @@ def copied_queries(truth: Truth, split: str, count: int = COPIED) -> list[Query]
 def evaluate_copies(
     queries: Sequence[Query],
     images: Callable[[int], Pixels],
-    describe: Callable[[Pixels], Floats],
-    features: Floats,
+    describe: Describe,
+    score: Callable[[Described], Floats],
     on_change: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[CopyFigures]:
     """The changed copies of some pictures, each looked for in the whole gallery.
@@ -181,8 +204,8 @@ def evaluate_copies(
     Args:
         queries: the originals.
         images: gives the picture of a row.
-        describe: gives a picture's features, (d,) float32, unit length.
-        features: (n, d) float32 of the gallery, unit length.
+        describe: gives a picture's features.
+        score: gives the scores, (n,) float32, of the gallery for a picture's features.
         on_change: gets the number of changes done, and of all.
     """
     originals = [(query, images(query.row)) for query in queries]
@@ -190,7 +213,7 @@ def evaluate_copies(
     for done, (name, change) in enumerate(CHANGES.items(), 1):
         ranks = []
         for query, image in originals:
-            scores = features @ describe(change(image))
+            scores = score(describe(change(image)))
             ahead = scores >= scores[query.row]  # others with the same score count as ahead, as everywhere
             ahead[[*query.relevant, *query.ignored, query.row]] = False
             ranks.append(1 + int(np.count_nonzero(ahead)))

@@ -15,7 +15,7 @@ from logo_similarity.image.preprocess import InputSpec, preprocess
 if TYPE_CHECKING:
     from logo_similarity.image.decode import Pixels
 
-Describe = Callable[["Pixels"], Floats]
+Baseline = Callable[["Pixels"], Floats]
 """(h, w, 3) uint8 RGB to (d,) float32; what it gives need not have unit length."""
 
 HOG_SIDE, HOG_CELL, HOG_BINS = 64, 8, 9
@@ -52,7 +52,7 @@ def phash(image: Pixels) -> Floats:
     return np.where(low > np.median(low[1:]), 1, -1).astype(np.float32)
 
 
-BASELINES: dict[str, Describe] = {"grey": thumbnail, "hog": hog, "phash": phash}
+BASELINES: dict[str, Baseline] = {"grey": thumbnail, "hog": hog, "phash": phash}
 """Simple descriptions by name."""
 
 

@@ -13,22 +13,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logo_similarity.errors import SourceError
-from logo_similarity.evaluation.features import Describe, unit
+from logo_similarity.evaluation.features import unit
 from logo_similarity.evaluation.labels import thumbnail
 from logo_similarity.image.decode import decode
+from logo_similarity.image.preprocess import preprocess
 from logo_similarity.search.build import measure_recall
+from logo_similarity.search.rerank import Reranker, stored
 
 if TYPE_CHECKING:
     from logo_similarity.embed.encoder import Encoder
     from logo_similarity.evaluation.ranking import Floats
     from logo_similarity.image.decode import Pixels
     from logo_similarity.search.pipeline import SearchEngine
+    from logo_similarity.search.rerank import StoredPatches
 
 RECALL_K, RECALL_QUERIES = 100, 500
 TIMED = 100
 """Pictures that latency is measured on."""
 ROWS_AT_ONCE = 10_000
 Report = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What is known of a picture: features (d,) of unit length, patches (cells, channels) int8 or None."""
+
+    features: Floats
+    patches: StoredPatches | None = None
+
+
+Describe = Callable[["Pixels"], Described]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +56,10 @@ class Gallery:
     """(n, d), unit length."""
     thumbnails: Floats
     """(n, 1024)."""
+    reranker: Reranker | None
+    """The second stage over the same rows, if any."""
     describe: Describe
-    """A picture to its features, (d,), unit length: the way the gallery's own were made."""
+    """The way the gallery's own features were made."""
 
 
 def image_files(folder: Path) -> list[str]:
@@ -56,33 +72,58 @@ def image_files(folder: Path) -> list[str]:
 
 def describe_by(encoder: Encoder) -> Describe:
     """An encoder as one way to describe a picture."""
-    return lambda image: np.asarray(encoder.encode([image])[0])
+    spec = encoder.model.input_spec
+
+    def describe(image: Pixels) -> Described:
+        prepared = preprocess(image, spec)[np.newaxis]
+        if not encoder.has_patches:
+            return Described(encoder.infer(prepared)[0])
+        embeddings, patches = encoder.infer_with_patches(prepared)
+        return Described(embeddings[0], stored(patches[0]))
+
+    return describe
+
+
+def describe_as(name: str, baseline: Callable[[Pixels], Floats]) -> Describe:
+    """One of `BASELINES` as a way to describe a picture."""
+    return lambda image: Described(unit(baseline(image)[np.newaxis], name)[0])
 
 
 def describe_gallery(
-    name: str, describe: Describe, folder: Path, files: Iterable[str], *, threads: int, report: Report
+    name: str, describe: Describe, weight: float, folder: Path, files: Iterable[str], *, threads: int, report: Report
 ) -> Gallery:
-    """Features of picture files, by an encoder or by one of `BASELINES`.
+    """Features of picture files.
+
+    Args:
+        name: of what makes them.
+        describe: makes them.
+        weight: of the agreement of patches, where it gives some.
+        folder: the files are below it.
+        files: the gallery.
+        threads: pictures at a time.
+        report: gets the progress.
 
     Raises:
-        BadImageError: a picture can't be read; it names the file.
+        SourceError: a picture can't be read; it names the file.
         ValueError: the features are useless (see `features.unit`).
     """
     files = tuple(files)
 
-    def work(file: str) -> tuple[Floats, Floats]:
+    def work(file: str) -> tuple[Described, Floats]:
         image = read_image(folder / file)
         return describe(image), thumbnail(image)
 
-    rows, thumbnails = [], []
+    rows, patches, thumbnails = [], [], []
     with ThreadPoolExecutor(threads) as pool:
-        for done, (row, small) in enumerate(pool.map(work, files), 1):
-            rows.append(row)
+        for done, (one, small) in enumerate(pool.map(work, files), 1):
+            rows.append(one.features)
+            if one.patches is not None:
+                patches.append(one.patches)
             thumbnails.append(small)
             if done % 100 == 0 or done == len(files):
                 report(name, done, len(files))
-    one: Describe = lambda image: unit(describe(image)[np.newaxis], name)[0]  # noqa: E731 - named by its field
-    return Gallery(name, files, unit(np.stack(rows), name), np.stack(thumbnails), one)
+    reranker = Reranker(np.stack(patches), weight) if patches and weight else None
+    return Gallery(name, files, unit(np.stack(rows), name), np.stack(thumbnails), reranker, describe)
 
 
 def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Report) -> Gallery:
@@ -107,10 +148,10 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
             if done % 500 == 0 or done == len(files):
                 report("thumbnails", done, len(files))
     features = np.ascontiguousarray(engine.index.vectors[order])
-    encoder = engine.encoder
-    return Gallery(
-        encoder.model.id, files, unit(features, encoder.model.id), np.stack(thumbnails), describe_by(encoder)
-    )
+    name, reranker = engine.encoder.model.id, engine.reranker
+    if reranker is not None:
+        reranker = Reranker(reranker.patches[order], reranker.weight)
+    return Gallery(name, files, unit(features, name), np.stack(thumbnails), reranker, describe_by(engine.encoder))
 
 
 def read_image(path: Path) -> Pixels:
@@ -123,10 +164,13 @@ def read_image(path: Path) -> Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Medians in milliseconds for one picture on one thread: to describe it, and to search with it where there is an index."""
+    """Medians in milliseconds for one picture on one thread."""
 
     describe: float
+    rerank: float | None
+    """Of 100 candidates, where there is a second stage."""
     search: float | None
+    """Of the index, where there is one."""
     recall: float | None
     """recall@100 of the index against exact search."""
 
@@ -134,21 +178,29 @@ class Speed:
 def measure_speed(gallery: Gallery, folder: Path, engine: SearchEngine | None) -> Speed:
     """Latency, and the recall that the index has at it."""
     places = np.unique(np.linspace(0, len(gallery.files) - 1, min(TIMED, len(gallery.files))).astype(int))
-    describing, searching = [], []
+    describing, reranking, searching = [], [], []
     for image in [read_image(folder / gallery.files[place]) for place in places]:
         started = time.perf_counter()
-        features = gallery.describe(image)
-        described = time.perf_counter()
-        describing.append(described - started)
+        described = gallery.describe(image)
+        describing.append(time.perf_counter() - started)
+        if gallery.reranker is not None and described.patches is not None:
+            rows = np.argsort(-(gallery.features @ described.features))[:RECALL_K]
+            cosines = gallery.features[rows] @ described.features
+            started = time.perf_counter()
+            gallery.reranker.score(described.patches, rows, cosines)
+            reranking.append(time.perf_counter() - started)
         if engine is not None:
-            engine.index.search(features, RECALL_K, ef_search=engine.manifest.index.ef_search)
-            searching.append(time.perf_counter() - described)
+            started = time.perf_counter()
+            engine.index.search(described.features, RECALL_K, ef_search=engine.manifest.index.ef_search)
+            searching.append(time.perf_counter() - started)
     recall = None
     if engine is not None:
         breadth = (engine.manifest.index.ef_search,)
         recall = measure_recall(
             engine.index, k=RECALL_K, queries=RECALL_QUERIES, ef_searches=breadth, target=1, threads=1
         ).value
-    return Speed(
-        1000 * statistics.median(describing), 1000 * statistics.median(searching) if searching else None, recall
-    )
+    return Speed(_median(describing) or 0.0, _median(reranking), _median(searching), recall)
+
+
+def _median(seconds: list[float]) -> float | None:
+    return 1000 * statistics.median(seconds) if seconds else None

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from logo_similarity.evaluation.evaluate import scores_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -67,7 +69,7 @@ def write_html(found: Evaluation, gallery: Gallery, truth: Truth, image: Callabl
     """The page. `image` gives the picture of a row of the gallery."""
     parts = [
         f"<h1>{escape(found.features)}</h1>",
-        f"<p>Gallery: {found.pictures:,} pictures, {found.dimension} dimensions. {escape(speed_line(found.speed))}</p>",
+        f"<p>{escape(summary(found))}</p>",
     ]
     for split in found.splits:
         rows = [part_row(part) for part in (split.whole, *split.kinds, *split.sets)]
@@ -88,7 +90,7 @@ def write_html(found: Evaluation, gallery: Gallery, truth: Truth, image: Callabl
 
 def _query(query: Query, first_rank: int, gallery: Gallery, image: Callable[[int], Pixels]) -> str:
     """One query and its first answers."""
-    scores = gallery.features @ gallery.features[query.row]
+    scores = scores_of(query.row, gallery.features, gallery.reranker).copy()
     scores[[query.row, *query.ignored]] = -np.inf
     first = np.argsort(-scores, kind="stable")[:ANSWERS]
     figures = [_figure(image(query.row), gallery.files[query.row], "query")]
@@ -101,9 +103,17 @@ def _query(query: Query, first_rank: int, gallery: Gallery, image: Callable[[int
     return f"<section>{''.join(figures)}</section>"
 
 
-def speed_line(speed: Speed) -> str:
+def summary(found: Evaluation) -> str:
+    """What was measured, and how fast it is."""
+    how = "re-ranked" if found.reranked else "not re-ranked"
+    return f"{found.features}: {found.pictures:,} pictures, {found.dimension} dimensions, {how}; {_speed_line(found.speed)}"
+
+
+def _speed_line(speed: Speed) -> str:
     """One sentence on latency and recall."""
     line = f"{speed.describe:.2f} ms to describe a picture on one thread"
+    if speed.rerank is not None:
+        line += f", {speed.rerank:.2f} ms to re-rank 100 candidates"
     if speed.search is not None:
         line += f", {speed.search:.2f} ms to search with it; recall@100 of the index {speed.recall:.4f}"
     return line + "."

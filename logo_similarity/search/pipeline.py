@@ -10,7 +10,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from logo_similarity.catalog.manifest import INDEX, METADATA, MODEL_FOLDER, Manifest, check_sizes, read_manifest
+from logo_similarity.catalog.manifest import (
+    INDEX,
+    METADATA,
+    MODEL_FOLDER,
+    PATCHES,
+    Manifest,
+    check_sizes,
+    read_manifest,
+)
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.domain import Hit, Logo, SearchResult, Timings
@@ -19,6 +27,7 @@ from logo_similarity.errors import CatalogError, InvalidRequestError
 from logo_similarity.image.decode import ImageLimits, decode
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION, preprocess
 from logo_similarity.search.index import VectorIndex
+from logo_similarity.search.rerank import CANDIDATES, Reranker, stored
 
 DEFAULT_TOP_K = 100
 MAX_TOP_K = 1_000
@@ -36,6 +45,8 @@ class SearchEngine:
     manifest: Manifest
     encoder: Encoder
     index: VectorIndex
+    reranker: Reranker | None
+    """None where the catalog has no patches."""
     metadata: Metadata
     limits: ImageLimits
 
@@ -59,7 +70,10 @@ class SearchEngine:
         encoder = Encoder.open(folder / MODEL_FOLDER, device=device, threads=1)
         index = VectorIndex.open(folder / INDEX)
         metadata = Metadata(folder / METADATA)
+        reranker = _open_patches(folder, encoder) if PATCHES in manifest.files else None
         counts = {"manifest.json": manifest.count, INDEX: index.count, METADATA: metadata.count()}
+        if reranker is not None:
+            counts[PATCHES] = len(reranker.patches)
         if len(set(counts.values())) > 1:
             raise CatalogError(f"{folder}: its files disagree on the number of logos: {counts}")
         if not manifest.dimension == index.dimension == encoder.dimension:
@@ -68,39 +82,66 @@ class SearchEngine:
             raise CatalogError(f"{folder / MODEL_FOLDER}: not the encoder that made the embeddings")
         index.check(ef_search=manifest.index.ef_search)
         encoder.warm_up()
-        return cls(folder.name, manifest, encoder, index, metadata, limits or ImageLimits())
+        return cls(folder.name, manifest, encoder, index, reranker, metadata, limits or ImageLimits())
 
     def search(
-        self, image: bytes | NDArray[np.uint8], *, top_k: int = DEFAULT_TOP_K, min_score: float | None = None
+        self,
+        image: bytes | NDArray[np.uint8],
+        *,
+        top_k: int = DEFAULT_TOP_K,
+        min_score: float | None = None,
+        rerank: bool | None = None,
     ) -> SearchResult:
         """The logos most similar to an image, best first.
 
         Args:
             image: the bytes of an image file, or (h, w, 3) uint8 RGB pixels.
             top_k: at most this many hits, 1 to 1000.
-            min_score: leave out hits whose cosine is smaller, -1 to 1.
+            min_score: leave out hits whose score is smaller, -1 to 1.
+            rerank: whether the first candidates are scored again by their parts; None: where the catalog can, which finds
+                more.
 
         Raises:
             BadImageError: the image is refused (see its subclasses).
             InvalidRequestError: a parameter is out of its range.
         """
         check_parameters(top_k, min_score)
+        reranker = self._chosen(rerank=rerank)
         clock = _Clock()
         pixels = decode(image, self.limits) if isinstance(image, bytes) else check_pixels(image)
         decoded = clock.lap()
         prepared = preprocess(pixels, self.encoder.model.input_spec)
         preprocessed = clock.lap()
-        embedding = self.encoder.infer(prepared[np.newaxis])[0]
+        if reranker is None:
+            embedding, patches = self.encoder.infer(prepared[np.newaxis])[0], None
+        else:
+            embeddings, described = self.encoder.infer_with_patches(prepared[np.newaxis])
+            embedding, patches = embeddings[0], stored(described[0])
         embedded = clock.lap()
-        rows, scores = self.index.search(embedding, top_k, ef_search=self.manifest.index.ef_search)
+        wanted = top_k if patches is None else max(top_k, CANDIDATES)
+        rows, cosines = self.index.search(embedding, wanted, ef_search=self.manifest.index.ef_search)
+        scores = cosines
+        searched = clock.lap()
+        if reranker is not None and patches is not None:
+            scores = reranker.score(patches, rows, cosines)
+            order = np.lexsort((rows, -scores))[:top_k]
+            rows, cosines, scores = rows[order], cosines[order], scores[order]
         if min_score is not None:
             enough = scores >= min_score
-            rows, scores = rows[enough], scores[enough]
-        searched = clock.lap()
+            rows, cosines, scores = rows[enough], cosines[enough], scores[enough]
+        reranked = clock.lap()
         logos = self.metadata.fetch(rows.tolist())
-        hits = tuple(Hit(score, logo) for score, logo in zip(scores.tolist(), logos, strict=True))
-        timings = Timings(decoded, preprocessed, embedded, searched, clock.lap())
-        return SearchResult(hits, self.version, timings)
+        hits = tuple(map(Hit, scores.tolist(), cosines.tolist(), logos))
+        timings = Timings(decoded, preprocessed, embedded, searched, reranked, clock.lap())
+        return SearchResult(hits, patches is not None, self.version, timings)
+
+    def _chosen(self, *, rerank: bool | None) -> Reranker | None:
+        """The re-ranker of a search that asks for it, doesn't, or leaves it to us."""
+        if rerank and self.reranker is None:
+            raise InvalidRequestError(
+                "this catalog can't re-rank: its encoder gives no patches, or it was built without"
+            )
+        return None if rerank is False else self.reranker
 
     def logo(self, logo_id: str) -> Logo | None:
         """The logo with this public id."""
@@ -144,6 +185,17 @@ class _Clock:
         now = time.perf_counter()
         passed, self._last = (now - self._last) * 1000, now
         return passed
+
+
+def _open_patches(folder: Path, encoder: Encoder) -> Reranker:
+    """Map the patches; nothing is read."""
+    try:
+        patches = np.load(folder / PATCHES, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CatalogError(f"{folder / PATCHES}: damaged: {error}") from None
+    if patches.ndim != 3 or patches.dtype != np.int8:
+        raise CatalogError(f"{folder / PATCHES}: not patches: {patches.dtype} {patches.shape}")
+    return Reranker(patches, encoder.model.rerank_weight)
 
 
 def _check_versions(folder: Path, manifest: Manifest) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from logo_similarity.errors import EncoderError
+from logo_similarity.training.halve import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,8 @@ LAST_CHANNELS = 1280
 MIDDLE_BLOCK = 11
 """Its expansion is the last and widest layer at stride 16."""
 BATCH_NORM_EPSILON = 1e-3
+LAYOUT_CHANNELS, LAYOUT_GRID = 64, 4
+"""What the head sees of where things are: a few channels of the middle layer on a coarse grid."""
 
 
 class Convolution(nn.Conv2d):
@@ -106,7 +109,8 @@ class Backbone(nn.Module):
 class LogoNetwork(nn.Module):
     """The encoder: `embedding` (n, dimension) from both layers, and `patches` (n, cells, patch_dimension) from the first.
 
-    Neither is normalised here. Cells go row by row, `grid` x `grid` of them whatever the side of the picture.
+    The embedding is not normalised here. A patch is shorter than 1, and the shorter the less there is in its cell. Cells go
+    row by row, `grid` x `grid` of them whatever the side of the picture.
     """
 
     def __init__(self, dimension: int = 256, patch_dimension: int = 16, grid: int = 8) -> None:
@@ -115,17 +119,30 @@ class LogoNetwork(nn.Module):
         self.grid = grid
         middle = self.backbone.blocks[MIDDLE_BLOCK].expand.out_channels
         self.head = nn.Linear(middle + LAST_CHANNELS, dimension)
+        self.layout = Convolution(middle, LAYOUT_CHANNELS, 1)
+        self.layout_head = nn.Linear(LAYOUT_CHANNELS * LAYOUT_GRID**2, dimension, bias=False)
+        nn.init.zeros_(self.layout_head.weight)
         self.patch_head = Convolution(middle, patch_dimension, 1)
 
     def pooled(self, image: Tensor) -> Tensor:
         """(n, 672 + 1280): both layers pooled, what the head takes."""
         return _pooled(*self.backbone(image))
 
+    def cells(self, image: Tensor) -> Tensor:
+        """(n, cells, 672): the first layer, what `patches` are made of."""
+        return _on_grid(self.backbone(image)[0], self.grid).flatten(2).transpose(1, 2)
+
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
         middle, last = self.backbone(image)
-        cells = middle if middle.shape[-1] == self.grid else functional.adaptive_avg_pool2d(middle, self.grid)
-        return self.head(_pooled(middle, last)), self.patch_head(cells).flatten(2).transpose(1, 2)
+        layout = functional.relu(self.layout(_on_grid(middle, LAYOUT_GRID))).flatten(1)
+        embedding = self.head(_pooled(middle, last)) + self.layout_head(layout)
+        patches = self.patch_head(_on_grid(middle, self.grid)).flatten(2).transpose(1, 2)
+        return embedding, patches / torch.sqrt(1 + patches.square().sum(dim=2, keepdim=True))
+
+
+def _on_grid(layer: Tensor, grid: int) -> Tensor:
+    return layer if layer.shape[-1] == grid else functional.adaptive_avg_pool2d(layer, grid)
 
 
 def _pooled(middle: Tensor, last: Tensor) -> Tensor:
@@ -134,16 +151,16 @@ def _pooled(middle: Tensor, last: Tensor) -> Tensor:
     return torch.cat((gem, last.mean(dim=(2, 3))), dim=1)
 
 
-def whiten(layer: nn.Linear, rows: Tensor) -> None:
-    """Start a layer as the PCA-whitening of `rows` (n, inputs): the first axes, each scaled to unit variance."""
+def whiten(layer: nn.Linear | Convolution, rows: Tensor, spread: float = 1.0) -> None:
+    """Start a layer as the PCA-whitening of `rows` (n, inputs): the first axes, each scaled to a deviation of `spread`."""
     mean = rows.double().mean(dim=0)
     centred = rows.double() - mean
     variances, axes = torch.linalg.eigh(centred.T @ centred / len(rows))
-    kept = layer.out_features
-    projection = axes[:, -kept:].flip(1) / variances[-kept:].flip(0).clamp(min=1e-9).sqrt()
+    kept = len(layer.weight)
+    projection = spread * axes[:, -kept:].flip(1) / variances[-kept:].flip(0).clamp(min=1e-9).sqrt()
     projection *= projection.sum(dim=0).sign()  # an axis may point either way: the same way each time
     with torch.no_grad():
-        layer.weight.copy_(projection.T)
+        layer.weight.copy_(projection.T.reshape(layer.weight.shape))
         layer.bias.copy_(-mean @ projection)
 
 
@@ -182,7 +199,7 @@ def load_encoder(network: LogoNetwork, path: Path) -> None:
     stored = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
     state = network.state_dict()
     for name, value in state.items():
-        found = stored.get(name)
+        found = stored.get(name, stored.get(name + SUFFIX))
         if found is not None and found.shape == tuple(reversed(value.shape)) != tuple(value.shape):
             found = found.T  # a linear layer, as the exporter stores it
         if found is None or found.shape != tuple(value.shape):

@@ -18,9 +18,12 @@ from logo_similarity.evaluation.features import unit
 from logo_similarity.evaluation.labels import hard_queries, thumbnail
 from logo_similarity.evaluation.ranking import mean_figures
 from logo_similarity.evaluation.truth import read_truth
-from logo_similarity.training.export import write_encoder
+from logo_similarity.training.curves import draw_curves
+from logo_similarity.training.export import Card, write_encoder
 from logo_similarity.training.network import LogoNetwork, imagenet_backbone, load_encoder, whiten
-from logo_similarity.training.trainer import Schedule, Trainer, embed_files, input_spec, load_image
+from logo_similarity.training.quantise import quantise_encoder
+from logo_similarity.training.second_stage import fit_weight
+from logo_similarity.training.trainer import Schedule, Trainer, compute_files, embed_files, input_spec, load_image
 
 if TYPE_CHECKING:
     from logo_similarity.evaluation.truth import Truth
@@ -29,9 +32,14 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint.safetensors"
 BEST, BEST_JSON = "best.safetensors", "best.json"
-SETTINGS, LOG, ENCODER = "run.json", "log.jsonl", "encoder"
+SETTINGS, LOG, CURVES = "run.json", "log.jsonl", "curves.png"
+ENCODER, ENCODER_INT8 = "encoder", "encoder-int8"
 WHITENED = 6_000
 """Pictures that the head's start is fitted on."""
+PATCH_SPREAD = 0.3
+"""Deviation of a patch's coordinates at the start: lengths are then well below 1, where there is room to learn."""
+CALIBRATED = 256
+"""Pictures that the int8 ranges are measured on."""
 DISTRACTORS = 6_000
 """Pictures beside the queries' own split in the gallery of a validation."""
 
@@ -115,7 +123,9 @@ def train(
     else:
         _begin(network, data, schedule, start)
         trainer = Trainer(network, data, schedule, views)
-        trainer.begin(embed_files(network, data.files, schedule.side).astype(np.float16))
+        count = len(data)
+        bank = embed_files(network, data.files, schedule.side, lambda done: report("embed", done, count))
+        trainer.begin(bank.astype(np.float16))
         trainer.save(checkpoint)
     with (out / LOG).open("a", encoding="utf8") as log:
 
@@ -131,8 +141,9 @@ def train(
             if validation is not None:
                 found = validation.measure(trainer.averaged(), schedule.side)
                 log.write(json.dumps({"step": trainer.step, **found}) + "\n")
-                log.flush()
                 _keep_best(out, trainer, found)
+            log.flush()
+            draw_curves(out / LOG, out / CURVES)
             trainer.save(checkpoint)
     network = trainer.averaged()
     if validation is not None:
@@ -140,9 +151,16 @@ def train(
     description = (
         f"EfficientNet-Lite0, {schedule.side} px, contrastive, {schedule.steps} steps of {schedule.pairs} pairs"
     )
-    write_encoder(
-        network, input_spec(schedule.side), out / ENCODER, name=name, licence=licence, description=description
-    )
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            value.copy_(value.half())  # so that they can be stored in half the space
+    report("second stage", 0, None)
+    weight = fit_weight(network, data, schedule.side)
+    card = Card(id=name, licence=licence, description=description, rerank_weight=weight)
+    write_encoder(network, input_spec(schedule.side), out / ENCODER, card)
+    report("int8", 0, None)
+    shown = np.random.default_rng(schedule.seed).permutation(len(data))[:CALIBRATED]
+    quantise_encoder(out / ENCODER, [load_image(data.files[row]) for row in shown], out / ENCODER_INT8)
     return out / ENCODER
 
 
@@ -152,8 +170,13 @@ def _begin(network: LogoNetwork, data: TrainingSet, schedule: Schedule, start: P
         return
     network.backbone.load_state_dict(imagenet_backbone(start).state_dict())
     rows = np.sort(np.random.default_rng(schedule.seed).permutation(len(data))[:WHITENED])
-    pooled = embed_files(network, [data.files[row] for row in rows], schedule.side, pooled=True)
-    whiten(network.head, torch.from_numpy(pooled))
+    files = [data.files[row] for row in rows]
+    whiten(network.head, torch.from_numpy(compute_files(network, network.pooled, files, schedule.side)))
+    cells = torch.from_numpy(compute_files(network, network.cells, files[: WHITENED // 10], schedule.side)).flatten(
+        0, 1
+    )
+    whiten(network.patch_head, cells, PATCH_SPREAD)
+    whiten(network.layout, cells)
 
 
 def _check_settings(out: Path, settings: dict[str, Any]) -> None:

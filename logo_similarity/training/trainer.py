@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import InputSpec, preprocess
+from logo_similarity.search.rerank import nearness
 from logo_similarity.training.network import LogoNetwork
-from logo_similarity.training.objective import contrastive_loss
+from logo_similarity.training.objective import contrastive_loss, patch_loss
 from logo_similarity.training.sampler import PairSampler
 from logo_similarity.training.views import GENTLE, STRONG, Views
 
@@ -43,14 +44,19 @@ class Schedule:
     temperature: float = 0.07
     short: int = 128
     short_weight: float = 0.3
+    patch_weight: float = 0.5
     ema: float = 0.998
     trusted: float = 0.35
     named: float = 0.4
     least: float = 0.2
     frozen_blocks: int = 3
+    filters: bool = False
     seed: int = 0
 
 
+FILES_AT_ONCE = 64
+SMALLEST_SCALE = 1e-3
+"""A tensor that begins near zero moves as if it were of this size."""
 MEAN = (127 / 255,) * 3
 STD = (128 / 255,) * 3
 
@@ -65,35 +71,38 @@ def load_image(path: Path) -> NDArray[np.uint8]:
     return decode(path.read_bytes())
 
 
-def embed_files(
+def compute_files(
     network: LogoNetwork,
+    compute: Callable[[torch.Tensor], torch.Tensor],
     files: Sequence[Path],
     side: int,
-    *,
-    pooled: bool = False,
-    batch: int = 64,
-    log: Callable[[str], None] = lambda _: None,
+    report: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.float32]:
-    """(n, d) float32 unit vectors of image files, or with `pooled` what the network's head takes."""
+    """(n, ...) float32: what `compute`, a part of `network`, gives for each of n image files. `report` gets how many are done."""
     spec = input_spec(side)
     device = next(network.parameters()).device
     out = []
 
     def load(start: int) -> torch.Tensor:
-        return torch.from_numpy(np.stack([preprocess(load_image(path), spec) for path in files[start : start + batch]]))
+        some = files[start : start + FILES_AT_ONCE]
+        return torch.from_numpy(np.stack([preprocess(load_image(path), spec) for path in some]))
 
-    started = time.perf_counter()
     with ThreadPoolExecutor(1) as pool, torch.inference_mode():
         coming = pool.submit(load, 0)
-        for start in range(0, len(files), batch):
+        for start in range(0, len(files), FILES_AT_ONCE):
             images = coming.result().to(device, memory_format=torch.channels_last)
-            if start + batch < len(files):
-                coming = pool.submit(load, start + batch)
-            rows = network.pooled(images) if pooled else functional.normalize(network(images)[0], dim=1)
-            out.append(rows.cpu().numpy())
-            if start // batch % 200 == 0:
-                log(f"embedded {start} of {len(files)}, {start / max(1e-9, time.perf_counter() - started):.0f}/s")
+            if start + FILES_AT_ONCE < len(files):
+                coming = pool.submit(load, start + FILES_AT_ONCE)
+            out.append(compute(images).cpu().numpy())
+            report(min(start + FILES_AT_ONCE, len(files)))
     return np.concatenate(out)
+
+
+def embed_files(
+    network: LogoNetwork, files: Sequence[Path], side: int, report: Callable[[int], None] = lambda _: None
+) -> NDArray[np.float32]:
+    """(n, dimension) float32 unit vectors of image files."""
+    return compute_files(network, lambda images: functional.normalize(network(images)[0], dim=1), files, side, report)
 
 
 class Trainer:
@@ -105,13 +114,14 @@ class Trainer:
         self.network.to(memory_format=torch.channels_last)
         for part in (network.backbone.stem, *network.backbone.blocks[: schedule.frozen_blocks]):
             part.requires_grad_(requires_grad=False)
-        network.patch_head.requires_grad_(requires_grad=False)
         # The gradient of these filters takes 40 % of a step's time and they hold 4 % of the weights.
-        for block in network.backbone.blocks:
-            block.depthwise.requires_grad_(requires_grad=False)
+        if not schedule.filters:
+            for block in network.backbone.blocks:
+                block.depthwise.requires_grad_(requires_grad=False)
+        self.nearness = torch.from_numpy(nearness(network.grid)).to(self.device)
         self.named = {name: value for name, value in network.named_parameters() if value.requires_grad}
         # A step is relative to each tensor's size: folded batch normalisation leaves weights of very different sizes.
-        self.scales = [max(1e-3, float(value.detach().pow(2).mean().sqrt())) for value in self.named.values()]
+        self.scales = [max(SMALLEST_SCALE, float(value.detach().pow(2).mean().sqrt())) for value in self.named.values()]
         self.optimizer = torch.optim.AdamW(
             [{"params": [value], "lr": 0.0} for value in self.named.values()],
             betas=(0.9, 0.98),
@@ -181,13 +191,17 @@ class Trainer:
         s = self.schedule
         for group, scale in zip(self.optimizer.param_groups, self.scales, strict=True):
             group["lr"] = self.rate(self.step) * scale
-        embeddings, _ = self.network(images.to(self.device, memory_format=torch.channels_last))
+        embeddings, patches = self.network(images.to(self.device, memory_format=torch.channels_last))
         groups, families = (
             torch.from_numpy(labels[rows]).to(self.device) for labels in (self.data.groups, self.data.families)
         )
         loss = contrastive_loss(embeddings, groups, families, s.temperature)
         if s.short_weight:
             loss = loss + s.short_weight * contrastive_loss(embeddings[:, : s.short], groups, families, s.temperature)
+        if s.patch_weight:
+            loss = loss + s.patch_weight * patch_loss(
+                embeddings, patches, groups, families, s.temperature, self.nearness
+            )
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"step {self.step}: the loss is not a number; start again with a smaller learning rate"

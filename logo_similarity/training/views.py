@@ -42,7 +42,7 @@ class ViewOdds:
     joined: float = 0.05
     word: float = 0.08
     mirrored: float = 0.06
-    right_angle: float = 0.06
+    right_angle: float = 0.1
     warped: float = 0.7
     bent: float = 0.25
     covered: float = 0.12
@@ -61,7 +61,7 @@ STRONG = ViewOdds(
     joined=0.08,
     word=0.14,
     mirrored=0.15,
-    right_angle=0.15,
+    right_angle=0.3,
     warped=0.9,
     bent=0.5,
     covered=0.22,

@@ -24,11 +24,11 @@ def test_the_answer_has_the_promised_form(client: TestClient, sample_catalog: Sa
     assert response.status_code == 200
     answer = response.json()
     SearchResponse.model_validate(answer, strict=False)
-    assert set(answer) == {"query_id", "results", "catalog", "timings_ms"}
+    assert set(answer) == {"query_id", "results", "reranked", "catalog", "timings_ms"}
     assert uuid.UUID(answer["query_id"])
     assert len(answer["results"]) == 5
     best = answer["results"][0]
-    assert set(best) == {"score", "id", "image_url", "metadata"}
+    assert set(best) == {"score", "cosine", "id", "image_url", "metadata"}
     assert best["score"] >= 0.999
     assert best["id"] == "EM/000007"
     assert best["metadata"]["company"] == "Company 7"
@@ -43,7 +43,7 @@ def test_the_answer_has_the_promised_form(client: TestClient, sample_catalog: Sa
     assert (
         stages
         == list(answer["timings_ms"])
-        == ["queue", "decode", "preprocess", "embed", "search", "metadata", "links"]
+        == ["queue", "decode", "preprocess", "embed", "search", "rerank", "metadata", "links"]
     )
     assert response.headers["X-Request-ID"]
 

@@ -94,10 +94,10 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
     began, release = threading.Event(), threading.Event()
     real = SearchEngine.search
 
-    def blocked(engine: SearchEngine, image: bytes, *, top_k: int, min_score: float | None) -> SearchResult:
+    def blocked(engine: SearchEngine, image: bytes, **parameters: Any) -> SearchResult:
         began.set()
         assert release.wait(60)
-        return real(engine, image, top_k=top_k, min_score=min_score)
+        return real(engine, image, **parameters)
 
     monkeypatch.setattr(SearchEngine, "search", blocked)
     data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()

@@ -158,11 +158,11 @@ def test_a_client_that_leaves_takes_its_search_along(
     ran: list[bytes] = []
     real = SearchEngine.search
 
-    def blocked(engine: SearchEngine, image: bytes, *, top_k: int, min_score: float | None) -> SearchResult:
+    def blocked(engine: SearchEngine, image: bytes, **parameters: Any) -> SearchResult:
         ran.append(image)
         began.set()
         assert release.wait(60)
-        return real(engine, image, top_k=top_k, min_score=min_score)
+        return real(engine, image, **parameters)
 
     monkeypatch.setattr(SearchEngine, "search", blocked)
     first, second = ((sample_catalog.images / name).read_bytes() for name in sample_catalog.files[:2])

@@ -21,9 +21,9 @@ def picture(sample_catalog: SampleCatalog) -> bytes:
     return (sample_catalog.images / sample_catalog.files[6]).read_bytes()
 
 
-def test_every_result_has_the_four_members_and_a_link_of_its_own(client: TestClient, picture: bytes) -> None:
+def test_every_result_has_the_members_and_a_link_of_its_own(client: TestClient, picture: bytes) -> None:
     results = search(client, picture, "?top_k=1000").json()["results"]
-    assert {tuple(hit) for hit in results} == {("score", "id", "image_url", "metadata")}
+    assert {tuple(hit) for hit in results} == {("score", "cosine", "id", "image_url", "metadata")}
     assert len({hit["id"] for hit in results}) == len({hit["image_url"] for hit in results}) == 200
     assert all(-1 <= hit["score"] <= 1.000001 for hit in results)
 
@@ -57,6 +57,19 @@ def test_the_bounds_of_top_k_are_inside(client: TestClient, picture: bytes, top_
     assert len(search(client, picture, top_k=top_k).json()["results"]) == count
 
 
+def test_reranking_is_the_default_and_can_be_left_out(client: TestClient, picture: bytes) -> None:
+    answers = {
+        value: search(client, picture, f"?top_k=50{value}").json() for value in ("", "&rerank=1", "&rerank=false")
+    }
+    assert [answer["reranked"] for answer in answers.values()] == [True, True, False]
+    assert answers[""]["results"][0]["score"] == pytest.approx(1, abs=1e-5)
+    order = {value: [hit["id"] for hit in answer["results"]] for value, answer in answers.items()}
+    assert order[""] == order["&rerank=1"] != order["&rerank=false"]
+    assert all(hit["score"] == hit["cosine"] for hit in answers["&rerank=false"]["results"])
+    assert any(abs(hit["score"] - hit["cosine"]) > 0.01 for hit in answers[""]["results"])
+    assert search(client, picture, rerank="false").json()["reranked"] is False
+
+
 @pytest.mark.parametrize("min_score", ["-1", "1"])
 def test_the_bounds_of_min_score_are_inside(client: TestClient, picture: bytes, min_score: str) -> None:
     assert search(client, picture, f"?min_score={min_score}").status_code == 200
@@ -73,6 +86,7 @@ def test_nothing_similar_enough_is_an_empty_answer(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("top_k", value) for value in ("0", "1001", "-1", "x", "1e9", "1.5")]
+    + [("rerank", value) for value in ("maybe", "2")]
     + [("min_score", value) for value in ("2", "-1.1", "nan", "inf", "x")],
 )
 def test_a_form_field_out_of_range_is_named(client: TestClient, picture: bytes, name: str, value: str) -> None:
@@ -85,7 +99,12 @@ def test_a_form_field_out_of_range_is_named(client: TestClient, picture: bytes, 
 
 
 def test_two_values_that_contradict_each_other(client: TestClient, picture: bytes) -> None:
-    for name, query, field in (("top_k", "4", "3"), ("min_score", "0.5", "0.4"), ("min_score", "0", "0.4")):
+    for name, query, field in (
+        ("top_k", "4", "3"),
+        ("min_score", "0.5", "0.4"),
+        ("min_score", "0", "0.4"),
+        ("rerank", "0", "1"),
+    ):
         response = search(client, picture, f"?{name}={query}", **{name: field})
         assert response.status_code == 422
         assert response.json()["code"] == "invalid_request"

@@ -32,7 +32,7 @@ async def search(
     parameters: ParametersDep,
     file: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF (first frame), BMP, TIFF or AVIF.")],
 ) -> Response:
-    """The most similar logos first; `score` is the cosine of the two embeddings."""
+    """The most similar logos first, ordered by `score`."""
     accepted = time.perf_counter()
     queue = links_time = 0.0
 
@@ -40,7 +40,9 @@ async def search(
         nonlocal queue, links_time
         queue = (time.perf_counter() - accepted) * 1000
         # Read here: an upload of more than a megabyte lies on disk, and that read must not stop the event loop.
-        result = runtime.engine.search(file.file.read(), top_k=parameters.top_k, min_score=parameters.min_score)
+        result = runtime.engine.search(
+            file.file.read(), top_k=parameters.top_k, min_score=parameters.min_score, rerank=parameters.rerank
+        )
         signing = time.perf_counter()
         # Signed here too: a store whose credentials have expired fetches new ones over the network.
         urls = links.sign([hit.logo.record.filename for hit in result.hits])
@@ -62,6 +64,7 @@ async def search(
     answer = {
         "query_id": str(uuid.uuid4()),
         "results": [hit_json(hit, url) for hit, url in zip(result.hits, urls, strict=True)],
+        "reranked": result.reranked,
         "catalog": runtime.catalog.model_dump(),
         "timings_ms": stages,
     }

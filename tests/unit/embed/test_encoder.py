@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,22 @@ def write_model(folder: Path, **changes: object) -> Path:
         part = described["input"] if name in ("name", "width", "height", "layout") else described
         assert isinstance(part, dict)
         part[name] = value
+    (folder / "model.json").write_text(json.dumps(described))
+    return folder
+
+
+def write_patches(folder: Path, *, cells: int) -> Path:
+    """The same with the features as patches, too: (n, cells, 12 / cells)."""
+    write_model(folder)
+    model = onnx.load(folder / "quarters.onnx")
+    model.graph.node.append(helper.make_node("Reshape", ["features", "cells"], ["patches"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, cells, 12 // cells], np.int64), "cells"))
+    model.graph.output.append(helper.make_tensor_value_info("patches", TensorProto.FLOAT, ["n", cells, 12 // cells]))
+    onnx.save(model, folder / "quarters.onnx")
+    described = json.loads((folder / "model.json").read_text())
+    described["sha256"] = hashlib.sha256((folder / "quarters.onnx").read_bytes()).hexdigest()
+    described["outputs"]["patches"] = "patches"
+    described["rerank_weight"] = 0.5
     (folder / "model.json").write_text(json.dumps(described))
     return folder
 
@@ -154,9 +171,18 @@ def test_same_picture_same_bits_from_every_thread(encoder: Encoder) -> None:
 
 def test_patches_are_one_vector_for_each_cell(encoder: Encoder) -> None:
     batch = np.stack([preprocess(picture(seed), encoder.model.input_spec) for seed in range(3)])
-    patches = encoder.infer_patches(batch)
-    assert patches.shape == (3, 64, 32)
-    np.testing.assert_allclose(np.linalg.norm(patches, axis=2), 1, atol=1e-5)
+    embeddings, patches = encoder.infer_with_patches(batch)
+    np.testing.assert_array_equal(embeddings, encoder.infer(batch))
+    assert patches.shape == (3, 64, 16)
+    lengths = np.linalg.norm(patches, axis=2)
+    assert lengths.max() < 1
+    blank = np.full((90, 90, 3), 255, np.uint8)
+    blank[40:50, 40:50] = 0
+    prepared = preprocess(blank, replace(encoder.model.input_spec, crop="none"))[np.newaxis]
+    lengths = np.linalg.norm(encoder.infer_with_patches(prepared)[1][0], axis=1).reshape(8, 8)
+    assert lengths[3:5, 3:5].min() > lengths[[0, -1]].max(), (
+        "a cell with nothing in it counts for as much as one with ink"
+    )
 
 
 def test_onnx_file_is_whole_and_its_batch_is_free() -> None:
@@ -167,7 +193,6 @@ def test_onnx_file_is_whole_and_its_batch_is_free() -> None:
     for count in (1, 3):
         outputs = session.run(["embedding"], {"image": np.zeros((count, 3, 128, 128), np.float32)})
         assert outputs[0].shape == (count, 256)
-        np.testing.assert_allclose(np.linalg.norm(outputs[0], axis=1), 1, atol=1e-5)
 
 
 def test_another_model_works_by_its_description(tmp_path: Path) -> None:
@@ -182,7 +207,7 @@ def test_another_model_works_by_its_description(tmp_path: Path) -> None:
         expected[channel, 0, 0] = (value - 0.5) / std
     np.testing.assert_allclose(embedding, expected.ravel() / np.linalg.norm(expected), atol=1e-4)
     with pytest.raises(EncoderError, match="no output for patches"):
-        other.infer_patches(np.zeros((1, 48, 32, 3), np.float32))
+        other.infer_with_patches(np.zeros((1, 48, 32, 3), np.float32))
 
 
 @pytest.mark.parametrize(
@@ -256,12 +281,21 @@ def test_an_output_that_is_no_embedding_is_an_error(tmp_path: Path, value: float
     assert other.infer(np.ones((1, 48, 32, 3), np.float32)).shape == (1, 12)
 
 
-def test_patches_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
-    outputs = {"embedding": "features", "patches": "features"}
-    other = Encoder.open(write_model(tmp_path / "patches", outputs=outputs), device="cpu")
-    with pytest.raises(EncoderError, match="patches that are not finite"):
-        other.infer_patches(np.full((1, 48, 32, 3), np.nan, np.float32))
-    assert other.infer_patches(np.ones((1, 48, 32, 3), np.float32)).shape == (1, 12)
+@pytest.mark.parametrize(("value", "wrong"), [(np.nan, True), (0.9, True), (0.2, False)])
+def test_patches_longer_than_one_or_not_finite_are_an_error(tmp_path: Path, value: float, wrong: bool) -> None:
+    other = Encoder.open(write_patches(tmp_path / "patches", cells=4), device="cpu")
+    batch = np.full((1, 48, 32, 3), value, np.float32)
+    if wrong:
+        with pytest.raises(EncoderError, match="longer than 1 or not finite"):
+            other.infer_with_patches(batch)
+    else:
+        assert other.infer_with_patches(batch)[1].shape == (1, 4, 3)
+
+
+def test_patches_that_are_no_square_grid_are_an_error(tmp_path: Path) -> None:
+    other = Encoder.open(write_patches(tmp_path / "patches", cells=2), device="cpu")
+    with pytest.raises(EncoderError, match="a square grid is needed"):
+        other.infer_with_patches(np.full((1, 48, 32, 3), 0.1, np.float32))
 
 
 def test_fewer_embeddings_than_pictures_are_an_error(tmp_path: Path) -> None:

@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from logo_similarity.catalog.manifest import MANIFEST, EncoderEntry, Manifest, read_manifest, version_name
+from logo_similarity.catalog.manifest import MANIFEST, PATCHES, EncoderEntry, Manifest, read_manifest, version_name
 from logo_similarity.catalog.metadata import write_metadata
 from logo_similarity.catalog.publish import digest_files
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.domain import Record
 from logo_similarity.errors import BadImageError, CatalogError, InvalidRequestError, NotFoundError
 from logo_similarity.image.decode import decode
+from logo_similarity.image.preprocess import preprocess
 from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.search.rerank import Reranker, stored
 from tests.samples import SampleCatalog
 
 
@@ -38,15 +41,57 @@ def test_bytes_and_their_pixels_find_the_same(engine: SearchEngine, sample_catal
     assert by_bytes.version == engine.version
 
 
-def test_scores_are_the_cosines_of_the_embeddings(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
+@pytest.mark.parametrize("rerank", [True, False])
+def test_cosines_are_those_of_the_embeddings(engine: SearchEngine, sample_catalog: SampleCatalog, rerank: bool) -> None:
     (query,) = engine.encoder.encode([decode(picture(sample_catalog, 3))])
-    for hit in engine.search(picture(sample_catalog, 3), top_k=20).hits:
+    for hit in engine.search(picture(sample_catalog, 3), top_k=20, rerank=rerank).hits:
         (other,) = engine.encoder.encode([decode(picture(sample_catalog, hit.logo.id))])
-        assert hit.score == pytest.approx(float(query @ other), abs=1e-5)
+        assert hit.cosine == pytest.approx(float(query @ other), abs=1e-5)
+        assert rerank or hit.score == hit.cosine
+
+
+def described(engine: SearchEngine, data: bytes) -> NDArray[np.int8]:
+    prepared = preprocess(decode(data), engine.encoder.model.input_spec)
+    return stored(engine.encoder.infer_with_patches(prepared[np.newaxis])[1][0])
+
+
+def test_reranked_scores_are_made_of_cosine_and_patches(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
+    data = picture(sample_catalog, 3)
+    result = engine.search(data, top_k=50)
+    assert result.reranked
+    assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
+    candidates = np.stack([described(engine, picture(sample_catalog, hit.logo.id)) for hit in result.hits])
+    cosines = np.array([hit.cosine for hit in result.hits], np.float32)
+    reranker = Reranker(candidates, engine.encoder.model.rerank_weight)
+    expected = reranker.score(described(engine, data), np.arange(50), cosines)
+    np.testing.assert_allclose([hit.score for hit in result.hits], expected, atol=1e-6)
+    assert cosines.tolist() != sorted(cosines.tolist(), reverse=True), "re-ranking has changed nothing"
+
+
+def test_reranking_looks_past_what_is_asked_for(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
+    every = engine.search(picture(sample_catalog, 3), top_k=200).hits
+    assert engine.search(picture(sample_catalog, 3), top_k=7).hits == every[:7]
+
+
+def test_a_catalog_without_patches_says_so(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
+    folder = CatalogFolder(tmp_path / "catalogs")
+    version = folder.current()
+    (version / PATCHES).unlink()
+    changed = read_manifest(version).model_copy(update={"files": digest_files(version)})
+    (version / MANIFEST).write_bytes(changed.to_json())
+    folder.flip(version.rename(version.with_name(version_name(changed))).name)
+    with SearchEngine.open(folder.root) as opened:
+        result = opened.search(picture(sample_catalog), top_k=5)
+        assert not result.reranked
+        assert all(hit.score == hit.cosine for hit in result.hits)
+        with pytest.raises(InvalidRequestError, match="can't re-rank"):
+            opened.search(picture(sample_catalog), rerank=True)
 
 
 def test_every_stage_is_timed(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
     timings = engine.search(picture(sample_catalog)).timings
+    assert timings.rerank > 0.05
     assert all(getattr(timings, stage) > 0 for stage in timings.__slots__)
 
 
@@ -96,6 +141,21 @@ def one_row_less(version: Path, manifest: Manifest) -> Manifest:
     return manifest
 
 
+def one_patch_less(version: Path, manifest: Manifest) -> Manifest:
+    np.save(version / PATCHES, np.load(version / PATCHES)[1:])
+    return manifest
+
+
+def other_patches(version: Path, manifest: Manifest) -> Manifest:
+    np.save(version / PATCHES, np.load(version / PATCHES).astype(np.float32))
+    return manifest
+
+
+def no_patches(version: Path, manifest: Manifest) -> Manifest:
+    (version / PATCHES).write_bytes(b"patches")
+    return manifest
+
+
 def other_preprocessing(_: Path, manifest: Manifest) -> Manifest:
     encoder = EncoderEntry(id=manifest.encoder.id, sha256=manifest.encoder.sha256, preprocessing="0")
     return manifest.model_copy(update={"encoder": encoder})
@@ -110,6 +170,9 @@ def other_encoder(_: Path, manifest: Manifest) -> Manifest:
     ("change", "message"),
     [
         (one_row_less, "disagree on the number"),
+        (one_patch_less, "disagree on the number"),
+        (other_patches, "not patches"),
+        (no_patches, "damaged"),
         (lambda _, manifest: manifest.model_copy(update={"count": 7}), "disagree on the number"),
         (lambda _, manifest: manifest.model_copy(update={"dimension": 7}), "disagree on the dimension"),
         (other_preprocessing, "build the catalog again"),

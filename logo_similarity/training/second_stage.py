@@ -1,0 +1,56 @@
+"""How much the agreement of patches should count: fitted on what the encoder learned from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from logo_similarity.evaluation.evaluate import rank_all
+from logo_similarity.evaluation.features import unit
+from logo_similarity.evaluation.ranking import Query, mean_figures
+from logo_similarity.search.rerank import Reranker, stored
+from logo_similarity.training.trainer import compute_files
+
+if TYPE_CHECKING:
+    from logo_similarity.training.dataset import TrainingSet
+    from logo_similarity.training.network import LogoNetwork
+
+WEIGHTS = tuple(number / 20 for number in range(17))
+GROUPS, OTHERS = 1_000, 10_000
+"""Groups with several pictures that are asked for, and pictures beside them."""
+
+
+def fit_weight(network: LogoNetwork, data: TrainingSet, side: int, seed: int = 0) -> float:
+    """The weight of the agreement with the best mean average precision; 0 where there is nothing to fit it on.
+
+    Only groups that are known to look alike are asked for.
+    """
+    random = np.random.default_rng(seed)
+    several = [rows for rows in data.members() if len(rows) > 1 and data.trusted[rows[0]]]
+    if not several:
+        return 0.0
+    chosen = [several[place] for place in random.permutation(len(several))[:GROUPS]]
+    rows = np.unique(np.concatenate([*chosen, random.permutation(len(data))[:OTHERS]]))
+    dimension = network.head.out_features
+
+    def both(images: torch.Tensor) -> torch.Tensor:
+        embeddings, patches = network(images)
+        return torch.cat((embeddings, patches.flatten(1)), dim=1)
+
+    described = compute_files(network.eval(), both, [data.files[row] for row in rows], side)
+    features = unit(described[:, :dimension], "the network")
+    patches = stored(described[:, dimension:].reshape(len(rows), network.grid**2, -1))
+    groups, families = data.groups[rows], data.families[rows]
+    queries = []
+    for place in np.flatnonzero(np.isin(groups, [data.groups[members[0]] for members in chosen])):
+        same = np.flatnonzero(groups == groups[place])
+        related = np.flatnonzero((families == families[place]) & (groups != groups[place]))
+        queries.append(Query(int(place), same[same != place], related))
+
+    def found(weight: float) -> float:
+        figures = mean_figures(rank_all(queries, features, Reranker(patches, weight)))
+        return 0.0 if figures is None else figures.mean_average_precision
+
+    return max(WEIGHTS, key=found)
