@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint format bench lock clean
+.PHONY: demo test test-torch lint format bench lock clean
 .DEFAULT_GOAL := demo
 
 # Serves the sample logos on http://127.0.0.1:8000
@@ -15,6 +15,10 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# Training and export, which need torch: an environment of their own.
+test-torch: .venv-torch/installed
+	.venv-torch/bin/python -m pytest --override-ini=norecursedirs= tests/torch
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -38,7 +42,12 @@ lock:
 	  --upgrade --extra cpu -c requirements-dev.lock pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv build dist catalogs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-torch build dist catalogs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv-torch/installed: pyproject.toml | .venv/bin/python
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/pip install --quiet -e '.[cpu,train,export]' pytest
+	@touch $@
 
 # Debian keeps the module that makes virtual environments in a package of its own.
 .venv/bin/python:

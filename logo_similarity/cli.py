@@ -81,7 +81,8 @@ def build(
     images: Annotated[Path | None, typer.Option(help="Folder of the images, where the source does not tell.")] = None,
     mapping: Annotated[Path | None, typer.Option(help="TOML file that maps a table's columns.")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Encoder folder (an ONNX file and its model.json). Default: ours.")
+        Path | None,
+        typer.Option(help="Encoder folder (an ONNX file and its model.json); fp32: ours in float32. Default: in int8."),
     ] = None,
     m: Annotated[int, typer.Option("--m", min=2, max=256, help="HNSW: edges per node.")] = 32,
     ef_construction: Annotated[int, typer.Option(min=8, help="HNSW: breadth of the search for edges.")] = 200,
@@ -105,12 +106,12 @@ def build(
     """
     from logo_similarity.catalog.build import BuildOptions, build_catalog
     from logo_similarity.catalog.sources import open_source
-    from logo_similarity.embed.model import default_model_folder
+    from logo_similarity.embed.model import model_folder
     from logo_similarity.image.decode import ImageLimits
 
     settings = load_settings(catalogs=catalogs, device=device)
     options = BuildOptions(
-        model=model or default_model_folder(),
+        model=model_folder(model),
         m=m,
         ef_construction=ef_construction,
         ef_search=ef_search,

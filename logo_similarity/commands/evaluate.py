@@ -31,7 +31,7 @@ def evaluate(
     labels: Annotated[
         Path | None, typer.Option(help="labels.json, or a CSV file of one's own with the columns query,relevant.")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Encoder folder to measure. Default: ours.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Encoder folder to measure, or fp32. Default: ours.")] = None,
     catalogs: Annotated[
         Path | None, typer.Option("--catalogs", help="Measure the live catalog version in this folder instead.")
     ] = None,
@@ -106,7 +106,7 @@ def _open(
     show: Report,
 ) -> tuple[Gallery, SearchEngine | None]:
     from logo_similarity.embed.encoder import Encoder
-    from logo_similarity.embed.model import default_model_folder
+    from logo_similarity.embed.model import model_folder
     from logo_similarity.evaluation.features import BASELINES
     from logo_similarity.evaluation.gallery import describe_as, describe_by, describe_gallery, image_files, open_gallery
     from logo_similarity.search.pipeline import SearchEngine
@@ -119,7 +119,7 @@ def _open(
             raise SourceError(f"no baseline {baseline!r}; there are {', '.join(BASELINES)}")
         name, describe, weight = baseline, describe_as(baseline, BASELINES[baseline]), 0.0
     else:
-        encoder = Encoder.open(model or default_model_folder(), device=device)
+        encoder = Encoder.open(model_folder(model), device=device)
         name, describe, weight = encoder.model.id, describe_by(encoder), encoder.model.rerank_weight
     files = image_files(images)
     return describe_gallery(name, describe, weight, images, files, threads=threads, report=show), None

@@ -52,7 +52,6 @@ def export(
         raise typer.BadParameter("must begin with timm: or hf:, as in timm:vit_small_patch14_dinov2.lvd142m")
     try:
         import onnxscript  # noqa: F401 - torch.onnx needs it, and says so late
-        import timm  # noqa: F401
         import transformers  # noqa: F401
     except ImportError as error:
         raise EncoderError(

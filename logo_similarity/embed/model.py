@@ -12,6 +12,7 @@ from logo_similarity.errors import EncoderError
 from logo_similarity.image.preprocess import InputSpec
 
 MODEL_JSON = "model.json"
+BUNDLED = Path(__file__).parent.parent / "models"
 
 Side = Annotated[int, Field(ge=16, le=1024)]
 Triple = tuple[float, float, float]
@@ -91,4 +92,11 @@ def load_model(folder: Path) -> EncoderModel:
 
 def default_model_folder() -> Path:
     """The encoder that comes with the package."""
-    return Path(__file__).parent.parent / "models" / "default"
+    return BUNDLED / "default"
+
+
+def model_folder(given: Path | None) -> Path:
+    """An encoder folder by its path, or by the name of one that comes with the package; None: the default one."""
+    if given is None:
+        return default_model_folder()
+    return given if given.exists() or given.name != str(given) or not (BUNDLED / given).is_dir() else BUNDLED / given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.onnx"
 INPUT = "image"
+OUTPUTS = (("embedding", "logo_embedding"), ("patches", "logo_patches"))
+"""What they are, and names that no network has inside: many have a layer called embedding."""
 OPSET = 18
 LARGEST_DIFFERENCE = 1e-3
 """Between torch and ONNX Runtime, over the largest value."""
@@ -57,19 +60,22 @@ def write_encoder(network: nn.Module, spec: InputSpec, folder: Path, card: Card)
     with torch.inference_mode():
         given = network(sample)
     expected = [output.numpy() for output in (given if isinstance(given, tuple) else (given,))]
-    names = ["embedding", "patches"][: len(expected)]
-    torch.onnx.export(
-        network,
-        (sample,),
-        path,
-        input_names=[INPUT],
-        output_names=names,
-        dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    given_as = OUTPUTS[: len(expected)]
+    names = [name for _, name in given_as]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, about its own parts
+        torch.onnx.export(
+            network,
+            (sample,),
+            path,
+            input_names=[INPUT],
+            output_names=names,
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     halve(path)
     _compare(path, names, sample, expected)
     model = {
@@ -77,7 +83,7 @@ def write_encoder(network: nn.Module, spec: InputSpec, folder: Path, card: Card)
         "file": MODEL_FILE,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "input": {"name": INPUT, **asdict(spec)},
-        "outputs": {name: name for name in names},
+        "outputs": dict(given_as),
         "dimension": expected[0].shape[1],
         "rerank_weight": card.rerank_weight,
         "licence": card.licence,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import types
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
@@ -11,7 +15,7 @@ from logo_similarity.errors import EncoderError
 from logo_similarity.image.preprocess import InputSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    pass
 
 Crop = Literal["content", "none"]
 Resize = Literal["letterbox", "cover"]
@@ -35,6 +39,7 @@ def load_timm(name: str, *, side: int | None, pretrained: bool, crop: Crop, resi
     Raises:
         EncoderError: timm has no such model, or its weights can't be had.
     """
+    _bear_torchvision()
     import timm
     from timm.data import resolve_model_data_config
 
@@ -58,17 +63,17 @@ def load_transformers(name: str, *, side: int | None, pretrained: bool, crop: Cr
     Raises:
         EncoderError: it can't be had, or it makes no vector of an image.
     """
-    from transformers import AutoConfig, AutoImageProcessor, AutoModel
+    _bear_torchvision()
+    from transformers import AutoConfig, AutoModel
+    from transformers.utils import cached_file
 
     try:
         config = AutoConfig.from_pretrained(name)
         model = AutoModel.from_pretrained(name) if pretrained else AutoModel.from_config(config)
     except (OSError, ValueError) as error:
         raise EncoderError(f"transformers: {name}: {_first_line(error)}") from None
-    try:
-        prepared: Mapping[str, Any] = AutoImageProcessor.from_pretrained(name).to_dict()
-    except (OSError, ValueError):
-        prepared = {}
+    processor = cached_file(name, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
+    prepared = {} if processor is None else json.loads(Path(processor).read_bytes())
     vision = getattr(config, "vision_config", config)
     taken = side or int(getattr(vision, "image_size", 224))
     spec = _spec(
@@ -79,6 +84,19 @@ def load_transformers(name: str, *, side: int | None, pretrained: bool, crop: Cr
         resize,
     )
     return HubEncoder(_ImageVector(model, taken != getattr(vision, "image_size", taken)).eval(), spec, "unknown")
+
+
+def _bear_torchvision() -> None:
+    """Let torchvision be imported beside a torch that its operators don't fit, as PyPI's (CUDA) beside a torch for the CPU.
+
+    timm and transformers need its transforms, none of its operators; but a part of it describes these, and fails where they
+    are not there.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        part = "torchvision._meta_registrations"
+        sys.modules[part] = types.ModuleType(part)
 
 
 class _ImageVector(nn.Module):

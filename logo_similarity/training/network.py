@@ -34,6 +34,8 @@ LAST_CHANNELS = 1280
 MIDDLE_BLOCK = 11
 """Its expansion is the last and widest layer at stride 16."""
 BATCH_NORM_EPSILON = 1e-3
+LEAST_VARIANCE = 1e-4
+"""Of an axis, over the largest, for whitening: smaller ones are noise, and all there is where pictures are few."""
 LAYOUT_CHANNELS, LAYOUT_GRID = 64, 4
 """What the head sees of where things are: a few channels of the middle layer on a coarse grid."""
 
@@ -157,7 +159,11 @@ def whiten(layer: nn.Linear | Convolution, rows: Tensor, spread: float = 1.0) ->
     centred = rows.double() - mean
     variances, axes = torch.linalg.eigh(centred.T @ centred / len(rows))
     kept = len(layer.weight)
-    projection = spread * axes[:, -kept:].flip(1) / variances[-kept:].flip(0).clamp(min=1e-9).sqrt()
+    projection = (
+        spread
+        * axes[:, -kept:].flip(1)
+        / variances[-kept:].flip(0).clamp(min=LEAST_VARIANCE * float(variances[-1])).sqrt()
+    )
     projection *= projection.sum(dim=0).sign()  # an axis may point either way: the same way each time
     with torch.no_grad():
         layer.weight.copy_(projection.T.reshape(layer.weight.shape))

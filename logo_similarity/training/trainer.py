@@ -35,22 +35,32 @@ class Schedule:
 
     steps: int
     side: int = 128
-    pairs: int = 96
+    """Width and height of the pictures, a multiple of 32."""
+    pairs: int = 128
     seeds: int = 16
-    learning_rate: float = 1e-3
+    """Groups of a step that are drawn at random; the others are neighbours of these."""
+    trusted: float = 0.35
+    """Share of the groups that are known to look alike, and that have several pictures."""
+    named: float = 0.4
+    """Share of the groups that are only named alike, with several pictures; the rest are single pictures."""
+    least: float = 0.3
+    """Least cosine of two pictures that are only named alike, to count as a pair."""
+    learning_rate: float = 2e-3
+    """Of each tensor, relative to its size."""
     warm_up: int = 100
     final_rate: float = 0.02
+    """What is left of the learning rate at the end."""
     weight_decay: float = 0.0
     temperature: float = 0.07
     short: int = 128
+    """The first so many dimensions are learned to do alone, too (Kusupati et al., arXiv 2205.13147)."""
     short_weight: float = 0.3
     patch_weight: float = 0.5
     ema: float = 0.998
-    trusted: float = 0.35
-    named: float = 0.4
-    least: float = 0.2
+    """Share of the averaged weights that a step keeps."""
     frozen_blocks: int = 3
     filters: bool = False
+    """Whether the depthwise filters are learned."""
     seed: int = 0
 
 

@@ -190,8 +190,9 @@ def test_onnx_file_is_whole_and_its_batch_is_free() -> None:
     model = onnx.load(folder / "model.onnx", load_external_data=False)
     assert not [tensor.name for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    output = load_model(folder).outputs.embedding
     for count in (1, 3):
-        outputs = session.run(["embedding"], {"image": np.zeros((count, 3, 128, 128), np.float32)})
+        outputs = session.run([output], {"image": np.zeros((count, 3, 128, 128), np.float32)})
         assert outputs[0].shape == (count, 256)
 
 
