@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
     from logo_similarity.image.decode import Pixels
 
+FIRST = 6
+"""Convolutions that stay float32: the stem and two blocks."""
+
 
 def quantise_encoder(folder: Path, images: Sequence[Pixels], out: Path) -> None:
     """Write the static int8 form (QDQ, a scale for each channel) of an encoder folder.
 
     What has no convolution behind it stays float32: the last layers take little time, and everything that is found depends
-    on them.
+    on them. So do the first convolutions, where rounding costs most: for the package's own encoder the mean cosine with the
+    float32 embedding is .996 so, and .955 where they are int8.
 
     Args:
         folder: the encoder.
@@ -61,8 +65,11 @@ def quantise_encoder(folder: Path, images: Sequence[Pixels], out: Path) -> None:
             Shown(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Clip", "Add"],
-            nodes_to_exclude=_last_nodes(plain),
+            nodes_to_exclude=_left_alone(onnx.load(plain).graph.node),
             per_channel=True,
+            # Weights of 7 bits: with 8, the sums of two products overflow on processors without VNNI, and embeddings would
+            # depend on where they were made.
+            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
@@ -73,14 +80,13 @@ def quantise_encoder(folder: Path, images: Sequence[Pixels], out: Path) -> None:
     Encoder.open(out, device="cpu").warm_up()
 
 
-def _last_nodes(path: Path) -> list[str]:
-    """Names of the nodes that no convolution follows."""
-    graph = onnx.load(path).graph
+def _left_alone(nodes: Sequence[onnx.NodeProto]) -> list[str]:
+    """Names of the first convolutions, and of the nodes that no convolution follows."""
+    left = [node.name for node in nodes if node.op_type == "Conv"][:FIRST]
     followed: set[str] = set()  # tensors from which a convolution is computed
-    last = []
-    for node in reversed(graph.node):  # ONNX sorts its nodes
+    for node in reversed(nodes):  # ONNX sorts its nodes
         if followed.isdisjoint(node.output):
-            last.append(node.name)
+            left.append(node.name)
         if node.op_type == "Conv" or not followed.isdisjoint(node.output):
             followed.update(node.input)
-    return last
+    return left

@@ -76,7 +76,7 @@ def test_it_ends_in_encoders_that_work(run: Path) -> None:
     whole, small = (Encoder.open(run / name, device="cpu") for name in ("encoder", "encoder-int8"))
     assert (whole.dimension, whole.model.input_spec) == (256, small.model.input_spec)
     first, second = whole.encode(images), small.encode(images)
-    assert np.einsum("nd,nd->n", first, second).min() > 0.9
+    assert (first @ second.T).argmax(axis=1).tolist() == list(range(6))
     assert (run / "encoder-int8" / "model.onnx").stat().st_size < (run / "encoder" / "model.onnx").stat().st_size
     again = whole.encode([CHANGES["recoloured"](image) for image in images])
     assert (first @ again.T).argmax(axis=1).tolist() == list(range(6))
