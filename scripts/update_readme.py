@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Write into README.md what must not be written by hand: the settings, a real answer of the API, and the benchmarks' figures.
+"""Write into README.md and the model card what must not be written by hand: settings, a real answer, the benchmarks' figures.
 
 make demo                          # once: the answer comes from its catalog
+cd benchmarks/results
+logo-similarity evaluate BENCHMARK --split public --json > evaluation.json
+logo-similarity evaluate BENCHMARK --split public --no-rerank --copies 0 --json > evaluation_no_rerank.json
 python -m scripts.update_readme
 """
 
@@ -19,7 +22,16 @@ from logo_similarity.config import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
+CARD = ROOT / "logo_similarity" / "models" / "default" / "README.md"
 QUERY = "075d1f55"
+FIGURES = {
+    "mean_average_precision": "mAP",
+    "recall_at_1": "R@1",
+    "recall_at_10": "R@10",
+    "recall_at_100": "R@100",
+    "normalised_average_rank": "NAR",
+}
 
 
 def settings_table() -> str:
@@ -47,7 +59,7 @@ def example() -> str:
 def figures() -> str:
     """The results of `make bench`, with the machine that they were measured on."""
     encode, request, memory = (
-        json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+        json.loads((RESULTS / f"{name}.json").read_text())
         for name in ("encode_rate", "request_overhead", "worker_memory")
     )
     rate, overhead, pss = (result["figures"] for result in (encode, request, memory))
@@ -72,6 +84,26 @@ def figures() -> str:
     )
 
 
+def retrieval() -> str:
+    """What the default encoder finds on the benchmark, with re-ranking and without."""
+    both = [json.loads((RESULTS / f"{name}.json").read_text()) for name in ("evaluation", "evaluation_no_rerank")]
+    if [one["reranked"] for one in both] != [True, False]:
+        raise ValueError("evaluation.json must be re-ranked and evaluation_no_rerank.json must not")
+    lines = ["| figure | re-ranked | by cosine alone |", "| --- | --- | --- |"]
+    for kind, what in (("all", ""), ("hard", "HARD ")):
+        for name, short in FIGURES.items():
+            values = [f"{one['splits'][0]['whole'][kind][name]:.3f}" for one in both]
+            lines.append(f"| {what}{short} | {' | '.join(values)} |")
+    wordmarks = [next(kind for kind in one["splits"][0]["kinds"] if kind["name"] == "wordmark") for one in both]
+    values = [f"{part['all']['mean_average_precision']:.3f}" for part in wordmarks]
+    lines.append(f"| mAP of wordmarks | {' | '.join(values)} |")
+    lines += [f"| {one['change']}: the original first | {one['recall_at_1']:.3f} | |" for one in both[0]["copies"]]
+    cost = json.loads((RESULTS / "encoder_cost.json").read_text())["figures"]["over_lite0_at_224"]
+    shares = ", ".join(f"{name} {share}" for name, share in cost.items())
+    lines.append(f"| one run on one thread, over Lite0 at 224 px in float32 | {shares} | |")
+    return "\n".join(lines)
+
+
 def _shorten(value: Any) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, dict):
         return {key: _shorten(item) for key, item in value.items()}
@@ -94,7 +126,9 @@ def main() -> None:
     text = replaced(text, "settings", settings_table())
     text = replaced(text, "answer", example())
     text = replaced(text, "figures", figures())
+    text = replaced(text, "retrieval", retrieval())
     README.write_text(text)
+    CARD.write_text(replaced(CARD.read_text(), "figures", retrieval()))
 
 
 if __name__ == "__main__":

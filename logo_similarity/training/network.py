@@ -111,7 +111,7 @@ class Backbone(nn.Module):
 class LogoNetwork(nn.Module):
     """The encoder: `embedding` (n, dimension) from both layers, and `patches` (n, cells, patch_dimension) from the first.
 
-    The embedding is not normalised here. A patch is shorter than 1, and the shorter the less there is in its cell. Cells go
+    The embedding is not normalised here. A patch is shorter than 1, and the shorter it is the less its cell counts. Cells go
     row by row, `grid` x `grid` of them whatever the side of the picture.
     """
 
