@@ -79,7 +79,8 @@ def figures() -> str:
     }
     return (
         f"`make bench`, on {machine['usable_cores']} cores of an {machine['processor']} with {machine['memory_gb']} GB, shared "
-        "with other work: ratios hold better than milliseconds. Raw results: [benchmarks/results](benchmarks/results).\n\n"
+        f"with other work, at commit {machine['commit']}: ratios hold better than milliseconds. Raw results: "
+        "[benchmarks/results](benchmarks/results).\n\n"
         "| what | figure |\n| --- | --- |\n" + "\n".join(f"| {what} | {figure} |" for what, figure in rows.items())
     )
 

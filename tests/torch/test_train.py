@@ -78,7 +78,7 @@ def test_it_ends_in_encoders_that_work(run: Path) -> None:
     first, second = whole.encode(images), small.encode(images)
     assert (first @ second.T).argmax(axis=1).tolist() == list(range(6))
     assert (run / "encoder-int8" / "model.onnx").stat().st_size < (run / "encoder" / "model.onnx").stat().st_size
-    again = whole.encode([CHANGES["recoloured"](image) for image in images])
+    again = whole.encode([CHANGES["in a corner"](image) for image in images])
     assert (first @ again.T).argmax(axis=1).tolist() == list(range(6))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.embed.model import default_model_folder, load_model
+from logo_similarity.embed.model import default_model_folder, load_model, model_folder
 from logo_similarity.errors import EncoderError
 from logo_similarity.image.preprocess import preprocess
 
@@ -194,6 +194,21 @@ def test_onnx_file_is_whole_and_its_batch_is_free() -> None:
     for count in (1, 3):
         outputs = session.run([output], {"image": np.zeros((count, 3, 128, 128), np.float32)})
         assert outputs[0].shape == (count, 256)
+
+
+def test_encoders_of_the_package_go_by_name_and_others_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert model_folder(None) == default_model_folder()
+    assert load_model(model_folder(Path("fp32"))).id == "logo-lite0-128"
+    assert model_folder(Path("nothing")) == Path("nothing")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fp32").mkdir()
+    assert model_folder(Path("fp32")) == Path("fp32"), "a folder of the user's own is hidden by ours"
+
+
+def test_the_two_forms_of_our_encoder_see_the_same(encoder: Encoder) -> None:
+    images = [picture(seed) for seed in range(3)]
+    whole = Encoder.open(model_folder(Path("fp32")), device="cpu").encode(images)
+    assert np.einsum("nd,nd->n", encoder.encode(images), whole).min() > 0.9
 
 
 def test_another_model_works_by_its_description(tmp_path: Path) -> None:

@@ -84,6 +84,14 @@ def test_matches_are_each_others_best_and_strongest_first() -> None:
     assert reranker.matches(stored(mark), 0, least=1.01) == []
 
 
+def test_a_cell_is_matched_once() -> None:
+    """Two cells of the query have the same best in the other logo: the better one gets it."""
+    query, other = (np.zeros((CELLS, CHANNELS), np.float32) for _ in range(2))
+    query[0, 0], query[1, 0], other[0, 0] = 0.6, 0.9, 0.9
+    found = Reranker(np.stack([stored(other)]), 1).matches(stored(query), 0)
+    assert [(match.cell, match.other) for match in found] == [(1, 0)]
+
+
 def test_an_empty_picture_agrees_with_nothing() -> None:
     gallery = np.stack([stored(patches(10)[0]), np.zeros((CELLS, CHANNELS), np.int8)])
     agreement = Reranker(gallery, 1).agreement(np.zeros((CELLS, CHANNELS), np.int8), np.arange(2))
