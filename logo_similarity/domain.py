@@ -76,7 +76,7 @@ class Hit:
 
     score: float
     """-1 to 1, 1 for the same picture; what hits are ordered by. The cosine, or where hits were re-ranked a mean of it and
-    of the agreement of parts."""
+    of the agreement of parts, less what all candidates share."""
     cosine: float
     """Between the query's and the logo's embedding, -1 to 1."""
     logo: Logo

@@ -78,7 +78,7 @@ class HitOut(BaseModel):
         float,
         Field(
             description="What results are ordered by, -1 to 1; 1 is the same picture. The cosine, or where `reranked` a mean of "
-            "it and of the agreement of parts."
+            "it and of the agreement of parts, less what all candidates share."
         ),
     ]
     cosine: Annotated[float, Field(description="Cosine of the two embeddings, -1 to 1.")]

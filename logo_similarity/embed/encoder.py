@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from logo_similarity.embed.model import EncoderModel, load_model
 from logo_similarity.errors import EncoderError
-from logo_similarity.image.preprocess import preprocess
+from logo_similarity.image.preprocess import inked_cells, preprocess
 
 FloatArray = NDArray[np.float32]
 
@@ -98,6 +98,8 @@ class Encoder:
     def infer_with_patches(self, batch: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The same, and (n, cells, channels) float32: a vector no longer than 1 for each cell of a square grid.
 
+        Zero where the cell shows nothing: paper is like any other paper, and that says nothing of a mark.
+
         Raises:
             EncoderError: see `infer`; or the model has no such output, or patches of another kind.
         """
@@ -108,7 +110,8 @@ class Encoder:
             raise EncoderError(f"{self.model.id}: gave patches of shape {patches.shape}; a square grid is needed")
         if not (np.linalg.norm(patches, axis=2) < 1 + 1e-3).all():  # NaN compares false
             raise EncoderError(f"{self.model.id}: gave patches that are longer than 1 or not finite")
-        return self._unit(embeddings, len(batch)), patches
+        inked = inked_cells(batch, self.model.input_spec, math.isqrt(patches.shape[1]))
+        return self._unit(embeddings, len(batch)), np.where(inked[..., np.newaxis], patches, np.float32(0))
 
     def _unit(self, embeddings: FloatArray, count: int) -> FloatArray:
         if embeddings.shape != (count, self.dimension):

@@ -13,6 +13,7 @@ from logo_similarity.evaluation.gallery import measure_speed, read_image
 from logo_similarity.evaluation.labels import hard_queries
 from logo_similarity.evaluation.ranking import Figures, Floats, Query, QueryFigures, mean_figures, rank_query
 from logo_similarity.search.rerank import CANDIDATES
+from logo_similarity.search.rerank import Query as Asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from logo_similarity.evaluation.truth import Truth
     from logo_similarity.image.decode import Pixels
     from logo_similarity.search.pipeline import SearchEngine
-    from logo_similarity.search.rerank import Reranker, StoredPatches
+    from logo_similarity.search.rerank import Reranker
 
 BLOCK = 256
 """Queries scored at once: 256 against 40,000 pictures take 40 MB."""
@@ -153,32 +154,33 @@ def rank_all(queries: Sequence[Query], features: Floats, reranker: Reranker | No
         block = queries[start : start + BLOCK]
         cosines = features[[query.row for query in block]] @ features.T
         for query, row in zip(block, cosines, strict=True):
-            results.append(rank_query(query, _rescored(row, _own(reranker, query.row), reranker)))
+            results.append(rank_query(query, _rescored(row, _own(features, reranker, query.row), reranker)))
     return results
 
 
 def scores_of(row: int, features: Floats, reranker: Reranker | None) -> Floats:
     """(n,) float32: the whole gallery for one of its pictures."""
-    return _rescored(features @ features[row], _own(reranker, row), reranker)
+    return _rescored(features @ features[row], _own(features, reranker, row), reranker)
 
 
 def score_all(described: Described, features: Floats, reranker: Reranker | None) -> Floats:
     """(n,) float32: the whole gallery for any picture."""
-    return _rescored(features @ described.features, described.patches, reranker)
+    asked = None if described.patches is None else Asked(described.features, described.patches)
+    return _rescored(features @ described.features, asked, reranker)
 
 
-def _own(reranker: Reranker | None, row: int) -> StoredPatches | None:
-    return None if reranker is None else reranker.patches[row]
+def _own(features: Floats, reranker: Reranker | None, row: int) -> Asked | None:
+    return None if reranker is None else Asked(features[row], reranker.patches[row])
 
 
-def _rescored(cosines: Floats, patches: StoredPatches | None, reranker: Reranker | None) -> Floats:
+def _rescored(cosines: Floats, asked: Asked | None, reranker: Reranker | None) -> Floats:
     """The best candidates by the second stage, if any, everything else in its order below them."""
-    if reranker is None or patches is None:
+    if reranker is None or asked is None:
         return cosines
     count = min(CANDIDATES, len(cosines))
     rows = np.argpartition(-cosines, count - 1)[:count].astype(np.int64)
-    scores = cosines - 3  # a score is between -1 and 1
-    scores[rows] = reranker.score(patches, rows, cosines[rows])
+    scores = cosines - 10  # below every score
+    scores[rows] = reranker.score(asked, rows, cosines[rows])
     return scores
 
 

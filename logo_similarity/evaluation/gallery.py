@@ -18,7 +18,7 @@ from logo_similarity.evaluation.labels import thumbnail
 from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import preprocess
 from logo_similarity.search.build import measure_recall
-from logo_similarity.search.rerank import Reranker, stored
+from logo_similarity.search.rerank import Query, Reranker, stored
 
 if TYPE_CHECKING:
     from logo_similarity.embed.encoder import Encoder
@@ -122,8 +122,9 @@ def describe_gallery(
             thumbnails.append(small)
             if done % 100 == 0 or done == len(files):
                 report(name, done, len(files))
-    reranker = Reranker(np.stack(patches), weight) if patches and weight else None
-    return Gallery(name, files, unit(np.stack(rows), name), np.stack(thumbnails), reranker, describe)
+    features = unit(np.stack(rows), name)
+    reranker = Reranker(np.stack(patches), features, weight) if patches and weight else None
+    return Gallery(name, files, features, np.stack(thumbnails), reranker, describe)
 
 
 def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Report) -> Gallery:
@@ -147,11 +148,11 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
             thumbnails.append(small)
             if done % 500 == 0 or done == len(files):
                 report("thumbnails", done, len(files))
-    features = np.ascontiguousarray(engine.index.vectors[order])
     name, reranker = engine.encoder.model.id, engine.reranker
+    features = unit(np.ascontiguousarray(engine.index.vectors[order]), name)
     if reranker is not None:
-        reranker = Reranker(reranker.patches[order], reranker.weight)
-    return Gallery(name, files, unit(features, name), np.stack(thumbnails), reranker, describe_by(engine.encoder))
+        reranker = Reranker(reranker.patches[order], features, reranker.weight)
+    return Gallery(name, files, features, np.stack(thumbnails), reranker, describe_by(engine.encoder))
 
 
 def read_image(path: Path) -> Pixels:
@@ -187,7 +188,7 @@ def measure_speed(gallery: Gallery, folder: Path, engine: SearchEngine | None) -
             rows = np.argsort(-(gallery.features @ described.features))[:RECALL_K]
             cosines = gallery.features[rows] @ described.features
             started = time.perf_counter()
-            gallery.reranker.score(described.patches, rows, cosines)
+            gallery.reranker.score(Query(described.features, described.patches), rows, cosines)
             reranking.append(time.perf_counter() - started)
         if engine is not None:
             started = time.perf_counter()

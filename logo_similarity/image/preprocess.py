@@ -67,6 +67,27 @@ def preprocess(image: Pixels, spec: InputSpec) -> NDArray[np.float32]:
     return _normalise(fitted, spec)
 
 
+def inked_cells(prepared: NDArray[np.float32], spec: InputSpec, grid: int) -> NDArray[np.bool_]:
+    """Which cells of a grid over prepared images show something else than the border's colour.
+
+    Args:
+        prepared: (n, 3, height, width) or (n, height, width, 3), as `preprocess` makes them.
+        spec: what they were prepared by.
+        grid: cells on a side.
+
+    Returns:
+        (n, grid * grid), row by row from the top left.
+    """
+    images = prepared if spec.layout == "nchw" else prepared.transpose(0, 3, 1, 2)
+    tolerance = BORDER_TOLERANCE / (255 * np.array(spec.std, np.float32)).reshape(3, 1, 1)
+    edge = np.concatenate((images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]), axis=2)
+    border = np.partition(edge, edge.shape[2] // 2, axis=2)[..., edge.shape[2] // 2, np.newaxis, np.newaxis]
+    other = (np.abs(images - border) > tolerance).any(axis=1)
+    rows = np.logical_or.reduceat(other, np.arange(grid) * spec.height // grid, axis=1)
+    cells = np.logical_or.reduceat(rows, np.arange(grid) * spec.width // grid, axis=2)
+    return cells.reshape(len(images), grid * grid)
+
+
 def content_box(image: Pixels, border: tuple[int, int, int]) -> Box:
     """The tightest box around what differs from the border's colour; the whole image where nothing does."""
     low = np.clip(np.array(border) - BORDER_TOLERANCE, 0, 255).astype(np.uint8)

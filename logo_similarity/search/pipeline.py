@@ -27,7 +27,7 @@ from logo_similarity.errors import CatalogError, InvalidRequestError
 from logo_similarity.image.decode import ImageLimits, decode
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION, preprocess
 from logo_similarity.search.index import VectorIndex
-from logo_similarity.search.rerank import CANDIDATES, Reranker, stored
+from logo_similarity.search.rerank import CANDIDATES, Query, Reranker, stored
 
 DEFAULT_TOP_K = 100
 MAX_TOP_K = 1_000
@@ -70,7 +70,7 @@ class SearchEngine:
         encoder = Encoder.open(folder / MODEL_FOLDER, device=device, threads=1)
         index = VectorIndex.open(folder / INDEX)
         metadata = Metadata(folder / METADATA)
-        reranker = _open_patches(folder, encoder) if PATCHES in manifest.files else None
+        reranker = _open_patches(folder, encoder, index) if PATCHES in manifest.files else None
         counts = {"manifest.json": manifest.count, INDEX: index.count, METADATA: metadata.count()}
         if reranker is not None:
             counts[PATCHES] = len(reranker.patches)
@@ -113,17 +113,18 @@ class SearchEngine:
         prepared = preprocess(pixels, self.encoder.model.input_spec)
         preprocessed = clock.lap()
         if reranker is None:
-            embedding, patches = self.encoder.infer(prepared[np.newaxis])[0], None
+            embedding, query = self.encoder.infer(prepared[np.newaxis])[0], None
         else:
-            embeddings, described = self.encoder.infer_with_patches(prepared[np.newaxis])
-            embedding, patches = embeddings[0], stored(described[0])
+            embeddings, patches = self.encoder.infer_with_patches(prepared[np.newaxis])
+            embedding = embeddings[0]
+            query = Query(embedding, stored(patches[0]))
         embedded = clock.lap()
-        wanted = top_k if patches is None else max(top_k, CANDIDATES)
+        wanted = top_k if query is None else max(top_k, CANDIDATES)
         rows, cosines = self.index.search(embedding, wanted, ef_search=self.manifest.index.ef_search)
         scores = cosines
         searched = clock.lap()
-        if reranker is not None and patches is not None:
-            scores = reranker.score(patches, rows, cosines)
+        if reranker is not None and query is not None:
+            scores = reranker.score(query, rows, cosines)
             order = np.lexsort((rows, -scores))[:top_k]
             rows, cosines, scores = rows[order], cosines[order], scores[order]
         if min_score is not None:
@@ -133,7 +134,7 @@ class SearchEngine:
         logos = self.metadata.fetch(rows.tolist())
         hits = tuple(map(Hit, scores.tolist(), cosines.tolist(), logos))
         timings = Timings(decoded, preprocessed, embedded, searched, reranked, clock.lap())
-        return SearchResult(hits, patches is not None, self.version, timings)
+        return SearchResult(hits, query is not None, self.version, timings)
 
     def _chosen(self, *, rerank: bool | None) -> Reranker | None:
         """The re-ranker of a search that asks for it, doesn't, or leaves it to us."""
@@ -187,7 +188,7 @@ class _Clock:
         return passed
 
 
-def _open_patches(folder: Path, encoder: Encoder) -> Reranker:
+def _open_patches(folder: Path, encoder: Encoder, index: VectorIndex) -> Reranker:
     """Map the patches; nothing is read."""
     try:
         patches = np.load(folder / PATCHES, mmap_mode="r", allow_pickle=False)
@@ -195,7 +196,7 @@ def _open_patches(folder: Path, encoder: Encoder) -> Reranker:
         raise CatalogError(f"{folder / PATCHES}: damaged: {error}") from None
     if patches.ndim != 3 or patches.dtype != np.int8:
         raise CatalogError(f"{folder / PATCHES}: not patches: {patches.dtype} {patches.shape}")
-    return Reranker(patches, encoder.model.rerank_weight)
+    return Reranker(patches, index.vectors, encoder.model.rerank_weight)
 
 
 def _check_versions(folder: Path, manifest: Manifest) -> None:

@@ -10,8 +10,9 @@ import torch
 from logo_similarity.evaluation.evaluate import rank_all
 from logo_similarity.evaluation.features import unit
 from logo_similarity.evaluation.ranking import Query, mean_figures
+from logo_similarity.image.preprocess import inked_cells
 from logo_similarity.search.rerank import Reranker, stored
-from logo_similarity.training.trainer import compute_files
+from logo_similarity.training.trainer import compute_files, input_spec
 
 if TYPE_CHECKING:
     from logo_similarity.training.dataset import TrainingSet
@@ -40,7 +41,8 @@ def fit_weight(network: LogoNetwork, data: TrainingSet, side: int, seed: int = 0
 
     def both(images: torch.Tensor) -> torch.Tensor:
         embeddings, patches = network(images)
-        return torch.cat((embeddings, patches.flatten(1)), dim=1)
+        inked = torch.from_numpy(inked_cells(images.cpu().numpy(), input_spec(side), network.grid)).to(patches.device)
+        return torch.cat((embeddings, (patches * inked[..., None]).flatten(1)), dim=1)
 
     described = compute_files(network.eval(), both, [data.files[row] for row in rows], side)
     features = unit(described[:, :dimension], "the network")
@@ -53,7 +55,7 @@ def fit_weight(network: LogoNetwork, data: TrainingSet, side: int, seed: int = 0
         queries.append(Query(int(place), same[same != place], related))
 
     def found(weight: float) -> float:
-        mean = mean_figures(rank_all(queries, features, Reranker(patches, weight)))
+        mean = mean_figures(rank_all(queries, features, Reranker(patches, features, weight)))
         return 0.0 if mean is None else mean.mean_average_precision
 
     figures = {weight: found(weight) for weight in WEIGHTS}

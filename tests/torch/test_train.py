@@ -126,7 +126,9 @@ def test_agreement_is_the_one_that_a_search_computes() -> None:
     patches /= torch.sqrt(1 + patches.square().sum(dim=2, keepdim=True))
     ours = agreement(patches[:1], patches[None], torch.from_numpy(nearness(4)))[0]
     gallery = stored(patches.numpy())
-    np.testing.assert_allclose(ours, Reranker(gallery, 1).agreement(gallery[0], np.arange(9)), atol=0.01)
+    np.testing.assert_allclose(
+        ours, Reranker(gallery, np.eye(9, dtype=np.float32), 1).agreement(gallery[0], np.arange(9)), atol=0.01
+    )
 
 
 def test_the_loss_falls_as_pairs_come_together() -> None:

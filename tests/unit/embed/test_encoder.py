@@ -180,9 +180,9 @@ def test_patches_are_one_vector_for_each_cell(encoder: Encoder) -> None:
     blank[40:50, 40:50] = 0
     prepared = preprocess(blank, replace(encoder.model.input_spec, crop="none"))[np.newaxis]
     lengths = np.linalg.norm(encoder.infer_with_patches(prepared)[1][0], axis=1).reshape(8, 8)
-    assert lengths[3:5, 3:5].mean() > lengths[[0, -1]].mean(), (
-        "a cell with nothing in it counts for more than one with ink"
-    )
+    assert (lengths[3:5, 3:5] > 0.3).all()
+    lengths[3:5, 3:5] = 0
+    assert not lengths.any(), "a cell with nothing in it counts"
 
 
 def test_onnx_file_is_whole_and_its_batch_is_free() -> None:

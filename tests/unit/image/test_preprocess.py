@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from logo_similarity.image.decode import Pixels, decode
-from logo_similarity.image.preprocess import Box, InputSpec, border_colour, content_box, preprocess
+from logo_similarity.image.preprocess import Box, InputSpec, border_colour, content_box, inked_cells, preprocess
 from tests.pictures import encode, noise
 
 # A mean of 0 and a deviation of 1/255 make values that are pixels again.
@@ -283,3 +283,22 @@ def test_enlarging_does_not_overshoot(spec: InputSpec) -> None:
     image[:, 10:] = 200
     got = pixels(image, spec)
     assert (got.min(), got.max()) == (50, 200)
+
+
+@pytest.mark.parametrize("border", [WHITE, GREEN])
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+@pytest.mark.parametrize("grid", [4, 8, 7])  # 96 is no multiple of 7
+def test_inked_cells_are_those_with_another_colour_than_the_border(
+    border: tuple[int, int, int], layout: Literal["nchw", "nhwc"], grid: int
+) -> None:
+    image = np.full((96, 96, 3), border, np.uint8)
+    image[30:50, 60:70] = RED
+    image[80:, :] = np.array(border) - 10  # the noise that a JPEG leaves
+    spec = replace(PLAIN, layout=layout, std=(0.5, 0.4, 0.3), mean=(0.1, 0.5, 0.9))
+    found = inked_cells(preprocess(image, spec)[np.newaxis], spec, grid)
+    edges = [cell * 96 // grid for cell in range(grid + 1)]
+    expected = [
+        [edges[r + 1] > 30 and edges[r] < 50 and edges[c + 1] > 60 and edges[c] < 70 for c in range(grid)]
+        for r in range(grid)
+    ]
+    np.testing.assert_array_equal(found[0].reshape(grid, grid), expected)

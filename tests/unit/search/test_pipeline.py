@@ -18,7 +18,7 @@ from logo_similarity.errors import BadImageError, CatalogError, InvalidRequestEr
 from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import preprocess
 from logo_similarity.search.pipeline import SearchEngine
-from logo_similarity.search.rerank import Reranker, stored
+from logo_similarity.search.rerank import CANDIDATES, Reranker, stored
 from tests.samples import SampleCatalog
 
 
@@ -62,8 +62,15 @@ def test_reranked_scores_are_made_of_cosine_and_patches(engine: SearchEngine, sa
     assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
     candidates = np.stack([described(engine, picture(sample_catalog, hit.logo.id)) for hit in result.hits])
     cosines = np.array([hit.cosine for hit in result.hits], np.float32)
-    reranker = Reranker(candidates, engine.encoder.model.rerank_weight)
-    expected = reranker.score(described(engine, data), np.arange(50), cosines)
+    vectors = engine.encoder.encode([decode(picture(sample_catalog, hit.logo.id)) for hit in result.hits])
+    (embedding,) = engine.encoder.encode([decode(data)])
+    # The mean of all candidates is of those that were not asked for too.
+    rows, _ = engine.index.search(embedding, CANDIDATES, ef_search=engine.manifest.index.ef_search)
+    common = engine.index.vectors[rows].mean(axis=0)
+    agreement = Reranker(candidates, vectors, 1).agreement(described(engine, data), np.arange(50))
+    weight = engine.encoder.model.rerank_weight
+    means = (1 - weight) * cosines + weight * agreement
+    expected = means + (1 - means) * ((embedding - vectors) @ common)
     np.testing.assert_allclose([hit.score for hit in result.hits], expected, atol=1e-6)
     assert cosines.tolist() != sorted(cosines.tolist(), reverse=True), "re-ranking has changed nothing"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from logo_similarity.search.rerank import Reranker, nearness, stored
+from logo_similarity.search.rerank import CANDIDATES, Query, Reranker, nearness, stored
 
 GRID = 4
 CELLS, CHANNELS = GRID * GRID, 6
@@ -17,6 +17,17 @@ def patches(seed: int, count: int = 1) -> Floats:
     rows = random.normal(size=(count, CELLS, CHANNELS))
     rows /= np.linalg.norm(rows, axis=2, keepdims=True)
     return (rows * random.uniform(0.1, 0.95, (count, CELLS, 1))).astype(np.float32)
+
+
+def unit(seed: int, count: int) -> Floats:
+    """Embeddings."""
+    rows = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def of_patches(gallery: NDArray[np.int8], weight: float = 1.0) -> Reranker:
+    """A re-ranker whose embeddings do not matter."""
+    return Reranker(gallery, unit(0, len(gallery)), weight)
 
 
 def by_definition(query: Floats, other: Floats) -> float:
@@ -35,26 +46,54 @@ def by_definition(query: Floats, other: Floats) -> float:
 def test_agreement_is_what_the_formula_says() -> None:
     gallery = patches(1, 70)
     query = patches(2)[0]
-    found = Reranker(stored(gallery), 0.3).agreement(stored(query), np.arange(70))
+    found = of_patches(stored(gallery)).agreement(stored(query), np.arange(70))
     np.testing.assert_allclose(found, [by_definition(query, other) for other in gallery], atol=0.01)
 
 
-def test_the_same_picture_has_score_one_and_nothing_has_more() -> None:
-    gallery = stored(patches(3, 40))
-    reranker = Reranker(gallery, 0.4)
-    scores = reranker.score(gallery[7], np.arange(40), np.ones(40, np.float32))
+@pytest.mark.parametrize("copies", [1, 30])
+def test_the_same_picture_has_score_one_and_nothing_has_more(copies: int) -> None:
+    """Among strangers, and among so many that are nearly the same that the mean of all is closer to each than they are."""
+    gallery, vectors = stored(patches(3, 40)), unit(1, 40)
+    vectors[:copies] = vectors[7] + 0.05 * unit(2, copies)
+    vectors[7] = unit(3, 1)[0]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = Reranker(gallery, vectors, 0.4).score(Query(vectors[7], gallery[7]), np.arange(40), vectors @ vectors[7])
     assert scores[7] == pytest.approx(1, abs=1e-5)
     assert np.delete(scores, 7).max() < 0.99
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
-def test_score_is_the_mean_of_cosine_and_agreement(weight: float) -> None:
-    reranker = Reranker(stored(patches(4, 5)), weight)
-    cosines = np.array([0.9, 0.1, -0.5], np.float32)
+def test_score_is_the_mean_of_cosine_and_agreement_less_what_all_candidates_share(weight: float) -> None:
+    gallery, vectors, query = stored(patches(4, 5)), unit(4, 5), Query(unit(5, 1)[0], stored(patches(5)[0]))
     rows = np.array([4, 0, 2])
-    agreement = reranker.agreement(stored(patches(5)[0]), rows)
-    expected = (1 - weight) * cosines + weight * agreement
-    np.testing.assert_allclose(reranker.score(stored(patches(5)[0]), rows, cosines), expected, atol=1e-6)
+    cosines = vectors[rows] @ query.embedding
+    reranker = Reranker(gallery, vectors, weight)
+    means = (1 - weight) * cosines + weight * reranker.agreement(query.patches, rows)
+    common = vectors[rows].mean(axis=0)
+    expected = [
+        mean + (1 - mean) * (query.embedding - vectors[row]) @ common for mean, row in zip(means, rows, strict=True)
+    ]
+    np.testing.assert_allclose(reranker.score(query, rows, cosines), expected, atol=1e-6)
+
+
+def test_a_hub_falls_behind() -> None:
+    """Of two candidates as near to the query, that which is near to all the others too comes second."""
+    crowd = np.zeros((20, 8), np.float32)
+    crowd[:, 0], crowd[:, 1] = 0.6, 0.8
+    vectors = np.concatenate((crowd, np.eye(8, dtype=np.float32)[2:3] * 0.8 + np.eye(8, dtype=np.float32)[:1] * 0.6))
+    asked = Query(np.eye(8, dtype=np.float32)[0], np.zeros((CELLS, CHANNELS), np.int8))
+    reranker = Reranker(np.zeros((21, CELLS, CHANNELS), np.int8), vectors, 0.4)
+    scores = reranker.score(asked, np.arange(21), vectors @ asked.embedding)
+    assert scores[20] > scores[:20].max() + 0.1
+
+
+def test_scores_of_the_first_do_not_depend_on_how_many_are_asked_for() -> None:
+    gallery, vectors = stored(patches(3, 2 * CANDIDATES)), unit(6, 2 * CANDIDATES)
+    asked, rows = Query(unit(7, 1)[0], gallery[0]), np.arange(2 * CANDIDATES)
+    cosines = vectors @ asked.embedding
+    reranker = Reranker(gallery, vectors, 0.4)
+    some = reranker.score(asked, rows[:CANDIDATES], cosines[:CANDIDATES])
+    np.testing.assert_array_equal(reranker.score(asked, rows, cosines)[:CANDIDATES], some)
 
 
 def test_a_part_that_has_moved_is_found_again_and_counts_less() -> None:
@@ -63,7 +102,7 @@ def test_a_part_that_has_moved_is_found_again_and_counts_less() -> None:
     mark[0, 0] = (0.9, 0, 0, 0, 0, 0)
     moved = [np.roll(mark, steps, axis=1).reshape(CELLS, CHANNELS) for steps in (0, 1, 2, 3)]
     gallery = np.stack([stored(value) for value in [*moved, patches(7)[0]]])
-    same, next_cell, two_cells, three_cells, other = Reranker(gallery, 1).agreement(gallery[0], np.arange(5))
+    same, next_cell, two_cells, three_cells, other = of_patches(gallery).agreement(gallery[0], np.arange(5))
     assert same == next_cell == pytest.approx(1, abs=1e-5)
     assert same > two_cells > three_cells > other
 
@@ -74,7 +113,7 @@ def test_matches_are_each_others_best_and_strongest_first() -> None:
     mark[3] = 0  # nothing in this cell
     half = mark.copy()
     half[CELLS // 2 :] = 0.3 * patches(9)[0][CELLS // 2 :]
-    reranker = Reranker(np.stack([stored(half)]), 0.5)
+    reranker = of_patches(np.stack([stored(half)]))
     found = reranker.matches(stored(mark), 0, least=0.9)
     assert {match.cell for match in found} >= set(range(CELLS // 2)) - {3}
     assert all(match.cell != 3 for match in found)
@@ -88,11 +127,11 @@ def test_a_cell_is_matched_once() -> None:
     """Two cells of the query have the same best in the other logo: the better one gets it."""
     query, other = (np.zeros((CELLS, CHANNELS), np.float32) for _ in range(2))
     query[0, 0], query[1, 0], other[0, 0] = 0.6, 0.9, 0.9
-    found = Reranker(np.stack([stored(other)]), 1).matches(stored(query), 0)
+    found = of_patches(np.stack([stored(other)])).matches(stored(query), 0)
     assert [(match.cell, match.other) for match in found] == [(1, 0)]
 
 
 def test_an_empty_picture_agrees_with_nothing() -> None:
     gallery = np.stack([stored(patches(10)[0]), np.zeros((CELLS, CHANNELS), np.int8)])
-    agreement = Reranker(gallery, 1).agreement(np.zeros((CELLS, CHANNELS), np.int8), np.arange(2))
+    agreement = of_patches(gallery).agreement(np.zeros((CELLS, CHANNELS), np.int8), np.arange(2))
     np.testing.assert_array_equal(agreement, 0)
