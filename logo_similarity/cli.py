@@ -84,6 +84,12 @@ def build(
         Path | None,
         typer.Option(help="Encoder folder (an ONNX file and its model.json); fp32: ours in float32. Default: in int8."),
     ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of ready embeddings (ids.txt, embeddings.npy) made by the model; the images need not be here."
+        ),
+    ] = None,
     m: Annotated[int, typer.Option("--m", min=2, max=256, help="HNSW: edges per node.")] = 32,
     ef_construction: Annotated[int, typer.Option(min=8, help="HNSW: breadth of the search for edges.")] = 200,
     ef_search: Annotated[
@@ -106,12 +112,14 @@ def build(
     """
     from logo_similarity.catalog.build import BuildOptions, build_catalog
     from logo_similarity.catalog.sources import open_source
+    from logo_similarity.catalog.sources.images import ImageNames, NamesAsWritten, OpenNames
     from logo_similarity.embed.model import model_folder
     from logo_similarity.image.decode import ImageLimits
 
     settings = load_settings(catalogs=catalogs, device=device)
     options = BuildOptions(
         model=model_folder(model),
+        embeddings=embeddings,
         m=m,
         ef_construction=ef_construction,
         ef_search=ef_search,
@@ -121,7 +129,8 @@ def build(
         device=settings.device,
         limits=ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels),
     )
-    opened = open_source(source, kind=kind, images=images, mapping=mapping)
+    names: OpenNames = NamesAsWritten if embeddings else ImageNames
+    opened = open_source(source, kind=kind, images=images, mapping=mapping, names=names)
     with progress(err) as report:
         result = build_catalog(opened, settings.catalogs, options, report)
     manifest = result.manifest

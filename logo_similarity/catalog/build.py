@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from logo_similarity.catalog.manifest import (
     MODEL_FOLDER,
     PATCHES,
     REJECTED,
+    CurvePoint,
     EncoderEntry,
     IndexEntry,
     Manifest,
@@ -37,6 +39,7 @@ from logo_similarity.catalog.manifest import (
 )
 from logo_similarity.catalog.metadata import write_metadata
 from logo_similarity.catalog.publish import copy_model, digest_files, publish
+from logo_similarity.catalog.ready import ReadyEmbeddings
 from logo_similarity.catalog.records import count_lines, reject_line, write_records
 from logo_similarity.catalog.sources import Source
 from logo_similarity.catalog.versions import WORK_PREFIX, CatalogFolder
@@ -46,8 +49,8 @@ from logo_similarity.embed.model import MODEL_JSON, default_model_folder
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.search.build import Recall, build_hnsw, measure_recall
-from logo_similarity.search.index import FloatArray, VectorIndex
+from logo_similarity.search.build import EF_SEARCHES, Probe, Recall, build_hnsw, enough
+from logo_similarity.search.index import FloatArray
 
 Progress = Callable[[str, int, int | None], None]
 """Gets the stage, what is done of it, and how much there is to do (None while that is unknown)."""
@@ -57,7 +60,7 @@ SOURCE_REJECTS = "source-rejects.jsonl"
 SHARDS = "shards"
 VECTORS = "vectors.npy"
 VERSION = "version"
-EF_SEARCHES = (100, 128, 192, 256, 384, 512, 768)
+RECALL = "recall.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,8 @@ class BuildOptions:
     """What a build can be told."""
 
     model: Path = field(default_factory=default_model_folder)
+    embeddings: Path | None = None
+    """Folder of ready embeddings by this model, instead of making them from the images."""
     m: int = 32
     ef_construction: int = 200
     ef_search: int | None = None
@@ -102,6 +107,7 @@ def build_catalog(
         CatalogError: another build is at work in `root`.
     """
     encoder = Encoder.open(options.model, device=options.device, threads=1)
+    ready = ReadyEmbeddings.open(options.embeddings, encoder) if options.embeddings else None
     inputs = digest_inputs(
         source,
         FORMAT,
@@ -110,6 +116,7 @@ def build_catalog(
         PREPROCESSING_VERSION,
         options.limits,
         (options.m, options.ef_construction, options.ef_search, options.recall_target),
+        *(() if ready is None else ready.digests()),
     )
     folder = CatalogFolder(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # shards of another size can't be gone on with
@@ -119,7 +126,7 @@ def build_catalog(
             folder.flip(made[0].name)
         else:
             work.mkdir(exist_ok=True)
-            manifest = _make_version(source, work, encoder, inputs, options, progress)
+            manifest = _make_version(source, work, encoder, ready, inputs, options, progress)
             made = publish(folder, work / VERSION, manifest), manifest
         shutil.rmtree(work, ignore_errors=True)
         return BuildResult(*made, reused=reused)
@@ -138,7 +145,13 @@ def _already_made(folder: CatalogFolder, inputs: str, recall_floor: float) -> tu
 
 
 def _make_version(
-    source: Source, work: Path, encoder: Encoder, inputs: str, options: BuildOptions, progress: Progress
+    source: Source,
+    work: Path,
+    encoder: Encoder,
+    ready: ReadyEmbeddings | None,
+    inputs: str,
+    options: BuildOptions,
+    progress: Progress,
 ) -> Manifest:
     """Fill `work / VERSION` with everything but the manifest, which is returned."""
     records, version = work / RECORDS, work / VERSION
@@ -146,20 +159,28 @@ def _make_version(
     if not records.exists():
         write_records(source, records, work / SOURCE_REJECTS, lambda done: progress("read", done, None))
     total = count_lines(records)
-    embed_records(
-        records,
-        total,
-        source.images,
-        work / SHARDS,
-        encoder,
-        threads=options.threads,
-        limits=options.limits,
-        on_rows=lambda done: progress("embed", done, total),
-    )
+
+    def on_rows(done: int) -> None:
+        progress("embed", done, total)
+
+    if ready is None:
+        embed_records(
+            records,
+            total,
+            source.images,
+            work / SHARDS,
+            encoder,
+            threads=options.threads,
+            limits=options.limits,
+            on_rows=on_rows,
+        )
+    else:
+        ready.check(records, source.images, encoder, options.limits)
+        ready.write_shards(records, total, work / SHARDS, on_rows)
     count, logo_ids, fields = _write_rows(work, version, total, encoder.dimension)
     vectors: FloatArray = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
-    _write_index(vectors, version, options, progress)
-    recall = _check_recall(version, options, progress)
+    curve = _write_index(vectors, work, version, options, progress)
+    recall = _check_recall(curve, options, progress)
     copy_model(options.model, version / MODEL_FOLDER)
     rejected = count_lines(version / REJECTED)
     progress("digest", 0, None)
@@ -173,7 +194,13 @@ def _make_version(
         fields=fields,
         encoder=EncoderEntry(id=encoder.model.id, sha256=encoder.model.sha256, preprocessing=PREPROCESSING_VERSION),
         index=IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search),
-        recall=RecallEntry(k=recall.k, queries=recall.queries, value=recall.value, floor=options.recall_floor),
+        recall=RecallEntry(
+            k=recall.k,
+            queries=recall.queries,
+            value=recall.value,
+            floor=options.recall_floor,
+            curve=tuple(CurvePoint(ef_search=point.ef_search, value=point.value) for point in curve),
+        ),
         source=SourceEntry(kind=source.kind, read=count + rejected, indexed=count, rejected=rejected),
         files=digest_files(version),
     )
@@ -224,32 +251,34 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
     return count, logo_ids.hexdigest(), fields
 
 
-def _write_index(vectors: FloatArray, version: Path, options: BuildOptions, progress: Progress) -> None:
+def _write_index(
+    vectors: FloatArray, work: Path, version: Path, options: BuildOptions, progress: Progress
+) -> tuple[Recall, ...]:
+    """The recall of the index at each breadth of search; the index is made where it is not there yet."""
     partial = version / (INDEX + ".partial")
     if (version / INDEX).exists():
-        return
-    build_hnsw(
+        return tuple(Recall(**point) for point in json.loads((work / RECALL).read_bytes()))
+    curve = build_hnsw(
         vectors,
         partial,
         m=options.m,
         ef_construction=options.ef_construction,
         threads=options.threads,
+        probe=Probe(
+            options.recall_k, options.recall_queries, EF_SEARCHES if options.ef_search is None else (options.ef_search,)
+        ),
         on_rows=lambda done: progress("index", done, len(vectors)),
     )
+    with replacing(work / RECALL) as file:
+        file.write(json.dumps([asdict(point) for point in curve]).encode())
     sync_file(partial)
     partial.replace(version / INDEX)
+    return curve
 
 
-def _check_recall(version: Path, options: BuildOptions, progress: Progress) -> Recall:
+def _check_recall(curve: Sequence[Recall], options: BuildOptions, progress: Progress) -> Recall:
     progress("check", 0, None)
-    recall = measure_recall(
-        VectorIndex.open(version / INDEX),
-        k=options.recall_k,
-        queries=options.recall_queries,
-        ef_searches=EF_SEARCHES if options.ef_search is None else (options.ef_search,),
-        target=options.recall_target,
-        threads=options.threads,
-    )
+    recall = enough(curve, options.recall_target)
     if recall.value < options.recall_floor:
         raise BuildError(
             f"the index finds {recall.value:.1%} of the exact answers, the floor is {options.recall_floor:.1%}: not "

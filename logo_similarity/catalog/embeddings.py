@@ -75,7 +75,7 @@ def embed_records(
     def finish_oldest() -> int:
         number, tasks = pending.popleft()
         outcomes = [outcome for task in tasks for outcome in task.result()]
-        _write_shard(shards, number, outcomes, encoder.dimension)
+        write_shard(shards, number, *_described_shard(outcomes, encoder.dimension))
         return len(outcomes)
 
     def work(batch: list[Record]) -> list[Described | str]:
@@ -144,15 +144,21 @@ def _embed(path: Path, encoder: Encoder, limits: ImageLimits) -> Described | str
     return embeddings[0], stored(patches[0])
 
 
-def _write_shard(shards: Path, number: int, outcomes: list[Described | str], dimension: int) -> None:
-    refused = [[position, reason] for position, reason in enumerate(outcomes) if isinstance(reason, str)]
+def _described_shard(outcomes: list[Described | str], dimension: int) -> tuple[Shard, dict[int, str]]:
+    """What was found of some images, and of which nothing, by position."""
+    refused = {position: reason for position, reason in enumerate(outcomes) if isinstance(reason, str)}
     described = [outcome for outcome in outcomes if not isinstance(outcome, str)]
-    with replacing(shards / f"{number:06}.json") as file:
-        file.write(json.dumps(refused, ensure_ascii=False).encode())
+    embeddings = np.array([embedding for embedding, _ in described], dtype=np.float32).reshape(-1, dimension)
     patches = [cells for _, cells in described if cells is not None]
-    if patches:
+    return Shard(embeddings, np.stack(patches) if patches else None), refused
+
+
+def write_shard(shards: Path, number: int, shard: Shard, refused: dict[int, str]) -> None:
+    """Write one shard; `refused` says of which of its records there is nothing, by position, and why."""
+    with replacing(shards / f"{number:06}.json") as file:
+        file.write(json.dumps(list(refused.items()), ensure_ascii=False).encode())
+    if shard.patches is not None:
         with replacing(shards / f"{number:06}.patches.npy") as file:
-            np.save(file, np.stack(patches), allow_pickle=False)
+            np.save(file, shard.patches, allow_pickle=False)
     with replacing(shards / f"{number:06}.npy") as file:
-        embeddings = np.array([embedding for embedding, _ in described], dtype=np.float32)
-        np.save(file, embeddings.reshape(-1, dimension), allow_pickle=False)
+        np.save(file, shard.embeddings, allow_pickle=False)

@@ -54,13 +54,22 @@ class IndexEntry(_Part):
     ef_search: Annotated[int, Field(ge=1)]
 
 
+class CurvePoint(_Part):
+    """Recall at one breadth of search."""
+
+    ef_search: Annotated[int, Field(ge=1)]
+    value: Annotated[float, Field(ge=0, le=1)]
+
+
 class RecallEntry(_Part):
-    """Share of the exact `k` nearest rows that the index found, over `queries` sampled rows."""
+    """Share of the exact `k` nearest rows that the index found at its `ef_search`, over `queries` held-out rows."""
 
     k: Count
     queries: Count
     value: Annotated[float, Field(ge=0, le=1)]
     floor: Annotated[float, Field(ge=0, le=1)]
+    curve: tuple[CurvePoint, ...] = ()
+    """The same at other breadths."""
 
 
 class SourceEntry(_Part):

@@ -15,49 +15,18 @@ from logo_similarity.search.index import FloatArray, VectorIndex
 ADD_ROWS = 8_192
 # Two scores closer than this are a tie: which of the two rows is among the k is then no loss.
 TIE = 1e-6
+EF_SEARCHES = (100, 128, 160, 192, 256, 320, 384, 512, 768)
 
 
-def build_hnsw(
-    vectors: FloatArray,
-    path: Path,
-    *,
-    m: int,
-    ef_construction: int,
-    threads: int,
-    on_rows: Callable[[int], None] = lambda _: None,
-) -> None:
-    """Write an HNSW index over `vectors` to `path`; row i of the index is row i of `vectors`.
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How the recall of a new index is measured."""
 
-    With one thread the file depends on the vectors alone; with more, the order in which they link the graph leaves its
-    mark on the edges (never on the vectors).
-
-    Args:
-        vectors: (n, d) float32, unit length (checked).
-        path: the file to write.
-        m: edges per node (twice that on the ground layer).
-        ef_construction: breadth of the search for them.
-        threads: OpenMP threads.
-        on_rows: gets the number of rows added so far.
-
-    Raises:
-        BuildError: a vector is not of unit length.
-    """
-    faiss.omp_set_num_threads(threads)
-    index = faiss.IndexHNSWFlat(vectors.shape[1], m, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = ef_construction
-    for start in range(0, len(vectors), ADD_ROWS):
-        rows = np.ascontiguousarray(vectors[start : start + ADD_ROWS])
-        check_unit_length(rows, start)
-        index.add(rows)
-        on_rows(start + len(rows))
-    faiss.write_index(index, str(path))
-
-
-def check_unit_length(vectors: FloatArray, first_row: int = 0) -> None:
-    """Raise BuildError, naming the row, where a vector is not finite and of length 1 (to 1e-3)."""
-    off = ~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3)  # NaN compares false, so it counts as off
-    if off.any():
-        raise BuildError(f"embedding {first_row + int(np.argmax(off))} is not of unit length: the encoder is at fault")
+    k: int = 100
+    queries: int = 500
+    """How many rows ask; a tenth of all at most, and where that is none, all of them, after they were added."""
+    ef_searches: tuple[int, ...] = EF_SEARCHES
+    """Breadths of search, rising."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +39,96 @@ class Recall:
     value: float
 
 
-def measure_recall(
-    index: VectorIndex, *, k: int, queries: int, ef_searches: Sequence[int], target: float, threads: int
-) -> Recall:
-    """Recall at `k` against exact search: of the first breadth in `ef_searches` that reaches `target`, else of the last.
+def build_hnsw(
+    vectors: FloatArray,
+    path: Path,
+    *,
+    m: int,
+    ef_construction: int,
+    threads: int,
+    probe: Probe | None = None,
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> tuple[Recall, ...]:
+    """Write an HNSW index over `vectors` to `path`, and measure what it finds; row i of the index is row i of `vectors`.
 
-    Rows sampled with a fixed seed ask for their neighbours. A found row counts when its score reaches the k-th exact
-    score, so that duplicates (which tie) may stand in for each other.
+    The last rows ask for their neighbours before they are added, as new filings ask an older register: a row that is in the
+    graph would stand where its neighbours' edges lead, and find them more easily than a stranger does.
+
+    Args:
+        vectors: (n, d) float32, unit length (checked).
+        path: the file to write.
+        m: edges per node (twice that on the ground layer).
+        ef_construction: breadth of the search for them.
+        threads: OpenMP threads.
+        probe: how recall is measured.
+        on_rows: gets the number of rows added so far.
+
+    Returns:
+        The recall at each breadth.
+
+    Raises:
+        BuildError: a vector is not of unit length.
+    """
+    faiss.omp_set_num_threads(threads)
+    index = faiss.IndexHNSWFlat(vectors.shape[1], m, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = ef_construction
+
+    def add(first: int, last: int) -> None:
+        for start in range(first, last, ADD_ROWS):
+            rows = np.ascontiguousarray(vectors[start : min(start + ADD_ROWS, last)])
+            check_unit_length(rows, start)
+            index.add(rows)
+            on_rows(start + len(rows))
+
+    probe = probe or Probe()
+    held = min(probe.queries, len(vectors) // 10)
+    known = len(vectors) - held
+    add(0, known)
+    asked = np.ascontiguousarray(vectors[known:] if held else vectors)
+    check_unit_length(asked, known if held else 0)
+    found = measure_recall(VectorIndex(index, path), asked, k=probe.k, ef_searches=probe.ef_searches, threads=threads)
+    add(known, len(vectors))
+    faiss.write_index(index, str(path))
+    return found
+
+
+def check_unit_length(vectors: FloatArray, first_row: int = 0) -> None:
+    """Raise BuildError, naming the row, where a vector is not finite and of length 1 (to 1e-3)."""
+    off = ~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3)  # NaN compares false, so it counts as off
+    if off.any():
+        raise BuildError(f"embedding {first_row + int(np.argmax(off))} is not of unit length: the encoder is at fault")
+
+
+def measure_recall(
+    index: VectorIndex, asked: FloatArray, *, k: int, ef_searches: Sequence[int], threads: int
+) -> tuple[Recall, ...]:
+    """Recall at `k` against exact search, for each breadth.
+
+    A found row counts when its score reaches the k-th exact score, so that duplicates (which tie) may stand in for each
+    other.
+
+    Args:
+        index: searched one query at a time, as it is when it serves.
+        asked: (queries, d) float32, unit length.
+        k: how many answers, all rows at most.
+        ef_searches: the breadths.
+        threads: of the exact search.
     """
     k = min(k, index.count)
-    sample = np.sort(np.random.default_rng(0).choice(index.count, size=min(queries, index.count), replace=False))
-    asked = np.ascontiguousarray(index.vectors[sample])
     faiss.omp_set_num_threads(threads)
     exact_scores, _ = faiss.knn(asked, index.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
     floors = exact_scores[:, -1] - TIE
-    for ef_search in ef_searches:
+
+    def share(ef_search: int) -> float:
         found = sum(
             int(np.count_nonzero(index.search(query, k, ef_search=ef_search)[1] >= floor))
             for query, floor in zip(asked, floors, strict=True)
         )
-        recall = Recall(ef_search, k, len(sample), found / (len(sample) * k))
-        if recall.value >= target:
-            break
-    return recall
+        return found / (len(asked) * k)
+
+    return tuple(Recall(ef_search, k, len(asked), share(ef_search)) for ef_search in ef_searches)
+
+
+def enough(curve: Sequence[Recall], target: float) -> Recall:
+    """The smallest breadth that reaches the target; the one that finds most where none does."""
+    return next((recall for recall in curve if recall.value >= target), max(curve, key=lambda recall: recall.value))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from logo_similarity.catalog.sources.folder import FolderSource
-from logo_similarity.catalog.sources.images import EXTENSIONS, walk_files
+from logo_similarity.catalog.sources.images import EXTENSIONS, ImageNames, OpenNames, walk_files
 from logo_similarity.catalog.sources.l3d import L3dSource, metadata_files
 from logo_similarity.catalog.sources.table import TABLES, TableSource
 from logo_similarity.domain import Record, Reject
@@ -35,7 +35,12 @@ class Source(Protocol):
 
 
 def open_source(
-    path: Path, *, kind: str | None = None, images: Path | None = None, mapping: Path | None = None
+    path: Path,
+    *,
+    kind: str | None = None,
+    images: Path | None = None,
+    mapping: Path | None = None,
+    names: OpenNames = ImageNames,
 ) -> Source:
     """A source of the given kind ("l3d", "table", "folder"), or of the kind that `path` looks like.
 
@@ -44,6 +49,7 @@ def open_source(
         kind: which of them; recognised where it is None.
         images: folder of the images, where it is not the usual one.
         mapping: TOML file that says which column of a table is which field.
+        names: `NamesAsWritten` where the images are not at hand; a folder of images is one of images all the same.
 
     Raises:
         SourceError: there is nothing of the kind; says what was looked for.
@@ -52,9 +58,9 @@ def open_source(
     if mapping is not None and kind != "table":
         raise SourceError(f"a mapping is for tables; {path} is read as {kind}")
     if kind == "l3d":
-        return L3dSource(path, images)
+        return L3dSource(path, images, names)
     if kind == "table":
-        return TableSource(path, images, mapping)
+        return TableSource(path, images, mapping, names)
     if kind == "folder":
         return FolderSource(images or path)
     raise SourceError(f"there is no kind of source {kind!r}: l3d, table or folder")

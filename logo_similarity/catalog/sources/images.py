@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from logo_similarity.catalog.sources.fields import RowError, shown
 from logo_similarity.errors import SourceError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+
+
+class Names(Protocol):
+    """How the name of an image that a source tells becomes the name that it has."""
+
+    def resolve(self, name: str) -> str:
+        """The name. Raises RowError where there is no such image."""
+        ...
+
+
+OpenNames = Callable[[Path], Names]
+
+
+class NamesAsWritten:
+    """For images that are not at hand: every name is taken as it stands."""
+
+    def __init__(self, _folder: Path) -> None:
+        """The folder is not looked at."""
+
+    def resolve(self, name: str) -> str:
+        """The same name."""
+        return name
 
 
 class ImageNames:

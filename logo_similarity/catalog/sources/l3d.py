@@ -10,7 +10,7 @@ from typing import Any
 import ijson
 
 from logo_similarity.catalog.sources.fields import RowError, checked_filename, make_record, shown
-from logo_similarity.catalog.sources.images import ImageNames
+from logo_similarity.catalog.sources.images import ImageNames, OpenNames
 from logo_similarity.domain import Record, Reject
 from logo_similarity.errors import SourceError
 
@@ -28,10 +28,11 @@ class L3dSource:
 
     kind = "l3d"
 
-    def __init__(self, folder: Path, images: Path | None = None) -> None:
+    def __init__(self, folder: Path, images: Path | None = None, names: OpenNames = ImageNames) -> None:
         self._metadata = metadata_files(folder)
         if not self._metadata:
             raise SourceError(f"{folder}: holds neither results.json nor output_<year>.json")
+        self._names = names
         usual = folder / "images"
         self.images = images or (usual if usual.is_dir() else folder)
 
@@ -41,7 +42,7 @@ class L3dSource:
 
     def rows(self) -> Iterator[Record | Reject]:
         """Every record of the files; a later one about an image that was met in an earlier file is passed over."""
-        names = ImageNames(self.images)
+        names = self._names(self.images)
         several = len(self._metadata) > 1
         seen: set[str] = set()
         for path in self._metadata:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from logo_similarity.catalog.sources.fields import SEPARATORS, RowError, checked_filename, make_record, shown
-from logo_similarity.catalog.sources.images import ImageNames
+from logo_similarity.catalog.sources.images import ImageNames, Names, OpenNames
 from logo_similarity.domain import Record, Reject
 from logo_similarity.errors import SourceError
 
@@ -39,13 +39,16 @@ class TableSource:
 
     kind = "table"
 
-    def __init__(self, path: Path, images: Path | None = None, mapping: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, images: Path | None = None, mapping: Path | None = None, names: OpenNames = ImageNames
+    ) -> None:
         if path.suffix.lower() not in TABLES:
             raise SourceError(f"{path}: no table; its name should end in one of {', '.join(TABLES)}")
         if not path.is_file():
             raise SourceError(f"{path}: no such file")
         self._path = path
         self._mapping_file = mapping
+        self._names = names
         self._mapping = read_mapping(mapping) if mapping else Mapping()
         usual = path.parent / "images"
         self.images = images or (usual if usual.is_dir() else path.parent)
@@ -58,14 +61,14 @@ class TableSource:
 
     def rows(self) -> Iterator[Record | Reject]:
         """Every row of the table."""
-        names = ImageNames(self.images)
+        names = self._names(self.images)
         for where, row in self._read():
             try:
                 yield self._record(row, names)
             except RowError as error:
                 yield Reject(where, str(error))
 
-    def _record(self, row: dict[str, Any] | RowError, names: ImageNames) -> Record:
+    def _record(self, row: dict[str, Any] | RowError, names: Names) -> Record:
         if isinstance(row, RowError):
             raise row
         theirs = {ours: self._mapping.columns.get(ours, ours) for ours in COLUMNS}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from logo_similarity.errors import BuildError, CatalogError
-from logo_similarity.search.build import Recall, build_hnsw, measure_recall
+from logo_similarity.search.build import Probe, Recall, build_hnsw, enough, measure_recall
 from logo_similarity.search.index import FloatArray, VectorIndex
 
 
@@ -20,8 +20,8 @@ def unit_vectors(count: int, dimension: int = 64, seed: int = 0) -> FloatArray:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
-def make(vectors: FloatArray, path: Path, threads: int = 2) -> VectorIndex:
-    build_hnsw(vectors, path, m=16, ef_construction=80, threads=threads)
+def make(vectors: FloatArray, path: Path, m: int = 16, ef_construction: int = 80) -> VectorIndex:
+    build_hnsw(vectors, path, m=m, ef_construction=ef_construction, threads=2)
     return VectorIndex.open(path)
 
 
@@ -93,21 +93,43 @@ def test_a_vector_that_is_not_of_unit_length_is_refused(tmp_path: Path, wrong: f
 
 
 def test_recall_is_high_with_breadth_and_lower_without(index: VectorIndex) -> None:
-    def recall(*ef_searches: int, target: float = 1.1) -> Recall:
-        return measure_recall(index, k=50, queries=100, ef_searches=ef_searches, target=target, threads=2)
-
-    wide, narrow = recall(500), recall(50)
-    assert wide.queries == 100
+    asked = unit_vectors(100, seed=5)
+    narrow, wide = measure_recall(index, asked, k=50, ef_searches=(50, 500), threads=2)
+    assert (wide.queries, wide.k, wide.ef_search) == (100, 50, 500)
     assert 0.5 < narrow.value < wide.value <= 1
     assert wide.value > 0.99
-    assert recall(50, 500, 1_000, target=wide.value) == wide  # the first that is enough
-    assert recall(50, 60).ef_search == 60  # none is
 
 
 def test_recall_takes_duplicates_for_each_other(tmp_path: Path) -> None:
     same = np.repeat(unit_vectors(1), 200, axis=0)
     index = make(same, tmp_path / "same.faiss")
-    assert measure_recall(index, k=10, queries=20, ef_searches=(50,), target=1, threads=1).value == 1
+    assert measure_recall(index, same[:20], k=10, ef_searches=(50,), threads=1)[0].value == 1
+
+
+def test_the_smallest_breadth_that_is_enough_is_taken() -> None:
+    curve = [Recall(ef_search, 10, 10, value) for ef_search, value in ((10, 0.5), (20, 0.9), (30, 0.95), (40, 0.94))]
+    assert enough(curve, 0.9).ef_search == 20
+    assert enough(curve, 0.91).ef_search == 30
+    assert enough(curve, 0.99).ef_search == 30
+
+
+def test_a_build_measures_what_rows_find_that_are_not_in_the_graph_yet(tmp_path: Path) -> None:
+    vectors = unit_vectors(2_000)
+    vectors[-100:] = unit_vectors(100, seed=9)  # strangers
+    curve = build_hnsw(vectors, tmp_path / "i", m=4, ef_construction=20, threads=1, probe=Probe(10, 100, (10, 200)))
+    build_hnsw(vectors[:-100], tmp_path / "known", m=4, ef_construction=20, threads=1, probe=Probe(10, 0, (10,)))
+    known = VectorIndex.open(tmp_path / "known")
+    assert curve == measure_recall(known, vectors[-100:], k=10, ef_searches=(10, 200), threads=1)
+    assert VectorIndex.open(tmp_path / "i").count == 2_000
+    in_the_graph = measure_recall(VectorIndex.open(tmp_path / "i"), vectors[-100:], k=10, ef_searches=(10,), threads=1)
+    assert in_the_graph[0].value > curve[0].value
+
+
+@pytest.mark.parametrize("count", [1, 9, 10])
+def test_few_rows_can_be_measured_too(tmp_path: Path, count: int) -> None:
+    curve = build_hnsw(unit_vectors(count), tmp_path / "few", m=4, ef_construction=20, threads=1)
+    assert [recall.value for recall in curve] == [1.0] * len(curve)
+    assert curve[0].queries == (count if count < 10 else 1)
 
 
 def test_another_kind_of_index_is_refused(tmp_path: Path, vectors: FloatArray) -> None:

@@ -22,7 +22,7 @@ def patches(seed: int, count: int = 1) -> Floats:
 def unit(seed: int, count: int) -> Floats:
     """Embeddings."""
     rows = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def of_patches(gallery: NDArray[np.int8], weight: float = 1.0) -> Reranker:

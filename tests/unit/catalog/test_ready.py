@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from logo_similarity.catalog.build import BuildOptions, BuildResult, build_catalog
+from logo_similarity.catalog.sources import open_source
+from logo_similarity.catalog.sources.images import NamesAsWritten
+from logo_similarity.embed.model import model_folder
+from logo_similarity.errors import BuildError, SourceError
+from logo_similarity.search.pipeline import SearchEngine
+from tests.samples import SampleCatalog
+
+
+@pytest.fixture
+def ready(sample_catalog: SampleCatalog, tmp_path: Path) -> Path:
+    """The sample catalog's embeddings, in another order and of another length."""
+    folder = tmp_path / "ready"
+    folder.mkdir()
+    with SearchEngine.open(sample_catalog.root) as engine:
+        order = np.random.default_rng(0).permutation(engine.index.count)
+        ids = [logo.record.logo_id for logo in engine.metadata.fetch(order.tolist())]
+        assert engine.reranker is not None
+        np.save(folder / "embeddings.npy", 3 * engine.index.vectors[order])
+        np.save(folder / "patches.npy", engine.reranker.patches[order])
+    (folder / "ids.txt").write_text("\n".join(ids) + "\n")
+    return folder
+
+
+def table(sample_catalog: SampleCatalog) -> Path:
+    return sample_catalog.root.parent / "marks.jsonl"
+
+
+def build(source: Path, ready: Path, out: Path, images: Path | None = None, **options: object) -> BuildResult:
+    opened = open_source(source, images=images, names=NamesAsWritten)
+    return build_catalog(opened, out, BuildOptions(embeddings=ready, **options))  # type: ignore[arg-type]
+
+
+def test_ready_embeddings_make_the_catalog_that_the_images_make(
+    sample_catalog: SampleCatalog, ready: Path, tmp_path: Path
+) -> None:
+    result = build(table(sample_catalog), ready, tmp_path / "out", images=tmp_path / "nowhere")
+    with SearchEngine.open(sample_catalog.root) as one, SearchEngine.open(tmp_path / "out") as other:
+        np.testing.assert_allclose(other.index.vectors, one.index.vectors, atol=1e-6)
+        picture = (sample_catalog.images / sample_catalog.files[3]).read_bytes()
+        ours, theirs = one.search(picture, top_k=30).hits, other.search(picture, top_k=30).hits
+    assert [hit.logo for hit in ours] == [hit.logo for hit in theirs]
+    assert [hit.score for hit in ours] == pytest.approx([hit.score for hit in theirs], abs=1e-5)
+    assert result.manifest.source.rejected == 0
+    assert build(table(sample_catalog), ready, tmp_path / "out", images=tmp_path / "nowhere").reused
+
+
+def test_a_changed_embedding_is_another_catalog(sample_catalog: SampleCatalog, ready: Path, tmp_path: Path) -> None:
+    first = build(table(sample_catalog), ready, tmp_path / "out")
+    embeddings = np.load(ready / "embeddings.npy")
+    embeddings[0] = embeddings[1]
+    np.save(ready / "embeddings.npy", embeddings)
+    second = build(table(sample_catalog), ready, tmp_path / "out")
+    assert not second.reused
+    assert second.manifest.inputs != first.manifest.inputs
+
+
+def test_a_logo_without_a_usable_embedding_is_a_reject(
+    sample_catalog: SampleCatalog, ready: Path, tmp_path: Path
+) -> None:
+    ids = (ready / "ids.txt").read_text().splitlines()
+    embeddings = np.load(ready / "embeddings.npy")
+    embeddings[5], embeddings[6, 0] = 0, np.nan
+    np.save(ready / "embeddings.npy", embeddings)
+    missing = ids[7]
+    ids[7] = "another"
+    (ready / "ids.txt").write_text("\n".join(ids))
+    result = build(table(sample_catalog), ready, tmp_path / "out")
+    rejects = [json.loads(line) for line in (result.folder / "rejected.jsonl").read_text().splitlines()]
+    reasons = sorted(reject["reason"] for reject in rejects)
+    assert reasons == [
+        "its ready embedding is zero or not finite",
+        "its ready embedding is zero or not finite",
+        "the ready embeddings hold none for its id",
+    ]
+    with SearchEngine.open(tmp_path / "out") as engine:
+        assert engine.manifest.count == len(ids) - 3
+        assert all(engine.logo(logo_id) is None for logo_id in (ids[5], ids[6], missing))
+        # What is left belongs to its own row still.
+        for file in sample_catalog.files[::10]:
+            best = engine.search((sample_catalog.images / file).read_bytes(), top_k=1).hits[0]
+            assert best.logo.record.filename == file or best.score < 0.999
+
+
+def test_without_patches_there_is_no_second_stage(sample_catalog: SampleCatalog, ready: Path, tmp_path: Path) -> None:
+    (ready / "patches.npy").unlink()
+    build(table(sample_catalog), ready, tmp_path / "out")
+    with SearchEngine.open(tmp_path / "out") as engine:
+        assert engine.reranker is None
+
+
+def test_embeddings_of_another_model_are_found_out(sample_catalog: SampleCatalog, ready: Path, tmp_path: Path) -> None:
+    embeddings = np.load(ready / "embeddings.npy")
+    np.save(ready / "embeddings.npy", embeddings[:, ::-1].copy())
+    with pytest.raises(BuildError, match="--model"):
+        build(table(sample_catalog), ready, tmp_path / "out")
+    # Our own in float32 are near enough to those in int8.
+    np.save(ready / "embeddings.npy", embeddings)
+    build(table(sample_catalog), ready, tmp_path / "out", model=model_folder(Path("fp32")))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "ids.txt").unlink(), "no folder of ready embeddings"),
+        (lambda folder: (folder / "embeddings.npy").write_bytes(b"no array"), "no folder of ready embeddings"),
+        (lambda folder: (folder / "ids.txt").write_text("one\ntwo\n"), r"with these 2 ids .* it must be float32 \(2, 256\)"),
+        (lambda folder: np.save(folder / "embeddings.npy", np.ones((60, 256))), "is float64"),
+        (lambda folder: np.save(folder / "patches.npy", np.ones((60, 64, 16))), r"patches\.npy: is float64"),
+        (
+            lambda folder: (folder / "ids.txt").write_text(
+                (folder / "ids.txt").read_text().replace("EM/000004", "EM/000003")
+            ),
+            "'EM/000003' occurs more than once",
+        ),
+    ],
+)
+def test_unusable_files_are_named(
+    sample_catalog: SampleCatalog, ready: Path, tmp_path: Path, spoil: object, message: str
+) -> None:
+    assert callable(spoil)
+    spoil(ready)
+    with pytest.raises(SourceError, match=message):
+        build(table(sample_catalog), ready, tmp_path / "out")
