@@ -31,8 +31,8 @@ format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed-dev
-	$(BIN)/python -m benchmarks.run
+bench: .venv-bench/installed
+	.venv-bench/bin/python -m benchmarks.run
 
 # Pins every dependency with its digests. Needs uv (pip install uv).
 lock:
@@ -40,13 +40,21 @@ lock:
 	  --upgrade --extra cpu --extra dev pyproject.toml -o requirements-dev.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --upgrade --extra cpu -c requirements-dev.lock pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --upgrade --extra cpu --extra bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
 
 clean:
-	rm -rf .venv .venv-torch build dist catalogs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-torch build dist catalogs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv-torch/installed: pyproject.toml | .venv/bin/python
 	$(PYTHON) -m venv .venv-torch
 	.venv-torch/bin/pip install --quiet -e '.[cpu,train,export]' pytest
+	@touch $@
+
+.venv-bench/installed: requirements-bench.lock pyproject.toml | .venv/bin/python
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --require-hashes -r requirements-bench.lock
+	.venv-bench/bin/pip install --quiet --no-deps -e .
 	@touch $@
 
 # Debian keeps the module that makes virtual environments in a package of its own.

@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime
 
 from benchmarks.machine import write_result
-from benchmarks.register import SAMPLES
+from benchmarks.make_register import SAMPLES
 from logo_similarity.catalog.embeddings import embed_records
 from logo_similarity.catalog.records import count_lines, write_records
 from logo_similarity.catalog.sources import open_source

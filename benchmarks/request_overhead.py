@@ -12,7 +12,7 @@ import statistics
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.machine import write_result
-from benchmarks.register import SAMPLES, register_catalog
+from benchmarks.make_register import SAMPLES, register_catalog
 from benchmarks.service import Client, Service, running
 
 STAGES = ("queue", "decode", "preprocess", "embed", "search", "metadata", "links")

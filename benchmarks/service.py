@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.register import SAMPLES
+from benchmarks.make_register import SAMPLES
 
 START_SECONDS = 60
 

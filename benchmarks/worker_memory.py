@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.machine import write_result
-from benchmarks.register import SAMPLES, register_catalog, sample_catalog
+from benchmarks.make_register import SAMPLES, register_catalog, sample_catalog
 from benchmarks.service import Client, Service, running
 
 SEARCHES = 300

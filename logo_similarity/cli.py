@@ -224,7 +224,8 @@ def serve(
 ) -> None:
     """Serve the live catalog over HTTP."""
     from logo_similarity.api.server import serve as serve_forever
-    from logo_similarity.catalog.manifest import verify as verify_version
+    from logo_similarity.catalog.files import read_ahead
+    from logo_similarity.catalog.manifest import check_sizes, read_manifest
     from logo_similarity.catalog.versions import CatalogFolder
 
     settings = load_settings(
@@ -237,8 +238,12 @@ def serve(
         log_format=log_format,
     )
     settings.check_exposure()
-    # Once here, for all workers: every byte. It also brings the files into the page cache that the workers share.
-    verify_version(CatalogFolder(settings.catalogs).current())
+    # Once here, for all workers. Its bytes were compared with the manifest when it was published; `catalog verify` does it again.
+    version = CatalogFolder(settings.catalogs).current()
+    manifest = read_manifest(version)
+    check_sizes(version, manifest)
+    for name in manifest.files:
+        read_ahead(version / name)
     serve_forever(settings, thread_plan(usable_cores(), settings.workers, settings.threads))
 
 

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     max_upload_bytes: Positive = Field(10_000_000, description="Largest accepted request body, in bytes.")
     max_pixels: Positive = Field(25_000_000, description="Largest accepted image, width x height in pixels.")
     max_queue: Positive = Field(128, description="Searches that may wait in one worker; more get 503 with Retry-After.")
+    cache_hits: Annotated[int, Field(ge=0)] = Field(
+        10_000,
+        description="Hits of recent answers kept in each worker for when the same picture comes again, some 2 KB each; 0: none.",
+    )
     queue_seconds: Annotated[float, Field(gt=0)] = Field(
         10.0, description="Longest wait in the queue, in seconds; later a search is answered 503 instead of run."
     )

@@ -21,6 +21,7 @@ STAGE_SECONDS = Histogram("logo_stage_seconds", "Time in each stage of a search.
 IN_FLIGHT = Gauge("logo_searches_in_flight", "Searches that run or wait.", multiprocess_mode="livesum")
 REFUSED = Counter("logo_refused_total", "Requests refused, by the code of the answer.", ["code"])
 ABANDONED = Counter("logo_abandoned_total", "Searches whose client went away before they ended.")
+CACHED = Counter("logo_cached_total", "Searches answered from memory.")
 CATALOG_LOGOS = Gauge("logo_catalog_logos", "Logos in the open catalog.", ["version"], multiprocess_mode="livemax")
 
 

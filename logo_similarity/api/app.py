@@ -16,6 +16,7 @@ from fastapi.security import APIKeyHeader
 from logo_similarity import __version__
 from logo_similarity.api.admission import AdmissionMiddleware
 from logo_similarity.api.auth import ApiKeyMiddleware, load_key_digests
+from logo_similarity.api.cache import AnswerCache
 from logo_similarity.api.deps import Runtime
 from logo_similarity.api.errors import MEDIA_TYPE, add_handlers
 from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
@@ -64,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         limits = ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
         with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
             store = open_store(settings)
-            app.state.runtime = Runtime(settings, engine, gate, store)
+            app.state.runtime = Runtime(settings, engine, gate, AnswerCache(settings.cache_hits), store)
             CATALOG_LOGOS.labels(engine.version).set(engine.manifest.count)
             log.info(
                 "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,

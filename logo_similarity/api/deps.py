@@ -11,6 +11,7 @@ from typing import Annotated
 
 from fastapi import Depends, Form, Query, Request
 
+from logo_similarity.api.cache import AnswerCache, SearchParameters
 from logo_similarity.api.schemas import CatalogOut
 from logo_similarity.config import Settings
 from logo_similarity.embed.gate import Gate
@@ -26,6 +27,7 @@ class Runtime:
     settings: Settings
     engine: SearchEngine
     gate: Gate
+    cache: AnswerCache
     store: ImageStore | None
 
     @property
@@ -48,15 +50,6 @@ class Links:
         if self.store is None:
             return [None] * len(filenames)
         return [self.base + link if link.startswith("/") else link for link in self.store.sign(filenames)]
-
-
-@dataclass(frozen=True, slots=True)
-class SearchParameters:
-    """The parameters of a search besides its image."""
-
-    top_k: int
-    min_score: float | None
-    rerank: bool | None
 
 
 async def get_runtime(request: Request) -> Runtime:

@@ -32,6 +32,7 @@ EXAMPLE_SEARCH: JsonDict = {
     "query_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
     "results": [EXAMPLE_HIT],
     "reranked": True,
+    "cached": False,
     "catalog": {"version": "20261123T100000Z-1f3a9c2e", "logos": 769674, "fields": ["text", "vienna_codes", "year"]},
     "timings_ms": {
         "queue": 0.05, "decode": 0.9, "preprocess": 0.2, "embed": 1.5, "search": 1.6, "rerank": 2.1, "metadata": 0.6,
@@ -116,6 +117,9 @@ class SearchResponse(BaseModel):
     query_id: str
     results: list[HitOut]
     reranked: bool
+    cached: Annotated[
+        bool, Field(description="Whether the same picture was searched for before, and this is that answer.")
+    ]
     catalog: CatalogOut
     timings_ms: TimingsOut
 

@@ -18,6 +18,7 @@ def client(sample_catalog: SampleCatalog) -> Iterator[TestClient]:
         images_dir=sample_catalog.images,
         threads=2,
         max_upload_bytes=300_000,
+        cache_hits=0,  # the same picture is asked for again and again, and a search is meant each time
         log_level="error",
     )
     with TestClient(create_app(settings), raise_server_exceptions=False) as opened:

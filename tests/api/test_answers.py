@@ -24,7 +24,7 @@ def test_the_answer_has_the_promised_form(client: TestClient, sample_catalog: Sa
     assert response.status_code == 200
     answer = response.json()
     SearchResponse.model_validate(answer, strict=False)
-    assert set(answer) == {"query_id", "results", "reranked", "catalog", "timings_ms"}
+    assert set(answer) == {"query_id", "results", "reranked", "cached", "catalog", "timings_ms"}
     assert uuid.UUID(answer["query_id"])
     assert len(answer["results"]) == 5
     best = answer["results"][0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, File, Request, Response, UploadFile
@@ -12,10 +13,11 @@ from pydantic_core import to_json
 from logo_similarity.api.admission import SEARCH_PATH, run_while_connected
 from logo_similarity.api.deps import LinksDep, ParametersDep, RuntimeDep
 from logo_similarity.api.schemas import SearchResponse, hit_json, timings_of
-from logo_similarity.domain import SearchResult
-from logo_similarity.metrics import STAGE_SECONDS
+from logo_similarity.domain import SearchResult, Timings
+from logo_similarity.metrics import CACHED, STAGE_SECONDS
 
 router = APIRouter()
+NO_TIME = Timings(*[0.0] * 6)
 
 
 @router.post(
@@ -35,14 +37,22 @@ async def search(
     """The most similar logos first, ordered by `score`."""
     accepted = time.perf_counter()
     queue = links_time = 0.0
+    cached = False
 
     def job() -> tuple[SearchResult, list[str | None]]:
-        nonlocal queue, links_time
+        nonlocal queue, links_time, cached
         queue = (time.perf_counter() - accepted) * 1000
         # Read here: an upload of more than a megabyte lies on disk, and that read must not stop the event loop.
-        result = runtime.engine.search(
-            file.file.read(), top_k=parameters.top_k, min_score=parameters.min_score, rerank=parameters.rerank
-        )
+        image = file.file.read()
+        key = runtime.cache.key(runtime.engine.version, image, parameters)
+        known = runtime.cache.get(key)
+        cached = known is not None
+        if known is not None:
+            result = replace(known, timings=NO_TIME)
+            CACHED.inc()
+        else:
+            result = runtime.engine.search(image, **parameters._asdict())
+            runtime.cache.put(key, result)
         signing = time.perf_counter()
         # Signed here too: a store whose credentials have expired fetches new ones over the network.
         urls = links.sign([hit.logo.record.filename for hit in result.hits])
@@ -56,6 +66,8 @@ async def search(
     timings = timings_of(result, queue=queue, links=links_time)
     stages = timings.model_dump()
     for stage, milliseconds in stages.items():
+        if cached and stage not in ("queue", "links"):
+            continue  # that stage was not run
         STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
     headers = {
         "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in stages.items()),
@@ -65,6 +77,7 @@ async def search(
         "query_id": str(uuid.uuid4()),
         "results": [hit_json(hit, url) for hit, url in zip(result.hits, urls, strict=True)],
         "reranked": result.reranked,
+        "cached": cached,
         "catalog": runtime.catalog.model_dump(),
         "timings_ms": stages,
     }

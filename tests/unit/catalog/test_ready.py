@@ -112,7 +112,10 @@ def test_embeddings_of_another_model_are_found_out(sample_catalog: SampleCatalog
     [
         (lambda folder: (folder / "ids.txt").unlink(), "no folder of ready embeddings"),
         (lambda folder: (folder / "embeddings.npy").write_bytes(b"no array"), "no folder of ready embeddings"),
-        (lambda folder: (folder / "ids.txt").write_text("one\ntwo\n"), r"with these 2 ids .* it must be float32 \(2, 256\)"),
+        (
+            lambda folder: (folder / "ids.txt").write_text("one\ntwo\n"),
+            r"with these 2 ids .* it must be float32 \(2, 256\)",
+        ),
         (lambda folder: np.save(folder / "embeddings.npy", np.ones((60, 256))), "is float64"),
         (lambda folder: np.save(folder / "patches.npy", np.ones((60, 64, 16))), r"patches\.npy: is float64"),
         (

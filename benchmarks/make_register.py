@@ -1,0 +1,225 @@
+# ruff: noqa: RUF001 - syllables in five scripts
+"""A catalog of any size without as many images: synthetic logos around real ones, through the project's own builder.
+
+    python -m benchmarks.make_register 770000              # some 10 minutes and 6 GB; 100000 takes one
+    python -m benchmarks.make_register --check CATALOGS    # compares synthetic neighbours with a real catalog's
+
+The sample logos come first, with their own embeddings, so that a search with a sample's file must find it. Each of the others is
+made of one real embedding b and of o, the direction of the sum of three more, as sqrt(1 - t^2) b + t o: a mark that shares
+something with one logo and a little with others. t is near 1 for most (Beta(3, 1)) and small for one in ten (0 to 0.5), as few
+marks have a near copy. `--check` grows a twentieth of a catalog to its whole size by this recipe and compares the cosines of
+the 1st, 10th and 100th neighbours, and the recall of an HNSW index, with those of the real one.
+
+Metadata follow the distributions that are published of L3D (arXiv 2112.05404): codes a mark, divisions of the Vienna
+classification, years, one text in ten missing; texts in five scripts. All of it is synthetic, and says so in its ids.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from benchmarks.machine import DATA, ROOT, write_result
+from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.catalog.manifest import FORMAT, read_manifest
+from logo_similarity.catalog.metadata import SCHEMA
+from logo_similarity.catalog.ready import CELLS, EMBEDDINGS, IDS
+from logo_similarity.catalog.sources import open_source
+from logo_similarity.catalog.sources.images import NamesAsWritten
+from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.cpu import usable_cores
+from logo_similarity.domain import JsonValue
+from logo_similarity.image.preprocess import PREPROCESSING_VERSION
+from logo_similarity.search.build import Probe, build_hnsw
+from logo_similarity.search.index import FloatArray
+from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.search.rerank import StoredPatches
+from logo_similarity.terminal import progress
+
+SAMPLES = ROOT / "samples"
+RECIPE = 1
+"""Goes up when the synthetic logos change."""
+CHUNK = 10_000
+OTHERS = 3
+NEAR_SHARE, NEAR_REACH, FAR_SHAPE = 0.1, 0.5, 3.0
+GROWTH = 20
+"""A twentieth of the real logos is grown to their number to compare the two: 38 times as many as the samples are 770,000."""
+RANKS = (1, 10, 100)
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+COMPARED = 2_000
+
+# Published of L3D: marks with 1, 2, ... codes; marks in the commonest divisions, in percent; marks a year.
+CODES_A_MARK = (197760, 160901, 144234, 93812, 64502, 43500, 27426, 16133, 9125, 5383, 3105, 1632, 1002, 521, 284)
+DIVISIONS = {
+    "27.05": 28.7, "29.01": 18.0, "26.04": 12.7, "27.99": 12.2, "26.11": 10.1, "25.05": 9.2, "26.01": 8.6, "27.03": 4.7,
+    "24.17": 4.6, "01.15": 4.5, "02.01": 3.8, "25.01": 3.7, "26.07": 3.4, "02.09": 3.2, "26.03": 3.1, "25.07": 3.0,
+    "27.01": 2.9, "05.03": 2.8, "26.99": 2.7, "01.01": 2.4,
+}  # fmt: skip
+TAIL_DIVISIONS = tuple(f"{category:02}.{division:02}" for category in range(1, 30) for division in range(1, 6))
+TAIL_PERCENT = 170.0
+"""The rest of the 319 codes for each 100 marks."""
+YEARS = {
+    1996: 15138, 1997: 9518, 1998: 11407, 1999: 14474, 2000: 19188, 2001: 16172, 2002: 15613, 2003: 20852, 2004: 21569,
+    2005: 21740, 2006: 24981, 2007: 28916, 2008: 28765, 2009: 29699, 2010: 33721, 2011: 35815, 2012: 10363, 2013: 39906,
+    2014: 43488, 2015: 48747, 2016: 54603, 2017: 54576, 2018: 57575, 2019: 59824, 2020: 53123,
+}  # fmt: skip
+NO_TEXT = 0.099
+SYLLABLES = {
+    "Latin": "al be cor dan el fi gra hu in jo ka lo mi no ra sol ti vex",
+    "Cyrillic": "ба во ди ка лю мор ра све ти ша",
+    "Greek": "αλ βε γα δη κο λυ με πο ρα θε",
+    "Han": "东 方 星 海 龙 金 山 新 美 宝",
+    "Arabic": "نور با سا مي را دا لي تا",
+}
+SCRIPT_SHARES = (0.94, 0.02, 0.01, 0.02, 0.01)
+
+
+def sample_catalog() -> Path:
+    """Catalog folder of the sample logos, built where it is not there yet."""
+    root = DATA / "samples"
+    build_catalog(open_source(SAMPLES), root, BuildOptions(threads=usable_cores()))
+    return root
+
+
+def register_catalog(count: int) -> Path:
+    """Catalog folder of a register with `count` logos, the samples among them, made where it is not there yet."""
+    samples = read_manifest(CatalogFolder(sample_catalog()).current())
+    # Everything that the rows are made of: one of another format, schema, model or sample set is not this register.
+    made_of = (RECIPE, FORMAT, SCHEMA, samples.logo_ids, samples.encoder.sha256, PREPROCESSING_VERSION)
+    root = DATA / f"register-{count}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
+    if not CatalogFolder(root).names():
+        raw = root.with_name(root.name + ".raw")
+        if not (raw / "whole").exists():
+            _write_raw(raw, count)
+        source = open_source(raw / "marks.jsonl", images=raw / "no-images", names=NamesAsWritten)
+        with progress(Console(stderr=True)) as report:
+            build_catalog(source, root, BuildOptions(embeddings=raw, threads=usable_cores()), report)
+        shutil.rmtree(raw)
+    return root
+
+
+def _write_raw(raw: Path, count: int) -> None:
+    """A table of marks and a folder of ready embeddings, `whole` last."""
+    raw.mkdir(parents=True, exist_ok=True)
+    with SearchEngine.open(sample_catalog()) as samples:
+        real = [logo.record for logo in samples.metadata.fetch(list(range(min(count, samples.index.count))))]
+        vectors = np.array(samples.index.vectors)
+        if samples.reranker is None:
+            raise ValueError("the sample catalog has no patches")
+        patches = np.array(samples.reranker.patches)
+    embeddings = np.lib.format.open_memmap(raw / EMBEDDINGS, "w+", np.float32, (count, vectors.shape[1]))
+    cells = np.lib.format.open_memmap(raw / CELLS, "w+", np.int8, (count, *patches.shape[1:]))
+    embeddings[: len(real)], cells[: len(real)] = vectors[: len(real)], patches[: len(real)]
+    for start in range(len(real), count, CHUNK):
+        random = np.random.default_rng((RECIPE, start))
+        rows = min(CHUNK, count - start)
+        embeddings[start : start + rows], bases = grow(vectors, rows, random)
+        cells[start : start + rows] = _mixed_cells(patches, bases, random)
+    with (raw / IDS).open("w") as ids, (raw / "marks.jsonl").open("w") as table:
+        for record in real:
+            ids.write(record.logo_id + "\n")
+            table.write(
+                json.dumps({"logo_id": record.logo_id, "filename": record.filename, "text": record.text}) + "\n"
+            )
+        for mark in _marks(len(real), count):
+            ids.write(f"{mark['logo_id']}\n")
+            table.write(json.dumps(mark, ensure_ascii=False) + "\n")
+    (raw / "whole").touch()
+
+
+def grow(real: FloatArray, rows: int, random: np.random.Generator) -> tuple[FloatArray, NDArray[np.int64]]:
+    """(rows, d) float32 unit vectors around real ones, and of each the real one that it is most of."""
+    bases = random.integers(len(real), size=rows)
+    near = random.random((rows, 1)) < NEAR_SHARE
+    t = np.where(near, random.uniform(0, NEAR_REACH, (rows, 1)), random.beta(FAR_SHAPE, 1, (rows, 1)))
+    others = real[random.integers(len(real), size=(rows, OTHERS))].sum(axis=1)
+    others /= np.linalg.norm(others, axis=1, keepdims=True)
+    made = np.sqrt(1 - t * t) * real[bases] + t * others
+    return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32), bases
+
+
+def _mixed_cells(real: StoredPatches, bases: NDArray[np.int64], random: np.random.Generator) -> StoredPatches:
+    """Patches of the bases, a third of the cells from some other logo."""
+    others = real[random.integers(len(real), size=len(bases))]
+    return np.where(random.random((len(bases), real.shape[1], 1)) < 1 / 3, others, real[bases])
+
+
+def _marks(first: int, count: int) -> Iterator[dict[str, JsonValue]]:
+    """Synthetic metadata."""
+    random = np.random.default_rng(RECIPE)
+    divisions = (*DIVISIONS, *TAIL_DIVISIONS)
+    tail = TAIL_PERCENT / len(TAIL_DIVISIONS)
+    shares = np.array([*DIVISIONS.values(), *(tail for _ in TAIL_DIVISIONS)])
+    numbers, years = np.array(CODES_A_MARK, float), np.array([*YEARS.values()], float)
+    scripts = [syllables.split() for syllables in SYLLABLES.values()]
+    for start in range(first, count, CHUNK):
+        rows = min(CHUNK, count - start)
+        codes = 1 + random.choice(len(numbers), size=rows, p=numbers / numbers.sum())
+        division = random.choice(len(divisions), size=(rows, len(numbers)), p=shares / shares.sum())
+        section = random.integers(1, 26, size=division.shape)
+        year = random.choice([*YEARS], size=rows, p=years / years.sum())
+        script = random.choice(len(scripts), size=rows, p=SCRIPT_SHARES)
+        syllable = random.integers(1_000, size=(rows, 4))
+        silent = random.random(rows) < NO_TEXT
+        for row in range(rows):
+            parts = scripts[script[row]]
+            word = "".join(parts[number % len(parts)] for number in syllable[row, : 2 + syllable[row, 3] % 3])
+            yield {
+                "logo_id": f"SYNTHETIC-{start + row:07}",
+                "filename": f"synthetic/{start + row:07}.jpg",
+                "text": None if silent[row] else word.capitalize(),
+                "vienna_codes": [f"{divisions[division[row, n]]}.{section[row, n]:02}" for n in range(codes[row])],
+                "year": int(year[row]),
+            }
+
+
+def check(catalogs: Path) -> dict[str, object]:
+    """Compare the neighbours of a real catalog with those that the recipe makes of a twentieth of it."""
+    with SearchEngine.open(catalogs) as engine:
+        name, real = engine.version, np.array(engine.index.vectors)
+    random = np.random.default_rng(0)
+    few = real[random.permutation(len(real))[: len(real) // GROWTH]]
+    synthetic = np.concatenate((few, grow(few, len(real) - len(few), random)[0]))
+    synthetic = synthetic[random.permutation(len(real))]
+    both = {"real": real[random.permutation(len(real))], "synthetic": synthetic}
+    figures: dict[str, object] = {"catalog": name, "logos": len(real), "grown_from": len(few)}
+    found = {}
+    for kind, vectors in both.items():
+        asked = np.ascontiguousarray(vectors[-COMPARED:])
+        cosines, _ = faiss.knn(asked, vectors, max(RANKS) + 1, metric=faiss.METRIC_INNER_PRODUCT)
+        found[kind] = np.quantile(cosines[:, list(RANKS)], QUANTILES, axis=0).T  # the 0th is the logo itself
+        figures[f"cosines_{kind}"] = {
+            str(rank): [round(float(value), 3) for value in row] for rank, row in zip(RANKS, found[kind], strict=True)
+        }
+        curve = build_hnsw(vectors, DATA / "check.faiss", m=32, ef_construction=200, threads=2, probe=Probe())
+        figures[f"recall_{kind}"] = {str(point.ef_search): round(point.value, 4) for point in curve}
+    (DATA / "check.faiss").unlink()
+    figures["mean_difference_of_cosines"] = round(float(np.abs(found["real"] - found["synthetic"]).mean()), 4)
+    return write_result("register_neighbours", {"quantiles": QUANTILES, **figures})
+
+
+def main() -> None:
+    """Make a register, or check the recipe."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("count", nargs="?", type=int, help="how many logos")
+    parser.add_argument("--check", type=Path, metavar="CATALOGS", help="compare with this catalog instead")
+    arguments = parser.parse_args()
+    if arguments.check:
+        print(json.dumps(check(arguments.check), indent=2))
+    elif arguments.count:
+        print(register_catalog(arguments.count))
+    else:
+        parser.error("say how many logos, or --check CATALOGS")
+
+
+if __name__ == "__main__":
+    main()
