@@ -63,7 +63,9 @@ def running(catalogs: Path, *, workers: int, threads: int, cores: set[int]) -> I
     command = [sys.executable, "-m", "logo_similarity.cli", "serve", *words]
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)  # a child begins where its parent may run
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    # The same pictures come again and again, and a search is meant each time.
+    environment = {**os.environ, "LOGO_CACHE_HITS": "0"}
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
     os.sched_setaffinity(0, everywhere)
     service = Service(port, process)
     try:
@@ -90,14 +92,14 @@ class Client:
     def __init__(self, service: Service) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
 
-    def search(self, image: Path, *, top_k: int = 100) -> tuple[float, dict[str, Any]]:
+    def search(self, image: Path, *, top_k: int = 100, rerank: bool = True) -> tuple[float, dict[str, Any]]:
         """Milliseconds until the answer was read, and the answer. Raises ValueError where it is not the right one."""
         boundary = uuid.uuid4().hex
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="query.jpg"\r\n\r\n'
         body = head.encode() + image.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         started = time.perf_counter()
-        self._connection.request("POST", f"/v1/search?top_k={top_k}", body, headers)
+        self._connection.request("POST", f"/v1/search?top_k={top_k}&rerank={str(rerank).lower()}", body, headers)
         response = self._connection.getresponse()
         content = response.read()
         milliseconds = (time.perf_counter() - started) * 1000

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -52,6 +54,19 @@ class Record:
         }
 
 
+def record_of(fields: Mapping[str, Any]) -> Record:
+    """The record whose id, filename and `metadata()` these are, read from JSON."""
+    applied = fields["application_date"]
+    return Record(
+        **{
+            **fields,
+            "vienna_codes": tuple(fields["vienna_codes"]),
+            "nice_classes": tuple(fields["nice_classes"]),
+            "application_date": None if applied is None else dt.date.fromisoformat(applied),
+        }
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Reject:
     """A row of a source that is not indexed."""
@@ -64,10 +79,18 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Logo:
-    """One record of a catalog: its row there (= its FAISS id) and what the register says."""
+    """One record of a catalog: its row there (= its FAISS id), its public id, its image and what the register says."""
 
     id: int
-    record: Record
+    logo_id: str
+    filename: str
+    metadata_json: str
+    """`Record.metadata()` as JSON: what an answer over HTTP holds as it is. `record` reads it."""
+
+    @property
+    def record(self) -> Record:
+        """The record."""
+        return record_of({"logo_id": self.logo_id, "filename": self.filename, **json.loads(self.metadata_json)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.config import JsonDict
 
@@ -50,8 +51,6 @@ EXAMPLE_PROBLEM: JsonDict = {
 
 class Metadata(BaseModel):
     """What the register says of a logo. A field that `catalog.fields` does not list is not in the source at all."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     text: Annotated[str | None, Field(description="Words in the logo.")]
     company: str | None
@@ -153,14 +152,13 @@ class Readiness(BaseModel):
 
 
 def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
-    """What makes a HitOut."""
-    record = hit.logo.record
+    """What makes a HitOut, for orjson."""
     return {
         "score": hit.score,
         "cosine": hit.cosine,
-        "id": record.logo_id,
+        "id": hit.logo.logo_id,
         "image_url": image_url,
-        "metadata": record.metadata(),
+        "metadata": orjson.Fragment(hit.logo.metadata_json),
     }
 
 

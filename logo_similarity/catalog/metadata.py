@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import sqlite3
 import threading
@@ -14,21 +13,19 @@ from urllib.parse import quote
 from logo_similarity.domain import Logo, Record
 from logo_similarity.errors import CatalogError
 
-# From a logo to its codes: in its row, so that a hit is one row to read. From a code to its logos: in the two tables.
+# What an answer shows is one text, ready to be sent; what can be filtered by is read out of it, and stored in its index alone.
 SCHEMA = """
 CREATE TABLE logos (
   id INTEGER PRIMARY KEY,
   logo_id TEXT NOT NULL UNIQUE,
   filename TEXT NOT NULL,
-  text TEXT,
-  company TEXT,
-  status TEXT,
-  office TEXT,
-  application_date TEXT,
-  year INTEGER,
-  vienna_codes TEXT NOT NULL,
-  nice_classes TEXT NOT NULL,
-  extra TEXT
+  metadata TEXT NOT NULL,
+  text TEXT AS (json_extract(metadata, '$.text')),
+  company TEXT AS (json_extract(metadata, '$.company')),
+  status TEXT AS (json_extract(metadata, '$.status')),
+  office TEXT AS (json_extract(metadata, '$.office')),
+  application_date TEXT AS (json_extract(metadata, '$.application_date')),
+  year INTEGER AS (json_extract(metadata, '$.year'))
 ) STRICT;
 CREATE TABLE vienna_codes (code TEXT NOT NULL, logo INTEGER NOT NULL, PRIMARY KEY (code, logo)) STRICT, WITHOUT ROWID;
 CREATE TABLE nice_classes (
@@ -49,9 +46,7 @@ CREATE INDEX logos_year ON logos (year) WHERE year IS NOT NULL;
 INSERT INTO logos_text (logos_text) VALUES ('rebuild');
 """
 
-COLUMNS = (
-    "id, logo_id, filename, text, company, status, office, application_date, year, vienna_codes, nice_classes, extra"
-)
+COLUMNS = "id, logo_id, filename, metadata"
 
 # Which query tells whether any logo has the field.
 FIELD_PROBES = {
@@ -114,14 +109,14 @@ class Metadata:
         )
         found = {row[0]: row for row in rows}
         try:
-            return [_logo(found[row]) for row in ids]
+            return [Logo(*found[row]) for row in ids]
         except KeyError as error:
             raise CatalogError(f"{self._path}: has no row {error}") from None
 
     def find(self, logo_id: str) -> Logo | None:
         """The logo with this public id."""
         rows = self._query(f"SELECT {COLUMNS} FROM logos WHERE logo_id = ?", logo_id)  # noqa: S608 - constant
-        return _logo(rows[0]) if rows else None
+        return Logo(*rows[0]) if rows else None
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -149,42 +144,10 @@ class Metadata:
 
 
 def _insert(connection: sqlite3.Connection, row: int, record: Record) -> None:
+    metadata = json.dumps(record.metadata(), ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
     connection.execute(
-        "INSERT INTO logos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            row,
-            record.logo_id,
-            record.filename,
-            record.text,
-            record.company,
-            record.status,
-            record.office,
-            record.application_date.isoformat() if record.application_date else None,
-            record.year,
-            " ".join(record.vienna_codes),
-            " ".join(map(str, record.nice_classes)),
-            json.dumps(dict(record.extra), ensure_ascii=False, sort_keys=True) if record.extra else None,
-        ),
+        "INSERT INTO logos (id, logo_id, filename, metadata) VALUES (?, ?, ?, ?)",
+        (row, record.logo_id, record.filename, metadata),
     )
     connection.executemany("INSERT INTO vienna_codes VALUES (?, ?)", ((code, row) for code in record.vienna_codes))
     connection.executemany("INSERT INTO nice_classes VALUES (?, ?)", ((number, row) for number in record.nice_classes))
-
-
-def _logo(row: tuple[Any, ...]) -> Logo:
-    number, logo_id, filename, text, company, status, office, applied, year, vienna, nice, extra = row
-    return Logo(
-        number,
-        Record(
-            logo_id=logo_id,
-            filename=filename,
-            text=text,
-            company=company,
-            vienna_codes=tuple(vienna.split()),
-            nice_classes=tuple(map(int, nice.split())),
-            status=status,
-            office=office,
-            application_date=dt.date.fromisoformat(applied) if applied else None,
-            year=year,
-            extra=json.loads(extra) if extra else {},
-        ),
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from logo_similarity.catalog.files import replacing
 from logo_similarity.catalog.sources import Source
-from logo_similarity.domain import Record, Reject
+from logo_similarity.domain import Record, Reject, record_of
 
 REPORT_ROWS = 1_000
 
@@ -39,12 +38,7 @@ def read_records(path: Path, start: int = 0) -> Iterator[Record]:
     """The records of a `write_records` file from position `start` on."""
     with path.open(encoding="utf8") as lines:
         for line in islice(lines, start, None):
-            fields = json.loads(line)
-            fields["vienna_codes"] = tuple(fields["vienna_codes"])
-            fields["nice_classes"] = tuple(fields["nice_classes"])
-            if fields["application_date"] is not None:
-                fields["application_date"] = dt.date.fromisoformat(fields["application_date"])
-            yield Record(**fields)
+            yield record_of(json.loads(line))
 
 
 def count_lines(path: Path) -> int:

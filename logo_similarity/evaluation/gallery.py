@@ -136,7 +136,7 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
     names: list[str] = []
     for start in range(0, engine.index.count, ROWS_AT_ONCE):
         rows = list(range(start, min(start + ROWS_AT_ONCE, engine.index.count)))
-        names.extend(logo.record.filename for logo in engine.metadata.fetch(rows))
+        names.extend(logo.filename for logo in engine.metadata.fetch(rows))
     missing = next((name for name in names if not (folder / name).is_file()), None)
     if missing is not None:
         raise SourceError(f"{folder / missing}: a logo of the catalog has no picture there")

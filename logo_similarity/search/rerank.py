@@ -22,8 +22,8 @@ StoredPatches = NDArray[np.int8]
 
 STEPS = 127
 """A patch is no longer than 1; its coordinates are stored as int8 in steps of 1 / 127."""
-BLOCK = 32
-"""Candidates compared at once: their products then stay in the cache."""
+BLOCK = 100
+"""Candidates compared at once, for the sake of memory."""
 CANDIDATES = 100
 """How many of the index's answers are scored again; all of them where more are asked for. 200 find no more."""
 
@@ -83,14 +83,13 @@ class Reranker:
         found = np.zeros(len(rows), np.float32)
         if not len(shown):
             return found
-        own, near = query[shown].astype(np.float32), self._nearness[:, shown]
-        weights = _weights(own)
-        room = np.empty((BLOCK, *near.shape), np.float32)
+        own = query[shown].astype(np.float32)
+        near, weights = self._nearness[shown, np.newaxis], _weights(own)[:, np.newaxis]
         for start in range(0, len(rows), BLOCK):
             others = self.patches[rows[start : start + BLOCK]].astype(np.float32)
-            alike, other_weights = _alike(own, others, near, room[: len(others)]), _weights(others)
-            forward = np.minimum(alike.max(axis=1), weights).clip(0).sum(axis=1) / weights.sum()
-            backward = np.minimum(alike.max(axis=2), other_weights).clip(0).sum(axis=1)
+            alike, other_weights = _alike(own, others, near), _weights(others)
+            forward = np.minimum(alike.max(axis=2), weights).clip(0).sum(axis=0) / weights.sum()
+            backward = np.minimum(alike.max(axis=0), other_weights).clip(0).sum(axis=1)
             found[start : start + BLOCK] = (forward + backward / np.maximum(other_weights.sum(axis=1), 1)) / 2
         return found
 
@@ -98,11 +97,11 @@ class Reranker:
         """Where the query and one logo agree: cells that are each other's best, strongest first, none under `least`."""
         own = query.astype(np.float32)
         others = self.patches[[row]].astype(np.float32)
-        alike = _alike(own, others, self._nearness, np.empty((1, len(own), len(own)), np.float32))[0]
-        best, back = alike.argmax(axis=0), alike.argmax(axis=1)
+        alike = _alike(own, others, self._nearness[:, np.newaxis])[:, 0]
+        best, back = alike.argmax(axis=1), alike.argmax(axis=0)
         weights = _weights(own)
         found = [
-            Match(cell, int(other), float(np.clip(alike[other, cell] / weights[cell], 0, 1)))
+            Match(cell, int(other), float(np.clip(alike[cell, other] / weights[cell], 0, 1)))
             for cell, other in enumerate(best)
             if weights[cell] > 0 and back[other] == cell
         ]
@@ -122,11 +121,11 @@ def nearness(grid: int) -> Floats:
     return np.asarray(0.5 + 0.5 * np.exp(-((moved / 2) ** 2) / 2), np.float32)
 
 
-def _alike(own: Floats, others: Floats, near: Floats, room: Floats) -> Floats:
-    """Products of the patches, less where they are far apart: into `room`, (m, cells of the other, cells of the query)."""
+def _alike(own: Floats, others: Floats, near: Floats) -> Floats:
+    """(cells of the query, m, cells of the others): products of the patches, less where they are far apart."""
     count, cells, channels = others.shape
-    np.matmul(others.reshape(count * cells, channels), own.T, out=room.reshape(count * cells, len(own)))
-    return np.multiply(room, near, out=room)
+    alike = (own @ others.reshape(count * cells, channels).T).reshape(len(own), count, cells)
+    return np.multiply(alike, near, out=alike)
 
 
 def _weights(patches: Floats) -> Floats:

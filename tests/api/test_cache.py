@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from logo_similarity.api.app import create_app
 from logo_similarity.api.cache import AnswerCache, SearchParameters
 from logo_similarity.config import load_settings
-from logo_similarity.domain import Hit, Logo, Record, SearchResult, Timings
+from logo_similarity.domain import Hit, Logo, SearchResult, Timings
 from logo_similarity.embed.encoder import Encoder
 from tests.samples import SampleCatalog
 
@@ -80,7 +80,7 @@ def test_metrics_count_them_and_no_stage_that_was_not_run(service: TestClient, s
 
 
 def answer(hits: int) -> SearchResult:
-    hit = Hit(1.0, 1.0, Logo(0, Record(logo_id="a", filename="a.jpg")))
+    hit = Hit(1.0, 1.0, Logo(0, "a", "a.jpg", "{}"))
     return SearchResult((hit,) * hits, False, "v", Timings(0, 0, 0, 0, 0, 0))
 
 

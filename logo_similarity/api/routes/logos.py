@@ -20,9 +20,11 @@ router = APIRouter()
 @router.get("/v1/logos/{logo_id:path}", summary="One logo of the catalog")
 def logo(logo_id: str, runtime: RuntimeDep, links: LinksDep) -> LogoOut:
     """What the register says of it, and a signed link to its picture."""
-    record = _find(runtime, logo_id).record
+    found = _find(runtime, logo_id)
     return LogoOut(
-        id=record.logo_id, image_url=links.sign([record.filename])[0], metadata=Metadata.model_validate(record)
+        id=found.logo_id,
+        image_url=links.sign([found.filename])[0],
+        metadata=Metadata.model_validate_json(found.metadata_json),
     )
 
 
@@ -34,7 +36,7 @@ def logo(logo_id: str, runtime: RuntimeDep, links: LinksDep) -> LogoOut:
 )
 def image(image_id: str, runtime: RuntimeDep, links: LinksDep) -> RedirectResponse:
     """Redirects to the image store, so that a client needs no credentials of the store."""
-    link = links.sign([_find(runtime, image_id).record.filename])[0]
+    link = links.sign([_find(runtime, image_id).filename])[0]
     if link is None:
         raise NotFoundError("this service has no image store: it knows the logo and has no picture of it")
     return RedirectResponse(link, 307, {"Cache-Control": "no-store"})

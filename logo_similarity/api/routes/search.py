@@ -7,8 +7,8 @@ import uuid
 from dataclasses import replace
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, File, Request, Response, UploadFile
-from pydantic_core import to_json
 
 from logo_similarity.api.admission import SEARCH_PATH, run_while_connected
 from logo_similarity.api.deps import LinksDep, ParametersDep, RuntimeDep
@@ -55,7 +55,7 @@ async def search(
             runtime.cache.put(key, result)
         signing = time.perf_counter()
         # Signed here too: a store whose credentials have expired fetches new ones over the network.
-        urls = links.sign([hit.logo.record.filename for hit in result.hits])
+        urls = links.sign([hit.logo.filename for hit in result.hits])
         links_time = (time.perf_counter() - signing) * 1000
         return result, urls
 
@@ -82,4 +82,4 @@ async def search(
         "timings_ms": stages,
     }
     # Written as it is: to check a hundred hits against SearchResponse, which the tests do, would take as long as the search.
-    return Response(to_json(answer), media_type="application/json", headers=headers)
+    return Response(orjson.dumps(answer), media_type="application/json", headers=headers)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.catalog.metadata import Metadata, write_metadata
-from logo_similarity.domain import Logo, Record
+from logo_similarity.domain import Record
 from logo_similarity.errors import CatalogError
 
 RECORDS = (
@@ -47,7 +47,7 @@ def metadata(database: Path) -> Iterator[Metadata]:
 
 
 def test_everything_comes_back_as_it_went_in(metadata: Metadata) -> None:
-    assert metadata.fetch([0, 1, 2]) == [Logo(row, record) for row, record in enumerate(RECORDS)]
+    assert [(logo.id, logo.record) for logo in metadata.fetch([0, 1, 2])] == [*enumerate(RECORDS)]
     assert metadata.count() == 3
 
 
@@ -128,7 +128,7 @@ def test_many_threads_read_at_once(metadata: Metadata) -> None:
             row = turn % 3
             try:
                 found = metadata.fetch([row])
-                if found != [Logo(row, RECORDS[row])] or metadata.find(RECORDS[row].logo_id) != found[0]:
+                if [logo.record for logo in found] != [RECORDS[row]] or metadata.find(RECORDS[row].logo_id) != found[0]:
                     wrong.append(found)
             except CatalogError as error:
                 wrong.append(error)

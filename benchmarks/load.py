@@ -1,0 +1,216 @@
+"""The service under load: 50 users who ask as fast as they are answered, and rates from half of what it can do to ten times that.
+
+The service has one core (one worker, one thread), the clients (locust) the other; the share of its core that the client used is
+reported, since a client at 1 would be what was measured. Before, in the same run and on the service's core, a bare loop of
+decoding, encoding and index search, without HTTP, second stage, metadata or links. Every answer is checked: the query's own
+logo first, or a 503 that says when to come again; and before the load, the hits of some queries against exact search.
+
+    python -m benchmarks.load [LOGOS] [--seconds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import faiss
+import numpy as np
+
+from benchmarks.machine import write_result
+from benchmarks.make_register import SAMPLES, register_catalog
+from benchmarks.service import Client, Service, running
+from logo_similarity.image.decode import decode
+from logo_similarity.image.preprocess import preprocess
+from logo_similarity.search.pipeline import SearchEngine
+
+USERS = 50
+PERIOD = 2.0
+"""Seconds between two searches of one user of the open loop; longer than the longest queue of the service."""
+RAMP_SECONDS = 3.0
+QUERIES = 300
+RATES = (0.5, 0.8, 1.0, 1.5, 10.0)
+RECALL_QUERIES = 20
+LEAST_RECALL = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came of one load."""
+
+    offered: float | None
+    """Requests a second that were meant to be sent; None for a closed loop."""
+    sent: float
+    """Requests a second that were sent."""
+    goodput: float
+    """Right answers a second."""
+    p50_ms: float
+    """Of the right answers."""
+    p99_ms: float
+    refused: int
+    client_cpu_share: float
+
+
+def bare_rate(catalogs: Path, core: int, seconds: float) -> float:
+    """Searches a second of one thread on one core that decodes, encodes and searches the index, and nothing else."""
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    cv2.setNumThreads(1)
+    faiss.omp_set_num_threads(1)
+    try:
+        with SearchEngine.open(catalogs) as engine:
+            spec, ef_search = engine.encoder.model.input_spec, engine.manifest.index.ef_search
+            images = [path.read_bytes() for path in sorted((SAMPLES / "images").glob("*.jpg"))[:QUERIES]]
+            vectors = engine.index.vectors
+
+            def search(image: bytes) -> None:
+                (query,) = engine.encoder.infer(preprocess(decode(image), spec)[np.newaxis])
+                rows, cosines = engine.index.search(query, 100, ef_search=ef_search)
+                if cosines[0] < 0.999 or not np.isclose(vectors[rows[0]] @ query, cosines[0]):
+                    raise ValueError("the bare loop found the wrong logo")
+
+            for image in images:
+                search(image)
+            done, started = 0, time.perf_counter()
+            while time.perf_counter() - started < seconds:
+                search(images[done % len(images)])
+                done += 1
+            return done / (time.perf_counter() - started)
+    finally:
+        os.sched_setaffinity(0, everywhere)
+
+
+def check_recall(service: Service, catalogs: Path) -> float:
+    """recall@100 of the service's answers without re-ranking, against exact search. Raises ValueError where it is too low."""
+    client = Client(service)
+    found, wanted = 0, 0
+    with SearchEngine.open(catalogs) as engine:
+        for path in sorted((SAMPLES / "images").glob("*.jpg"))[:RECALL_QUERIES]:
+            (query,) = engine.encoder.encode([decode(path.read_bytes())])
+            cosines = engine.index.vectors @ query
+            floor = np.partition(cosines, -100)[-100] - 1e-5
+            _, answer = client.search(path, rerank=False)
+            found += sum(hit["cosine"] >= floor for hit in answer["results"])
+            wanted += 100
+    if found < LEAST_RECALL * wanted:
+        raise ValueError(f"the service finds {found} of {wanted} exact neighbours")
+    return found / wanted
+
+
+def run_load(service: Service, core: int, *, rate: float | None, seconds: float, users: int = USERS) -> Load:
+    """Let locust loose on the service from one core, and sum up what came after the ramp. A wrong answer raises ValueError."""
+    users = users if rate is None else max(1, round(rate * PERIOD))
+    period = 0.0 if rate is None else users / rate
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "record.json"
+        environment = {
+            **os.environ,
+            "IMAGES": str(SAMPLES / "images"),
+            "RECORD": str(record),
+            "PERIOD": str(period),
+            "QUERIES": str(QUERIES),
+        }
+        command = [
+            sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py")), "--headless",
+            "--host", f"http://127.0.0.1:{service.port}", "-u", str(users), "-r", str(users),
+            "-t", f"{math.ceil(RAMP_SECONDS + seconds)}s", "--stop-timeout", "15", "--only-summary", "--loglevel", "ERROR",
+        ]  # fmt: skip
+        everywhere = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {core})
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        finally:
+            os.sched_setaffinity(0, everywhere)
+        if not record.exists():
+            raise RuntimeError(f"locust failed: {done.stderr[-1000:]}")
+        content = json.loads(record.read_bytes())
+    begin = min(asked for asked, _, _ in content["answers"]) + RAMP_SECONDS
+    end = begin + seconds
+    # Rates by when the answers came, times by when the questions were asked.
+    came = [verdict for asked, took, verdict in content["answers"] if begin <= asked + took / 1000 < end]
+    inside = [(took, verdict) for asked, took, verdict in content["answers"] if begin <= asked < end]
+    if wrong := [verdict for _, _, verdict in content["answers"] if verdict not in ("ok", "refused")]:
+        raise ValueError(f"{len(wrong)} wrong answers, the first: {wrong[0]}")
+    times = [took for took, verdict in inside if verdict == "ok"]
+    return Load(
+        offered=None if rate is None else round(rate, 1),
+        sent=round(len(inside) / seconds, 1),
+        goodput=round(came.count("ok") / seconds, 1),
+        p50_ms=round(float(np.percentile(times, 50)), 1),
+        p99_ms=round(float(np.percentile(times, 99)), 1),
+        refused=sum(verdict == "refused" for _, verdict in inside),
+        client_cpu_share=content["client_cpu_share"],
+    )
+
+
+def recovery_seconds(service: Service) -> float:
+    """Seconds from now until the service answers within twice the time that it takes when idle, three times in a row."""
+    client, images = Client(service), sorted((SAMPLES / "images").glob("*.jpg"))
+    started, good = time.perf_counter(), 0
+    while good < 3:
+        try:
+            took, answer = client.search(images[good])
+            good = good + 1 if took < 2 * sum(answer["timings_ms"].values()) + 20 else 0
+        except ValueError:
+            good = 0
+        if time.perf_counter() - started > 30:
+            raise ValueError("the service is not itself again 30 s after the load")
+    return time.perf_counter() - started
+
+
+def measure(logos: int = 770_000, seconds: float = 10.0, rates: tuple[float, ...] = RATES) -> dict[str, object]:
+    """Run it."""
+    catalogs = register_catalog(logos)
+    served, clients = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
+    bare = bare_rate(catalogs, served, seconds / 2)
+    with running(catalogs, workers=1, threads=1, cores={served}) as service:
+        recall = check_recall(service, catalogs)
+        closed = run_load(service, clients, rate=None, seconds=seconds)
+        open_loop = {}
+        for share in rates:
+            load = run_load(service, clients, rate=share * closed.goodput, seconds=seconds)
+            open_loop[f"{share:.0%}"] = {**_figures(load), "seconds_to_recover": round(recovery_seconds(service), 2)}
+        again = bare_rate(catalogs, served, seconds / 2)
+    peak = max([closed.goodput, *(float(str(load["goodput"])) for load in open_loop.values())])
+    past = [float(str(load["goodput"])) for share, load in zip(rates, open_loop.values(), strict=True) if share > 1]
+    bare = (bare + again) / 2
+    return write_result(
+        f"load_{logos}",
+        {
+            "logos": logos,
+            "seconds": seconds,
+            "recall_at_100": round(recall, 4),
+            "bare_loop_per_second": round(bare, 1),
+            "closed_50_users": _figures(closed),
+            "throughput_over_bare_loop": round(closed.goodput / bare, 3),
+            "p99_over_50_by_throughput": round(closed.p99_ms / (1000 * USERS / closed.goodput), 3),
+            "refused_at_50_users": closed.refused,
+            "open_loop": open_loop,
+            "goodput_past_capacity_over_peak": round(min(past) / peak, 3) if past else None,
+        },
+    )
+
+
+def _figures(load: Load) -> dict[str, object]:
+    return {name: getattr(load, name) for name in Load.__slots__}
+
+
+def main() -> None:
+    """Run it and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("logos", nargs="?", type=int, default=770_000)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
+    arguments = parser.parse_args()
+    print(json.dumps(measure(arguments.logos, arguments.seconds), indent=2))
+
+
+if __name__ == "__main__":
+    main()
