@@ -37,6 +37,7 @@ PERIOD = 2.0
 """Seconds between two searches of one user of the open loop; longer than the longest queue of the service."""
 RAMP_SECONDS = 3.0
 QUERIES = 300
+CROWDS = (1, 10, 25, 100)
 RATES = (0.5, 0.8, 1.0, 1.5, 10.0)
 RECALL_QUERIES = 20
 LEAST_RECALL = 0.97
@@ -166,7 +167,9 @@ def recovery_seconds(service: Service) -> float:
     return time.perf_counter() - started
 
 
-def measure(logos: int = 770_000, seconds: float = 10.0, rates: tuple[float, ...] = RATES) -> dict[str, object]:
+def measure(
+    logos: int = 770_000, seconds: float = 10.0, rates: tuple[float, ...] = RATES, crowds: tuple[int, ...] = CROWDS
+) -> dict[str, object]:
     """Run it."""
     catalogs = register_catalog(logos)
     served, clients = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
@@ -174,6 +177,7 @@ def measure(logos: int = 770_000, seconds: float = 10.0, rates: tuple[float, ...
     with running(catalogs, workers=1, threads=1, cores={served}) as service:
         recall = check_recall(service, catalogs)
         closed = run_load(service, clients, rate=None, seconds=seconds)
+        curve = {users: run_load(service, clients, rate=None, seconds=seconds / 2, users=users) for users in crowds}
         open_loop = {}
         for share in rates:
             load = run_load(service, clients, rate=share * closed.goodput, seconds=seconds)
@@ -190,6 +194,7 @@ def measure(logos: int = 770_000, seconds: float = 10.0, rates: tuple[float, ...
             "recall_at_100": round(recall, 4),
             "bare_loop_per_second": round(bare, 1),
             "closed_50_users": _figures(closed),
+            "closed_other_users": {str(users): _figures(load) for users, load in curve.items()},
             "throughput_over_bare_loop": round(closed.goodput / bare, 3),
             "p99_over_50_by_throughput": round(closed.p99_ms / (1000 * USERS / closed.goodput), 3),
             "refused_at_50_users": closed.refused,

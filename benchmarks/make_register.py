@@ -90,12 +90,21 @@ def sample_catalog() -> Path:
     return root
 
 
-def register_catalog(count: int) -> Path:
-    """Catalog folder of a register with `count` logos, the samples among them, made where it is not there yet."""
+def register_is_made(count: int) -> bool:
+    """Whether the register of that size is there."""
+    return bool(CatalogFolder(_register_folder(count)).names())
+
+
+def _register_folder(count: int) -> Path:
     samples = read_manifest(CatalogFolder(sample_catalog()).current())
     # Everything that the rows are made of: one of another format, schema, model or sample set is not this register.
     made_of = (RECIPE, FORMAT, SCHEMA, samples.logo_ids, samples.encoder.sha256, PREPROCESSING_VERSION)
-    root = DATA / f"register-{count}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
+    return DATA / f"register-{count}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
+
+
+def register_catalog(count: int) -> Path:
+    """Catalog folder of a register with `count` logos, the samples among them, made where it is not there yet."""
+    root = _register_folder(count)
     if not CatalogFolder(root).names():
         raw = root.with_name(root.name + ".raw")
         if not (raw / "whole").exists():

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -29,10 +30,16 @@ class Service:
 
     port: int
     process: subprocess.Popen[bytes]
+    log: Path
 
     def workers(self) -> list[psutil.Process]:
         """Its worker processes."""
         return list(psutil.Process(self.process.pid).children())
+
+    def log_lines(self, event: str) -> list[dict[str, Any]]:
+        """The log lines of one event so far."""
+        lines = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
+        return [line for line in lines if line.get("event") == event]
 
     def get(self, path: str) -> bytes:
         """The body of a GET that must succeed."""
@@ -47,8 +54,8 @@ class Service:
 
 
 @contextmanager
-def running(catalogs: Path, *, workers: int, threads: int, cores: set[int]) -> Iterator[Service]:
-    """The service on `cores`, ready; ended afterwards."""
+def running(catalogs: Path, *, workers: int, threads: int, cores: set[int] | None) -> Iterator[Service]:
+    """The service on `cores` (None: all), ready; ended afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -62,12 +69,15 @@ def running(catalogs: Path, *, workers: int, threads: int, cores: set[int]) -> I
     words = [str(word) for pair in options.items() for word in pair]
     command = [sys.executable, "-m", "logo_similarity.cli", "serve", *words]
     everywhere = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)  # a child begins where its parent may run
+    os.sched_setaffinity(0, cores or everywhere)  # a child begins where its parent may run
     # The same pictures come again and again, and a search is meant each time.
     environment = {**os.environ, "LOGO_CACHE_HITS": "0"}
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    scratch = tempfile.TemporaryDirectory()
+    log = Path(scratch.name) / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(command, stderr=stderr, env=environment)
     os.sched_setaffinity(0, everywhere)
-    service = Service(port, process)
+    service = Service(port, process, log)
     try:
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -84,6 +94,7 @@ def running(catalogs: Path, *, workers: int, threads: int, cores: set[int]) -> I
     finally:
         process.terminate()
         process.wait(60)
+        scratch.cleanup()
 
 
 class Client:

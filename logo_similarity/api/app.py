@@ -21,7 +21,7 @@ from logo_similarity.api.deps import Runtime
 from logo_similarity.api.errors import MEDIA_TYPE, add_handlers
 from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
 from logo_similarity.api.routes import files, health, logos, search
-from logo_similarity.api.schemas import Problem
+from logo_similarity.api.schemas import Problem, catalog_out
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.gate import Gate
@@ -65,7 +65,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         limits = ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
         with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
             store = open_store(settings)
-            app.state.runtime = Runtime(settings, engine, gate, AnswerCache(settings.cache_hits), store)
+            app.state.runtime = Runtime(
+                settings, engine, gate, AnswerCache(settings.cache_hits), store, catalog_out(engine)
+            )
             CATALOG_LOGOS.labels(engine.version).set(engine.manifest.count)
             log.info(
                 "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,
@@ -80,11 +82,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     add_handlers(app)
     # The last one added is the first to see a request.
-    app.add_middleware(AdmissionMiddleware, gate=gate)
     app.add_middleware(ApiKeyMiddleware, digests=digests)
     max_body = settings.max_upload_bytes + MULTIPART_BYTES
     app.add_middleware(BodyMiddleware, max_bytes=max_body, seconds=settings.body_seconds)
     app.add_middleware(RequestMiddleware)
+    app.add_middleware(AdmissionMiddleware, gate=gate)
 
     # Only for the documentation: the middleware has let the request pass, or has not.
     keyed = [Depends(APIKeyHeader(name="X-API-Key", auto_error=False))]

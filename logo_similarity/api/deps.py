@@ -29,12 +29,8 @@ class Runtime:
     gate: Gate
     cache: AnswerCache
     store: ImageStore | None
-
-    @property
-    def catalog(self) -> CatalogOut:
-        """The catalog version that is open."""
-        manifest = self.engine.manifest
-        return CatalogOut(version=self.engine.version, logos=manifest.count, fields=manifest.fields)
+    catalog: CatalogOut
+    """The catalog version that is open."""
 
 
 @dataclass(frozen=True, slots=True)

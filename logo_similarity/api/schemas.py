@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.config import JsonDict
 
 from logo_similarity.domain import Hit, SearchResult
+from logo_similarity.search.pipeline import SearchEngine
 
 IMAGE_URL = "Signed and short-lived. Null where the service has no image store."
 EXAMPLE_HIT: JsonDict = {
@@ -151,6 +152,11 @@ class Readiness(BaseModel):
     device: str
 
 
+def catalog_out(engine: SearchEngine) -> CatalogOut:
+    """The version that is open."""
+    return CatalogOut(version=engine.version, logos=engine.manifest.count, fields=engine.manifest.fields)
+
+
 def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
     """What makes a HitOut, for orjson."""
     return {
@@ -162,16 +168,17 @@ def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
     }
 
 
-def timings_of(result: SearchResult, *, queue: float, links: float) -> TimingsOut:
-    """All stages, in milliseconds rounded to microseconds."""
+def timings_of(result: SearchResult, *, queue: float, links: float) -> dict[str, float]:
+    """What makes a TimingsOut: all stages, in milliseconds rounded to microseconds."""
     timings = result.timings
-    return TimingsOut(
-        queue=round(queue, 3),
-        decode=round(timings.decode, 3),
-        preprocess=round(timings.preprocess, 3),
-        embed=round(timings.embed, 3),
-        search=round(timings.search, 3),
-        rerank=round(timings.rerank, 3),
-        metadata=round(timings.metadata, 3),
-        links=round(links, 3),
-    )
+    stages = {
+        "queue": queue,
+        "decode": timings.decode,
+        "preprocess": timings.preprocess,
+        "embed": timings.embed,
+        "search": timings.search,
+        "rerank": timings.rerank,
+        "metadata": timings.metadata,
+        "links": links,
+    }
+    return {stage: round(milliseconds, 3) for stage, milliseconds in stages.items()}

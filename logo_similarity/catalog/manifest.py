@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from logo_similarity.catalog.files import sha256_file
 from logo_similarity.errors import CatalogError
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
 MANIFEST = "manifest.json"
 INDEX = "index.faiss"
 METADATA = "metadata.db"
@@ -84,7 +84,7 @@ class SourceEntry(_Part):
 class Manifest(_Part):
     """The content of `manifest.json`."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     software: str
     created: dt.datetime
     inputs: Sha256

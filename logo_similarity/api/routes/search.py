@@ -12,6 +12,7 @@ from fastapi import APIRouter, File, Request, Response, UploadFile
 
 from logo_similarity.api.admission import SEARCH_PATH, run_while_connected
 from logo_similarity.api.deps import LinksDep, ParametersDep, RuntimeDep
+from logo_similarity.api.middleware import new_request_id
 from logo_similarity.api.schemas import SearchResponse, hit_json, timings_of
 from logo_similarity.domain import SearchResult, Timings
 from logo_similarity.metrics import CACHED, STAGE_SECONDS
@@ -63,8 +64,7 @@ async def search(
     if outcome is None:
         return Response(status_code=499)
     result, urls = outcome
-    timings = timings_of(result, queue=queue, links=links_time)
-    stages = timings.model_dump()
+    stages = timings_of(result, queue=queue, links=links_time)
     for stage, milliseconds in stages.items():
         if cached and stage not in ("queue", "links"):
             continue  # that stage was not run
@@ -74,7 +74,7 @@ async def search(
         "Cache-Control": "no-store",
     }
     answer = {
-        "query_id": str(uuid.uuid4()),
+        "query_id": str(uuid.UUID(new_request_id(), version=4)),
         "results": [hit_json(hit, url) for hit, url in zip(result.hits, urls, strict=True)],
         "reranked": result.reranked,
         "cached": cached,

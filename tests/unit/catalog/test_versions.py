@@ -126,7 +126,7 @@ def test_a_damaged_version_changes_nothing(catalogs: CatalogFolder) -> None:
 
 def test_a_manifest_of_another_format_says_what_to_do(catalogs: CatalogFolder) -> None:
     folder = catalogs.root / add_version(catalogs.root, 1)
-    content = (folder / MANIFEST).read_bytes().replace(b'"format": 1', b'"format": 2')
+    content = (folder / MANIFEST).read_bytes().replace(b'"format": 2', b'"format": 3')
     (folder / MANIFEST).write_bytes(content)
     renamed = folder.rename(folder.with_name("20261101T000000Z-" + hashlib.sha256(content).hexdigest()[:8]))
     with pytest.raises(CatalogError, match=r"format.*build it again"):

@@ -1,0 +1,190 @@
+"""Which index: HNSW over float32, float16 and 8-bit codes, other graphs, usearch and hnswlib, against exact search in one run.
+
+One thread, k = 100, one query at a time, thread pinned to one core. The queries are synthetic logos that are in no index. Each
+index is measured at rising breadths of search; what counts is the time at the first breadth that reaches a recall@100 of 0.99.
+`faiss hnsw32 float32` is the project's own `VectorIndex` on the catalog's own mapped file, second scoring included.
+
+    python -m benchmarks.index_choice [LOGOS] [--only NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import hnswlib
+import numpy as np
+from numpy.typing import NDArray
+from usearch.index import Index as UsearchIndex
+
+from benchmarks.machine import write_result
+from benchmarks.make_register import grow, register_catalog, sample_catalog
+from logo_similarity.catalog.manifest import INDEX
+from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.cpu import usable_cores
+from logo_similarity.search.build import TIE
+from logo_similarity.search.index import FloatArray, VectorIndex
+
+K, QUERIES, TARGET = 100, 500, 0.99
+EF_SEARCHES = (64, 100, 128, 160, 192, 224, 256, 320, 384, 512, 768)
+SHORT = ["faiss hnsw32 float32", "usearch float32", "hnswlib float32"]
+"""What `make bench` compares."""
+Search = Callable[[FloatArray, int], NDArray[np.integer[Any]]]
+"""A query and a breadth in, rows out."""
+
+
+def measure(logos: int = 100_000, only: list[str] | None = None) -> dict[str, object]:
+    """Build and measure them one after the other."""
+    mapped = VectorIndex.open(CatalogFolder(register_catalog(logos)).current() / INDEX)
+    vectors = mapped.vectors
+    samples = VectorIndex.open(CatalogFolder(sample_catalog()).current() / INDEX).vectors
+    queries, _ = grow(np.array(samples), QUERIES, np.random.default_rng((7, logos)))
+    faiss.omp_set_num_threads(usable_cores())
+    scores, _ = faiss.knn(queries, vectors, K, metric=faiss.METRIC_INNER_PRODUCT)
+    floors = scores[:, -1] - TIE
+    figures: dict[str, object] = {}
+    for name, make in MAKERS.items():
+        if only and name not in only:
+            continue
+        started = time.perf_counter()
+        search, size = make(vectors, mapped)
+        seconds = time.perf_counter() - started
+        figures[name] = {
+            "build_seconds": round(seconds, 1),
+            "bytes_a_vector": round(size / logos),
+            **_at_target(search, queries, vectors, floors),
+        }
+        print(name, json.dumps(figures[name]), flush=True)
+        del search
+    return write_result(f"index_choice_{logos}", {"logos": logos, "k": K, "recall_target": TARGET, "indexes": figures})
+
+
+def _at_target(search: Search, queries: FloatArray, vectors: FloatArray, floors: FloatArray) -> dict[str, object]:
+    """The curve of recall and time up to the target, and the times there."""
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(everywhere)})
+    faiss.omp_set_num_threads(1)
+    curve = []
+    try:
+        for breadth in EF_SEARCHES:
+            times, found = [], 0
+            for query, floor in zip(queries, floors, strict=True):
+                started = time.perf_counter()
+                rows = search(query, breadth)
+                times.append(1000 * (time.perf_counter() - started))
+                found += int(np.count_nonzero(vectors[rows] @ query >= floor))
+            p50, p99 = np.percentile(times, (50, 99))
+            recall = found / (K * len(queries))
+            curve.append(
+                {"ef_search": breadth, "recall": round(recall, 4), "p50_ms": round(p50, 3), "p99_ms": round(p99, 3)}
+            )
+            if recall >= TARGET:
+                break
+    finally:
+        os.sched_setaffinity(0, everywhere)
+    reached = curve[-1] if curve[-1]["recall"] >= TARGET else None
+    return {"at_target": reached, "curve": curve}
+
+
+def _own(_vectors: FloatArray, mapped: VectorIndex) -> tuple[Search, int]:
+    return lambda query, breadth: mapped.search(query, K, ef_search=breadth)[0], _file_bytes(mapped)
+
+
+def _file_bytes(mapped: VectorIndex) -> int:
+    return mapped._path.stat().st_size  # noqa: SLF001 - only here
+
+
+def _with_codes(kind: int, code_bytes: int) -> Callable[[FloatArray, VectorIndex], tuple[Search, int]]:
+    """The catalog's graph over other codes of the same vectors; three times as many as are asked for are scored again."""
+
+    def make(vectors: FloatArray, mapped: VectorIndex) -> tuple[Search, int]:
+        whole = faiss.read_index(str(mapped._path))  # noqa: SLF001 - a private copy, whose graph can be taken
+        index = faiss.IndexHNSWSQ(vectors.shape[1], kind, 32, faiss.METRIC_INNER_PRODUCT)
+        storage = faiss.downcast_index(index.storage)
+        storage.train(vectors[:100_000])
+        storage.add(vectors)
+        index.hnsw = whole.hnsw
+        index.ntotal, index.is_trained = whole.ntotal, True
+
+        def search(query: FloatArray, breadth: int) -> NDArray[np.integer[Any]]:
+            parameters = faiss.SearchParametersHNSW(efSearch=breadth)
+            _, found = index.search(query[np.newaxis], min(breadth, 3 * K), params=parameters)
+            rows = found[0][found[0] >= 0]
+            return np.asarray(rows[np.argsort(-(vectors[rows] @ query))[:K]])
+
+        return search, _file_bytes(mapped) - len(vectors) * vectors.shape[1] * (4 - code_bytes)
+
+    return make
+
+
+def _graph(m: int, ef_construction: int) -> Callable[[FloatArray, VectorIndex], tuple[Search, int]]:
+    """Another HNSW graph of faiss."""
+
+    def make(vectors: FloatArray, _mapped: VectorIndex) -> tuple[Search, int]:
+        faiss.omp_set_num_threads(usable_cores())
+        index = faiss.IndexHNSWFlat(vectors.shape[1], m, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = ef_construction
+        index.add(vectors)
+
+        def search(query: FloatArray, breadth: int) -> NDArray[np.integer[Any]]:
+            found = index.search(query[np.newaxis], K, params=faiss.SearchParametersHNSW(efSearch=breadth))[1]
+            return np.asarray(found[0])
+
+        return search, len(faiss.serialize_index(index))
+
+    return make
+
+
+def _usearch(vectors: FloatArray, _mapped: VectorIndex) -> tuple[Search, int]:
+    index = UsearchIndex(ndim=vectors.shape[1], metric="ip", dtype="f32", connectivity=32, expansion_add=200)
+    index.add(np.arange(len(vectors)), vectors, threads=usable_cores())
+
+    def search(query: FloatArray, breadth: int) -> NDArray[np.integer[Any]]:
+        if index.expansion_search != breadth:
+            index.expansion_search = breadth
+        return np.asarray(index.search(query, K, threads=1).keys, np.int64)
+
+    return search, int(index.memory_usage)
+
+
+def _hnswlib(vectors: FloatArray, _mapped: VectorIndex) -> tuple[Search, int]:
+    index = hnswlib.Index(space="ip", dim=vectors.shape[1])
+    index.init_index(max_elements=len(vectors), M=32, ef_construction=200, random_seed=0)
+    index.add_items(vectors, num_threads=usable_cores())
+    index.set_num_threads(1)
+
+    def search(query: FloatArray, breadth: int) -> NDArray[np.integer[Any]]:
+        index.set_ef(max(breadth, K))
+        return np.asarray(index.knn_query(query, k=K, num_threads=1)[0][0], np.int64)
+
+    return search, index.index_file_size()
+
+
+MAKERS: dict[str, Callable[[FloatArray, VectorIndex], tuple[Search, int]]] = {
+    "faiss hnsw32 float32": _own,
+    "faiss hnsw32 float16, rescored": _with_codes(faiss.ScalarQuantizer.QT_fp16, 2),
+    "faiss hnsw32 8 bit, rescored": _with_codes(faiss.ScalarQuantizer.QT_8bit, 1),
+    "faiss hnsw32, efConstruction 100": _graph(32, 100),
+    "faiss hnsw16": _graph(16, 200),
+    "faiss hnsw48": _graph(48, 200),
+    "usearch float32": _usearch,
+    "hnswlib float32": _hnswlib,
+}
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("logos", nargs="?", type=int, default=100_000)
+    parser.add_argument("--only", action="append", metavar="NAME", help="; ".join(MAKERS))
+    arguments = parser.parse_args()
+    measure(arguments.logos, arguments.only)
+
+
+if __name__ == "__main__":
+    main()
