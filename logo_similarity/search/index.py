@@ -71,9 +71,20 @@ class VectorIndex:
             raise CatalogError(f"{self._path}: damaged: a stored embedding does not find itself")
 
 
+class _StoredVectors:
+    """Where an index keeps its vectors, in the form that NumPy takes for an array; it keeps the index alive as long as that."""
+
+    def __init__(self, index: Any) -> None:  # noqa: ANN401 - faiss ships no types
+        self._index = index
+        address = int(faiss.downcast_index(index.storage).get_xb())
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (address, True),
+            "shape": (int(index.ntotal), int(index.d)),
+            "typestr": np.dtype(np.float32).str,
+        }
+
+
 def stored_vectors(index: Any) -> FloatArray:  # noqa: ANN401 - faiss ships no types
-    """(ntotal, d) float32 read-only view of the vectors that an `IndexHNSWFlat` holds; valid as long as the index."""
-    storage = faiss.downcast_index(index.storage)
-    view: FloatArray = faiss.rev_swig_ptr(storage.get_xb(), index.ntotal * index.d).reshape(index.ntotal, index.d)
-    view.flags.writeable = False
-    return view
+    """(ntotal, d) float32 read-only view of the vectors that an `IndexHNSWFlat` holds. Nothing may be added while it is used."""
+    return np.asarray(_StoredVectors(index))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from structlog.testing import capture_logs
 
 from logo_similarity.api.app import create_app
 from logo_similarity.api.auth import OPEN_PATHS, is_known, load_key_digests
@@ -90,6 +91,11 @@ def test_a_key_file_that_is_missing(tmp_path: Path) -> None:
         create_app(load_settings(api_keys_file=tmp_path / "nothing"))
 
 
+def metric(client: TestClient, name: str) -> float:
+    line = next(line for line in client.get("/metrics").text.splitlines() if line.startswith(name + " "))
+    return float(line.split()[-1])
+
+
 def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
     began, release = threading.Event(), threading.Event()
     real = SearchEngine.search
@@ -120,6 +126,15 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
         assert refusal.status_code == 503
         assert refusal.json()["code"] == "overloaded"
         assert 1 <= int(refusal.headers["Retry-After"]) <= 3
+        assert len(refusal.headers["X-Request-ID"]) == 32
+        counted = 'logo_requests_total{method="POST",route="/v1/search",status="503"}'
+        before = metric(client, counted)
+        with capture_logs() as logs:
+            assert {client.post("/v1/search", files={"file": data}).status_code for _ in range(20)} == {503}
+        assert metric(client, counted) == before + 20
+        said = [line for line in logs if line["event"] == "refused_at_the_door"]
+        assert len(said) <= 2, "a flood of refusals floods the log"
+        assert not [line for line in logs if line["event"] == "request" and line["status"] == 503]
         assert client.get("/readyz").status_code == 200
         assert client.get("/metrics").status_code == 200
         assert client.get("/v1/logos/EM/000001").status_code == 200

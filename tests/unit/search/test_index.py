@@ -68,6 +68,12 @@ def test_vectors_are_the_stored_ones_and_read_only(index: VectorIndex, vectors: 
         index.vectors[0] = 0
 
 
+def test_vectors_outlive_their_index(tmp_path: Path, vectors: FloatArray) -> None:
+    view = make(vectors[:700], tmp_path / "short.faiss").vectors
+    (tmp_path / "short.faiss").unlink()
+    np.testing.assert_array_equal(view, vectors[:700])
+
+
 def test_file_is_mapped_and_not_copied(index: VectorIndex) -> None:
     address = index.vectors.ctypes.data
     spans = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
