@@ -31,7 +31,7 @@ format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv-bench/installed
+bench: .venv/installed .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks.run
 
 # Pins every dependency with its digests. Needs uv (pip install uv).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,11 +12,10 @@ import structlog
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from logo_similarity.api.errors import problem_of
-from logo_similarity.api.middleware import new_request_id
-from logo_similarity.embed.gate import Gate
-from logo_similarity.errors import NotReadyError, OverloadedError
-from logo_similarity.metrics import ABANDONED, IN_FLIGHT, REQUESTS
+from logo_similarity.api.errors import document
+from logo_similarity.embed.gate import RETRY_SECONDS, Gate
+from logo_similarity.errors import OverloadedError
+from logo_similarity.metrics import ABANDONED, IN_FLIGHT, REFUSED, REQUESTS
 
 Result = TypeVar("Result")
 SEARCH_PATH = "/v1/search"
@@ -28,33 +28,43 @@ class AdmissionMiddleware:
     """Answers 503 at the door while the gate is full. Probes and metrics pass.
 
     It stands before everything else, and a refusal costs as little as can be: under a flood, what is spent on refusing is taken
-    from the searches that were let in. So refusals are counted one by one, and logged once a second at most.
+    from the searches that were let in. So its answers are made beforehand, it has no request id, and it is counted but logged
+    once a second at most.
     """
 
     def __init__(self, app: ASGIApp, *, gate: Gate) -> None:
         self._app = app
         self._gate = gate
+        self._refusals = tuple(
+            document(
+                OverloadedError.status,
+                OverloadedError.code,
+                OverloadedError.title,
+                "too many searches are waiting; try again shortly",
+                {"Retry-After": str(seconds)},
+            )
+            for seconds in RETRY_SECONDS
+        )
+        self._counters = REQUESTS.labels("POST", SEARCH_PATH, "503"), REFUSED.labels(OverloadedError.code)
         self._refused = 0
         self._said = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == SEARCH_PATH and scope["method"] == "POST":
-            try:
-                self._gate.check()
-            except (OverloadedError, NotReadyError) as error:
-                REQUESTS.labels("POST", SEARCH_PATH, str(error.status)).inc()
-                self._report(error.code)
-                refusal = problem_of(error)
-                refusal.headers["X-Request-ID"] = new_request_id()
-                await refusal(scope, receive, send)
+            if self._gate.full:
+                self._count()
+                await random.choice(self._refusals)(scope, receive, send)  # noqa: S311 - spread, not secret
                 return
+            self._gate.expect()
         await self._app(scope, receive, send)
 
-    def _report(self, code: str) -> None:
+    def _count(self) -> None:
+        for counter in self._counters:
+            counter.inc()
         self._refused += 1
         now = time.monotonic()
         if now - self._said >= REPORT_SECONDS:
-            log.warning("refused_at_the_door", code=code, requests=self._refused)
+            log.warning("refused_at_the_door", requests=self._refused)
             self._refused, self._said = 0, now
 
 

@@ -31,8 +31,15 @@ CODES = {
 def problem(
     status: int, code: str, title: str, detail: str | None = None, headers: dict[str, str] | None = None, **more: object
 ) -> JSONResponse:
-    """One problem document."""
+    """One problem document, counted."""
     REFUSED.labels(code).inc()
+    return document(status, code, title, detail, headers, **more)
+
+
+def document(
+    status: int, code: str, title: str, detail: str | None = None, headers: dict[str, str] | None = None, **more: object
+) -> JSONResponse:
+    """One problem document."""
     content = {"type": "about:blank", "status": int(status), "code": code, "title": title, "detail": detail, **more}
     return JSONResponse(
         {key: value for key, value in content.items() if value is not None},

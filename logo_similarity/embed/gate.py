@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -13,6 +14,9 @@ from typing import TypeVar
 from logo_similarity.errors import NotReadyError, OverloadedError
 
 Result = TypeVar("Result")
+EXPECTED_SECONDS = 0.5
+RETRY_SECONDS = (1, 2, 3)
+"""When a refused client should come again: spread, so that they do not all come back at once."""
 
 
 class Gate:
@@ -41,6 +45,7 @@ class Gate:
         self._capacity = threads + max_queue
         self._queue_seconds = queue_seconds
         self._inside = 0
+        self._expected: deque[float] = deque()
         self._closed = False
         self._pool = ThreadPoolExecutor(threads, "search", initializer=initializer)
 
@@ -54,11 +59,19 @@ class Gate:
         if self._closed:
             raise NotReadyError("the service is stopping")
 
-    def check(self) -> None:
-        """Raise what `run` would raise now, without a job: to refuse a request before its body is read."""
-        self.check_open()
-        if self._inside >= self._capacity:
-            raise OverloadedError("too many searches are waiting; try again shortly", retry_after=_retry_after())
+    @property
+    def full(self) -> bool:
+        """Whether there is no place for a further job: to refuse a request before its body is read."""
+        while self._expected and self._expected[0] < time.monotonic() - EXPECTED_SECONDS:
+            self._expected.popleft()
+        return self._inside + len(self._expected) >= self._capacity
+
+    def expect(self) -> None:
+        """Hold a place for a job that will soon come, so that not more are let in at the door than there is room for.
+
+        Only for a moment: who sends a body slowly, or a bad one, must not keep others out.
+        """
+        self._expected.append(time.monotonic())
 
     async def run(self, job: Callable[[], Result]) -> Result:
         """The result of `job`, run in a thread. Cancelling the caller takes a waiting job out of the queue.
@@ -67,7 +80,11 @@ class Gate:
             OverloadedError: the queue is full, or the job waited too long.
             NotReadyError: the gate is closed.
         """
-        self.check()
+        self.check_open()
+        if self._expected:
+            self._expected.popleft()  # its own, or one that stands for it
+        if self._inside >= self._capacity:
+            raise OverloadedError("too many searches are waiting; try again shortly", retry_after=_retry_after())
         loop = asyncio.get_running_loop()
         accepted = time.monotonic()
 
@@ -104,5 +121,4 @@ class Gate:
 
 
 def _retry_after() -> int:
-    """Seconds, spread so that refused clients do not all come back at once."""
-    return random.randint(1, 3)  # noqa: S311 - no secret
+    return random.choice(RETRY_SECONDS)  # noqa: S311 - no secret

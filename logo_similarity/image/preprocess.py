@@ -79,13 +79,19 @@ def inked_cells(prepared: NDArray[np.float32], spec: InputSpec, grid: int) -> ND
         (n, grid * grid), row by row from the top left.
     """
     images = prepared if spec.layout == "nchw" else prepared.transpose(0, 3, 1, 2)
-    tolerance = BORDER_TOLERANCE / (255 * np.array(spec.std, np.float32)).reshape(3, 1, 1)
+    tolerance = BORDER_TOLERANCE / (255 * np.array(spec.std))
     edge = np.concatenate((images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]), axis=2)
-    border = np.partition(edge, edge.shape[2] // 2, axis=2)[..., edge.shape[2] // 2, np.newaxis, np.newaxis]
-    other = (np.abs(images - border) > tolerance).any(axis=1)
-    rows = np.logical_or.reduceat(other, np.arange(grid) * spec.height // grid, axis=1)
-    cells = np.logical_or.reduceat(rows, np.arange(grid) * spec.width // grid, axis=2)
-    return cells.reshape(len(images), grid * grid)
+    middle = edge.shape[2] // 2
+    border = np.partition(edge, middle, axis=2)[..., middle]
+    inked = np.empty((len(images), grid * grid), bool)
+    for number, (image, colour) in enumerate(zip(images, border, strict=True)):
+        low, high = (colour - tolerance).tolist(), (colour + tolerance).tolist()
+        same = [cv2.inRange(np.ascontiguousarray(image[n]), low[n], high[n]) for n in range(3)]
+        paper = cv2.bitwise_and(cv2.bitwise_and(same[0], same[1]), same[2])
+        # The share of each cell that is paper, in floats: one pixel of ink is enough.
+        shares = cv2.resize(paper.astype(np.float32), (grid, grid), interpolation=cv2.INTER_AREA)
+        inked[number] = shares.ravel() < 255 - 1e-3
+    return inked
 
 
 def content_box(image: Pixels, border: tuple[int, int, int]) -> Box:

@@ -126,7 +126,6 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
         assert refusal.status_code == 503
         assert refusal.json()["code"] == "overloaded"
         assert 1 <= int(refusal.headers["Retry-After"]) <= 3
-        assert len(refusal.headers["X-Request-ID"]) == 32
         counted = 'logo_requests_total{method="POST",route="/v1/search",status="503"}'
         before = metric(client, counted)
         with capture_logs() as logs:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from unittest.mock import patch
 
 import pytest
 
@@ -55,14 +56,51 @@ def test_refuses_past_its_capacity_and_recovers() -> None:
         tasks = [asyncio.create_task(opened.run(waiting_for(release))) for _ in range(3)]
         await started(tasks)
         assert opened.inside == 3
+        assert opened.full
         with pytest.raises(OverloadedError) as refusal:
-            opened.check()
-        assert 1 <= refusal.value.retry_after <= 3
-        with pytest.raises(OverloadedError):
             await opened.run(lambda: True)
+        assert 1 <= refusal.value.retry_after <= 3
         release.set()
         assert await asyncio.gather(*tasks) == [True, True, True]
         assert await opened.run(lambda: True)
+        opened.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_place_is_held_for_who_was_let_in_but_not_for_long() -> None:
+    async def scenario() -> None:
+        opened, release = gate(max_queue=1), threading.Event()  # room for two
+        opened.expect()
+        assert not opened.full
+        opened.expect()
+        assert opened.full
+        task = asyncio.create_task(opened.run(waiting_for(release)))
+        await started([task])
+        assert opened.full  # one runs, one is expected
+        with patch("logo_similarity.embed.gate.EXPECTED_SECONDS", 0.0):
+            fullness = opened.full
+        assert not fullness  # who was expected did not come
+        release.set()
+        assert await task
+        assert await opened.run(lambda: True)
+        opened.close()
+
+    asyncio.run(scenario())
+
+
+def test_nobody_takes_anothers_place_for_ever() -> None:
+    """A thousand are let in that never come: the next ones are served all the same."""
+
+    async def scenario() -> None:
+        opened = gate(max_queue=1)
+        with patch("logo_similarity.embed.gate.EXPECTED_SECONDS", 0.01):
+            for _ in range(1_000):
+                opened.expect()
+            before = opened.full
+            assert await opened.run(lambda: True)
+            await asyncio.sleep(0.02)
+            assert (before, opened.full) == (True, False)
         opened.close()
 
     asyncio.run(scenario())
