@@ -2,7 +2,7 @@
 
 One thread, k = 100, one query at a time, thread pinned to one core. The queries are synthetic logos that are in no index. Each
 index is measured at rising breadths of search; what counts is the time at the first breadth that reaches a recall@100 of 0.99.
-`faiss hnsw32 float32` is the project's own `VectorIndex` on the catalog's own mapped file, second scoring included.
+`faiss hnsw32 float32` is the project's own `VectorIndex` on the catalog's own mapped file, as the service searches it.
 
     python -m benchmarks.index_choice [LOGOS] [--only NAME ...]
 """

@@ -1,4 +1,4 @@
-"""The HNSW index of a catalog: opened as a shared memory map, searched with an exact second scoring."""
+"""The HNSW index of a catalog: opened as a shared memory map."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class VectorIndex:
             ef_search: breadth of the graph search; raised to `k`, since a smaller one loses hits.
 
         Returns:
-            (m,) int64 rows and (m,) float32 scores. A score is the cosine of the two embeddings, computed here from the
-            stored vectors: right whatever the graph's own storage may round.
+            (m,) int64 rows and (m,) float32 scores. A score is the cosine of the two embeddings, exact as the graph's storage is
+            float32.
         """
         k = min(k, self.count)
         parameters = faiss.SearchParametersHNSW(efSearch=max(ef_search, k))
-        _, found = self._index.search(query[np.newaxis], k, params=parameters)
-        rows = found[0][found[0] >= 0]
-        scores = np.clip(self.vectors[rows] @ query, -1.0, 1.0)
+        cosines, found = self._index.search(query[np.newaxis], k, params=parameters)
+        there = found[0] >= 0
+        rows, scores = found[0][there], np.clip(cosines[0][there], -1.0, 1.0)
         # Best first; equal scores by row, so that the same request has the same answer in every worker.
         order = np.lexsort((rows, -scores))
         return rows[order], scores[order]
