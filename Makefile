@@ -41,6 +41,8 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --upgrade --extra cpu -c requirements-dev.lock pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --upgrade --extra gpu -c requirements-dev.lock pyproject.toml -o requirements-gpu.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --upgrade --extra cpu --extra bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
 
 clean:

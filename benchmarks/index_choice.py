@@ -142,7 +142,8 @@ def _graph(m: int, ef_construction: int) -> Callable[[FloatArray, VectorIndex], 
 
 def _usearch(vectors: FloatArray, _mapped: VectorIndex) -> tuple[Search, int]:
     index = UsearchIndex(ndim=vectors.shape[1], metric="ip", dtype="f32", connectivity=32, expansion_add=200)
-    index.add(np.arange(len(vectors)), vectors, threads=usable_cores())
+    # A copy: in the mapped file they do not lie at multiples of four bytes, which usearch refuses.
+    index.add(np.arange(len(vectors)), np.array(vectors), threads=usable_cores())
 
     def search(query: FloatArray, breadth: int) -> NDArray[np.integer[Any]]:
         if index.expansion_search != breadth:
@@ -155,7 +156,7 @@ def _usearch(vectors: FloatArray, _mapped: VectorIndex) -> tuple[Search, int]:
 def _hnswlib(vectors: FloatArray, _mapped: VectorIndex) -> tuple[Search, int]:
     index = hnswlib.Index(space="ip", dim=vectors.shape[1])
     index.init_index(max_elements=len(vectors), M=32, ef_construction=200, random_seed=0)
-    index.add_items(vectors, num_threads=usable_cores())
+    index.add_items(np.array(vectors), num_threads=usable_cores())
     index.set_num_threads(1)
 
     def search(query: FloatArray, breadth: int) -> NDArray[np.integer[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,9 @@ from rich.table import Column, Table
 from logo_similarity import __version__
 from logo_similarity.commands.evaluate import evaluate
 from logo_similarity.commands.export import export
+from logo_similarity.commands.replicate import publish, pull
 from logo_similarity.commands.train import train
-from logo_similarity.config import load_settings
+from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.errors import LogoSimilarityError
 from logo_similarity.terminal import progress
@@ -37,6 +39,8 @@ app.add_typer(images_app, name="images")
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)
+catalog_app.command("publish")(publish)
+catalog_app.command("pull")(pull)
 
 out = Console()
 err = Console(stderr=True)
@@ -238,6 +242,8 @@ def serve(
         log_format=log_format,
     )
     settings.check_exposure()
+    if settings.catalog_url is not None:
+        _pull_first(settings)
     # Once here, for all workers. Its bytes were compared with the manifest when it was published; `catalog verify` does it again.
     version = CatalogFolder(settings.catalogs).current()
     manifest = read_manifest(version)
@@ -245,6 +251,14 @@ def serve(
     for name in manifest.files:
         read_ahead(version / name)
     serve_forever(settings, thread_plan(usable_cores(), settings.workers, settings.threads))
+
+
+def _pull_first(settings: Settings) -> None:
+    """Fetch the published catalog in a process of its own: an S3 client has threads, which the workers' parent must not have."""
+    command = [sys.executable, "-m", "logo_similarity.cli", "catalog", "pull", "--catalogs", str(settings.catalogs)]
+    done = subprocess.run([*command, "--", str(settings.catalog_url)], check=False)  # noqa: S603 - our own command
+    if done.returncode != 0:
+        err.print("the published catalog can't be fetched now; serving what is here", highlight=False)
 
 
 @app.command()

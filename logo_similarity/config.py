@@ -59,6 +59,16 @@ class Settings(BaseSettings):
     s3_access_key: SecretStr | None = Field(None, description="S3 access key id.")
     s3_secret_key: SecretStr | None = Field(None, description="S3 secret key.")
 
+    catalog_url: str | None = Field(
+        None, description="Place in a bucket, `s3://bucket/prefix`, whose published catalog this machine follows."
+    )
+    pull_seconds: Annotated[float, Field(gt=0)] = Field(
+        5.0, description="How often it looks there for a new version, in seconds."
+    )
+    watch_seconds: Annotated[float, Field(gt=0)] = Field(
+        1.0,
+        description="How often each worker looks whether another catalog version was made the live one, in seconds.",
+    )
     max_upload_bytes: Positive = Field(10_000_000, description="Largest accepted request body, in bytes.")
     max_pixels: Positive = Field(25_000_000, description="Largest accepted image, width x height in pixels.")
     max_queue: Positive = Field(128, description="Searches that may wait in one worker; more get 503 with Retry-After.")

@@ -121,6 +121,10 @@ class CatalogError(LogoSimilarityError):
     title = "The catalog cannot be used"
 
 
+class FolderBusyError(CatalogError):
+    """Another process writes to the folder of versions."""
+
+
 class SourceError(LogoSimilarityError):
     """A data set that can't be read at all (a single bad row is rejected instead). Operators only."""
 

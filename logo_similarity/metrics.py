@@ -21,8 +21,22 @@ STAGE_SECONDS = Histogram("logo_stage_seconds", "Time in each stage of a search.
 IN_FLIGHT = Gauge("logo_searches_in_flight", "Searches that run or wait.", multiprocess_mode="livesum")
 REFUSED = Counter("logo_refused_total", "Requests refused, by the code of the answer.", ["code"])
 ABANDONED = Counter("logo_abandoned_total", "Searches whose client went away before they ended.")
+CATALOG_PULLS = Counter(
+    "logo_catalog_pulls_total", "Published versions that were fetched, and failed tries.", ["outcome"]
+)
 CACHED = Counter("logo_cached_total", "Searches answered from memory.")
-CATALOG_LOGOS = Gauge("logo_catalog_logos", "Logos in the open catalog.", ["version"], multiprocess_mode="livemax")
+CATALOG_LOGOS = Gauge(
+    "logo_catalog_logos",
+    "Logos in the open catalog; 0 in one that was open before.",
+    ["version"],
+    multiprocess_mode="livemax",
+)
+CATALOG_CREATED = Gauge(
+    "logo_catalog_created_seconds",
+    "When the open catalog was made, in seconds since 1970.",
+    multiprocess_mode="livemax",
+)
+CATALOG_SWAPS = Counter("logo_catalog_swaps_total", "New versions that were opened, or refused.", ["outcome"])
 
 
 def render(folder: Path | None) -> bytes:

@@ -70,7 +70,8 @@ def figures() -> str:
     ours = times.pop("faiss hnsw32 float32")
     best = min(("usearch float32", "hnswlib float32"), key=lambda name: times.get(name, float("inf")))
     growth = large["closed_50_users"]["goodput"] / small["closed_50_users"]["goodput"]
-    spinning = min(value["throughput_over_own"] for value in plan["plans"].values())
+    others = list(plan["plans"].items())[1:]
+    best_plan, best_of_plans = max(others, key=lambda item: float(item[1]["throughput_over_own"]))
     stages = ", ".join(f"{name} {value}" for name, value in request["median_ms_by_stage"].items())
     flood = large["open_loop"]["1000%"]
     machine = results["request_overhead"]["machine"]
@@ -134,7 +135,11 @@ def figures() -> str:
             "",
             rate["embed_stage_over_bare"],
         ),
-        ("the worst of eight other thread plans over the service's own, images a second", "", spinning),
+        (
+            f"the best of eight other thread plans ({best_plan}) over the service's own, images a second",
+            "",
+            best_of_plans["throughput_over_own"],
+        ),
     )
     table = "\n".join(f"| {what} | {goal} | {figure} |" for what, goal, figure in rows)
     pictures = "\n".join(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import cv2
@@ -20,23 +23,27 @@ from logo_similarity.api.auth import ApiKeyMiddleware, load_key_digests
 from logo_similarity.api.cache import AnswerCache
 from logo_similarity.api.deps import Runtime
 from logo_similarity.api.errors import MEDIA_TYPE, add_handlers
+from logo_similarity.api.live import LiveCatalog, replicate
 from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
 from logo_similarity.api.routes import files, health, logos, search
-from logo_similarity.api.schemas import Problem, catalog_out
+from logo_similarity.api.schemas import Problem
+from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.gate import Gate
 from logo_similarity.errors import StoreError
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.log import configure_logging
-from logo_similarity.metrics import CATALOG_LOGOS
 from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage import ImageStore, open_store
+from logo_similarity.storage.objects import ObjectFolder
 
 log = structlog.get_logger(__name__)
 
 DESCRIPTION = "A picture in, the most similar registered logos out, with scores, metadata and signed image links."
 UPLOAD_REFUSALS = (400, 401, 408, 413, 415, 422, 503)
+LOOP_NICENESS = 4
+"""Of the event loop's thread, over that of the search threads: three tenths of a core for it where both want all of it."""
 MULTIPART_BYTES = 16_384
 """Room in a body for what multipart adds to the image: boundaries, headers, the other fields."""
 
@@ -64,23 +71,33 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         cv2.setNumThreads(1)
         limits = ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
-        with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
-            store = open_store(settings)
-            app.state.runtime = Runtime(
-                settings, engine, gate, AnswerCache(settings.cache_hits), store, catalog_out(engine)
-            )
-            CATALOG_LOGOS.labels(engine.version).set(engine.manifest.count)
-            log.info(
-                "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,
-                device=engine.encoder.provider, threads=plan.threads, keys=len(digests),
-            )  # fmt: skip
-            await _report_store(store)
-            # What is there now stays: going through it again and again would stop all searches for 60 ms each time.
-            gc.collect()
-            gc.freeze()
-            yield
-            gc.unfreeze()
-            gate.close()
+        open_version = partial(SearchEngine.open, settings.catalogs, device=settings.device, limits=limits)
+        live = LiveCatalog(CatalogFolder(settings.catalogs), lambda name: open_version(version=name))
+        store = open_store(settings)
+        app.state.runtime = Runtime(settings, live, gate, AnswerCache(settings.cache_hits), store)
+        engine = live.current.engine
+        log.info(
+            "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,
+            device=engine.encoder.provider, threads=plan.threads, keys=len(digests),
+        )  # fmt: skip
+        await _report_store(store)
+        # Where searches and the event loop share a core, searches go first: else a flood of requests that are only refused
+        # would take half of it. A thread's priority is its own on Linux, and the search threads keep theirs.
+        gate.start()
+        os.nice(LOOP_NICENESS)
+        following = [asyncio.create_task(live.follow(settings.watch_seconds))]
+        if settings.catalog_url is not None:
+            remote = ObjectFolder(settings.catalog_url, settings)
+            following.append(asyncio.create_task(replicate(remote, settings.catalogs, settings.pull_seconds)))
+        # What is there now stays: going through it again and again would stop all searches for 60 ms each time.
+        gc.collect()
+        gc.freeze()
+        yield
+        gc.unfreeze()
+        for task in following:
+            task.cancel()
+        gate.close()
+        live.current.engine.close()
 
     app = FastAPI(
         title="logo-similarity", version=__version__, description=DESCRIPTION, lifespan=lifespan, redoc_url=None

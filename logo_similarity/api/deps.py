@@ -12,11 +12,11 @@ from typing import Annotated
 from fastapi import Depends, Form, Query, Request
 
 from logo_similarity.api.cache import AnswerCache, SearchParameters
-from logo_similarity.api.schemas import CatalogOut
+from logo_similarity.api.live import LiveCatalog
 from logo_similarity.config import Settings
 from logo_similarity.embed.gate import Gate
 from logo_similarity.errors import InvalidRequestError
-from logo_similarity.search.pipeline import DEFAULT_TOP_K, MAX_TOP_K, SearchEngine
+from logo_similarity.search.pipeline import DEFAULT_TOP_K, MAX_TOP_K
 from logo_similarity.storage import ImageStore
 
 
@@ -25,12 +25,10 @@ class Runtime:
     """Everything that lives as long as the application."""
 
     settings: Settings
-    engine: SearchEngine
+    live: LiveCatalog
     gate: Gate
     cache: AnswerCache
     store: ImageStore | None
-    catalog: CatalogOut
-    """The catalog version that is open."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.config import JsonDict
 
 from logo_similarity.domain import Hit, SearchResult
-from logo_similarity.search.pipeline import SearchEngine
 
 IMAGE_URL = "Signed and short-lived. Null where the service has no image store."
 EXAMPLE_HIT: JsonDict = {
@@ -150,11 +149,6 @@ class Readiness(BaseModel):
     catalog: CatalogOut
     encoder: str
     device: str
-
-
-def catalog_out(engine: SearchEngine) -> CatalogOut:
-    """The version that is open."""
-    return CatalogOut(version=engine.version, logos=engine.manifest.count, fields=engine.manifest.fields)
 
 
 def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import queue
 import sqlite3
-import threading
+import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ INSERT INTO logos_text (logos_text) VALUES ('rebuild');
 """
 
 COLUMNS = "id, logo_id, filename, metadata"
+CONNECTIONS = 8
 
 # Which query tells whether any logo has the field.
 FIELD_PROBES = {
@@ -83,15 +85,19 @@ def write_metadata(path: Path, records: Iterable[Record]) -> tuple[str, ...]:
 
 
 class Metadata:
-    """Read-only access to a `metadata.db` from any number of threads, one connection each."""
+    """Read-only access to a `metadata.db` from any number of threads, which share a few connections.
+
+    These are all opened at once: the file may be deleted while it is read.
+    """
 
     def __init__(self, path: Path) -> None:
-        # immutable: SQLite takes no locks and looks for no journal. The file never changes after it is published.
-        self._uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
         self._path = path
-        self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
-        self._opening = threading.Lock()
+        self._free: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        opened = [self._connect() for _ in range(CONNECTIONS)]
+        for connection in opened:
+            self._free.put(connection)
+        # With the last who holds this object, wherever that may be: a version that is no longer live closes by itself.
+        self._closer = weakref.finalize(self, _close_all, opened)
 
     def count(self) -> int:
         """Number of logos."""
@@ -119,28 +125,34 @@ class Metadata:
         return Logo(*rows[0]) if rows else None
 
     def close(self) -> None:
-        """Close the connections of all threads."""
-        with self._opening:
-            for connection in self._opened:
-                connection.close()
-            self._opened.clear()
+        """Close the connections. Nobody may be reading."""
+        self._closer()
 
     def _query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        connection = self._free.get()
         try:
-            return self._connection().execute(sql, parameters).fetchall()
+            return connection.execute(sql, parameters).fetchall()
         except sqlite3.DatabaseError as error:
             raise CatalogError(f"{self._path}: {error}") from None
+        finally:
+            self._free.put(connection)
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            # check_same_thread is off only so that close() can close them all.
-            connection = sqlite3.connect(self._uri, uri=True, check_same_thread=False)
+    def _connect(self) -> sqlite3.Connection:
+        # immutable: SQLite takes no locks and looks for no journal. The file never changes after it is published.
+        uri = f"file:{quote(str(self._path.absolute()))}?mode=ro&immutable=1"
+        try:
+            # check_same_thread is off since whoever comes next takes it: one at a time.
+            connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
             connection.executescript("PRAGMA query_only = ON; PRAGMA mmap_size = 1073741824;")
-            self._local.connection = connection
-            with self._opening:
-                self._opened.append(connection)
+        except sqlite3.DatabaseError as error:
+            raise CatalogError(f"{self._path}: {error}") from None
         return connection
+
+
+def _close_all(connections: list[sqlite3.Connection]) -> None:
+    for connection in connections:
+        connection.close()
+    connections.clear()
 
 
 def _insert(connection: sqlite3.Connection, row: int, record: Record) -> None:

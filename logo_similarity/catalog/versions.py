@@ -11,7 +11,7 @@ from pathlib import Path
 
 from logo_similarity.catalog.files import replacing, sync_folder
 from logo_similarity.catalog.manifest import MANIFEST, Manifest, read_manifest, verify
-from logo_similarity.errors import CatalogError, NotFoundError
+from logo_similarity.errors import CatalogError, FolderBusyError, NotFoundError
 
 CURRENT = "CURRENT"
 LOCK = ".lock"
@@ -43,7 +43,7 @@ class CatalogFolder:
 
     def versions(self) -> list[Version]:
         """Every version with its manifest, oldest first. Reads manifests only."""
-        current = self._read_current()
+        current = self.current_name()
         found = []
         for name in self.names():
             size = sum(path.stat().st_size for path in (self.root / name).rglob("*") if path.is_file())
@@ -59,7 +59,7 @@ class CatalogFolder:
         Raises:
             CatalogError: there is none, or CURRENT names one that is not there.
         """
-        name = self._read_current()
+        name = self.current_name()
         if name is None:
             raise CatalogError(
                 f"{self.root} holds no catalog: make one with `logo-similarity build SOURCE --out {self.root}`"
@@ -69,6 +69,14 @@ class CatalogFolder:
                 f"{self.root / CURRENT}: names a version that is not there: choose one with `logo-similarity catalog activate`"
             )
         return self.root / name
+
+    def marker(self) -> tuple[int, int] | None:
+        """Changes whenever CURRENT is set, be it to the same version; None where there is none. Costs one stat."""
+        try:
+            facts = (self.root / CURRENT).stat()
+        except OSError:
+            return None
+        return facts.st_ino, facts.st_mtime_ns
 
     def folder(self, name: str) -> Path:
         """Folder of one version. Raises NotFoundError where there is none of that name."""
@@ -106,7 +114,9 @@ class CatalogFolder:
                 hidden = self.root / f".pruned-{name}"
                 (self.root / name).rename(hidden)
                 shutil.rmtree(hidden)
-            for leftover in (*self.root.glob(".pruned-*"), *self.root.glob(WORK_PREFIX + "*")):
+            for leftover in (
+                path for prefix in (".pruned-", WORK_PREFIX, ".pull-") for path in self.root.glob(prefix + "*")
+            ):
                 shutil.rmtree(leftover)
             sync_folder(self.root)
         return doomed
@@ -116,19 +126,20 @@ class CatalogFolder:
         """Hold the folder for one writer. The kernel lets go of it when the process dies, however it dies.
 
         Raises:
-            CatalogError: another process holds it.
+            FolderBusyError: another process holds it.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / LOCK).open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise CatalogError(
+                raise FolderBusyError(
                     f"{self.root}: another build or activation is at work there; wait for it to end"
                 ) from None
             yield
 
-    def _read_current(self) -> str | None:
+    def current_name(self) -> str | None:
+        """What CURRENT says; None where there is none."""
         try:
             return (self.root / CURRENT).read_text(encoding="utf8").strip()
         except FileNotFoundError:

@@ -55,6 +55,8 @@ class Encoder:
             "session.model_external_initializers_file_folder_path", str(folder / model.file)
         )
         options.log_severity_level = 3
+        if device != "cpu" and CUDA in onnxruntime.get_available_providers():
+            onnxruntime.preload_dlls()  # CUDA's libraries where they were installed as packages; else the system's
         wanted = [CUDA, CPU] if device != "cpu" and CUDA in onnxruntime.get_available_providers() else [CPU]
         try:
             session = onnxruntime.InferenceSession(folder / model.file, options, providers=wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -42,12 +43,19 @@ class Gate:
             queue_seconds: a job that waited longer is refused instead of run.
             initializer: run once in each thread.
         """
+        self._threads = threads
         self._capacity = threads + max_queue
         self._queue_seconds = queue_seconds
         self._inside = 0
         self._expected: deque[float] = deque()
         self._closed = False
         self._pool = ThreadPoolExecutor(threads, "search", initializer=initializer)
+
+    def start(self) -> None:
+        """Start all threads now; else each starts with the first job that finds the others at work."""
+        together = threading.Barrier(self._threads)
+        for started in [self._pool.submit(together.wait) for _ in range(self._threads)]:
+            started.result()
 
     @property
     def inside(self) -> int:

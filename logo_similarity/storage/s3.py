@@ -69,10 +69,10 @@ class S3Service:
             raise ConfigError("LOGO_S3_BUCKET is not set")
         if settings.link_seconds > LONGEST_LINK:
             raise ConfigError(f"LOGO_LINK_SECONDS: S3 allows at most {LONGEST_LINK} (7 days)")
-        endpoint = _endpoint("LOGO_S3_ENDPOINT", settings.s3_endpoint)
+        endpoint = s3_endpoint(settings)
         public = _endpoint("LOGO_S3_PUBLIC_ENDPOINT", settings.s3_public_endpoint) or endpoint
-        self._store = _open_bucket(settings, endpoint)
-        self._signer = self._store if public == endpoint else _open_bucket(settings, public)
+        self._store = open_bucket(settings, endpoint, _REQUEST)
+        self._signer = self._store if public == endpoint else open_bucket(settings, public, _REQUEST)
         self._link_life = timedelta(seconds=settings.link_seconds)
         self._place = f"bucket {settings.s3_bucket!r} at {endpoint or 'AWS'}"
 
@@ -144,6 +144,11 @@ class S3Service:
             ) from error
 
 
+def s3_endpoint(settings: Settings) -> str | None:
+    """The endpoint to connect to; None: AWS."""
+    return _endpoint("LOGO_S3_ENDPOINT", settings.s3_endpoint)
+
+
 def _endpoint(name: str, url: str | None) -> str | None:
     """The URL of a setting, or ConfigError that names it."""
     if url is None:
@@ -158,9 +163,10 @@ def _endpoint(name: str, url: str | None) -> str | None:
     return url
 
 
-def _open_bucket(settings: Settings, endpoint: str | None) -> S3Store:
+def open_bucket(settings: Settings, endpoint: str | None, timeout: timedelta) -> S3Store:
+    """The bucket and prefix of the settings at an endpoint (None: AWS). No connection is made; a request may take `timeout`."""
     config: S3Config = {}
-    client: ClientConfig = {"connect_timeout": _CONNECT, "timeout": _REQUEST}
+    client: ClientConfig = {"connect_timeout": _CONNECT, "timeout": timeout}
     if settings.s3_region is not None:
         config["region"] = settings.s3_region
     if endpoint is not None:

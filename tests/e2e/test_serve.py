@@ -8,12 +8,8 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -21,73 +17,7 @@ import psutil
 import pytest
 
 from tests.samples import SampleCatalog
-from tests.seaweedfs import free_ports
-
-KEY = "a-key-that-must-not-be-logged"
-PATIENCE = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    process: subprocess.Popen[bytes]
-    url: str
-    log: Path
-    metrics: Path
-
-    def client(self) -> httpx2.Client:
-        return httpx2.Client(base_url=self.url, headers={"X-API-Key": KEY}, timeout=PATIENCE)
-
-    def workers(self) -> list[int]:
-        return [child.pid for child in psutil.Process(self.process.pid).children()]
-
-
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "logo_similarity.cli", *words]
-
-
-def until(condition: object) -> None:
-    """Wait for what must come: asks again and again, and fails after a minute."""
-    assert callable(condition)
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            if condition():
-                return
-        except httpx2.TransportError:
-            pass
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-
-
-@contextmanager
-def serving(catalog: SampleCatalog, folder: Path, **settings: str) -> Iterator[Server]:
-    (port,) = free_ports(1)
-    environment = {
-        **os.environ,
-        "LOGO_CATALOGS": str(catalog.root),
-        "LOGO_IMAGES_DIR": str(catalog.images),
-        "LOGO_PORT": str(port),
-        "LOGO_WORKERS": "2",
-        "LOGO_THREADS": "1",
-        "LOGO_API_KEYS": KEY,
-        "LOGO_METRICS_DIR": str(folder / "metrics"),
-        **settings,
-    }
-    log = folder / "log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(command("serve"), env=environment, stderr=file)
-    server = Server(process, f"http://127.0.0.1:{port}", log, folder / "metrics")
-    try:
-        with server.client() as client:
-            until(lambda: process.poll() is not None or client.get("/readyz").status_code == 200)
-        assert process.poll() is None, log.read_text()
-        yield server
-    finally:
-        process.terminate()
-        try:
-            process.wait(PATIENCE)
-        finally:
-            process.kill()
+from tests.service import KEY, PATIENCE, Server, command, serving, until
 
 
 @pytest.fixture(scope="module")

@@ -21,12 +21,9 @@ async def healthz() -> Health:
 async def readyz(runtime: RuntimeDep) -> Readiness:
     """Answers 200 only with a catalog open, the encoder warm, and not while stopping."""
     runtime.gate.check_open()
-    return Readiness(
-        status="ready",
-        catalog=runtime.catalog,
-        encoder=runtime.engine.encoder.model.id,
-        device=runtime.engine.encoder.provider,
-    )
+    catalog = runtime.live.current
+    encoder = catalog.engine.encoder
+    return Readiness(status="ready", catalog=catalog.out, encoder=encoder.model.id, device=encoder.provider)
 
 
 @router.get("/metrics", summary="Prometheus metrics of all workers", response_class=Response)

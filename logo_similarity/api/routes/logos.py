@@ -43,7 +43,7 @@ def image(image_id: str, runtime: RuntimeDep, links: LinksDep) -> RedirectRespon
 
 
 def _find(runtime: Runtime, logo_id: str) -> Logo:
-    logo = runtime.engine.logo(logo_id)
+    logo = runtime.live.current.engine.logo(logo_id)
     if logo is None:
         raise NotFoundError("the catalog has no logo with this id")
     return logo

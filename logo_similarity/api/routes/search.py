@@ -37,6 +37,7 @@ async def search(
 ) -> Response:
     """The most similar logos first, ordered by `score`."""
     accepted = time.perf_counter()
+    catalog = runtime.live.current  # once: what changes while this runs is for others
     queue = links_time = 0.0
     cached = False
 
@@ -45,14 +46,14 @@ async def search(
         queue = (time.perf_counter() - accepted) * 1000
         # Read here: an upload of more than a megabyte lies on disk, and that read must not stop the event loop.
         image = file.file.read()
-        key = runtime.cache.key(runtime.engine.version, image, parameters)
+        key = runtime.cache.key(catalog.out.version, image, parameters)
         known = runtime.cache.get(key)
         cached = known is not None
         if known is not None:
             result = replace(known, timings=NO_TIME)
             CACHED.inc()
         else:
-            result = runtime.engine.search(image, **parameters._asdict())
+            result = catalog.engine.search(image, **parameters._asdict())
             runtime.cache.put(key, result)
         signing = time.perf_counter()
         # Signed here too: a store whose credentials have expired fetches new ones over the network.
@@ -78,7 +79,7 @@ async def search(
         "results": [hit_json(hit, url) for hit, url in zip(result.hits, urls, strict=True)],
         "reranked": result.reranked,
         "cached": cached,
-        "catalog": runtime.catalog.model_dump(),
+        "catalog": catalog.out.model_dump(),
         "timings_ms": stages,
     }
     # Written as it is: to check a hundred hits against SearchResponse, which the tests do, would take as long as the search.

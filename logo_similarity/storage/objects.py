@@ -1,0 +1,86 @@
+"""Files under a prefix of a bucket: what publishing and pulling a catalog needs of S3."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+from logo_similarity.errors import ConfigError, NotFoundError, StoreError
+from logo_similarity.storage.s3 import open_bucket, s3_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from logo_similarity.config import Settings
+
+_REQUEST = timedelta(seconds=120)
+"""One piece of a file has that long."""
+_PIECE = 8 << 20
+
+
+class ObjectFolder:
+    """Whole files under `s3://bucket/prefix`, reached by the endpoint and the keys of the settings `LOGO_S3_*`.
+
+    Raises:
+        ConfigError: the URL is none of that form.
+    """
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        parts = urlsplit(url)
+        prefix = parts.path.strip("/")
+        if parts.scheme != "s3" or not parts.netloc or not prefix or parts.query or parts.fragment:
+            raise ConfigError(f"{url}: not a place for catalogs; write s3://bucket/prefix")
+        self.url = f"s3://{parts.netloc}/{prefix}"
+        place = settings.model_copy(update={"s3_bucket": parts.netloc, "s3_prefix": prefix})
+        self._store = open_bucket(place, s3_endpoint(settings), _REQUEST)
+
+    def size(self, key: str) -> int | None:
+        """Size of an object in bytes; None where there is none."""
+        try:
+            with self._errors(key):
+                return int(obstore.head(self._store, key)["size"])
+        except NotFoundError:
+            return None
+
+    def read(self, key: str) -> bytes:
+        """A small object. Raises NotFoundError where there is none."""
+        with self._errors(key):
+            return bytes(obstore.get(self._store, key).bytes())
+
+    def pieces(self, key: str, start: int, size: int) -> Iterator[bytes]:
+        """The bytes of an object of that size from `start` on, some megabytes at a time."""
+        while start < size:
+            with self._errors(key):
+                piece = bytes(obstore.get_range(self._store, key, start=start, length=min(_PIECE, size - start)))
+            yield piece
+            start += len(piece)
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put a small object, over the one that is there."""
+        with self._errors(key):
+            obstore.put(self._store, key, data)
+
+    def write_file(self, key: str, path: Path) -> None:
+        """Put a file, in parts where it is large. Nobody sees it before it is whole."""
+        with self._errors(key):
+            obstore.put(self._store, key, path)
+
+    @contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise NotFoundError(f"{self.url}/{key}: there is no such object") from None
+        except (PermissionDeniedError, UnauthenticatedError):
+            raise StoreError(
+                f"{self.url}: these credentials are refused: check LOGO_S3_ACCESS_KEY, LOGO_S3_SECRET_KEY, LOGO_S3_REGION, what "
+                "the key is allowed to do, and this machine's clock"
+            ) from None
+        except BaseError as error:
+            raise StoreError(f"{self.url}/{key}: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,159 @@
+"""A change of the live catalog under a real gunicorn: nobody notices but by the version that answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.catalog.sources import open_source
+from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.embed.model import model_folder
+from tests.samples import SampleCatalog
+from tests.service import Server, serving, until
+
+WORKERS, CLIENTS = 2, 20
+SWAPS = int(os.environ.get("LOGO_TEST_SWAPS", "6"))
+QUICK = {"LOGO_WATCH_SECONDS": "0.1", "LOGO_WORKERS": str(WORKERS), "LOGO_API_KEYS": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Two:
+    """A catalog folder with two versions of different encoders; the ids of each begin with its own letter."""
+
+    root: Path
+    prefixes: dict[str, str]
+    """By version."""
+
+
+@pytest.fixture
+def two(sample_catalog: SampleCatalog, tmp_path: Path) -> Two:
+    root, prefixes = tmp_path / "two", {}
+    for letter, model in (("A", "default"), ("B", "fp32")):
+        table = tmp_path / f"{letter}.jsonl"
+        with table.open("w") as rows:
+            for number, file in enumerate(sample_catalog.files[:60]):
+                rows.write(json.dumps({"logo_id": f"{letter}{number}", "filename": file}) + "\n")
+        source = open_source(table, images=sample_catalog.images)
+        made = build_catalog(source, root, BuildOptions(model=model_folder(Path(model)), threads=2))
+        prefixes[made.folder.name] = letter
+    return Two(root, prefixes)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the clients got."""
+
+    wrong: list[str] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
+
+
+def ask_for_ever(server: Server, two: Two, pictures: list[bytes], seen: Seen, over: threading.Event) -> None:
+    with httpx2.Client(base_url=server.url, timeout=60) as client:
+        while not over.is_set():
+            for number, picture in enumerate(pictures):
+                try:
+                    answer = client.post("/v1/search?top_k=5", files={"file": picture})
+                except httpx2.TransportError as error:
+                    seen.wrong.append(repr(error))
+                    continue
+                if answer.status_code != 200:
+                    seen.wrong.append(answer.text)
+                    continue
+                body = answer.json()
+                version, best = body["catalog"]["version"], body["results"][0]
+                seen.versions.append(version)
+                expected = f"{two.prefixes[version]}{number}"
+                if best["id"] != expected or best["score"] < 0.999:
+                    seen.wrong.append(f"{version}: {best['id']} {best['score']} instead of {expected}")
+
+
+def versions_of_workers(server: Server) -> set[str]:
+    """Which versions answer, over enough new connections to meet every worker."""
+    return {httpx2.get(server.url + "/readyz").json()["catalog"]["version"] for _ in range(12)}
+
+
+@pytest.mark.slow
+def test_swaps_under_load_fail_nobody_and_mix_nothing(sample_catalog: SampleCatalog, two: Two, tmp_path: Path) -> None:
+    pictures = [(sample_catalog.images / file).read_bytes() for file in sample_catalog.files[:10]]
+    names, seen, over = list(two.prefixes), Seen(), threading.Event()
+    with serving(SampleCatalog(two.root, sample_catalog.images, ()), tmp_path, **QUICK) as server:
+        clients = [
+            threading.Thread(target=ask_for_ever, args=(server, two, pictures, seen, over)) for _ in range(CLIENTS)
+        ]
+        for client in clients:
+            client.start()
+        for swap in range(SWAPS):
+            CatalogFolder(two.root).activate(names[swap % 2])
+            until(lambda name=names[swap % 2]: versions_of_workers(server) == {name})
+        over.set()
+        for client in clients:
+            client.join()
+        metrics = httpx2.get(server.url + "/metrics").text
+        swapped = server.log.read_text().count('"catalog_swapped"')
+    assert seen.wrong == []
+    assert set(seen.versions) == set(names)
+    assert swapped >= WORKERS * (SWAPS - 1)
+    assert 'logo_catalog_swaps_total{outcome="swapped"}' in metrics
+
+
+def test_a_bad_version_is_refused_and_the_old_one_stays(
+    sample_catalog: SampleCatalog, two: Two, tmp_path: Path
+) -> None:
+    good = CatalogFolder(two.root).current().name
+    (bad,) = set(two.prefixes) - {good}
+    picture = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
+    with serving(SampleCatalog(two.root, sample_catalog.images, ()), tmp_path, **QUICK) as server:
+        index = two.root / bad / "index.faiss"
+        index.write_bytes(index.read_bytes()[:-10])
+        with CatalogFolder(two.root).locked():
+            CatalogFolder(two.root).flip(bad)  # nobody who checks would do that
+        until(lambda: server.log.read_text().count('"catalog_refused"') == WORKERS)
+        line = next(line for line in server.log.read_text().splitlines() if '"catalog_refused"' in line)
+        assert "index.faiss" in line
+        assert versions_of_workers(server) == {good}
+        assert httpx2.post(server.url + "/v1/search", files={"file": picture}).json()["catalog"]["version"] == good
+        assert f'logo_catalog_swaps_total{{outcome="refused"}} {WORKERS}.0' in httpx2.get(server.url + "/metrics").text
+        CatalogFolder(two.root).activate(good)
+        time.sleep(0.5)
+        assert server.log.read_text().count('"catalog_swapped"') == 0  # it was open all the time
+
+
+def test_a_version_that_is_deleted_while_it_is_open_goes_on_answering(
+    sample_catalog: SampleCatalog, two: Two, tmp_path: Path
+) -> None:
+    live = CatalogFolder(two.root).current()
+    letter = two.prefixes[live.name]
+    with serving(SampleCatalog(two.root, sample_catalog.images, ()), tmp_path, **QUICK) as server:
+        shutil.rmtree(live)
+        for number, file in enumerate(sample_catalog.files[:20]):
+            answer = httpx2.post(server.url + "/v1/search", files={"file": (sample_catalog.images / file).read_bytes()})
+            assert answer.json()["results"][0]["id"] == f"{letter}{number}"
+
+
+def test_a_rollback_is_seen_by_every_worker_in_time(sample_catalog: SampleCatalog, two: Two, tmp_path: Path) -> None:
+    """With the settings that a service has by itself."""
+    before = CatalogFolder(two.root).current().name
+    (after,) = set(two.prefixes) - {before}
+    settings = {name: value for name, value in QUICK.items() if name != "LOGO_WATCH_SECONDS"}
+    with serving(SampleCatalog(two.root, sample_catalog.images, ()), tmp_path, **settings) as server:
+        assert versions_of_workers(server) == {before}
+        done = subprocess.run(
+            [sys.executable, "-m", "logo_similarity.cli", "catalog", "activate", after],
+            env={**os.environ, "LOGO_CATALOGS": str(two.root)},
+            check=False,
+        )
+        assert done.returncode == 0
+        started = time.monotonic()
+        until(lambda: versions_of_workers(server) == {after})
+        assert time.monotonic() - started < 5
