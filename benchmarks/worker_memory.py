@@ -16,6 +16,9 @@ import psutil
 from benchmarks.machine import write_result
 from benchmarks.make_register import SAMPLES, register_catalog, sample_catalog
 from benchmarks.service import Client, Service, running
+from logo_similarity.catalog.manifest import read_manifest
+from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.plan import plan_service
 
 SEARCHES = 300
 WORKERS = (1, 2, 4)
@@ -42,6 +45,12 @@ def memory(catalogs: Path, workers: int) -> Memory:
     # Names of memory that is no file are in brackets; a mapped file that is not the catalog's is a library.
     own = [part.pss for part in maps if part.path.startswith("[") or Path(part.path).is_relative_to(catalogs)]
     return Memory(sum(part.pss for part in maps), sum(own))
+
+
+def planned(catalogs: Path, workers: int) -> int:
+    """What `logo-similarity plan` expects, in bytes."""
+    manifest = read_manifest(CatalogFolder(catalogs).current())
+    return plan_service(manifest.size, manifest.model_size, workers, workers).total
 
 
 def client_of_each_worker(service: Service, image: Path) -> list[Client]:
@@ -84,6 +93,9 @@ def measure(logos: int = 770_000) -> dict[str, object]:
             "fixed_mb": {str(workers): round(fixed[workers].whole / 1e6, 1) for workers in WORKERS},
             "beyond_fixed_mb": {str(workers): round(beyond[workers] / 1e6, 1) for workers in WORKERS},
             "four_over_one_beyond_fixed": round(beyond[4] / beyond[1], 3),
+            "plan_over_used": {
+                str(workers): round(planned(large, workers) / used[workers].whole, 3) for workers in WORKERS
+            },
             "four_over_one_whole": round(used[4].whole / used[1].whole, 3),
         },
     )

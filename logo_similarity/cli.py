@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,14 +14,16 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from logo_similarity import __version__
+from logo_similarity.commands.catalogs import catalog_app
 from logo_similarity.commands.evaluate import evaluate
 from logo_similarity.commands.export import export
-from logo_similarity.commands.replicate import publish, pull
+from logo_similarity.commands.plan import plan
 from logo_similarity.commands.train import train
 from logo_similarity.config import Settings, load_settings
-from logo_similarity.cpu import thread_plan, usable_cores
+from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import LogoSimilarityError
-from logo_similarity.terminal import progress
+from logo_similarity.plan import plan_service
+from logo_similarity.terminal import print_json, progress
 
 app = typer.Typer(
     help="The open trademark-image search engine. Settings come from LOGO_* variables; options win over them.",
@@ -32,15 +32,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-catalog_app = typer.Typer(help="The catalog versions in a folder.", no_args_is_help=True)
 images_app = typer.Typer(help="The images in the image store.", no_args_is_help=True)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(images_app, name="images")
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)
-catalog_app.command("publish")(publish)
-catalog_app.command("pull")(pull)
+app.command()(plan)
 
 out = Console()
 err = Console(stderr=True)
@@ -139,7 +137,7 @@ def build(
         result = build_catalog(opened, settings.catalogs, options, report)
     manifest = result.manifest
     if as_json:
-        _print_json(
+        print_json(
             {
                 "version": result.folder.name,
                 "reused": result.reused,
@@ -182,7 +180,7 @@ def search(
     with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
         result = engine.search(image.read_bytes(), top_k=top_k, min_score=min_score, rerank=rerank)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "catalog": result.version,
                 "reranked": result.reranked,
@@ -250,7 +248,8 @@ def serve(
     check_sizes(version, manifest)
     for name in manifest.files:
         read_ahead(version / name)
-    serve_forever(settings, thread_plan(usable_cores(), settings.workers, settings.threads))
+    cores = usable_cores()
+    serve_forever(settings, plan_service(manifest.size, manifest.model_size, cores, settings.workers, settings.threads))
 
 
 def _pull_first(settings: Settings) -> None:
@@ -268,7 +267,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     findings = examine()
     if as_json:
-        _print_json([{"what": finding.what, "ok": finding.ok, "detail": finding.detail} for finding in findings])
+        print_json([{"what": finding.what, "ok": finding.ok, "detail": finding.detail} for finding in findings])
     else:
         table = Table("", "what", "detail")
         for finding in findings:
@@ -276,95 +275,6 @@ def doctor(as_json: AsJson = False) -> None:
         out.print(table)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
-
-
-@catalog_app.command("list")
-def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:
-    """Show the versions, oldest first."""
-    from logo_similarity.catalog.versions import CatalogFolder
-
-    versions = CatalogFolder(load_settings(catalogs=catalogs).catalogs).versions()
-    if as_json:
-        _print_json(
-            [
-                {"version": found.name, "live": found.live, "bytes": found.size, "problem": found.problem}
-                | (
-                    {
-                        "logos": found.manifest.count,
-                        "encoder": found.manifest.encoder.id,
-                        "recall": found.manifest.recall.value,
-                    }
-                    if found.manifest
-                    else {}
-                )
-                for found in versions
-            ]
-        )
-        return
-    table = Table(
-        "",
-        Column("version", min_width=25),
-        "logos",
-        "MB",
-        Column("encoder", overflow="fold"),
-        Column("recall", min_width=6),
-    )
-    for found in versions:
-        live = "live" if found.live else ""
-        if found.manifest is None:
-            table.add_row(live, found.name, "", f"{found.size / 1e6:.1f}", f"[red]{found.problem}[/]", "")
-        else:
-            manifest = found.manifest
-            table.add_row(
-                live,
-                found.name,
-                f"{manifest.count:,}",
-                f"{found.size / 1e6:.1f}",
-                manifest.encoder.id,
-                f"{manifest.recall.value:.4f}",
-            )
-    out.print(table)
-
-
-VersionName = Annotated[str | None, typer.Argument(help="Name of the version. Default: the live one.")]
-
-
-@catalog_app.command("verify")
-def verify_catalog(name: VersionName = None, catalogs: Catalogs = None, as_json: AsJson = False) -> None:
-    """Read every byte of a version and compare it with its manifest."""
-    from logo_similarity.catalog.manifest import read_manifest, verify
-    from logo_similarity.catalog.versions import CatalogFolder
-
-    folders = CatalogFolder(load_settings(catalogs=catalogs).catalogs)
-    folder = folders.current() if name is None else folders.folder(name)
-    total = sum(entry.size for entry in read_manifest(folder).files.values())
-    with progress(err) as report:
-        manifest = verify(folder, _adder(lambda done: report("bytes", done, total)))
-    if as_json:
-        _print_json({"version": folder.name, "ok": True, "files": len(manifest.files), "bytes": total})
-    else:
-        out.print(f"{folder.name}: all {len(manifest.files)} files are as they were made", highlight=False)
-
-
-@catalog_app.command("activate")
-def activate(name: Annotated[str, typer.Argument(help="Name of the version.")], catalogs: Catalogs = None) -> None:
-    """Make a version the live one, after reading every byte of it."""
-    from logo_similarity.catalog.versions import CatalogFolder
-
-    CatalogFolder(load_settings(catalogs=catalogs).catalogs).activate(name)
-    out.print(f"{name} is live", highlight=False)
-
-
-@catalog_app.command("prune")
-def prune(
-    keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions stay.")] = 2,
-    catalogs: Catalogs = None,
-) -> None:
-    """Delete old versions, never the live one, and what broken-off builds left."""
-    from logo_similarity.catalog.versions import CatalogFolder
-
-    gone = CatalogFolder(load_settings(catalogs=catalogs).catalogs).prune(keep)
-    out.print("\n".join(f"deleted {name}" for name in gone) or "nothing to delete", highlight=False)
 
 
 @images_app.command("upload")
@@ -384,7 +294,7 @@ def upload(
 
         summary = asyncio.run(upload_folder(service, folder, concurrency=concurrency, on_progress=show))
     if as_json:
-        _print_json(dataclasses.asdict(summary))
+        print_json(dataclasses.asdict(summary))
     else:
         out.print(
             f"{summary.uploaded:,} sent ({summary.bytes_sent / 1e6:.1f} MB), {summary.skipped:,} were there, "
@@ -395,22 +305,6 @@ def upload(
             err.print(f"{failure.filename}: {failure.reason}", highlight=False, markup=False)
     if summary.failed:
         raise typer.Exit(1)
-
-
-def _adder(report: Callable[[int], None]) -> Callable[[int], None]:
-    """Turns steps into running sums."""
-    total = 0
-
-    def add(step: int) -> None:
-        nonlocal total
-        total += step
-        report(total)
-
-    return add
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201
 
 
 def _fail(message: str, status: int = 1) -> NoReturn:

@@ -25,7 +25,7 @@ def cgroup_quota(*, cgroup_root: Path, self_cgroup: Path) -> float | None:
     """The tightest CPU quota in cores over this process's cgroup and its parents (v2 or v1); None where none is set."""
     quotas = [
         quota
-        for folder in _cgroup_folders(cgroup_root, self_cgroup)
+        for folder in cgroup_folders(cgroup_root, self_cgroup, "cpu")
         for quota in (_quota_v2(folder), _quota_v1(folder))
         if quota is not None
     ]
@@ -55,8 +55,8 @@ def thread_plan(cores: int, workers: int | None = None, threads: int | None = No
     return ThreadPlan(workers, threads or max(1, cores // workers))
 
 
-def _cgroup_folders(cgroup_root: Path, self_cgroup: Path) -> list[Path]:
-    """Folders that may hold a quota: each of this process's cgroups and every parent of it, up to the root."""
+def cgroup_folders(cgroup_root: Path, self_cgroup: Path, controller: str) -> list[Path]:
+    """Folders that may hold a limit of a controller: each of this process's cgroups and every parent of it, up to the root."""
     try:
         lines = self_cgroup.read_text().splitlines()
     except OSError:
@@ -64,9 +64,9 @@ def _cgroup_folders(cgroup_root: Path, self_cgroup: Path) -> list[Path]:
     folders = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        root = cgroup_root / "cpu" if controllers else cgroup_root
+        root = cgroup_root / controller if controllers else cgroup_root
         current = root / path.lstrip("/")
         while True:
             folders.append(current)

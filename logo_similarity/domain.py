@@ -6,7 +6,7 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -77,8 +77,7 @@ class Reject:
     """Why, for a person."""
 
 
-@dataclass(frozen=True, slots=True)
-class Logo:
+class Logo(NamedTuple):
     """One record of a catalog: its row there (= its FAISS id), its public id, its image and what the register says."""
 
     id: int
@@ -93,9 +92,8 @@ class Logo:
         return record_of({"logo_id": self.logo_id, "filename": self.filename, **json.loads(self.metadata_json)})
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One result."""
+class Hit(NamedTuple):
+    """One result. Like `Logo` a tuple, since an answer has a hundred of them."""
 
     score: float
     """-1 to 1, 1 for the same picture; what hits are ordered by. The cosine, or where hits were re-ranked a mean of it and

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -96,3 +97,20 @@ class _Lines:
         if self._pending is not None:
             self._console.print(self._pending, highlight=False)
             self._pending = None
+
+
+def print_json(value: object) -> None:
+    """What `--json` prints."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201
+
+
+def adder(report: Callable[[int], None]) -> Callable[[int], None]:
+    """Turns steps into running sums."""
+    total = 0
+
+    def add(step: int) -> None:
+        nonlocal total
+        total += step
+        report(total)
+
+    return add

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
@@ -19,6 +20,9 @@ from uvicorn_worker import UvicornWorker
 from logo_similarity.config import Settings
 from logo_similarity.cpu import ThreadPlan
 from logo_similarity.log import configure_logging
+from logo_similarity.plan import MEGABYTE, ServicePlan, memory_limit
+
+log = structlog.get_logger(__name__)
 
 # One search runs on one thread of ours; every library that would start its own is told not to. In force before any of
 # them is loaded, since OpenMP reads it once.
@@ -97,7 +101,7 @@ class Server(BaseApplication):
             shutil.rmtree(self._metrics, ignore_errors=True)
 
 
-def serve(settings: Settings, plan: ThreadPlan) -> None:
+def serve(settings: Settings, plan: ServicePlan) -> None:
     """Serve until told to stop. Does not return: gunicorn ends the process."""
     for name in THREAD_VARIABLES:
         os.environ[name] = "1"
@@ -107,4 +111,13 @@ def serve(settings: Settings, plan: ThreadPlan) -> None:
         leftover.unlink()  # an earlier run's workers may have had the same process ids
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     configure_logging(settings.log_level, settings.log_format)
-    Server(settings, plan, folder).run()
+    log.info("plan", **plan.figures())
+    limit = memory_limit()
+    if limit is not None and limit < plan.limit:
+        log.warning(
+            "memory_limit_low",
+            limit_mb=limit // MEGABYTE,
+            needed_mb=plan.limit // MEGABYTE,
+            hint="raise it, or serve with fewer workers: `logo-similarity plan` tells",
+        )
+    Server(settings, plan.threads, folder).run()

@@ -102,6 +102,16 @@ class Manifest(_Part):
     source: SourceEntry
     files: dict[FileName, FileEntry]
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.size for entry in self.files.values())
+
+    @property
+    def model_size(self) -> int:
+        """Bytes of the encoder's files."""
+        return sum(entry.size for name, entry in self.files.items() if name.startswith(f"{MODEL_FOLDER}/"))
+
     def to_json(self) -> bytes:
         """The bytes of `manifest.json`."""
         return self.model_dump_json(indent=2).encode() + b"\n"
