@@ -84,13 +84,14 @@ def _growth(axes: Any) -> None:  # noqa: ANN401
     axes.plot(
         [int(size) for size in sizes], [stage[size]["p99_ms"] for size in sizes], marker="o", label="search, p99 ms"
     )
-    axes.set(xlabel="logos", ylabel="ms", ylim=(0, None))
+    axes.set(xlabel="logos", ylabel="ms", ylim=(0, 1.2 * max(point["p99_ms"] for point in stage.values())))
     right = axes.twinx()
     right.plot(
         [load["logos"] for load in loads], [load["closed_50_users"]["goodput"] for load in loads], "k--", marker="s",
         label="searches a second, 50 users",
     )  # fmt: skip
-    right.set(ylabel="searches a second", ylim=(0, None))
+    most = max(load["closed_50_users"]["goodput"] for load in loads)
+    right.set(ylabel="searches a second", ylim=(0, 1.2 * most))
     lines = [*axes.get_lines(), *right.get_lines()]
     axes.legend(lines, [line.get_label() for line in lines], fontsize=7, loc="lower right")
 

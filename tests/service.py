@@ -39,10 +39,10 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "logo_similarity.cli", *words]
 
 
-def until(condition: object) -> None:
-    """Wait for what must come: asks again and again, and fails after a minute."""
+def until(condition: object, patience: float = PATIENCE) -> None:
+    """Wait for what must come: asks again and again, and fails after a minute, or as many seconds as are said."""
     assert callable(condition)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         try:
             if condition():
