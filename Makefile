@@ -19,7 +19,7 @@ test: .venv/installed-dev
 # The long forms of the tests that kill, swap and wear out a service: some fifteen minutes.
 faults: .venv/installed-dev
 	LOGO_TEST_SWAPS=50 LOGO_TEST_KILLS=20 LOGO_TEST_REQUESTS=20000 \
-	  $(BIN)/python -m pytest tests/faults tests/e2e/test_swap.py tests/e2e/test_replica.py
+	  $(BIN)/python -m pytest --override-ini='norecursedirs=.*' tests/faults tests/e2e/test_swap.py tests/e2e/test_replica.py tests/deploy
 
 # Training and export, which need torch: an environment of their own.
 test-torch: .venv-torch/installed
