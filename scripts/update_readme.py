@@ -5,6 +5,7 @@ make demo                          # once: the answer comes from its catalog
 cd benchmarks/results
 logo-similarity evaluate BENCHMARK --split public --json > evaluation.json
 logo-similarity evaluate BENCHMARK --split public --no-rerank --copies 0 --json > evaluation_no_rerank.json
+logo-similarity evaluate BENCHMARK --split public --model fp32 --copies 0 --json > evaluation_fp32.json
 python -m scripts.update_readme
 """
 
@@ -170,6 +171,8 @@ def retrieval() -> str:
     wordmarks = [next(kind for kind in one["splits"][0]["kinds"] if kind["name"] == "wordmark") for one in both]
     values = [f"{part['all']['mean_average_precision']:.3f}" for part in wordmarks]
     lines.append(f"| mAP of wordmarks | {' | '.join(values)} |")
+    fp32 = json.loads((RESULTS / "evaluation_fp32.json").read_text())["splits"][0]["whole"]["all"]
+    lines.append(f"| mAP of the encoder's float32 form | {fp32['mean_average_precision']:.3f} | |")
     lines += [f"| {one['change']}: the original first | {one['recall_at_1']:.3f} | |" for one in both[0]["copies"]]
     cost = json.loads((RESULTS / "encoder_cost.json").read_text())["figures"]["over_lite0_at_224"]
     shares = ", ".join(f"{name} {share}" for name, share in cost.items())
