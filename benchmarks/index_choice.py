@@ -96,14 +96,14 @@ def _own(_vectors: FloatArray, mapped: VectorIndex) -> tuple[Search, int]:
 
 
 def _file_bytes(mapped: VectorIndex) -> int:
-    return mapped._path.stat().st_size  # noqa: SLF001 - only here
+    return mapped.path.stat().st_size
 
 
 def _with_codes(kind: int, code_bytes: int) -> Callable[[FloatArray, VectorIndex], tuple[Search, int]]:
     """The catalog's graph over other codes of the same vectors; three times as many as are asked for are scored again."""
 
     def make(vectors: FloatArray, mapped: VectorIndex) -> tuple[Search, int]:
-        whole = faiss.read_index(str(mapped._path))  # noqa: SLF001 - a private copy, whose graph can be taken
+        whole = faiss.read_index(str(mapped.path))  # a private copy, whose graph can be taken
         index = faiss.IndexHNSWSQ(vectors.shape[1], kind, 32, faiss.METRIC_INNER_PRODUCT)
         storage = faiss.downcast_index(index.storage)
         storage.train(vectors[:100_000])

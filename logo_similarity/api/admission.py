@@ -50,13 +50,11 @@ class AdmissionMiddleware:
         self._said = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == SEARCH_PATH and scope["method"] == "POST":
-            if self._gate.full:
-                self._count()
-                await random.choice(self._refusals)(scope, receive, send)  # noqa: S311 - spread, not secret
-                return
-            self._gate.expect()
-        await self._app(scope, receive, send)
+        if _is_search(scope) and self._gate.full:
+            self._count()
+            await random.choice(self._refusals)(scope, receive, send)  # noqa: S311 - spread, not secret
+        else:
+            await self._app(scope, receive, send)
 
     def _count(self) -> None:
         for counter in self._counters:
@@ -66,6 +64,23 @@ class AdmissionMiddleware:
         if now - self._said >= REPORT_SECONDS:
             log.warning("refused_at_the_door", requests=self._refused)
             self._refused, self._said = 0, now
+
+
+class PlaceMiddleware:
+    """Holds a place for a search that has passed the door and the key: who has no key must keep nobody out."""
+
+    def __init__(self, app: ASGIApp, *, gate: Gate) -> None:
+        self._app = app
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _is_search(scope):
+            self._gate.expect()
+        await self._app(scope, receive, send)
+
+
+def _is_search(scope: Scope) -> bool:
+    return bool(scope["type"] == "http" and scope["path"] == SEARCH_PATH and scope["method"] == "POST")
 
 
 async def run_while_connected(request: Request, gate: Gate, job: Callable[[], Result]) -> Result | None:

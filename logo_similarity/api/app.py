@@ -18,7 +18,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.security import APIKeyHeader
 
 from logo_similarity import __version__
-from logo_similarity.api.admission import AdmissionMiddleware
+from logo_similarity.api.admission import AdmissionMiddleware, PlaceMiddleware
 from logo_similarity.api.auth import ApiKeyMiddleware, load_key_digests
 from logo_similarity.api.cache import AnswerCache
 from logo_similarity.api.deps import Runtime
@@ -104,6 +104,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     add_handlers(app)
     # The last one added is the first to see a request.
+    app.add_middleware(PlaceMiddleware, gate=gate)
     app.add_middleware(ApiKeyMiddleware, digests=digests)
     max_body = settings.max_upload_bytes + MULTIPART_BYTES
     app.add_middleware(BodyMiddleware, max_bytes=max_body, seconds=settings.body_seconds)

@@ -76,9 +76,10 @@ class LiveCatalog:
         old = self.current.engine.version
         try:
             engine = await asyncio.to_thread(self._open_current)
-        except (LogoSimilarityError, OSError) as error:
+        except Exception as error:
             CATALOG_SWAPS.labels("refused").inc()
-            log.error("catalog_refused", error=str(error), stays=old)  # noqa: TRY400 - the reason is enough
+            expected = isinstance(error, LogoSimilarityError | OSError)
+            log.exception("catalog_refused", error=str(error), stays=old, exc_info=None if expected else error)
             return
         if engine.version == old:
             engine.close()
@@ -109,7 +110,7 @@ async def replicate(remote: ObjectFolder, catalogs: Path, seconds: float) -> NoR
             name = await asyncio.to_thread(pull_version, remote, folder)
         except FolderBusyError:
             continue
-        except (LogoSimilarityError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - a failed try must not be the last one
             CATALOG_PULLS.labels("failed").inc()
             if str(error) != said:  # a bucket that is down says the same for hours
                 log.warning("catalog_not_pulled", error=str(error))

@@ -171,7 +171,10 @@ def _download(remote: ObjectFolder, entry: FileEntry, path: Path, on_bytes: Call
         raise CatalogError(f"{error}: the version that is published there is not whole") from None
     if digest.hexdigest() != entry.sha256:
         partial.unlink()
-        raise CatalogError(f"{remote.url}/{_object(entry)}: damaged: what came is not what the manifest says")
+        raise CatalogError(
+            f"{remote.url}/{_object(entry)}: damaged: what came is not what the manifest says; where "
+            "that stays so, delete the object and publish again"
+        )
     sync_file(partial)
     partial.replace(path)
 

@@ -20,7 +20,7 @@ class VectorIndex:
 
     def __init__(self, index: Any, path: Path) -> None:  # noqa: ANN401 - faiss ships no types
         self._index = index
-        self._path = path
+        self.path = path
         self.count = int(index.ntotal)
         self.dimension = int(index.d)
         self.vectors: FloatArray = stored_vectors(index)
@@ -68,7 +68,7 @@ class VectorIndex:
         row = self.count // 2
         _, scores = self.search(np.array(self.vectors[row]), 1, ef_search=ef_search)
         if not (len(scores) and scores[0] > 0.999):
-            raise CatalogError(f"{self._path}: damaged: a stored embedding does not find itself")
+            raise CatalogError(f"{self.path}: damaged: a stored embedding does not find itself")
 
 
 class _StoredVectors:

@@ -142,3 +142,16 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
             thread.join()
         assert statuses == [200, 200]
         assert client.post("/v1/search", files={"file": data}).status_code == 200
+
+
+def test_who_has_no_key_keeps_nobody_out(sample_catalog: SampleCatalog) -> None:
+    """A flood of unknown keys holds none of the few places."""
+    data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
+    settings = load_settings(
+        catalogs=sample_catalog.root, threads=1, max_queue=1, api_keys="the-key", log_level="error"
+    )
+    with TestClient(create_app(settings)) as client:
+        for _ in range(30):
+            assert client.post("/v1/search", files={"file": data}, headers={"X-API-Key": "wrong"}).status_code == 401
+        answer = client.post("/v1/search", files={"file": data}, headers={"X-API-Key": "the-key"})
+    assert answer.status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,10 +16,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from logo_similarity.api.live import LiveCatalog
 from logo_similarity.catalog.build import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.embed.model import model_folder
+from logo_similarity.search.pipeline import SearchEngine
 from tests.samples import SampleCatalog
 from tests.service import Server, serving, until
 
@@ -157,3 +160,29 @@ def test_a_rollback_is_seen_by_every_worker_in_time(sample_catalog: SampleCatalo
         started = time.monotonic()
         until(lambda: versions_of_workers(server) == {after})
         assert time.monotonic() - started < 5
+
+
+def test_an_error_that_nobody_thought_of_does_not_end_the_following(two: Two) -> None:
+    names = list(two.prefixes)
+    opened: list[str] = []
+
+    def open_version(name: str) -> SearchEngine:
+        opened.append(name)
+        if len(opened) == 2:
+            raise ZeroDivisionError
+        return SearchEngine.open(two.root, version=name)
+
+    async def scenario() -> str:
+        folder = CatalogFolder(two.root)
+        live = LiveCatalog(folder, open_version)
+        first = live.current.engine.version
+        (other,) = set(names) - {first}
+        folder.activate(other)
+        await live.look()
+        assert live.current.engine.version == first
+        folder.activate(other)
+        await live.look()
+        assert live.current.engine.version == other
+        return other
+
+    assert asyncio.run(scenario()) == opened[-1]
