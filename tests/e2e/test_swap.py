@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,6 +83,14 @@ def ask_for_ever(server: Server, two: Two, pictures: list[bytes], seen: Seen, ov
                     seen.wrong.append(f"{version}: {best['id']} {best['score']} instead of {expected}")
 
 
+@contextmanager
+def all_serving(two: Two, images: Path, folder: Path, settings: dict[str, str] = QUICK) -> Iterator[Server]:
+    """The service, every worker ready: one that starts later would find what the test has made of the catalog."""
+    with serving(SampleCatalog(two.root, images, ()), folder, **settings) as server:
+        until(lambda: server.log.read_text().count('"event": "ready"') == WORKERS)
+        yield server
+
+
 def versions_of_workers(server: Server) -> set[str]:
     """Which versions answer, over enough new connections to meet every worker."""
     return {httpx2.get(server.url + "/readyz").json()["catalog"]["version"] for _ in range(12)}
@@ -90,7 +100,7 @@ def versions_of_workers(server: Server) -> set[str]:
 def test_swaps_under_load_fail_nobody_and_mix_nothing(sample_catalog: SampleCatalog, two: Two, tmp_path: Path) -> None:
     pictures = [(sample_catalog.images / file).read_bytes() for file in sample_catalog.files[:10]]
     names, seen, over = list(two.prefixes), Seen(), threading.Event()
-    with serving(SampleCatalog(two.root, sample_catalog.images, ()), tmp_path, **QUICK) as server:
+    with all_serving(two, sample_catalog.images, tmp_path) as server:
         clients = [
             threading.Thread(target=ask_for_ever, args=(server, two, pictures, seen, over)) for _ in range(CLIENTS)
         ]
@@ -116,7 +126,7 @@ def test_a_bad_version_is_refused_and_the_old_one_stays(
     good = CatalogFolder(two.root).current().name
     (bad,) = set(two.prefixes) - {good}
     picture = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
-    with serving(SampleCatalog(two.root, sample_catalog.images, ()), tmp_path, **QUICK) as server:
+    with all_serving(two, sample_catalog.images, tmp_path) as server:
         index = two.root / bad / "index.faiss"
         index.write_bytes(index.read_bytes()[:-10])
         with CatalogFolder(two.root).locked():
@@ -137,7 +147,7 @@ def test_a_version_that_is_deleted_while_it_is_open_goes_on_answering(
 ) -> None:
     live = CatalogFolder(two.root).current()
     letter = two.prefixes[live.name]
-    with serving(SampleCatalog(two.root, sample_catalog.images, ()), tmp_path, **QUICK) as server:
+    with all_serving(two, sample_catalog.images, tmp_path) as server:
         shutil.rmtree(live)
         for number, file in enumerate(sample_catalog.files[:20]):
             answer = httpx2.post(server.url + "/v1/search", files={"file": (sample_catalog.images / file).read_bytes()})
@@ -149,7 +159,7 @@ def test_a_rollback_is_seen_by_every_worker_in_time(sample_catalog: SampleCatalo
     before = CatalogFolder(two.root).current().name
     (after,) = set(two.prefixes) - {before}
     settings = {name: value for name, value in QUICK.items() if name != "LOGO_WATCH_SECONDS"}
-    with serving(SampleCatalog(two.root, sample_catalog.images, ()), tmp_path, **settings) as server:
+    with all_serving(two, sample_catalog.images, tmp_path, settings) as server:
         assert versions_of_workers(server) == {before}
         done = subprocess.run(
             [sys.executable, "-m", "logo_similarity.cli", "catalog", "activate", after],
