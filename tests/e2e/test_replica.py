@@ -270,6 +270,9 @@ def test_replicas_follow_what_is_published_and_survive_a_store_that_is_down(
         return body
 
     with serving(replica, tmp_path, **own) as server:
+        until(
+            lambda: server.log.read_text().count('"event": "ready"') == 2
+        )  # both, before there is something else to open
         assert json.dumps(answer(server.url)["catalog"]).find(first) > 0
         publish_version(built.folder(second), remote)
         until(lambda: server.log.read_text().count('"catalog_swapped"') == 2)
