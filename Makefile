@@ -44,9 +44,9 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --upgrade --extra cpu --extra dev pyproject.toml -o requirements-dev.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --upgrade --extra cpu -c requirements-dev.lock pyproject.toml -o requirements.lock
+	  --upgrade --extra cpu --extra otel -c requirements-dev.lock pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --upgrade --extra gpu -c requirements-dev.lock pyproject.toml -o requirements-gpu.lock
+	  --upgrade --extra gpu --extra otel -c requirements-dev.lock pyproject.toml -o requirements-gpu.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --upgrade --extra cpu --extra bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
 

@@ -17,6 +17,7 @@ from logo_similarity import __version__
 from logo_similarity.commands.catalogs import catalog_app
 from logo_similarity.commands.evaluate import evaluate
 from logo_similarity.commands.export import export
+from logo_similarity.commands.keys import keys_app
 from logo_similarity.commands.plan import plan
 from logo_similarity.commands.train import train
 from logo_similarity.config import Settings, load_settings
@@ -35,6 +36,7 @@ app = typer.Typer(
 images_app = typer.Typer(help="The images in the image store.", no_args_is_help=True)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(images_app, name="images")
+app.add_typer(keys_app, name="keys")
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)

@@ -37,6 +37,13 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(
         None, description="File of accepted keys, one `name:sha256-hex` a line; `#` starts a comment."
     )
+    keys: str | None = Field(
+        None,
+        description="Where `logo-similarity keys` keeps the API keys: a file, or `s3://bucket/prefix`, which replicas share.",
+    )
+    usage_db: Path | None = Field(
+        None, description="File that counts the requests of those keys. Default: `.usage.db` in `LOGO_CATALOGS`."
+    )
     allow_anonymous: bool = Field(
         default=False, description="Serve without API keys on an address that is not loopback."
     )
@@ -82,10 +89,20 @@ class Settings(BaseSettings):
     body_seconds: Annotated[float, Field(gt=0)] = Field(
         30.0, description="Time a client has to send its body, in seconds."
     )
+    hang_seconds: Positive = Field(
+        60, description="A worker that does not turn its event loop for so long is killed and replaced."
+    )
     metrics_dir: Path | None = Field(
         None, description="Folder where the workers share their metrics. Default: `serve` makes a temporary one."
     )
     graceful_seconds: Positive = Field(30, description="Time requests in flight have to finish at a stop, in seconds.")
+    otlp_endpoint: str | None = Field(
+        None,
+        description="OpenTelemetry collector that gets traces, as `http://collector:4318`. Needs the extra `otel`.",
+    )
+    trace_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0, description="Share of the requests that are traced, of those whose caller did not decide it."
+    )
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = Field("info", description="Log level.")
     log_format: Annotated[str, Field(pattern="^(json|console)$")] = Field(
         "json", description="Log lines as JSON or for reading."
@@ -112,14 +129,14 @@ class Settings(BaseSettings):
     @property
     def has_api_keys(self) -> bool:
         """Whether requests must carry a key."""
-        return bool(self.api_keys) or self.api_keys_file is not None
+        return bool(self.api_keys) or self.api_keys_file is not None or self.keys is not None
 
     def check_exposure(self) -> None:
         """Raise ConfigError where the service would be open to a network without keys and nobody asked for that."""
         if not (self.has_api_keys or self.allow_anonymous or _is_loopback(self.host)):
             raise ConfigError(
-                f"LOGO_HOST={self.host} is reachable from other machines and no API keys are set: set LOGO_API_KEYS or "
-                "LOGO_API_KEYS_FILE, or LOGO_ALLOW_ANONYMOUS=true to serve anybody"
+                f"LOGO_HOST={self.host} is reachable from other machines and no API keys are set: set LOGO_KEYS, "
+                "LOGO_API_KEYS or LOGO_API_KEYS_FILE, or LOGO_ALLOW_ANONYMOUS=true to serve anybody"
             )
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import importlib
 import sqlite3
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from logo_similarity import __version__
-from logo_similarity.api.auth import load_key_digests
+from logo_similarity.api.auth import LiveKeys
 from logo_similarity.catalog.manifest import check_sizes, read_manifest
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.errors import LogoSimilarityError
+from logo_similarity.errors import ConfigError, LogoSimilarityError
 from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage import open_store
 
 LIBRARIES = ("cv2", "faiss", "fastapi", "gunicorn", "numpy", "obstore", "onnxruntime", "uvicorn")
+SOON = dt.timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,21 @@ def _sqlite() -> str:
 
 
 def _keys(settings: Settings) -> str:
-    count = len(load_key_digests(settings))
-    return f"{count} accepted" if count else "none: everybody who reaches the port may search"
+    keys = LiveKeys(settings)
+    if not keys.needed:
+        return "none: everybody who reaches the port may search"
+    keys.open()
+    keys.close()
+    if not len(keys.ring):
+        raise ConfigError("nobody is let in: `logo-similarity keys create NAME` makes a key")
+    now = dt.datetime.now(dt.UTC)
+    states = Counter(key.state(now) for key in keys.document.keys)
+    soon = sum(key.state(now + SOON) == "expired" for key in keys.document.keys) - states["expired"]
+    words = [f"{count} {state}" for state, count in sorted(states.items())]
+    if soon:
+        words.append(f"{soon} of them end within {SOON.days} days")
+    fixed = len(keys.ring) - sum(len(key.secrets) for key in keys.document.keys)
+    return "; ".join([*words, *([f"{fixed} from the settings"] if fixed else [])])
 
 
 def _encoder(settings: Settings) -> str:

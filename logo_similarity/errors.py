@@ -63,6 +63,14 @@ class UnauthorizedError(LogoSimilarityError):
     title = "A valid API key is needed"
 
 
+class ForbiddenError(LogoSimilarityError):
+    """A key that is known, and may not do this."""
+
+    status = 403
+    code = "forbidden"
+    title = "This key may not do that"
+
+
 class LinkRefusedError(LogoSimilarityError):
     """A signed link that was altered or has expired."""
 
@@ -79,16 +87,40 @@ class NotFoundError(LogoSimilarityError):
     title = "Not found"
 
 
-class OverloadedError(LogoSimilarityError):
-    """The queue is full, or the job waited in it past its deadline. Try again after `retry_after` seconds."""
+class KeyNotFoundError(NotFoundError):
+    """No such API key."""
 
-    status = 503
-    code = "overloaded"
-    title = "The service is busy"
+
+class TryLaterError(LogoSimilarityError):
+    """What is refused now and not later: `retry_after` says in how many seconds."""
 
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RateLimitedError(TryLaterError):
+    """A key that asks more often than it may."""
+
+    status = 429
+    code = "rate_limited"
+    title = "Too many requests"
+
+
+class QuotaSpentError(TryLaterError):
+    """A key that has asked for all that it may in a day."""
+
+    status = 429
+    code = "quota_spent"
+    title = "The day's quota is spent"
+
+
+class OverloadedError(TryLaterError):
+    """The queue is full, or the job waited in it past its deadline."""
+
+    status = 503
+    code = "overloaded"
+    title = "The service is busy"
 
 
 class NotReadyError(LogoSimilarityError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -19,13 +19,13 @@ from fastapi.security import APIKeyHeader
 
 from logo_similarity import __version__
 from logo_similarity.api.admission import AdmissionMiddleware, PlaceMiddleware
-from logo_similarity.api.auth import ApiKeyMiddleware, load_key_digests
+from logo_similarity.api.auth import ApiKeyMiddleware, LiveKeys
 from logo_similarity.api.cache import AnswerCache
 from logo_similarity.api.deps import Runtime
 from logo_similarity.api.errors import MEDIA_TYPE, add_handlers
 from logo_similarity.api.live import LiveCatalog, replicate
 from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
-from logo_similarity.api.routes import files, health, logos, search
+from logo_similarity.api.routes import files, health, keys, logos, search
 from logo_similarity.api.schemas import Problem
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings
@@ -37,11 +37,12 @@ from logo_similarity.log import configure_logging
 from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage import ImageStore, open_store
 from logo_similarity.storage.objects import ObjectFolder
+from logo_similarity.tracing import open_tracing
 
 log = structlog.get_logger(__name__)
 
 DESCRIPTION = "A picture in, the most similar registered logos out, with scores, metadata and signed image links."
-UPLOAD_REFUSALS = (400, 401, 408, 413, 415, 422, 503)
+UPLOAD_REFUSALS = (400, 401, 408, 413, 415, 422, 429, 503)
 LOOP_NICENESS = 4
 """Of the event loop's thread, over that of the search threads: three tenths of a core for it where both want all of it."""
 MULTIPART_BYTES = 16_384
@@ -57,7 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or load_settings()
     settings.check_exposure()
     configure_logging(settings.log_level, settings.log_format)
-    digests = load_key_digests(settings)
+    live_keys = LiveKeys(settings)
     plan = thread_plan(usable_cores(), settings.workers, settings.threads)
     gate = Gate(
         threads=plan.threads,
@@ -67,6 +68,40 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         initializer=lambda: faiss.omp_set_num_threads(1),
     )
 
+    app = FastAPI(
+        title="logo-similarity",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan(settings, gate, live_keys),
+        redoc_url=None,
+    )
+    add_handlers(app)
+    # The last one added is the first to see a request.
+    app.add_middleware(PlaceMiddleware, gate=gate)
+    app.add_middleware(ApiKeyMiddleware, keys=live_keys)
+    max_body = settings.max_upload_bytes + MULTIPART_BYTES
+    app.add_middleware(BodyMiddleware, max_bytes=max_body, seconds=settings.body_seconds)
+    app.add_middleware(RequestMiddleware)
+    app.add_middleware(AdmissionMiddleware, gate=gate)
+
+    # Only for the documentation: the middleware has let the request pass, or has not.
+    keyed = [Depends(APIKeyHeader(name="X-API-Key", auto_error=False))]
+    app.include_router(search.router, tags=["search"], dependencies=keyed, responses=_problems(*UPLOAD_REFUSALS))
+    app.include_router(logos.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 404, 422, 429, 503))
+    app.include_router(keys.router, tags=["operations"], dependencies=keyed, responses=_problems(401, 403, 429))
+    app.include_router(files.router)
+    app.include_router(health.router)
+
+    @app.get("/", include_in_schema=False)
+    async def root(request: Request) -> RedirectResponse:
+        return RedirectResponse(request.url_for("swagger_ui_html").path)
+
+    return app
+
+
+def _lifespan(settings: Settings, gate: Gate, keys: LiveKeys) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What an application opens when it starts, and closes when it stops."""
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         cv2.setNumThreads(1)
@@ -74,18 +109,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         open_version = partial(SearchEngine.open, settings.catalogs, device=settings.device, limits=limits)
         live = LiveCatalog(CatalogFolder(settings.catalogs), lambda name: open_version(version=name))
         store = open_store(settings)
-        app.state.runtime = Runtime(settings, live, gate, AnswerCache(settings.cache_hits), store)
+        keys.open()
+        tracing = None
+        if settings.otlp_endpoint is not None:
+            tracing = open_tracing(settings.otlp_endpoint, settings.trace_ratio)
+        app.state.runtime = Runtime(settings, live, gate, AnswerCache(settings.cache_hits), store, keys, tracing)
         engine = live.current.engine
         log.info(
             "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,
-            device=engine.encoder.provider, threads=plan.threads, keys=len(digests),
+            device=engine.encoder.provider, threads=gate.threads, keys=len(keys.ring),
         )  # fmt: skip
         await _report_store(store)
         # Where searches and the event loop share a core, searches go first: else a flood of requests that are only refused
         # would take half of it. A thread's priority is its own on Linux, and the search threads keep theirs.
         gate.start()
         os.nice(LOOP_NICENESS)
-        following = [asyncio.create_task(live.follow(settings.watch_seconds))]
+        following = [
+            asyncio.create_task(live.follow(settings.watch_seconds)),
+            asyncio.create_task(keys.follow(settings.watch_seconds)),
+        ]
         if settings.catalog_url is not None:
             remote = ObjectFolder(settings.catalog_url, settings)
             following.append(asyncio.create_task(replicate(remote, settings.catalogs, settings.pull_seconds)))
@@ -98,31 +140,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             task.cancel()
         gate.close()
         live.current.engine.close()
+        keys.close()
+        if tracing is not None:
+            tracing.close()
 
-    app = FastAPI(
-        title="logo-similarity", version=__version__, description=DESCRIPTION, lifespan=lifespan, redoc_url=None
-    )
-    add_handlers(app)
-    # The last one added is the first to see a request.
-    app.add_middleware(PlaceMiddleware, gate=gate)
-    app.add_middleware(ApiKeyMiddleware, digests=digests)
-    max_body = settings.max_upload_bytes + MULTIPART_BYTES
-    app.add_middleware(BodyMiddleware, max_bytes=max_body, seconds=settings.body_seconds)
-    app.add_middleware(RequestMiddleware)
-    app.add_middleware(AdmissionMiddleware, gate=gate)
-
-    # Only for the documentation: the middleware has let the request pass, or has not.
-    keyed = [Depends(APIKeyHeader(name="X-API-Key", auto_error=False))]
-    app.include_router(search.router, tags=["search"], dependencies=keyed, responses=_problems(*UPLOAD_REFUSALS))
-    app.include_router(logos.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 404, 422, 503))
-    app.include_router(files.router)
-    app.include_router(health.router)
-
-    @app.get("/", include_in_schema=False)
-    async def root(request: Request) -> RedirectResponse:
-        return RedirectResponse(request.url_for("swagger_ui_html").path)
-
-    return app
+    return lifespan
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

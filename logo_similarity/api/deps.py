@@ -11,6 +11,7 @@ from typing import Annotated
 
 from fastapi import Depends, Form, Query, Request
 
+from logo_similarity.api.auth import LiveKeys
 from logo_similarity.api.cache import AnswerCache, SearchParameters
 from logo_similarity.api.live import LiveCatalog
 from logo_similarity.config import Settings
@@ -18,6 +19,7 @@ from logo_similarity.embed.gate import Gate
 from logo_similarity.errors import InvalidRequestError
 from logo_similarity.search.pipeline import DEFAULT_TOP_K, MAX_TOP_K
 from logo_similarity.storage import ImageStore
+from logo_similarity.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Runtime:
     gate: Gate
     cache: AnswerCache
     store: ImageStore | None
+    keys: LiveKeys
+    tracing: Tracing | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from logo_similarity.errors import LogoSimilarityError, NotReadyError, OverloadedError
+from logo_similarity.errors import LogoSimilarityError, NotReadyError, OverloadedError, TryLaterError
 from logo_similarity.metrics import REFUSED
 
 log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ def problem_of(error: LogoSimilarityError) -> JSONResponse:
     if error.status >= 500 and not isinstance(error, OverloadedError | NotReadyError):
         log.error("request_failed", code=error.code, error=str(error))
         return problem(error.status, error.code, error.title)
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, OverloadedError) else {}
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TryLaterError) else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = 'ApiKey header="X-API-Key"'
     return problem(error.status, error.code, error.title, str(error), headers)

@@ -13,6 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from logo_similarity.api.errors import problem_of_http
 from logo_similarity.metrics import REQUEST_SECONDS, REQUESTS
+from logo_similarity.tracing import Tracing
+
+TRACE_HEADERS = ("traceparent", "tracestate")
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +38,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
         request_id = given.decode() if REQUEST_ID.match(given) else new_request_id()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -58,6 +62,17 @@ class RequestMiddleware:
             REQUEST_SECONDS.labels(scope["method"], route).observe(seconds)
             level = log.debug if route in ("/healthz", "/readyz", "/metrics") else log.info
             level("request", method=scope["method"], route=route, status=status, milliseconds=round(seconds * 1000, 2))
+            tracing: Tracing | None = scope["app"].state.runtime.tracing
+            if tracing is not None:
+                tracing.record(
+                    {name: headers.get(name.encode(), b"").decode("latin-1") for name in TRACE_HEADERS},
+                    seconds=seconds,
+                    method=scope["method"],
+                    route=route,
+                    status=status,
+                    request_id=request_id,
+                    stages=scope["state"].get("stages", {}),
+                )
 
 
 class BodyMiddleware:

@@ -136,6 +136,27 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] | None = None
 
 
+class KeyOut(BaseModel):
+    """An API key, without what opens with it."""
+
+    id: str
+    name: str
+    role: str
+    state: Annotated[str, Field(description="active, expired or revoked.")]
+    created: dt.datetime
+    expires: dt.datetime | None
+    revoked: dt.datetime | None
+    rate: Annotated[str | None, Field(description="How often it may ask; null: no bound.")]
+    quota: Annotated[int | None, Field(description="How often it may ask in a day (UTC); null: no bound.")]
+    requests_today: Annotated[int | None, Field(description="Let in on this machine since 00:00 UTC.")]
+
+
+class KeysOut(BaseModel):
+    """All keys of LOGO_KEYS."""
+
+    keys: list[KeyOut]
+
+
 class Health(BaseModel):
     """State of the process."""
 

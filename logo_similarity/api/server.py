@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,7 @@ log = structlog.get_logger(__name__)
 # them is loaded, since OpenMP reads it once.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 KEEP_ALIVE_SECONDS = 15
-# A worker that does not turn its event loop for so long is killed and replaced.
-HANG_SECONDS = 60
+AGAIN_SECONDS = 1.0
 
 
 class SearchWorker(UvicornWorker):
@@ -38,6 +39,26 @@ class SearchWorker(UvicornWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed through
         super().__init__(*args, **kwargs)
         self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
+
+    def run(self) -> None:
+        """Serve. What stops the first workers from starting stops the service; what stops a later one does not.
+
+        gunicorn would end all of them when one can't start: those that answer go on, and the missing one is tried again.
+        """
+        try:
+            super().run()
+        except SystemExit as error:
+            first = self.age <= self.cfg.workers
+            if error.code != Arbiter.WORKER_BOOT_ERROR or first:
+                raise
+            time.sleep(AGAIN_SECONDS)
+            raise SystemExit(1) from None
+
+    async def callback_notify(self) -> None:
+        """Tell the master that this worker lives; end, as at a SIGTERM, where it does not live itself."""
+        await super().callback_notify()
+        if os.getppid() != self.ppid:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 class ServerLogger(Logger):
@@ -69,7 +90,7 @@ class Server(BaseApplication):
             "workers": self._plan.workers,
             "worker_class": f"{__name__}.SearchWorker",
             "preload_app": False,  # FAISS and ONNX Runtime hang in a child that was forked after they started
-            "timeout": HANG_SECONDS,
+            "timeout": self._settings.hang_seconds,
             "graceful_timeout": self._settings.graceful_seconds,
             "keepalive": KEEP_ALIVE_SECONDS,
             "control_socket_disable": True,

@@ -43,7 +43,7 @@ class Gate:
             queue_seconds: a job that waited longer is refused instead of run.
             initializer: run once in each thread.
         """
-        self._threads = threads
+        self.threads = threads
         self._capacity = threads + max_queue
         self._queue_seconds = queue_seconds
         self._inside = 0
@@ -53,8 +53,8 @@ class Gate:
 
     def start(self) -> None:
         """Start all threads now; else each starts with the first job that finds the others at work."""
-        together = threading.Barrier(self._threads)
-        for started in [self._pool.submit(together.wait) for _ in range(self._threads)]:
+        together = threading.Barrier(self.threads)
+        for started in [self._pool.submit(together.wait) for _ in range(self.threads)]:
             started.result()
 
     @property

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotModifiedError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
 
 from logo_similarity.errors import ConfigError, NotFoundError, StoreError
 from logo_similarity.storage.s3 import open_bucket, s3_endpoint
@@ -53,6 +60,18 @@ class ObjectFolder:
         with self._errors(key):
             return bytes(obstore.get(self._store, key).bytes())
 
+    def read_tagged(self, key: str, known: str | None) -> tuple[bytes | None, str | None]:
+        """A small object and the tag of its content; None for the object where its tag is the known one.
+
+        Raises NotFoundError where there is none.
+        """
+        with self._errors(key):
+            try:
+                found = obstore.get(self._store, key, options={} if known is None else {"if_none_match": known})
+            except NotModifiedError:
+                return None, known
+            return bytes(found.bytes()), found.meta["e_tag"]
+
     def pieces(self, key: str, start: int, size: int) -> Iterator[bytes]:
         """The bytes of an object of that size from `start` on, some megabytes at a time."""
         while start < size:
@@ -65,6 +84,18 @@ class ObjectFolder:
         """Put a small object, over the one that is there."""
         with self._errors(key):
             obstore.put(self._store, key, data)
+
+    def write_over(self, key: str, data: bytes, known: str | None) -> None:
+        """Put a small object in the place of the one with that tag; None: where there is none.
+
+        Raises:
+            StoreError: somebody else wrote it meanwhile; nothing has changed.
+        """
+        with self._errors(key):
+            try:
+                obstore.put(self._store, key, data, mode="create" if known is None else {"e_tag": known})
+            except (AlreadyExistsError, PreconditionError):
+                raise StoreError(f"{self.url}/{key}: somebody else changed it at this moment; try again") from None
 
     def write_file(self, key: str, path: Path) -> None:
         """Put a file, in parts where it is large. Nobody sees it before it is whole."""

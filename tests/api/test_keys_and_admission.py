@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -11,10 +12,10 @@ from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
 from logo_similarity.api.app import create_app
-from logo_similarity.api.auth import OPEN_PATHS, is_known, load_key_digests
+from logo_similarity.api.auth import OPEN_PATHS, KeyRing, read_fixed_keys
 from logo_similarity.config import load_settings
 from logo_similarity.domain import SearchResult
-from logo_similarity.errors import ConfigError
+from logo_similarity.errors import ConfigError, UnauthorizedError
 from logo_similarity.search.pipeline import SearchEngine
 from tests.samples import SampleCatalog
 
@@ -71,19 +72,21 @@ def test_every_route_is_closed_but_those_that_are_named(guarded: TestClient) -> 
     assert guarded.get("/v1/files/x/y").status_code == 404
 
 
-def test_keys_are_compared_by_digest() -> None:
-    digests = load_key_digests(load_settings(api_keys="a,b"))
-    assert digests == (hashlib.sha256(b"a").digest(), hashlib.sha256(b"b").digest())
-    assert is_known(b"b", digests)
-    assert not is_known(b"c", digests)
-    assert not is_known(b"", digests)
+def test_keys_are_found_by_digest() -> None:
+    keys = read_fixed_keys(load_settings(api_keys="a,b"))
+    assert [key.secrets[0].sha256 for key in keys] == [hashlib.sha256(text).hexdigest() for text in (b"a", b"b")]
+    ring, now = KeyRing(keys), dt.datetime.now(dt.UTC)
+    assert ring.find(b"b", now) == keys[1]
+    for text in (b"c", b"", hashlib.sha256(b"a").digest()):
+        with pytest.raises(UnauthorizedError):
+            ring.find(text, now)
 
 
 @pytest.mark.parametrize("content", ["", "# nobody\n", "name:short\n", "no digest at all\n", ":" + "0" * 64 + "\n"])
 def test_a_key_file_that_lets_nobody_in_or_is_broken(tmp_path: Path, content: str) -> None:
     (tmp_path / "keys").write_text(content)
     with pytest.raises(ConfigError, match="LOGO_API_KEYS_FILE"):
-        load_key_digests(load_settings(api_keys_file=tmp_path / "keys"))
+        read_fixed_keys(load_settings(api_keys_file=tmp_path / "keys"))
 
 
 def test_a_key_file_that_is_missing(tmp_path: Path) -> None:

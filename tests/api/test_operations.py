@@ -16,7 +16,9 @@ from logo_similarity.api.server import Server
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import ThreadPlan
 from logo_similarity.domain import SearchResult
+from logo_similarity.keys.place import open_keys
 from logo_similarity.search.pipeline import SearchEngine
+from tests.keys import make_key
 from tests.samples import SampleCatalog
 
 Document = dict[str, Any]
@@ -58,7 +60,7 @@ def test_the_document_holds_together(document: Document) -> None:
             target = target[step]
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     names = [operation["operationId"] for operation in operations]
-    assert len(names) == len(set(names)) == 6
+    assert len(names) == len(set(names)) == 7
     assert all(operation["summary"] and operation["description"] for operation in operations)
 
 
@@ -80,13 +82,22 @@ def test_the_documentation_shows_the_document(client: TestClient) -> None:
     assert "/openapi.json" in page.text
 
 
-def test_every_documented_status_of_a_search_occurs(document: Document, sample_catalog: SampleCatalog) -> None:
+def test_every_documented_status_of_a_search_occurs(
+    document: Document, sample_catalog: SampleCatalog, tmp_path: Path
+) -> None:
     picture = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
     key = {"X-API-Key": "k"}
     form = {**key, "Content-Type": "multipart/form-data; boundary=x"}
     settings = load_settings(
-        catalogs=sample_catalog.root, api_keys="k", max_upload_bytes=100_000, body_seconds=0.1, log_level="error"
+        catalogs=sample_catalog.root,
+        api_keys="k",
+        keys=str(tmp_path / "keys.json"),
+        usage_db=tmp_path / "usage.db",
+        max_upload_bytes=100_000,
+        body_seconds=0.1,
+        log_level="error",
     )
+    limited = {"X-API-Key": make_key(open_keys(settings), "team", quota=1)}
     app = create_app(settings)
     with TestClient(app) as client:
 
@@ -101,6 +112,7 @@ def test_every_documented_status_of_a_search_occurs(document: Document, sample_c
             client.post("/v1/search", content=b"no form", headers=form).status_code,
             client.post("/v1/search").status_code,
             stalled_upload(client),
+            *(client.post("/v1/search", headers=limited).status_code for _ in range(2)),
         }
         app.state.runtime.gate.close()
         seen.add(status(picture))

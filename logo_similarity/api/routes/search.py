@@ -66,10 +66,10 @@ async def search(
         return Response(status_code=499)
     result, urls = outcome
     stages = timings_of(result, queue=queue, links=links_time)
-    for stage, milliseconds in stages.items():
-        if cached and stage not in ("queue", "links"):
-            continue  # that stage was not run
+    ran = {stage: took for stage, took in stages.items() if not cached or stage in ("queue", "links")}
+    for stage, milliseconds in ran.items():
         STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
+    request.state.stages = ran
     headers = {
         "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in stages.items()),
         "Cache-Control": "no-store",

@@ -1,0 +1,195 @@
+"""`logo-similarity keys ...`: makes, shows, changes and ends API keys."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import socket
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from logo_similarity.config import Settings, load_settings
+from logo_similarity.terminal import print_json
+
+if TYPE_CHECKING:
+    from logo_similarity.keys.document import Key, KeyDocument
+    from logo_similarity.keys.usage import Usage
+
+out = Console()
+err = Console(stderr=True)
+
+keys_app = typer.Typer(help="The API keys. A running service takes every change within seconds.", no_args_is_help=True)
+
+Place = Annotated[
+    str | None,
+    typer.Option("--keys", help="The file of the keys, or s3://bucket/prefix where replicas share them.  [LOGO_KEYS]"),
+]
+Name = Annotated[str, typer.Argument(help="Name or id of the key.")]
+Days = Annotated[
+    int | None, typer.Option(min=1, max=36_500, help="How long it is valid. Default: until it is revoked.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+
+
+@keys_app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="Whom it is for: a team, a program.")],
+    role: Annotated[
+        Literal["search", "admin"], typer.Option(help="search: may search and look at logos; admin: everything.")
+    ] = "search",
+    days: Days = None,
+    rate: Annotated[str | None, typer.Option(help="How often it may ask, as 10/second or 100/minute.")] = None,
+    quota: Annotated[int | None, typer.Option(min=1, help="How often it may ask in a day (UTC).")] = None,
+    keys: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key. It is printed this once; only its digest is kept.
+
+    Rates and quotas are counted on each machine.
+    """
+    from logo_similarity.keys.place import open_keys
+
+    now = dt.datetime.now(dt.UTC)
+    key, secret = open_keys(load_settings(keys=keys)).change(
+        lambda document: _pair(
+            document.created(name, role=role, expires=_after(now, days), rate=rate, quota=quota, by=_who(), now=now)
+        )
+    )
+    _show_secret(key, secret, as_json=as_json)
+
+
+@keys_app.command("list")
+def list_keys(
+    every: Annotated[bool, typer.Option("--all", help="Those that were revoked or have expired, too.")] = False,
+    keys: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the keys, and how often each was used on this machine today."""
+    from logo_similarity.keys.place import open_keys
+
+    settings = load_settings(keys=keys)
+    now = dt.datetime.now(dt.UTC)
+    document = open_keys(settings).read()
+    shown = [key for key in document.keys if every or key.state(now) == "active"]
+    usage = _usage(settings)
+    facts = [_facts(key, now) | {"requests_today": usage and usage.today(key)} for key in shown]
+    if as_json:
+        print_json(facts)
+        return
+    table = Table(
+        Column("id", min_width=8), Column("name", overflow="fold"), "role", "state", Column("until", min_width=10),
+        Column("rate", overflow="fold"), "quota", "today",
+    )  # fmt: skip
+    for key, fact in zip(shown, facts, strict=True):
+        until = key.expires()
+        table.add_row(
+            key.id,
+            key.name,
+            key.role,
+            key.state(now),
+            f"{until:%Y-%m-%d}" if until else "",
+            key.rate or "",
+            f"{key.quota:,}" if key.quota else "",
+            "" if usage is None else str(fact["requests_today"]),
+        )
+    out.print(table)
+
+
+@keys_app.command("revoke")
+def revoke(name: Name, keys: Place = None, as_json: AsJson = False) -> None:
+    """End a key, for ever. A running service refuses it within five seconds."""
+    from logo_similarity.keys.place import open_keys
+
+    now = dt.datetime.now(dt.UTC)
+    key = open_keys(load_settings(keys=keys)).change(lambda document: document.revoked(name, by=_who(), now=now))
+    if as_json:
+        print_json(_facts(key, now))
+    else:
+        out.print(f"{key.name} ({key.id}) is revoked", highlight=False)
+
+
+@keys_app.command("rotate")
+def rotate(
+    name: Name,
+    overlap_hours: Annotated[
+        float, typer.Option(min=0, max=8760, help="How long the old one still opens. Default: it ends now.")
+    ] = 0.0,
+    days: Days = None,
+    keys: Place = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a key a new secret, which is printed this once; its id, role and bounds stay."""
+    from logo_similarity.keys.place import open_keys
+
+    now = dt.datetime.now(dt.UTC)
+    overlap = dt.timedelta(hours=overlap_hours)
+    key, secret = open_keys(load_settings(keys=keys)).change(
+        lambda document: _pair(document.rotated(name, overlap=overlap, expires=_after(now, days), by=_who(), now=now))
+    )
+    _show_secret(key, secret, as_json=as_json)
+
+
+@keys_app.command("audit")
+def audit(keys: Place = None, as_json: AsJson = False) -> None:
+    """Show every change of the keys: when, by whom, what."""
+    from logo_similarity.keys.place import open_keys
+
+    changes = open_keys(load_settings(keys=keys)).read().audit
+    if as_json:
+        print_json([change.model_dump(mode="json") for change in changes])
+        return
+    table = Table(
+        "when", Column("by", overflow="fold"), "what", Column("id", min_width=8), Column("name", overflow="fold"),
+        Column("detail", overflow="fold"),
+    )  # fmt: skip
+    for change in changes:
+        detail = ", ".join(f"{name} {value}" for name, value in change.detail.items() if value is not None)
+        table.add_row(f"{change.at:%Y-%m-%d %H:%M:%S}", change.by, change.action, change.id, change.name, detail)
+    out.print(table)
+
+
+def _pair(made: tuple[KeyDocument, Key, str]) -> tuple[KeyDocument, tuple[Key, str]]:
+    document, key, secret = made
+    return document, (key, secret)
+
+
+def _show_secret(key: Key, secret: str, *, as_json: bool) -> None:
+    """The secret alone on stdout, so that a script can take it; what it is, beside it."""
+    if as_json:
+        print_json({**_facts(key, dt.datetime.now(dt.UTC)), "key": secret})
+        return
+    err.print(
+        f"{key.name} ({key.id}), role {key.role}: send it as X-API-Key. It is not shown again.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    print(secret)  # noqa: T201
+
+
+def _facts(key: Key, now: dt.datetime) -> dict[str, object]:
+    facts = key.model_dump(mode="json", exclude={"secrets"})
+    expires = key.expires()
+    return facts | {"state": key.state(now), "expires": expires and expires.isoformat()}
+
+
+def _usage(settings: Settings) -> Usage | None:
+    from logo_similarity.keys.usage import Usage, usage_path
+
+    path = usage_path(settings)
+    return Usage(path) if path.exists() else None
+
+
+def _after(now: dt.datetime, days: int | None) -> dt.datetime | None:
+    return None if days is None else now + dt.timedelta(days=days)
+
+
+def _who() -> str:
+    """Who makes the change, as far as this machine knows."""
+    try:
+        user = getpass.getuser()
+    except OSError:  # a container's user without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,1 @@
+"""API keys: what is known of them, where that lies, and how often each was used."""

@@ -1,0 +1,237 @@
+"""Keys of LOGO_KEYS: what each role opens, how often, and how a running service takes a change."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from fastapi.testclient import TestClient
+
+from logo_similarity.api import auth
+from logo_similarity.api.app import create_app
+from logo_similarity.config import Settings, load_settings
+from logo_similarity.errors import ConfigError
+from logo_similarity.keys.place import open_keys
+from logo_similarity.keys.usage import Usage
+from tests.keys import make_key
+from tests.samples import SampleCatalog
+
+# Written out a second time on purpose: to open a path to more people must be a decision.
+OPEN = {"/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/files/{token}/{name}"}
+SEARCH = {"/v1/search", "/v1/logos/{logo_id:path}", "/v1/image/{image_id:path}"}
+ADMIN = {"/v1/keys", "/docs/oauth2-redirect"}
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+LOGO = "/v1/logos/EM/000001"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    settings: Settings
+    app: FastAPI
+    client: TestClient
+
+    def status(self, key: str, path: str = LOGO) -> int:
+        return self.client.get(path, headers={"X-API-Key": key}).status_code
+
+    def key(self, name: str, **facts: object) -> str:
+        """A key that the service has not seen yet."""
+        return make_key(open_keys(self.settings), name, **facts)  # type: ignore[arg-type]
+
+    def look(self) -> None:
+        assert self.client.portal is not None
+        self.client.portal.call(self.app.state.runtime.keys.look)
+
+
+@pytest.fixture
+def service(sample_catalog: SampleCatalog, tmp_path: Path) -> Iterator[Service]:
+    settings = load_settings(
+        catalogs=sample_catalog.root,
+        images_dir=sample_catalog.images,
+        keys=str(tmp_path / "keys.json"),
+        usage_db=tmp_path / "usage.db",
+        watch_seconds=3600,  # it looks when it is told to
+        log_level="error",
+    )
+    app = create_app(settings)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield Service(settings, app, client)
+
+
+def events(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.msg["event"] for record in caplog.records if isinstance(record.msg, dict)]
+
+
+def test_every_route_for_every_role(service: Service) -> None:
+    keys = {role: service.key(role, role=role) for role in ("search", "admin")}
+    keys |= {"none": "", "wrong": "lsk_wrong"}
+    keys["revoked"], keys["expired"] = service.key("revoked"), service.key("expired", lives=dt.timedelta(seconds=-1))
+    place = open_keys(service.settings)
+    place.change(lambda document: document.revoked("revoked", by="test", now=dt.datetime.now(dt.UTC)))
+    service.look()
+    paths = {context.path for context in iter_route_contexts(create_app(service.settings).routes) if context.path}
+    assert paths == OPEN | SEARCH | ADMIN, "say of the new route who may ask for it"
+    for path in sorted(paths | {"/v1/unknown", "/v1/searches", "/v1/search/", "/V1/SEARCH", "/v1/admin/keys"}):
+        for method in METHODS:
+            for who, key in keys.items():
+                status = service.client.request(
+                    method, path, headers={"X-API-Key": key}, follow_redirects=False
+                ).status_code
+                if path in OPEN or who == "admin" or (path in SEARCH and who == "search"):
+                    assert status not in (401, 403, 429) or path.startswith("/v1/files/"), (
+                        f"{who} {method} {path}: {status}"
+                    )
+                else:
+                    expected = 403 if who == "search" else 401
+                    assert status == expected, f"{who} {method} {path}: {status}"
+
+
+def test_a_service_without_a_key_lets_nobody_in_and_says_so(
+    sample_catalog: SampleCatalog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load_settings(
+        catalogs=sample_catalog.root, keys=str(tmp_path / "keys.json"), usage_db=tmp_path / "usage.db"
+    )
+    with TestClient(create_app(settings)) as client:
+        assert client.get(LOGO).status_code == 401
+    assert '"event": "no_keys"' in capsys.readouterr().err
+
+
+def test_a_change_is_taken_and_a_revoked_key_is_refused(service: Service) -> None:
+    secret = service.key("team")
+    assert service.status(secret) == 401
+    service.look()
+    assert service.status(secret) == 200
+    place = open_keys(service.settings)
+    place.change(lambda document: document.revoked("team", by="test", now=dt.datetime.now(dt.UTC)))
+    service.look()
+    answer = service.client.get(LOGO, headers={"X-API-Key": secret})
+    assert answer.status_code == 401
+    assert "revoked" in answer.json()["detail"]
+    assert "X-API-Key" in answer.headers["WWW-Authenticate"]
+
+
+def test_both_secrets_of_a_rotated_key_open_until_the_old_one_ends(service: Service) -> None:
+    old = service.key("team")
+
+    def rotated(overlap: dt.timedelta) -> str:
+        now = dt.datetime.now(dt.UTC)
+
+        def change(document: object) -> object:
+            changed, _, secret = document.rotated("team", overlap=overlap, expires=None, by="test", now=now)  # type: ignore[attr-defined]
+            return changed, secret
+
+        return str(open_keys(service.settings).change(change))  # type: ignore[arg-type]
+
+    new = rotated(dt.timedelta(hours=1))
+    service.look()
+    assert [service.status(key) for key in (old, new)] == [200, 200]
+    newest = rotated(dt.timedelta())
+    service.look()
+    assert [service.status(key) for key in (old, new, newest)] == [401, 401, 200]
+
+
+def test_a_key_ends_when_its_time_is_over(service: Service) -> None:
+    secret = service.key("team", lives=dt.timedelta(seconds=0.5))
+    service.look()
+    assert service.status(secret) == 200
+    while service.status(secret) == 200:
+        pass
+    answer = service.client.get(LOGO, headers={"X-API-Key": secret})
+    assert answer.status_code == 401
+    assert "time was over" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("bound", "code"), [({"rate": "3/minute"}, "rate_limited"), ({"quota": 3}, "quota_spent")])
+def test_who_asks_too_often_is_told_when_to_come_back(service: Service, bound: dict[str, object], code: str) -> None:
+    secret, other = service.key("team", **bound), service.key("other")
+    service.look()
+    assert [service.status(secret) for _ in range(3)] == [200] * 3
+    read: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        read.append(1)
+        yield bytes(1000)
+
+    answer = service.client.post("/v1/search", content=body(), headers={"X-API-Key": secret})
+    assert (answer.status_code, answer.json()["code"]) == (429, code)
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert read == []
+    assert service.status(other) == 200
+    assert service.client.get("/readyz").status_code == 200
+
+
+def test_an_admin_sees_the_keys_and_no_secret(service: Service) -> None:
+    admin, secret = service.key("boss", role="admin"), service.key("team", rate="5/second", quota=10)
+    service.look()
+    for _ in range(3):
+        service.status(secret)
+    answer = service.client.get("/v1/keys", headers={"X-API-Key": admin})
+    boss, team = answer.json()["keys"]
+    assert (boss["name"], boss["role"], boss["state"]) == ("boss", "admin", "active")
+    assert (team["rate"], team["quota"], team["requests_today"], team["expires"]) == ("5/second", 10, 3, None)
+    document = open_keys(service.settings).read()
+    for text in (admin, secret, *(one.sha256 for key in document.keys for one in key.secrets)):
+        assert text not in answer.text
+
+
+def test_metrics_and_log_name_the_key_by_its_id(service: Service) -> None:
+    secret = service.key("team", rate="1/hour")
+    service.look()
+    ident = open_keys(service.settings).read().find("team").id
+    assert [service.status(secret), service.status(secret), service.status(secret, "/v1/keys")] == [200, 429, 403]
+    page = service.client.get("/metrics").text
+    for outcome in ("admitted", "rate_limited", "forbidden"):
+        assert f'logo_key_requests_total{{key="{ident}",outcome="{outcome}"}} 1.0' in page
+    assert secret not in page
+    assert f'"{open_keys(service.settings).read().find(ident).name}"' not in page
+
+
+def test_keys_that_cannot_be_read_any_more_leave_those_that_were_known(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = service.key("team")
+    service.look()
+    path = Path(str(service.settings.keys))
+    path.write_text("{ broken")
+    service.look()
+    service.look()
+    assert service.status(secret) == 200
+    assert events(caplog) == ["keys_not_read"]  # once
+
+
+def test_keys_that_cannot_be_read_at_the_start_stop_it(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text("{ broken")
+    settings = load_settings(
+        catalogs=sample_catalog.root, keys=str(tmp_path / "keys.json"), usage_db=tmp_path / "usage.db"
+    )
+    with pytest.raises(ConfigError, match="LOGO_KEYS"), TestClient(create_app(settings)):
+        pass
+
+
+def test_what_cannot_be_counted_is_let_in_and_said(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk: more than the bound is let in, nobody is turned away."""
+    secret = service.key("team", quota=1)
+    service.look()
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Usage, "admit", full)
+    assert [service.status(secret) for _ in range(5)] == [200] * 5
+    assert events(caplog) == ["usage_not_counted"]
+    assert "logo_usage_lost_total 5.0" in service.client.get("/metrics").text
+
+
+def test_the_table_of_roles_is_closed_by_default() -> None:
+    assert auth.role_needed("/v1/whatever/comes") == "admin"
+    assert auth.role_needed("") == "admin"
+    assert auth.role_needed("/healthz/x") == "admin"

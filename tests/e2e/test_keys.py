@@ -1,0 +1,165 @@
+"""`logo-similarity keys` beside a running service with two workers, and keys that replicas share in a bucket."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.samples import SampleCatalog
+from tests.seaweedfs import S3Server
+from tests.service import Server, command, serving, until
+
+LOGO = "/v1/logos/EM/000001"
+PROMISED_SECONDS = 5.0
+
+
+def keys(place: str, *words: str, **environment: str) -> str:
+    done = subprocess.run(
+        command("keys", *words),
+        env={**os.environ, "LOGO_KEYS": place, **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def statuses(server: Server, key: str, times: int = 12) -> list[int]:
+    """Of so many connections: both workers are asked."""
+    return [httpx2.get(server.url + LOGO, headers={"X-API-Key": key}).status_code for _ in range(times)]
+
+
+def settled(server: Server, key: str, status: int) -> float:
+    """Seconds until all workers answer so."""
+    began = time.monotonic()
+    until(lambda: set(statuses(server, key)) == {status})
+    return time.monotonic() - began
+
+
+def test_a_key_from_its_making_to_its_end(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    place = str(tmp_path / "keys.json")
+    own = {"LOGO_USAGE_DB": str(tmp_path / "usage.db")}
+    first = keys(place, "create", "team-a", "--quota", "1000", "--days", "30")
+    with serving(sample_catalog, tmp_path, LOGO_KEYS=place, **own) as server:
+        assert set(statuses(server, first)) == {200}
+        second = keys(place, "create", "team-b", "--rate", "7/hour")
+        until(lambda: httpx2.get(server.url + LOGO, headers={"X-API-Key": second}).status_code == 200)
+        time.sleep(1.5)  # the other worker, too
+        # Counted once for both workers: six more of the seven.
+        assert sorted(statuses(server, second, 30)) == [200] * 6 + [429] * 24
+        rotated = keys(place, "rotate", "team-a", "--overlap-hours", "1")
+        assert settled(server, rotated, 200) < PROMISED_SECONDS
+        assert set(statuses(server, first)) == {200}
+        keys(place, "revoke", "team-a")
+        assert settled(server, first, 401) < PROMISED_SECONDS
+        assert settled(server, rotated, 401) < PROMISED_SECONDS
+        listed = json.loads(keys(place, "list", "--all", "--json", **own))
+        assert [(key["name"], key["state"]) for key in listed] == [("team-a", "revoked"), ("team-b", "active")]
+        assert listed[1]["requests_today"] == 7
+        log = server.log.read_text()
+    for text in (first, second, rotated):
+        assert text not in log
+        assert text not in keys(place, "audit", "--json") + keys(place, "list", "--all", "--json")
+    changes = json.loads(keys(place, "audit", "--json"))
+    assert [change["action"] for change in changes] == ["create", "create", "rotate", "revoke"]
+    assert all("@" in change["by"] for change in changes)
+
+
+def test_what_cannot_be_is_said_and_changes_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "keys.json"
+    keys(str(place), "create", "team")
+    before = place.read_bytes()
+    for words, message in [
+        (["create", "team"], "already"),
+        (["create", "a b"], "letters"),
+        (["create", "new", "--rate", "fast"], "10/second"),
+        (["revoke", "nobody"], "keys list"),
+        (["rotate", "nobody"], "keys list"),
+        (["list", "--keys", "http://x/y"], "s3://bucket/prefix"),
+    ]:
+        done = subprocess.run(
+            command("keys", *words),
+            env={"LOGO_KEYS": str(place), **os.environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1, words
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    assert place.read_bytes() == before
+
+
+def test_tables_are_for_reading(tmp_path: Path) -> None:
+    place = str(tmp_path / "keys.json")
+    secret = keys(place, "create", "team", "--role", "admin", "--rate", "10/second")
+    shown = keys(place, "list")
+    assert all(word in shown for word in ("team", "admin", "active", "10/second"))
+    assert secret not in shown
+    assert "create" in keys(place, "audit")
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server) -> dict[str, str]:
+    return {
+        "LOGO_S3_ENDPOINT": s3_server.endpoint,
+        "LOGO_S3_ACCESS_KEY": s3_server.access_key,
+        "LOGO_S3_SECRET_KEY": s3_server.secret_key,
+        "LOGO_KEYS": f"s3://{s3_server.bucket}/{secrets.token_hex(8)}",
+    }
+
+
+def test_replicas_share_the_keys_of_a_bucket_and_outlive_it(
+    sample_catalog: SampleCatalog, tmp_path: Path, bucket: dict[str, str]
+) -> None:
+    place = bucket.pop("LOGO_KEYS")
+    secret, other = (keys(place, "create", name, **bucket) for name in ("team", "other"))
+    folders = [tmp_path / name for name in ("a", "b")]
+    catalogs = []
+    for folder in folders:
+        folder.mkdir()
+        own = folder / "own"
+        own.mkdir()
+        for path in sample_catalog.root.iterdir():
+            if path.name[0] != ".":
+                (own / path.name).symlink_to(path)
+        catalogs.append(SampleCatalog(own, sample_catalog.images, sample_catalog.files))
+    settings = {**bucket, "LOGO_KEYS": place, "LOGO_API_KEYS": "", "LOGO_S3_BUCKET": ""}
+    with (
+        serving(catalogs[0], folders[0], **settings) as first,
+        serving(catalogs[1], folders[1], **settings) as second,
+    ):
+        for server in (first, second):
+            assert set(statuses(server, secret)) == {200}
+        keys(place, "revoke", "team", **bucket)
+        for server in (first, second):
+            assert settled(server, secret, 401) < PROMISED_SECONDS
+            assert set(statuses(server, other)) == {200}
+    # The bucket is gone: what was known last holds.
+    gone = {**settings, "LOGO_S3_ENDPOINT": "http://127.0.0.1:9"}
+    with serving(catalogs[0], folders[0], **gone) as server:
+        assert set(statuses(server, other)) == {200}
+        assert set(statuses(server, secret)) == {401}
+
+
+def test_two_who_change_the_keys_of_a_bucket_at_once_lose_nothing(bucket: dict[str, str]) -> None:
+    running = [
+        subprocess.Popen(
+            command("keys", "create", f"team-{number}"), env={**os.environ, **bucket},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(6)
+    ]  # fmt: skip
+    messages = [process.communicate()[1] for process in running]
+    made = {f"team-{number}" for number, process in enumerate(running) if process.returncode == 0}
+    assert made
+    for process, message in zip(running, messages, strict=True):
+        assert process.returncode == 0 or "somebody else changed it" in message
+    listed = json.loads(keys(bucket["LOGO_KEYS"], "list", "--json", **bucket))
+    assert {key["name"] for key in listed} == made

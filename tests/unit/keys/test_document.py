@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from logo_similarity.errors import InvalidRequestError, KeyNotFoundError
+from logo_similarity.keys.document import PREFIX, Key, KeyDocument, digest_of, parse_rate
+
+NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
+HOUR = dt.timedelta(hours=1)
+
+
+def made(document: KeyDocument, name: str, **facts: object) -> tuple[KeyDocument, Key, str]:
+    given = {"role": "search", "expires": None, "rate": None, "quota": None, "by": "me@here", "now": NOW} | facts
+    return document.created(name, **given)  # type: ignore[arg-type]
+
+
+def test_a_key_is_kept_as_a_digest_only() -> None:
+    document, key, secret = made(KeyDocument(), "team", rate="10/second", quota=100)
+    assert secret.startswith(PREFIX)
+    assert len(secret) >= 40
+    text = document.model_dump_json()
+    assert secret not in text
+    assert digest_of(secret) in text
+    assert document.find("team") == document.find(key.id) == key
+    assert KeyDocument.model_validate_json(text) == document
+
+
+def test_two_keys_never_have_the_same_secret() -> None:
+    assert len({made(KeyDocument(), "team")[2] for _ in range(50)}) == 50
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a" * 65, "a\n", "é", "a/b"])
+def test_a_name_that_cannot_be_one(name: str) -> None:
+    with pytest.raises(InvalidRequestError, match="a name has"):
+        made(KeyDocument(), name)
+
+
+def test_a_name_is_taken_until_its_key_is_revoked() -> None:
+    document, first, _ = made(KeyDocument(), "team")
+    with pytest.raises(InvalidRequestError, match="already"):
+        made(document, "team")
+    with pytest.raises(InvalidRequestError, match="already"):
+        made(document, first.id)
+    document, _ = document.revoked("team", by="me@here", now=NOW)
+    document, second, _ = made(document, "team")
+    assert document.find("team") == second
+    with pytest.raises(KeyNotFoundError):
+        document.find(first.id)
+
+
+@pytest.mark.parametrize(
+    "rate", ["", "fast", "10", "0/second", "-1/second", "10/second;5/minute", "10/fortnight", "1.5/second"]
+)
+def test_a_rate_that_cannot_be_read(rate: str) -> None:
+    with pytest.raises(InvalidRequestError, match=r"rate|nothing"):
+        made(KeyDocument(), "team", rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds"), [("10/second", 1), ("100/minute", 60), ("5 per 10 seconds", 10), ("7/day", 86_400)]
+)
+def test_a_rate_is_a_number_in_a_time(rate: str, seconds: int) -> None:
+    assert parse_rate(rate).get_expiry() == seconds
+
+
+def test_states() -> None:
+    document, key, _ = made(KeyDocument(), "team", expires=NOW + HOUR)
+    assert key.state(NOW) == "active"
+    assert key.state(NOW + HOUR) == "expired"
+    _, key = document.revoked("team", by="me@here", now=NOW)
+    assert key.state(NOW) == "revoked"
+    assert key.state(NOW + HOUR) == "revoked"
+
+
+def test_a_revoked_key_cannot_be_changed() -> None:
+    document, _, _ = made(KeyDocument(), "team")
+    document, _ = document.revoked("team", by="me@here", now=NOW)
+    with pytest.raises(KeyNotFoundError, match="keys list"):
+        document.revoked("team", by="me@here", now=NOW)
+    with pytest.raises(KeyNotFoundError):
+        document.rotated("team", overlap=HOUR, expires=None, by="me@here", now=NOW)
+
+
+def test_rotation_without_overlap_leaves_the_new_secret_only() -> None:
+    document, key, old = made(KeyDocument(), "team", rate="10/second")
+    document, rotated, new = document.rotated("team", overlap=dt.timedelta(), expires=None, by="me@here", now=NOW)
+    assert new != old
+    assert [secret.sha256 for secret in rotated.secrets] == [digest_of(new)]
+    assert (rotated.id, rotated.rate, rotated.role) == (key.id, key.rate, key.role)
+    assert document.keys == (rotated,)
+
+
+def test_rotation_with_overlap_lets_the_old_one_open_until_then_but_not_longer_than_it_would() -> None:
+    document, _, old = made(KeyDocument(), "team")
+    document, rotated, new = document.rotated("team", overlap=HOUR, expires=None, by="me@here", now=NOW)
+    assert [(one.sha256, one.expires) for one in rotated.secrets] == [
+        (digest_of(old), NOW + HOUR),
+        (digest_of(new), None),
+    ]
+    # Again, with a longer overlap: the first still ends when it was going to; and once it has ended, it is gone.
+    _, again, _ = document.rotated("team", overlap=3 * HOUR, expires=None, by="me@here", now=NOW)
+    assert [one.expires for one in again.secrets] == [NOW + HOUR, NOW + 3 * HOUR, None]
+    _, later, _ = document.rotated("team", overlap=HOUR, expires=None, by="me@here", now=NOW + 2 * HOUR)
+    assert [one.sha256 for one in later.secrets[:-1]] == [digest_of(new)]
+
+
+def test_every_change_is_in_the_audit_log() -> None:
+    document, key, secret = made(KeyDocument(), "team", role="admin", expires=NOW + HOUR)
+    document, _, second = document.rotated("team", overlap=HOUR, expires=None, by="you@there", now=NOW + HOUR / 2)
+    document, _ = document.revoked(key.id, by="me@here", now=NOW + HOUR)
+    assert [(one.at, one.by, one.action, one.id, one.name) for one in document.audit] == [
+        (NOW, "me@here", "create", key.id, "team"),
+        (NOW + HOUR / 2, "you@there", "rotate", key.id, "team"),
+        (NOW + HOUR, "me@here", "revoke", key.id, "team"),
+    ]
+    assert document.audit[0].detail == {
+        "role": "admin",
+        "expires": "2026-11-25T13:00:00+00:00",
+        "rate": None,
+        "quota": None,
+    }
+    for text in (secret, second, digest_of(secret)):
+        assert text not in str([change.model_dump_json() for change in document.audit])

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from logo_similarity.config import load_settings
+from logo_similarity.errors import ConfigError, InvalidRequestError
+from logo_similarity.keys.document import KeyDocument
+from logo_similarity.keys.place import FileKeys, KeyPlace, open_keys
+
+NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
+
+
+def add(place: KeyPlace, name: str) -> str:
+    def change(document: KeyDocument) -> tuple[KeyDocument, str]:
+        document, _, secret = document.created(
+            name, role="search", expires=None, rate=None, quota=None, by="me@here", now=NOW
+        )
+        return document, secret
+
+    return place.change(change)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    writer, reader = FileKeys(tmp_path / "new" / "keys.json"), FileKeys(tmp_path / "new" / "keys.json")
+    assert reader.read() == KeyDocument()
+    assert reader.read_changed() is None
+    add(writer, "one")
+    changed = reader.read_changed()
+    assert changed is not None
+    assert [key.name for key in changed.keys] == ["one"]
+    assert reader.read_changed() is None
+    add(writer, "two")
+    again = reader.read_changed()
+    assert again is not None
+    assert len(again.keys) == 2
+
+
+def test_a_file_that_went_away_locks_nobody_out(tmp_path: Path) -> None:
+    place = FileKeys(tmp_path / "keys.json")
+    add(place, "one")
+    assert place.read().keys
+    (tmp_path / "keys.json").unlink()
+    assert place.read_changed() is None
+
+
+def test_a_change_that_fails_changes_nothing(tmp_path: Path) -> None:
+    place = FileKeys(tmp_path / "keys.json")
+    add(place, "one")
+    before = (tmp_path / "keys.json").read_bytes()
+    with pytest.raises(InvalidRequestError):
+        add(place, "one")
+    assert (tmp_path / "keys.json").read_bytes() == before
+
+
+def test_writers_wait_for_each_other(tmp_path: Path) -> None:
+    def write(writer: int) -> None:
+        place = FileKeys(tmp_path / "keys.json")
+        for number in range(10):
+            add(place, f"{writer}-{number}")
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    document = FileKeys(tmp_path / "keys.json").read()
+    assert len(document.keys) == len(document.audit) == 40
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"format": 2}',
+        b'{"format": 1, "keys": [{"id": "x"}]}',
+        b"\xff",
+        json.dumps({"more": 1}).encode(),
+    ],
+)
+def test_a_file_that_is_no_document_is_named_and_not_written_over(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "keys.json").write_bytes(content)
+    place = FileKeys(tmp_path / "keys.json")
+    with pytest.raises(ConfigError, match=r"LOGO_KEYS: .*keys\.json"):
+        place.read()
+    with pytest.raises(ConfigError):
+        add(place, "one")
+    assert (tmp_path / "keys.json").read_bytes() == content
+
+
+def test_a_place_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="LOGO_KEYS"):
+        FileKeys(tmp_path).read()
+    with pytest.raises(ConfigError, match="LOGO_KEYS"):
+        add(FileKeys(tmp_path / "file" / "keys.json"), "one")
+
+
+def test_a_setting_says_where() -> None:
+    with pytest.raises(ConfigError, match="LOGO_KEYS"):
+        open_keys(load_settings())
+    with pytest.raises(ConfigError, match="s3://bucket/prefix"):
+        open_keys(load_settings(keys="http://example.com/keys"))
+    assert isinstance(open_keys(load_settings(keys="keys.json")), FileKeys)

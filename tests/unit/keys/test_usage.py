@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from logo_similarity.errors import ConfigError, QuotaSpentError, RateLimitedError
+from logo_similarity.keys import usage as usage_module
+from logo_similarity.keys.document import Key
+from logo_similarity.keys.usage import Usage
+
+MOMENT = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC).timestamp()
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = MOMENT
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "time", clock.time)
+    return clock
+
+
+@pytest.fixture
+def usage(tmp_path: Path, clock: Clock) -> Iterator[Usage]:
+    opened = Usage(tmp_path / "usage.db")
+    yield opened
+    opened.close()
+
+
+def key(name: str = "team", rate: str | None = None, quota: int | None = None) -> Key:
+    return Key(id=name, name=name, created=dt.datetime.now(dt.UTC), rate=rate, quota=quota, secrets=())
+
+
+def admitted(usage: Usage, one: Key, tries: int) -> int:
+    done = 0
+    for _ in range(tries):
+        try:
+            usage.admit(one)
+            done += 1
+        except (RateLimitedError, QuotaSpentError):
+            pass
+    return done
+
+
+def test_a_rate_holds_in_every_window(usage: Usage, clock: Clock) -> None:
+    limited = key(rate="5/second")
+    assert admitted(usage, limited, 9) == 5
+    clock.now += 0.9
+    with pytest.raises(RateLimitedError, match="5/second") as refusal:
+        usage.admit(limited)
+    assert refusal.value.retry_after == 1
+    clock.now += 0.2
+    assert admitted(usage, limited, 9) == 5
+    assert usage.today(limited) == 10
+
+
+def test_retry_after_is_when_there_is_room_again(usage: Usage, clock: Clock) -> None:
+    limited = key(rate="2/minute")
+    usage.admit(limited)
+    clock.now += 20
+    usage.admit(limited)
+    clock.now += 10
+    with pytest.raises(RateLimitedError) as refusal:
+        usage.admit(limited)
+    assert refusal.value.retry_after == 30
+    clock.now += refusal.value.retry_after + 0.001
+    usage.admit(limited)
+
+
+def test_a_quota_holds_until_midnight_utc(usage: Usage, clock: Clock) -> None:
+    limited = key(quota=7)
+    assert admitted(usage, limited, 20) == 7
+    with pytest.raises(QuotaSpentError, match="7 times a day") as refusal:
+        usage.admit(limited)
+    assert refusal.value.retry_after == 12 * 3600
+    assert usage.today(limited) == 7
+    clock.now += 12 * 3600 - 1
+    assert admitted(usage, limited, 1) == 0
+    clock.now += 1
+    assert usage.today(limited) == 0
+    assert admitted(usage, limited, 20) == 7
+
+
+def test_what_the_rate_refuses_costs_no_quota(usage: Usage, clock: Clock) -> None:
+    limited = key(rate="2/second", quota=3)
+    assert admitted(usage, limited, 10) == 2
+    clock.now += 2
+    assert admitted(usage, limited, 10) == 1
+
+
+def test_keys_do_not_take_from_each_other(usage: Usage) -> None:
+    assert admitted(usage, key("a", quota=3), 5) == 3
+    assert admitted(usage, key("b", quota=3), 5) == 3
+    assert admitted(usage, key("c"), 50) == 50
+    assert usage.today(key("c")) == 50
+
+
+@pytest.mark.parametrize("jump", [-86_400 * 400, -3600, 3600, 86_400 * 400])
+def test_a_clock_that_is_set_neither_locks_a_key_out_nor_frees_it(usage: Usage, clock: Clock, jump: int) -> None:
+    limited = key(rate="5/second", quota=20)
+    assert admitted(usage, limited, 9) == 5
+    clock.now += jump
+    assert admitted(usage, limited, 9) == 5
+    clock.now += 2
+    assert admitted(usage, limited, 9) == 5
+
+
+def test_counts_survive_the_process(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, pathlib; from logo_similarity.keys.usage import Usage; from tests.unit.keys.test_usage import key\n"
+        "usage = Usage(pathlib.Path(sys.argv[1]))\n"
+        "for _ in range(5): usage.admit(key(quota=7))\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "usage.db")], check=False).returncode == -9
+    opened = Usage(tmp_path / "usage.db")
+    assert admitted(opened, key(quota=7), 5) == 2
+    opened.close()
+
+
+def test_processes_count_together_and_none_too_many(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from tests.unit.keys.test_usage import Usage, admitted, key\n"
+        "usage = Usage(pathlib.Path(sys.argv[1]))\n"
+        "print(admitted(usage, key(rate='1000/hour', quota=500), 300))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "usage.db")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    done = [int(process.communicate()[0]) for process in running]
+    assert sum(done) == 500
+
+
+def test_old_counts_are_thrown_away(tmp_path: Path, clock: Clock) -> None:
+    opened = Usage(tmp_path / "usage.db")
+    opened.admit(key(rate="5/second"))
+    opened.close()
+    clock.now += 3 * usage_module.DAY
+    Usage(tmp_path / "usage.db").close()
+    with sqlite3.connect(tmp_path / "usage.db") as connection:
+        assert connection.execute("SELECT count(*) FROM counters").fetchone() == (0,)
+    connection.close()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file" / "usage.db"):
+        with pytest.raises(ConfigError, match="LOGO_USAGE_DB"):
+            Usage(path)
+    (tmp_path / "garbage").write_bytes(b"no database" * 1000)
+    with pytest.raises(ConfigError, match="LOGO_USAGE_DB"):
+        Usage(tmp_path / "garbage")
