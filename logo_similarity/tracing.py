@@ -1,16 +1,17 @@
-"""Traces of requests, sent to an OpenTelemetry collector. Needs the extra `otel`, and only where LOGO_OTLP_ENDPOINT is set."""
+"""Traces of requests, sent to an OpenTelemetry collector. Needs the extra `otel`, and only where LOGO_OTLP_ENDPOINT is set.
+
+FastAPI makes the span of a request; here are where it goes to, and the stages inside a search's.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+
+from opentelemetry import trace
 
 from logo_similarity import __version__
 from logo_similarity.errors import ConfigError
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.export import SpanExporter
 
 EXPORT_SECONDS = 5
 """A collector has so long to take what it is sent; what it does not take is dropped."""
@@ -18,88 +19,54 @@ NANOSECONDS = 1_000_000
 
 
 class Tracing:
-    """Makes one span for a request, and one inside it for each stage of its search."""
+    """Where spans go to."""
 
-    def __init__(self, exporter: SpanExporter, ratio: float) -> None:
-        """Begin to export. Call it in the process that serves: the exporting thread does not survive a fork.
+    def __init__(self, endpoint: str, ratio: float) -> None:
+        """Prepare; nothing is sent before `start`.
 
         Args:
-            exporter: takes the finished spans.
-            ratio: of the traces that begin here, 0 to 1. One that a caller began is kept where the caller keeps it.
-        """
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+            endpoint: of a collector that speaks OTLP over HTTP: "http://collector:4318".
+            ratio: share of the traces that begin here that are kept, 0 to 1. One that a caller began is kept where the caller
+                keeps it.
 
-        self._provider = TracerProvider(
+        Raises:
+            ConfigError: the libraries are not installed.
+        """
+        try:
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+        except ImportError:
+            raise ConfigError("LOGO_OTLP_ENDPOINT: needs OpenTelemetry: pip install 'logo-similarity[otel]'") from None
+        self._endpoint = f"{endpoint.rstrip('/')}/v1/traces"
+        self.provider = TracerProvider(
             resource=Resource.create({"service.name": "logo-similarity", "service.version": __version__}),
             sampler=ParentBased(TraceIdRatioBased(ratio)),
         )
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
-        self._tracer = self._provider.get_tracer("logo_similarity")
+        self._tracer = self.provider.get_tracer("logo_similarity")
 
-    def record(
-        self,
-        headers: Mapping[str, str],
-        *,
-        seconds: float,
-        method: str,
-        route: str,
-        status: int,
-        request_id: str,
-        stages: Mapping[str, float],
-    ) -> None:
-        """Keep a request that has just ended.
+    def start(self) -> None:
+        """Begin to export. In the process that serves: the exporting thread does not survive a fork."""
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        Args:
-            headers: its `traceparent` and `tracestate`, where the caller sent them.
-            seconds: how long it took.
-            method: of HTTP.
-            route: the template of its path.
-            status: of the answer.
-            request_id: as it is in the log.
-            stages: milliseconds of each stage of its search, in their order; they ended with the request.
-        """
-        from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+        exporter = OTLPSpanExporter(self._endpoint, timeout=EXPORT_SECONDS)
+        self.provider.add_span_processor(BatchSpanProcessor(exporter))
 
-        end = time.time_ns()
-        span = self._tracer.start_span(
-            f"{method} {route}",
-            TraceContextTextMapPropagator().extract(headers),
-            SpanKind.SERVER,
-            {
-                "http.request.method": method,
-                "http.route": route,
-                "http.response.status_code": status,
-                "logo.request_id": request_id,
-            },
-            start_time=end - int(seconds * 1000 * NANOSECONDS),
-        )
-        if status >= 500:
-            span.set_status(Status(StatusCode.ERROR))
-        inside = set_span_in_context(span)
-        begin = end - int(sum(stages.values()) * NANOSECONDS)
-        for stage, milliseconds in stages.items():
-            child = self._tracer.start_span(stage, inside, start_time=begin)
-            begin += int(milliseconds * NANOSECONDS)
-            child.end(begin)
-        span.end(end)
+    def add_stages(self, milliseconds: Mapping[str, float]) -> None:
+        """Put the stages of a search, which ended just now, inside the current span, one after the other."""
+        begin = time.time_ns() - int(sum(milliseconds.values()) * NANOSECONDS)
+        for stage, took in milliseconds.items():
+            span = self._tracer.start_span(stage, start_time=begin)
+            begin += int(took * NANOSECONDS)
+            span.end(begin)
 
     def close(self) -> None:
         """Send what is left."""
-        self._provider.shutdown()
+        self.provider.shutdown()
 
 
-def open_tracing(endpoint: str, ratio: float) -> Tracing:
-    """Traces to the collector at `endpoint`, by OTLP over HTTP.
-
-    Raises:
-        ConfigError: the libraries are not installed.
-    """
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    except ImportError:
-        raise ConfigError("LOGO_OTLP_ENDPOINT: needs OpenTelemetry: pip install 'logo-similarity[otel]'") from None
-    return Tracing(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_SECONDS), ratio)
+def current_trace() -> str | None:
+    """Hex id of the trace that the current request belongs to, for the log; None where it is not traced."""
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid else None

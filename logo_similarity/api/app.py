@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -16,15 +16,16 @@ import structlog
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import RedirectResponse
 from fastapi.security import APIKeyHeader
+from fastapi.telemetry import TelemetryConfig
 
 from logo_similarity import __version__
 from logo_similarity.api.admission import AdmissionMiddleware, PlaceMiddleware
-from logo_similarity.api.auth import ApiKeyMiddleware, LiveKeys
+from logo_similarity.api.auth import OPEN_PREFIX, ApiKeyMiddleware, LiveKeys
 from logo_similarity.api.cache import AnswerCache
 from logo_similarity.api.deps import Runtime
 from logo_similarity.api.errors import MEDIA_TYPE, add_handlers
 from logo_similarity.api.live import LiveCatalog, replicate
-from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
+from logo_similarity.api.middleware import PROBES, BodyMiddleware, RequestMiddleware
 from logo_similarity.api.routes import files, health, keys, logos, search
 from logo_similarity.api.schemas import Problem
 from logo_similarity.catalog.versions import CatalogFolder
@@ -37,7 +38,7 @@ from logo_similarity.log import configure_logging
 from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage import ImageStore, open_store
 from logo_similarity.storage.objects import ObjectFolder
-from logo_similarity.tracing import open_tracing
+from logo_similarity.tracing import Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -68,11 +69,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         initializer=lambda: faiss.omp_set_num_threads(1),
     )
 
+    tracing = None
+    if settings.otlp_endpoint is not None:
+        tracing = Tracing(settings.otlp_endpoint, settings.trace_ratio)
     app = FastAPI(
         title="logo-similarity",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=_lifespan(settings, gate, live_keys),
+        lifespan=_lifespan(settings, gate, live_keys, tracing),
+        telemetry=_telemetry(tracing),
         redoc_url=None,
     )
     add_handlers(app)
@@ -81,7 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(ApiKeyMiddleware, keys=live_keys)
     max_body = settings.max_upload_bytes + MULTIPART_BYTES
     app.add_middleware(BodyMiddleware, max_bytes=max_body, seconds=settings.body_seconds)
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(RequestMiddleware, traced=tracing is not None)
     app.add_middleware(AdmissionMiddleware, gate=gate)
 
     # Only for the documentation: the middleware has let the request pass, or has not.
@@ -99,7 +104,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _lifespan(settings: Settings, gate: Gate, keys: LiveKeys) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    settings: Settings, gate: Gate, keys: LiveKeys, tracing: Tracing | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """What an application opens when it starts, and closes when it stops."""
 
     @asynccontextmanager
@@ -110,9 +117,8 @@ def _lifespan(settings: Settings, gate: Gate, keys: LiveKeys) -> Callable[[FastA
         live = LiveCatalog(CatalogFolder(settings.catalogs), lambda name: open_version(version=name))
         store = open_store(settings)
         keys.open()
-        tracing = None
-        if settings.otlp_endpoint is not None:
-            tracing = open_tracing(settings.otlp_endpoint, settings.trace_ratio)
+        if tracing is not None:
+            tracing.start()
         app.state.runtime = Runtime(settings, live, gate, AnswerCache(settings.cache_hits), store, keys, tracing)
         engine = live.current.engine
         log.info(
@@ -145,6 +151,19 @@ def _lifespan(settings: Settings, gate: Gate, keys: LiveKeys) -> Callable[[FastA
             tracing.close()
 
     return lifespan
+
+
+def _telemetry(tracing: Tracing | None) -> TelemetryConfig:
+    """What FastAPI tells OpenTelemetry: the request's span, where traces are wanted. Metrics and logs are our own."""
+
+    def exclude(scope: MutableMapping[str, Any]) -> bool:
+        # A span holds the whole path, and there lies the signature of a link.
+        return bool(scope["type"] != "http" or scope["path"] in PROBES or scope["path"].startswith(OPEN_PREFIX))
+
+    quiet = TelemetryConfig(tracing=False, metrics=False, logs=False, operation_spans=False, auto_configure=False)
+    if tracing is None:
+        return quiet
+    return {**quiet, "tracing": True, "tracer_provider": tracing.provider, "exclude": exclude}
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

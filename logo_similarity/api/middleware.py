@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from logo_similarity.api.errors import problem_of_http
 from logo_similarity.metrics import REQUEST_SECONDS, REQUESTS
-from logo_similarity.tracing import Tracing
-
-TRACE_HEADERS = ("traceparent", "tracestate")
+from logo_similarity.tracing import current_trace
 
 log = structlog.get_logger(__name__)
+
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 REQUEST_ID = re.compile(rb"^[A-Za-z0-9._\-]{1,64}$")
 
@@ -30,19 +30,21 @@ def new_request_id() -> str:
 class RequestMiddleware:
     """Gives a request its id (`X-Request-ID`, taken over when it is sensible), counts it and logs it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, traced: bool) -> None:
         self._app = app
+        self._traced = traced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
+        given = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = given.decode() if REQUEST_ID.match(given) else new_request_id()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if self._traced and (trace_id := current_trace()) is not None:
+            structlog.contextvars.bind_contextvars(trace_id=trace_id)
         status = 499  # what is counted when the client leaves before it gets an answer
 
         async def send_marked(message: Message) -> None:
@@ -60,19 +62,8 @@ class RequestMiddleware:
             seconds = time.perf_counter() - started
             REQUESTS.labels(scope["method"], route, str(status)).inc()
             REQUEST_SECONDS.labels(scope["method"], route).observe(seconds)
-            level = log.debug if route in ("/healthz", "/readyz", "/metrics") else log.info
+            level = log.debug if route in PROBES else log.info
             level("request", method=scope["method"], route=route, status=status, milliseconds=round(seconds * 1000, 2))
-            tracing: Tracing | None = scope["app"].state.runtime.tracing
-            if tracing is not None:
-                tracing.record(
-                    {name: headers.get(name.encode(), b"").decode("latin-1") for name in TRACE_HEADERS},
-                    seconds=seconds,
-                    method=scope["method"],
-                    route=route,
-                    status=status,
-                    request_id=request_id,
-                    stages=scope["state"].get("stages", {}),
-                )
 
 
 class BodyMiddleware:

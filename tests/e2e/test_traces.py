@@ -62,21 +62,26 @@ def test_a_search_is_a_span_with_its_stages_inside(sample_catalog: SampleCatalog
         with serving(sample_catalog, tmp_path, LOGO_OTLP_ENDPOINT=endpoint, LOGO_WORKERS="1") as server:
             answer = search(server, sample_catalog, traceparent=f"00-{TRACE}-{PARENT}-01")
             assert httpx2.get(server.url + "/v1/logos/x").status_code == 401
+            assert httpx2.get(answer.json()["results"][0]["image_url"]).status_code == 200
         # The service has ended, and has sent what it had.
         (one,) = (span for span in spans if span.name == "POST /v1/search")
         stages = [span for span in spans if span.parent_span_id == one.span_id]
     assert (one.trace_id.hex(), one.parent_span_id.hex(), one.kind) == (TRACE, PARENT, Span.SPAN_KIND_SERVER)
     said = {attribute.key: attribute.value for attribute in one.attributes}
     assert said["http.response.status_code"].int_value == 200
-    assert said["logo.request_id"].string_value == answer.headers["X-Request-ID"]
+    assert said["http.route"].string_value == "/v1/search"
     took = answer.json()["timings_ms"]
     assert [span.name for span in sorted(stages, key=lambda span: span.start_time_unix_nano)] == list(took)
     for span in stages:
         assert abs((span.end_time_unix_nano - span.start_time_unix_nano) / 1e6 - took[span.name]) < 0.01
         assert one.start_time_unix_nano <= span.start_time_unix_nano
         assert span.end_time_unix_nano <= one.end_time_unix_nano
-    (refused,) = (span for span in spans if span.name == "GET unknown")
+    (refused,) = (span for span in spans if span.name == "GET")
     assert not [span for span in spans if span.parent_span_id == refused.span_id]
+    assert len(spans) == 2 + len(stages), "a probe or the way of a picture was traced"
+    told = [line for line in server.log.read_text().splitlines() if answer.headers["X-Request-ID"] in line]
+    assert any(f'"trace_id": "{TRACE}"' in line for line in told)
+    assert KEY not in str(spans)
 
 
 def test_what_a_caller_does_not_keep_is_not_sent(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
@@ -98,6 +103,6 @@ def test_a_collector_that_is_away_costs_no_request(sample_catalog: SampleCatalog
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(ConfigError, match=r"logo-similarity\[otel\]"):
-        tracing.open_tracing("http://127.0.0.1:4318", 1.0)
+        tracing.Tracing("http://127.0.0.1:4318", 1.0)

@@ -69,7 +69,8 @@ async def search(
     ran = {stage: took for stage, took in stages.items() if not cached or stage in ("queue", "links")}
     for stage, milliseconds in ran.items():
         STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
-    request.state.stages = ran
+    if runtime.tracing is not None:
+        runtime.tracing.add_stages(ran)
     headers = {
         "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in stages.items()),
         "Cache-Control": "no-store",
