@@ -59,7 +59,7 @@ def main() -> None:
     except LogoSimilarityError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename or 'system'}: {error.strerror}")
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}")
     except KeyboardInterrupt:
         _fail("interrupted", status=130)
 
@@ -242,10 +242,11 @@ def serve(
         log_format=log_format,
     )
     settings.check_exposure()
-    if settings.catalog_url is not None:
-        _pull_first(settings)
+    folder = CatalogFolder(settings.catalogs)
+    if settings.catalog_url is not None and folder.current_name() is None:
+        _pull_first(settings)  # else what is here is served at once, and the workers fetch what is newer
     # Once here, for all workers. Its bytes were compared with the manifest when it was published; `catalog verify` does it again.
-    version = CatalogFolder(settings.catalogs).current()
+    version = folder.current()
     manifest = read_manifest(version)
     check_sizes(version, manifest)
     for name in manifest.files:
@@ -259,7 +260,7 @@ def _pull_first(settings: Settings) -> None:
     command = [sys.executable, "-m", "logo_similarity.cli", "catalog", "pull", "--catalogs", str(settings.catalogs)]
     done = subprocess.run([*command, "--", str(settings.catalog_url)], check=False)  # noqa: S603 - our own command
     if done.returncode != 0:
-        err.print("the published catalog can't be fetched now; serving what is here", highlight=False)
+        _fail(f"{settings.catalogs} holds no catalog, and none could be fetched from {settings.catalog_url}")
 
 
 @app.command()

@@ -55,12 +55,12 @@ def until(condition: object, patience: float = PATIENCE) -> None:
 
 @contextmanager
 def serving(catalog: SampleCatalog, folder: Path, **settings: str) -> Iterator[Server]:
-    (port,) = free_ports(1)
+    port = settings.get("LOGO_PORT") or str(free_ports(1)[0])
     environment = {
         **os.environ,
         "LOGO_CATALOGS": str(catalog.root),
         "LOGO_IMAGES_DIR": str(catalog.images),
-        "LOGO_PORT": str(port),
+        "LOGO_PORT": port,
         "LOGO_WORKERS": "2",
         "LOGO_THREADS": "1",
         "LOGO_API_KEYS": KEY,

@@ -125,14 +125,14 @@ def _lifespan(
             "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,
             device=engine.encoder.provider, threads=gate.threads, keys=len(keys.ring),
         )  # fmt: skip
-        await _report_store(store)
         # Where searches and the event loop share a core, searches go first: else a flood of requests that are only refused
         # would take half of it. A thread's priority is its own on Linux, and the search threads keep theirs.
         gate.start()
         os.nice(LOOP_NICENESS)
-        following = [
+        following: list[asyncio.Task[None]] = [
             asyncio.create_task(live.follow(settings.watch_seconds)),
             asyncio.create_task(keys.follow(settings.watch_seconds)),
+            asyncio.create_task(_report_store(store)),  # one that is slow to answer delays no start
         ]
         if settings.catalog_url is not None:
             remote = ObjectFolder(settings.catalog_url, settings)

@@ -19,7 +19,7 @@ import numpy as np
 
 from logo_similarity import __version__
 from logo_similarity.catalog.embeddings import SHARD_ROWS, embed_records, read_shards, shard_count
-from logo_similarity.catalog.files import replacing, sync_file
+from logo_similarity.catalog.files import create_array, replacing, sync_file
 from logo_similarity.catalog.inputs import digest_inputs
 from logo_similarity.catalog.manifest import (
     FORMAT,
@@ -220,7 +220,7 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
             f"see {work / SOURCE_REJECTS} and {work / SHARDS} for the reasons"
         )
     logo_ids = hashlib.sha256()
-    vectors = np.lib.format.open_memmap(work / VECTORS, "w+", np.float32, (count, dimension))
+    vectors = create_array(work / VECTORS, np.float32, (count, dimension))
     with replacing(version / REJECTED) as rejected:
         rejected.write((work / SOURCE_REJECTS).read_bytes())
 
@@ -232,7 +232,7 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
                 if shard.patches is not None:
                     if patches is None:
                         shape = (count, *shard.patches.shape[1:])
-                        patches = np.lib.format.open_memmap(version / PATCHES, "w+", np.int8, shape)
+                        patches = create_array(version / PATCHES, np.int8, shape)
                     patches[row : row + len(records)] = shard.patches
                 row += len(records)
                 rejected.writelines(reject_line(reject) for reject in rejects)

@@ -7,14 +7,20 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 READ_BYTES = 1 << 20
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that becomes `path` when the block ends without an error, whole or not at all."""
+    """A file to write that becomes `path` when the block ends without an error, whole or not at all.
+
+    Raises:
+        OSError: it can't be written; names the file, which the system's own message about a full disk does not.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
@@ -22,9 +28,32 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(
+            error.errno, error.strerror or f"cannot be written: {error}; is the disk full?", str(path)
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def create_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Any]]:
+    """A new .npy file to be filled through memory, with all its room on the disk taken at once.
+
+    Without that, a disk that fills up meanwhile would kill the process by a signal in the midst of an assignment.
+
+    Raises:
+        OSError: there is no room.
+    """
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+    return array
 
 
 def sync_file(path: Path) -> None:

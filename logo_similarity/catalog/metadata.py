@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from logo_similarity.domain import Logo, Record
-from logo_similarity.errors import CatalogError
+from logo_similarity.errors import BuildError, CatalogError
 
 # What an answer shows is one text, ready to be sent; what can be filtered by is read out of it, and stored in its index alone.
 SCHEMA = """
@@ -70,6 +70,9 @@ def write_metadata(path: Path, records: Iterable[Record]) -> tuple[str, ...]:
 
     Returns:
         The optional fields of a record that at least one of them has.
+
+    Raises:
+        BuildError: it can't be written.
     """
     connection = sqlite3.connect(path)
     try:
@@ -80,6 +83,8 @@ def write_metadata(path: Path, records: Iterable[Record]) -> tuple[str, ...]:
                 _insert(connection, row, record)
         connection.executescript(INDEXES + "ANALYZE; VACUUM;")
         return tuple(name for name, probe in FIELD_PROBES.items() if connection.execute(probe).fetchone()[0])
+    except sqlite3.OperationalError as error:
+        raise BuildError(f"{path}: cannot be written: {error}; is the disk full?") from None
     finally:
         connection.close()
 

@@ -67,7 +67,7 @@ def build_hnsw(
         The recall at each breadth.
 
     Raises:
-        BuildError: a vector is not of unit length.
+        BuildError: a vector is not of unit length, or the file can't be written.
     """
     faiss.omp_set_num_threads(threads)
     index = faiss.IndexHNSWFlat(vectors.shape[1], m, faiss.METRIC_INNER_PRODUCT)
@@ -88,7 +88,11 @@ def build_hnsw(
     check_unit_length(asked, known if held else 0)
     found = measure_recall(VectorIndex(index, path), asked, k=probe.k, ef_searches=probe.ef_searches, threads=threads)
     add(known, len(vectors))
-    faiss.write_index(index, str(path))
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1]
+        raise BuildError(f"{path}: cannot be written: {reason}; is the disk full?") from None
     return found
 
 

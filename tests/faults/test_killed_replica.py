@@ -1,0 +1,103 @@
+"""Publishing and pulling, killed before every single step, and run again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.catalog.manifest import read_manifest, verify
+from logo_similarity.catalog.replica import publish_version, pull_version
+from logo_similarity.catalog.sources import open_source
+from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.config import Settings
+from logo_similarity.storage.objects import ObjectFolder
+from tests.samples import SampleCatalog
+from tests.seaweedfs import S3Server
+
+MOST_STEPS = 100
+
+
+@pytest.fixture
+def settings(s3_server: S3Server) -> Settings:
+    return Settings.model_validate(
+        {
+            "s3_endpoint": s3_server.endpoint,
+            "s3_access_key": s3_server.access_key,
+            "s3_secret_key": s3_server.secret_key,
+            "catalog_url": f"s3://{s3_server.bucket}/{secrets.token_hex(8)}",
+        }
+    )
+
+
+@pytest.fixture
+def built(sample_catalog: SampleCatalog, tmp_path: Path) -> CatalogFolder:
+    """A folder with two versions; the second is live."""
+    rows = (sample_catalog.root.parent / "marks.jsonl").read_text().splitlines()
+    for count in (30, 40):
+        table = tmp_path / f"{count}.jsonl"
+        table.write_text("\n".join(rows[:count]))
+        build_catalog(open_source(table, images=sample_catalog.images), tmp_path / "built", BuildOptions(threads=2))
+    return CatalogFolder(tmp_path / "built")
+
+
+def die(settings: Settings, what: str, catalogs: Path, step: int) -> bool:
+    """Whether it died at that step; else it has ended as it should."""
+    assert settings.s3_access_key is not None
+    assert settings.s3_secret_key is not None
+    environment = {
+        "LOGO_S3_ENDPOINT": str(settings.s3_endpoint),
+        "LOGO_S3_ACCESS_KEY": settings.s3_access_key.get_secret_value(),
+        "LOGO_S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
+        "LOGO_CATALOG_URL": str(settings.catalog_url),
+    }
+    words = [sys.executable, "-m", "tests.faults.replicate_and_die", what, str(catalogs), str(step)]
+    done = subprocess.run(words, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+@pytest.mark.slow
+def test_a_publisher_that_dies_at_any_step(built: CatalogFolder, settings: Settings, tmp_path: Path) -> None:
+    first, second = sorted(built.names(), key=lambda name: read_manifest(built.folder(name)).count)
+    remote = ObjectFolder(str(settings.catalog_url), settings)
+    publish_version(built.folder(first), remote)
+    there = CatalogFolder(tmp_path / "replica")
+    step = 1
+    while die(settings, "publish", built.root, step):
+        # What is published is whole, whichever it is.
+        pull_version(remote, there)
+        verify(there.current())
+        assert there.current().name in (first, second)
+        step += 1
+        assert step < MOST_STEPS
+    assert step > 6
+    pull_version(remote, there)
+    assert there.current().name == second
+
+
+@pytest.mark.slow
+def test_a_puller_that_dies_at_any_step(built: CatalogFolder, settings: Settings, tmp_path: Path) -> None:
+    first, second = sorted(built.names(), key=lambda name: read_manifest(built.folder(name)).count)
+    remote = ObjectFolder(str(settings.catalog_url), settings)
+    there = CatalogFolder(tmp_path / "replica")
+    publish_version(built.folder(first), remote)
+    pull_version(remote, there)
+    publish_version(built.folder(second), remote)
+    step = 1
+    while die(settings, "pull", there.root, step):
+        verify(there.current())
+        for name in there.names():
+            verify(there.folder(name))
+        step += 1
+        assert step < MOST_STEPS
+    assert step > 10
+    assert there.current().name == second
+    verify(there.current())
+    assert {path.name for path in there.root.iterdir()} == {"CURRENT", ".lock", first, second}
