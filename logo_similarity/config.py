@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     pull_seconds: Annotated[float, Field(gt=0)] = Field(
         5.0, description="How often it looks there for a new version, in seconds."
     )
+    keep_versions: Positive = Field(
+        2, description="Versions that stay on a machine that follows `LOGO_CATALOG_URL`; older ones are deleted."
+    )
     watch_seconds: Annotated[float, Field(gt=0)] = Field(
         1.0,
         description="How often each worker looks whether another catalog version was made the live one, in seconds.",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write into README.md and the model card what must not be written by hand: settings, a real answer, the benchmarks' figures.
+"""Write into README.md and the model card what must not be written by hand: a real answer, the benchmarks' figures.
 
 make demo                          # once: the answer comes from its catalog
 cd benchmarks/results
@@ -19,7 +19,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from logo_similarity.api.app import create_app
-from logo_similarity.config import Settings, load_settings
+from logo_similarity.config import load_settings
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -35,23 +35,13 @@ FIGURES = {
 }
 
 
-def settings_table() -> str:
-    """Every setting, its default and what it does."""
-    lines = ["| setting | default | |", "| --- | --- | --- |"]
-    for name, field in Settings.model_fields.items():
-        value = None if field.default_factory is not None else field.default
-        default = "" if value in (None, ()) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
-        lines.append(f"| `LOGO_{name.upper()}` | {default} | {field.description} |")
-    return "\n".join(lines)
-
-
 def example() -> str:
     """A search with a sample logo, as curl asks for it, and what comes back."""
     settings = load_settings(catalogs=ROOT / "catalogs", images_dir=ROOT / "samples" / "images", log_level="error")
     query = next((ROOT / "samples" / "images").glob(f"{QUERY}*.jpg"))
     with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client, query.open("rb") as file:
         answer = client.post("/v1/search", params={"top_k": 3}, files={"file": file}).json()
-    text = json.dumps(_shorten(answer), indent=2, ensure_ascii=False)
+    text = json.dumps(shorten(answer), indent=2, ensure_ascii=False)
     short = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda match: "[" + " ".join(match[1].split()) + "]", text)
     command = f"curl -F file=@samples/images/{query.name} 'http://127.0.0.1:8000/v1/search?top_k=3'"
     return f"    {command}\n\n```json\n{short}\n```"
@@ -180,11 +170,12 @@ def retrieval() -> str:
     return "\n".join(lines)
 
 
-def _shorten(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def shorten(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """JSON with numbers of four decimals, and without most of a link's signature."""
     if isinstance(value, dict):
-        return {key: _shorten(item) for key, item in value.items()}
+        return {key: shorten(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_shorten(item) for item in value]
+        return [shorten(item) for item in value]
     if isinstance(value, float):
         return round(value, 4)
     return re.sub(r"(/v1/files/.{12})[^/]+", r"\1...", value) if isinstance(value, str) else value
@@ -199,7 +190,6 @@ def replaced(text: str, name: str, content: str) -> str:
 def main() -> None:
     """Replace the marked parts."""
     text = README.read_text()
-    text = replaced(text, "settings", settings_table())
     text = replaced(text, "answer", example())
     text = replaced(text, "figures", figures())
     text = replaced(text, "retrieval", retrieval())

@@ -136,7 +136,8 @@ def _lifespan(
         ]
         if settings.catalog_url is not None:
             remote = ObjectFolder(settings.catalog_url, settings)
-            following.append(asyncio.create_task(replicate(remote, settings.catalogs, settings.pull_seconds)))
+            pulling = replicate(remote, settings.catalogs, settings.pull_seconds, keep=settings.keep_versions)
+            following.append(asyncio.create_task(pulling))
         # What is there now stays: going through it again and again would stop all searches for 60 ms each time.
         gc.collect()
         gc.freeze()

@@ -97,17 +97,17 @@ class LiveCatalog:
         return self._open_version(folder.name)
 
 
-async def replicate(remote: ObjectFolder, catalogs: Path, seconds: float) -> NoReturn:
+async def replicate(remote: ObjectFolder, catalogs: Path, seconds: float, *, keep: int) -> NoReturn:
     """Fetch each version that is published into the folder of versions, where `LiveCatalog` sees it.
 
-    All workers do this; the folder's lock lets one of them work at a time, and the next finds it done.
+    All workers do this; the folder's lock lets one of them work at a time, and the next finds it done. The newest `keep` stay.
     """
     folder = CatalogFolder(catalogs)
     said = ""
     while True:
         await asyncio.sleep(seconds)
         try:
-            name = await asyncio.to_thread(pull_version, remote, folder)
+            name = await asyncio.to_thread(pull_version, remote, folder, keep=keep)
         except FolderBusyError:
             continue
         except Exception as error:  # noqa: BLE001 - a failed try must not be the last one

@@ -61,7 +61,11 @@ def publish_version(folder: Path, remote: ObjectFolder, on_bytes: Callable[[int]
 
 
 def pull_version(
-    remote: ObjectFolder, catalogs: CatalogFolder, on_bytes: Callable[[int], None] = lambda _: None
+    remote: ObjectFolder,
+    catalogs: CatalogFolder,
+    on_bytes: Callable[[int], None] = lambda _: None,
+    *,
+    keep: int | None = None,
 ) -> str | None:
     """Fetch the version that is live in the bucket, and make it the live one here. Killed and run again, it goes on.
 
@@ -69,6 +73,7 @@ def pull_version(
         remote: where from.
         catalogs: the folder of versions here.
         on_bytes: gets the number of bytes of each piece that is there.
+        keep: how many of the newest versions stay here; None: all.
 
     Returns:
         The version's name; None where it is live here already.
@@ -86,6 +91,8 @@ def pull_version(
             _fetch(name, remote, catalogs, on_bytes)
         check_sizes(catalogs.folder(name), read_manifest(catalogs.folder(name)))
         catalogs.flip(name)
+        if keep is not None:
+            catalogs.drop(keep)
     return name
 
 

@@ -106,19 +106,22 @@ class CatalogFolder:
         A process that has one of them mapped goes on reading it: unlinking does not take pages away.
         """
         with self.locked():
-            live = self.current().name
-            names = self.names()
-            doomed = [name for name in names[: max(0, len(names) - keep)] if name != live]
-            for name in doomed:
-                # Out of sight first: a kill half-way must not leave a version that looks whole.
-                hidden = self.root / f".pruned-{name}"
-                (self.root / name).rename(hidden)
-                shutil.rmtree(hidden)
-            for leftover in (
-                path for prefix in (".pruned-", WORK_PREFIX, ".pull-") for path in self.root.glob(prefix + "*")
-            ):
+            doomed = self.drop(keep)
+            for leftover in (path for prefix in (WORK_PREFIX, ".pull-") for path in self.root.glob(prefix + "*")):
                 shutil.rmtree(leftover)
-            sync_folder(self.root)
+        return doomed
+
+    def drop(self, keep: int) -> list[str]:
+        """Delete all versions but the newest `keep` and the live one; the caller holds the lock. Returns their names."""
+        live = self.current().name
+        names = self.names()
+        doomed = [name for name in names[: max(0, len(names) - keep)] if name != live]
+        for name in doomed:
+            # Out of sight first: a kill half-way must not leave a version that looks whole.
+            (self.root / name).rename(self.root / f".pruned-{name}")
+        for hidden in self.root.glob(".pruned-*"):
+            shutil.rmtree(hidden)
+        sync_folder(self.root)
         return doomed
 
     @contextmanager

@@ -150,7 +150,7 @@ def publish(
 def pull(
     url: Url = None,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Go on, and fetch each new version when it appears.")
+        bool, typer.Option("--follow", help="Go on: fetch each new version, and delete old ones.")
     ] = False,
     catalogs: Catalogs = None,
     as_json: AsJson = False,
@@ -165,7 +165,8 @@ def pull(
     while True:
         with progress(err) as report:
             try:
-                name = pull_version(remote, folders, adder(lambda done: report("bytes", done, None)))
+                add = adder(lambda done: report("bytes", done, None))
+                name = pull_version(remote, folders, add, keep=settings.keep_versions if follow else None)
             except LogoSimilarityError as error:
                 if not follow:
                     raise

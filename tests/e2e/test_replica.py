@@ -186,6 +186,21 @@ def test_a_part_that_is_not_what_it_should_be_is_fetched_anew(
     verify(there.current())
 
 
+def test_a_follower_keeps_as_many_versions_as_it_is_told(
+    built: CatalogFolder, remote: ObjectFolder, tmp_path: Path
+) -> None:
+    there = CatalogFolder(tmp_path / "replica")
+    older, newer = built.names()
+    for name in (older, newer):
+        publish_version(built.folder(name), remote)
+        pull_version(remote, there, keep=1)
+        assert there.names() == [name]
+    publish_version(built.folder(older), remote)  # a step back: the live one stays, too
+    pull_version(remote, there, keep=1)
+    assert there.names() == [older, newer]
+    assert there.current().name == older
+
+
 def test_two_publishers_at_once_end_with_one_of_the_two(
     built: CatalogFolder, settings: Settings, remote: ObjectFolder, tmp_path: Path
 ) -> None:

@@ -1,31 +1,77 @@
+"""The README and docs/ hold what the code has."""
+
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pytest
 import typer
 
+from logo_similarity import errors
+from logo_similarity.api.errors import CODES
 from logo_similarity.cli import app
-from scripts.update_readme import README, replaced, settings_table
+from logo_similarity.config import Settings
+from scripts import update_docs
+from scripts.update_readme import README, replaced
 
 ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+AGAIN = "run `python -m scripts.update_docs`"
 
 
-def test_settings_table_is_the_one_of_the_code() -> None:
-    text = README.read_text()
-    assert replaced(text, "settings", settings_table()) == text, "run `python -m scripts.update_readme`"
+def all_errors(base: type[errors.LogoSimilarityError]) -> set[type[errors.LogoSimilarityError]]:
+    return {base}.union(*(all_errors(one) for one in base.__subclasses__()))
 
 
-def test_every_command_is_named() -> None:
+def test_every_setting_and_every_command_is_in_the_reference() -> None:
+    text = (DOCS / "reference.md").read_text()
+    assert replaced(text, "settings", update_docs.settings_table()) == text, AGAIN
+    assert replaced(text, "commands", update_docs.commands()) == text, AGAIN
+    assert len(Settings.model_fields) > 35
+    for name in Settings.model_fields:
+        assert f"`LOGO_{name.upper()}`" in text
+
+
+def test_every_command_is_in_the_readme() -> None:
     text = README.read_text()
     commands = typer.main.get_command(app)
     names = set(getattr(commands, "commands", {}))
-    assert names >= {"build", "serve", "search", "catalog", "images", "doctor"}
+    assert names >= {"build", "serve", "search", "catalog", "images", "keys", "doctor"}
     assert [name for name in names if f"logo-similarity {name}" not in text] == []
 
 
-def test_every_link_leads_somewhere() -> None:
-    import re
+def test_every_error_has_its_line_and_was_provoked() -> None:
+    text = (DOCS / "api.md").read_text()
+    codes = {error.code for error in all_errors(errors.LogoSimilarityError)} | set(CODES.values())
+    assert len(codes) > 20
+    assert [code for code in sorted(codes) if f"`{code}`" not in text] == []
+    table = text[text.index("<!-- errors -->") : text.index("<!-- /errors -->")]
+    assert re.findall(r"^\| \d+ \| `(\w+)`", table, re.MULTILINE) == [case.code for case in update_docs.CASES], AGAIN
 
-    for document in (README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+def test_the_sizes_are_those_that_were_measured() -> None:
+    text = (DOCS / "operate.md").read_text()
+    assert replaced(text, "sizes", update_docs.sizes()) == text, AGAIN
+
+
+@pytest.mark.parametrize(
+    "document", [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.name
+)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target, _, anchor in (
+        link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)]+)\)", document.read_text())
+    ):
+        path = (document.parent / target) if target else document
+        assert path.exists(), f"{document.name}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in anchors, f"{document.name}: {target}#{anchor}"
+
+
+def test_every_setting_that_a_document_names_exists() -> None:
+    settings = {f"LOGO_{name.upper()}" for name in Settings.model_fields}
+    for document in (README, *sorted(DOCS.glob("*.md"))):
+        named = set(re.findall(r"\bLOGO_[A-Z0-9_]+\b", document.read_text()))
+        assert {name for name in named if not name.endswith("_")} <= settings, document.name

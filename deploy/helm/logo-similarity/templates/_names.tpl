@@ -30,9 +30,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - name: LOGO_S3_SECRET_KEY
   valueFrom: {secretKeyRef: {name: {{ .Values.s3.secretName | quote }}, key: secret-key}}
 - {name: LOGO_WORKERS, value: {{ .Values.workers | quote }}}
+{{- with .Values.keys.url }}
+- {name: LOGO_KEYS, value: {{ . | quote }}}
+{{- end }}
 {{- if .Values.keys.secretName }}
 - {name: LOGO_API_KEYS_FILE, value: /keys/keys}
-{{- else }}
+{{- end }}
+{{- if not (or .Values.keys.url .Values.keys.secretName) }}
 - {name: LOGO_ALLOW_ANONYMOUS, value: "true"}
 {{- end }}
 {{- range $name, $value := .Values.settings }}

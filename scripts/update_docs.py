@@ -1,0 +1,349 @@
+#!/usr/bin/env python3
+"""Write into docs/ what must not be written by hand: answers of the API, its errors, every command and setting, sizes.
+
+logo-similarity build samples --out catalogs      # once: the answers come from its catalog
+python -m benchmarks.sizing                       # where the sizes are to be new
+python -m scripts.update_docs
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import typer
+from fastapi.testclient import TestClient
+
+from logo_similarity.api.app import create_app
+from logo_similarity.cli import app
+from logo_similarity.config import Settings, load_settings
+from logo_similarity.keys.document import KeyDocument, Role
+from logo_similarity.keys.place import KeyPlace, open_keys
+from scripts.update_readme import RESULTS, ROOT, replaced, shorten
+
+DOCS = ROOT / "docs"
+SAMPLES = ROOT / "samples" / "images"
+QUERY = next(SAMPLES.glob("075d1f55*.jpg"))
+LOGO = QUERY.stem
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The service that gives the answers."""
+
+    client: TestClient
+    search: str
+    """A key of that role."""
+    admin: str
+    poor: str
+    """A key that may ask once a day."""
+    hasty: str
+    """A key that may ask once an hour."""
+
+    def ask(self, method: str, path: str, *, key: str | None = None, **more: Any) -> httpx2.Response:  # noqa: ANN401 - passed on
+        """The answer to one request."""
+        headers = {"X-API-Key": self.search if key is None else key, **more.pop("headers", {})}
+        return self.client.request(method, path, headers=headers, follow_redirects=False, **more)
+
+    def find(self, image: bytes, path: str = "/v1/search?top_k=1", **more: Any) -> httpx2.Response:  # noqa: ANN401 - passed on
+        """The answer to a search."""
+        return self.ask("POST", path, files={"file": image}, **more)
+
+
+@contextmanager
+def serving(**settings: object) -> Iterator[Service]:
+    """A service with the sample catalog, the sample images and four keys."""
+    with tempfile.TemporaryDirectory() as folder:
+        given = load_settings(
+            catalogs=ROOT / "catalogs", images_dir=SAMPLES, keys=f"{folder}/keys.json", usage_db=f"{folder}/usage.db",
+            log_level="error", **settings,
+        )  # fmt: skip
+        place = open_keys(given)
+        keys = (
+            _key(place, "team-a", "search"),
+            _key(place, "operations", "admin"),
+            _key(place, "team-b", "search", quota=1),
+            _key(place, "team-c", "search", rate="1/hour"),
+        )
+        with TestClient(create_app(given), base_url="http://127.0.0.1:8000") as client:
+            yield Service(client, *keys)
+
+
+def _key(place: KeyPlace, name: str, role: Role, rate: str | None = None, quota: int | None = None) -> str:
+    import datetime as dt
+
+    def change(document: KeyDocument) -> tuple[KeyDocument, str]:
+        now = dt.datetime.now(dt.UTC)
+        changed, _, secret = document.created(
+            name, role=role, expires=None, rate=rate, quota=quota, by="root@host", now=now
+        )
+        return changed, secret
+
+    return place.change(change)
+
+
+def answers() -> str:
+    """One example of each request, as curl asks for it, with what comes back."""
+    with serving() as service:
+        examples = [
+            ("-F file=@query.jpg 'http://127.0.0.1:8000/v1/search?top_k=2&min_score=0.5'",
+             service.find(QUERY.read_bytes(), "/v1/search?top_k=2&min_score=0.5")),
+            (f"http://127.0.0.1:8000/v1/logos/{LOGO}", service.ask("GET", f"/v1/logos/{LOGO}")),
+            (f"-i http://127.0.0.1:8000/v1/image/{LOGO}", service.ask("GET", f"/v1/image/{LOGO}")),
+            ("http://127.0.0.1:8000/v1/keys", service.ask("GET", "/v1/keys", key=service.admin)),
+            ("http://127.0.0.1:8000/readyz", service.ask("GET", "/readyz")),
+        ]  # fmt: skip
+    return "\n\n".join(f'    curl -H "X-API-Key: $KEY" {command}\n\n{_shown(answer)}' for command, answer in examples)
+
+
+def _shown(answer: httpx2.Response) -> str:
+    if answer.status_code == 307:
+        return f"```\n307\nLocation: {shorten(answer.headers['Location'])}\n```"
+    text = json.dumps(shorten(answer.json()), indent=2, ensure_ascii=False)
+    text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda match: "[" + " ".join(match[1].split()) + "]", text)
+    return f"```json\n{text}\n```"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A way to get one error, and what the caller does about it."""
+
+    code: str
+    provoke: Callable[[Service], httpx2.Response]
+    what_to_do: str
+
+
+def _twice(ask: Callable[[], httpx2.Response]) -> httpx2.Response:
+    ask()
+    return ask()
+
+
+def _huge_png() -> bytes:
+    import struct
+    import zlib
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+def _stalled(service: Service) -> httpx2.Response:
+    """A body of which only the beginning comes."""
+    import asyncio
+
+    messages: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0 if not messages and not begun else 60)
+        begun.append(True)
+        return {"type": "http.request", "body": b"--x\r\n", "more_body": True}
+
+    async def send(message: Any) -> None:  # noqa: ANN401 - of ASGI
+        messages.append(message)
+
+    begun: list[bool] = []
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": "/v1/search",
+        "raw_path": b"/v1/search", "query_string": b"", "scheme": "http", "server": ("127.0.0.1", 8000),
+        "client": ("127.0.0.1", 1), "root_path": "",
+        "headers": [(b"x-api-key", service.search.encode()), (b"content-type", b"multipart/form-data; boundary=x")],
+    }  # fmt: skip
+    assert service.client.portal is not None
+    service.client.portal.call(service.client.app, scope, receive, send)
+    return httpx2.Response(messages[0]["status"], content=messages[1]["body"])
+
+
+def _while_full(service: Service) -> httpx2.Response:
+    gate = service.client.app.state.runtime.gate  # type: ignore[attr-defined]
+    for _ in range(1000):
+        gate.expect()
+    return service.find(QUERY.read_bytes())
+
+
+def _while_stopping(service: Service) -> httpx2.Response:
+    gate = service.client.app.state.runtime.gate  # type: ignore[attr-defined]
+    gate.close()
+    return service.ask("GET", "/readyz")
+
+
+CASES = (
+    Case(
+        "malformed_request",
+        lambda s: s.ask("POST", "/v1/search", content=b"no form", headers=FORM),
+        "send multipart/form-data with a field `file`",
+    ),
+    Case(
+        "unauthorized",
+        lambda s: s.ask("GET", f"/v1/logos/{LOGO}", key="lsk_wrong"),
+        "send one key that is known, not revoked and not past its time",
+    ),
+    Case("forbidden", lambda s: s.ask("GET", "/v1/keys"), "ask with a key of the role admin"),
+    Case(
+        "link_refused",
+        lambda s: s.ask("GET", "/v1/files/altered/logo.jpg"),
+        "ask for the logo again: every answer has fresh links",
+    ),
+    Case(
+        "not_found",
+        lambda s: s.ask("GET", "/v1/logos/nobody"),
+        "check the id; `catalog.version` says which catalog answered",
+    ),
+    Case(
+        "method_not_allowed",
+        lambda s: s.ask("DELETE", "/v1/search", key=s.admin),
+        "the `Allow` header names the methods",
+    ),
+    Case("body_too_slow", _stalled, "send the body at once; `LOGO_BODY_SECONDS` is what a client has"),
+    Case(
+        "body_too_large",
+        lambda s: s.find(bytes(11_000_000)),
+        "send a smaller file; `LOGO_MAX_UPLOAD_BYTES` is the bound",
+    ),
+    Case(
+        "image_too_large",
+        lambda s: s.find(_huge_png()),
+        "send a smaller picture; `LOGO_MAX_PIXELS` is the bound. 512 pixels are enough",
+    ),
+    Case("image_format_unsupported", lambda s: s.find(b"%PDF-1.7"), "send JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"),
+    Case("image_undecodable", lambda s: s.find(QUERY.read_bytes()[:200]), "the file is damaged: save it again"),
+    Case("image_too_small", lambda s: s.find(_tiny_bmp()), "send a larger picture"),
+    Case("invalid_request", lambda s: s.find(QUERY.read_bytes(), "/v1/search?top_k=0"), "`errors` names each field"),
+    Case(
+        "rate_limited",
+        lambda s: _twice(lambda: s.ask("GET", f"/v1/logos/{LOGO}", key=s.hasty)),
+        "wait for `Retry-After` seconds",
+    ),
+    Case(
+        "quota_spent",
+        lambda s: _twice(lambda: s.ask("GET", f"/v1/logos/{LOGO}", key=s.poor)),
+        "wait for `Retry-After` seconds (until 00:00 UTC), or ask for a larger quota",
+    ),
+    Case(
+        "overloaded", _while_full, "try again after `Retry-After` seconds; more workers or replicas where it stays so"
+    ),
+    Case("not_ready", _while_stopping, "ask another replica; this one starts or stops"),
+)
+
+
+def _tiny_bmp() -> bytes:
+    import cv2
+    import numpy as np
+
+    return bytes(cv2.imencode(".bmp", np.zeros((2, 2, 3), np.uint8))[1])
+
+
+def errors() -> str:
+    """Every error that a client can get, with the words of a real one."""
+    lines = ["| status | code | for example | what to do |", "| --- | --- | --- | --- |"]
+    for case in CASES:
+        with serving(body_seconds=0.1) as service:
+            answer = case.provoke(service)
+        problem = answer.json()
+        if problem["code"] != case.code:
+            raise ValueError(f"{case.code} was meant, {problem} came")
+        words = (problem.get("detail") or problem["title"]).replace("|", "\\|")
+        lines.append(f"| {problem['status']} | `{case.code}` | {words} | {case.what_to_do} |")
+    return "\n".join(lines)
+
+
+def settings_table() -> str:
+    """Every setting, its default and what it does."""
+    lines = ["| setting | default | |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        value = None if field.default_factory is not None else field.default
+        default = "" if value in (None, ()) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+        lines.append(f"| `LOGO_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def commands() -> str:
+    """Every command with its arguments and options, as `--help` says."""
+    found = dict(_leaves(typer.main.get_command(app), "logo-similarity"))
+    return "\n\n".join(_described(name, command) for name, command in found.items())
+
+
+def _leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer's own classes
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield name, command
+        return
+    for word, one in inner.items():
+        yield from _leaves(one, f"{name} {word}")
+
+
+def _described(name: str, command: Any) -> str:  # noqa: ANN401 - typer's own classes
+    parameters = [one for one in command.params if one.name != "help"]
+    arguments = [_shown_name(one) for one in parameters if one.param_type_name == "argument"]
+    lines = [f"### `{' '.join([name, *arguments])}`", "", " ".join(command.help.split())]
+    rows = []
+    for one in parameters:
+        names = _shown_name(one) if one.param_type_name == "argument" else ", ".join([*one.opts, *one.secondary_opts])
+        default = (
+            one.default if isinstance(one.default, int | float | str) and not isinstance(one.default, bool) else ""
+        )
+        shown = f" Default: {default}." if default != "" and "efault" not in (one.help or "") else ""
+        rows.append(f"| `{names}` | {(one.help or '').replace('|', chr(92) + '|')}{shown} |")
+    if rows:
+        lines += ["", "| | |", "| --- | --- |", *rows]
+    return "\n".join(lines)
+
+
+def _shown_name(argument: Any) -> str:  # noqa: ANN401 - typer's own class
+    return str(argument.metavar or argument.name.upper())
+
+
+def sizes() -> str:
+    """What catalogs take."""
+    result = json.loads((RESULTS / "sizing.json").read_text())
+    rate = json.loads((RESULTS / "encode_rate.json").read_text())["figures"]
+    machine = result["machine"]
+    lines = [
+        "| logos | on disk | memory, 1 worker | memory, 4 workers | limit to set, 4 workers | searches a second on one core |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in result["figures"]["sizes"]:
+        used = row.get("memory_mb", row["planned_mb"])
+        about = "" if "memory_mb" in row else "about "
+        searches = row.get("searches_a_second_on_one_core", "")
+        lines.append(
+            f"| {row['logos']:,} | {about}{row['disk_mb'] / 1000:.2f} GB | {about}{used['1'] / 1000:.2f} GB "
+            f"| {about}{used['4'] / 1000:.2f} GB | {row['limit_mb']['4'] / 1000:.2f} GB | {searches} |"
+        )
+    images = rate["bare_images_per_second"] * rate["embed_stage_over_bare"]
+    said = (
+        f"Measured with `python -m benchmarks.sizing` on {machine['usable_cores']} cores of an {machine['processor']}, shared "
+        f'with other work, at commit {machine["commit"]}; lines with "about" are what `logo-similarity plan` reckons from '
+        f"{result['figures']['bytes_a_logo']:,} bytes a logo. Memory is that of all workers together; searches are those of one "
+        f"worker with one thread. A build reads and embeds some {images:,.0f} images a second on such a machine "
+        "(`python -m benchmarks.encode_rate`), and makes the index after that."
+    )
+    return "\n".join([*lines, "", said])
+
+
+def write(name: str, **contents: str) -> None:
+    """Replace marked parts of one document."""
+    path = DOCS / name
+    text = path.read_text()
+    for mark, content in contents.items():
+        text = replaced(text, mark, content)
+    path.write_text(text)
+
+
+def main() -> None:
+    """Replace all of them."""
+    write("reference.md", settings=settings_table(), commands=commands())
+    write("operate.md", sizes=sizes())
+    write("api.md", answers=answers(), errors=errors())
+
+
+if __name__ == "__main__":
+    main()

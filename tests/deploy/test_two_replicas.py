@@ -1,0 +1,168 @@
+"""Two replicas behind one nginx on one bucket, with the nginx.conf that lies in deploy/: the same answers, and one may die.
+
+Needs nginx (`apt-get install nginx-light`), so `make faults` runs it and `make test` does not.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+from tests.samples import SampleCatalog
+from tests.seaweedfs import S3Server, free_ports
+from tests.service import KEY, Server, command, serving, until
+
+CONFIGURATION = Path(__file__).parent.parent.parent / "deploy" / "nginx" / "nginx.conf"
+CLIENTS = 8
+
+
+@contextmanager
+def balancing(folder: Path, replicas: tuple[Server, Server]) -> Iterator[str]:
+    """The address of an nginx in front of them."""
+    (port,) = free_ports(1)
+    text = CONFIGURATION.read_text()
+    for old, new in (
+        ("127.0.0.1:8001", replicas[0].url.removeprefix("http://")),
+        ("127.0.0.1:8002", replicas[1].url.removeprefix("http://")),
+        ("listen 8080;", f"listen 127.0.0.1:{port};"),
+        ("/run/nginx.pid", str(folder / "nginx.pid")),
+        ("access_log /dev/stdout", f"access_log {folder}/access.log"),
+        ("rate=100r/s", "rate=10000r/s"),  # all clients here have one address
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "nginx.conf").write_text(text)
+    words = ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-g", "daemon off;"]
+    with (folder / "nginx.log").open("wb") as log:
+        process = subprocess.Popen(words, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: process.poll() is not None or httpx2.get(url + "/healthz").status_code == 200)
+        assert process.poll() is None, (folder / "nginx.log").read_text()
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def two_replicas(catalog: SampleCatalog, s3: S3Server, folder: Path) -> Iterator[tuple[Server, Server]]:
+    """Each with a folder of its own, filled from the bucket, where the keys lie too."""
+    place = f"s3://{s3.bucket}/{secrets.token_hex(8)}"
+    shared = {
+        "LOGO_S3_ENDPOINT": s3.endpoint,
+        "LOGO_S3_ACCESS_KEY": s3.access_key,
+        "LOGO_S3_SECRET_KEY": s3.secret_key,
+        "LOGO_S3_BUCKET": s3.bucket,
+        "LOGO_CATALOG_URL": f"{place}/catalogs",
+        "LOGO_IMAGES_DIR": "",
+        "LOGO_WATCH_SECONDS": "0.3",
+    }
+    environment = {**os.environ, **shared}
+    subprocess.run(command("catalog", "publish", "--catalogs", str(catalog.root)), env=environment, check=True)
+    folders = [folder / name for name in ("a", "b")]
+    for each in folders:
+        each.mkdir()
+    one, other = (SampleCatalog(each / "catalogs", catalog.images, catalog.files) for each in folders)
+    with serving(one, folders[0], **shared) as first, serving(other, folders[1], **shared) as second:
+        yield first, second
+
+
+def told(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer without what is its own: id, times, signatures."""
+    hits = [{**hit, "image_url": hit["image_url"].split("?")[0]} for hit in answer["results"]]
+    return {"results": hits, "catalog": answer["catalog"], "reranked": answer["reranked"]}
+
+
+class Clients:
+    """Clients that search through the balancer, one picture after the other, without trying again."""
+
+    def __init__(self, url: str, key: str, catalog: SampleCatalog) -> None:
+        self._url = url
+        self._key = key
+        self._pictures = [(catalog.images / file).read_bytes() for file in catalog.files[:40]]
+        self.over = threading.Event()
+        self.outcomes: Counter[str] = Counter()
+        self.threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
+
+    def _ask(self, number: int) -> None:
+        with httpx2.Client(base_url=self._url, headers={"X-API-Key": self._key}, timeout=60) as client:
+            while not self.over.is_set():
+                number = (number + 1) % len(self._pictures)
+                answer = client.post("/v1/search?top_k=3", files={"file": self._pictures[number]})
+                good = answer.status_code == 200 and answer.json()["results"][0]["id"] == f"EM/{number:06}"
+                self.outcomes["good" if good else str(answer.status_code)] += 1
+
+
+def test_both_give_the_same_answers_and_one_may_die(
+    sample_catalog: SampleCatalog, s3_server: S3Server, tmp_path: Path
+) -> None:
+    with (
+        two_replicas(sample_catalog, s3_server, tmp_path) as replicas,
+        balancing(tmp_path, replicas) as url,
+    ):
+        for number in range(20):
+            picture = (sample_catalog.images / sample_catalog.files[number]).read_bytes()
+            answers = []
+            for address in (url, *(replica.url for replica in replicas)):
+                answer = httpx2.post(f"{address}/v1/search", files={"file": picture}, headers={"X-API-Key": KEY})
+                answers.append(told(answer.json()))
+            assert answers[0] == answers[1] == answers[2]
+        # What nobody outside should see.
+        assert [httpx2.get(url + path).status_code for path in ("/metrics", "/readyz", "/healthz")] == [404, 404, 200]
+        assert httpx2.get(url + "/v1/logos/EM/000001").status_code == 401
+        clients = Clients(url, KEY, sample_catalog)
+        for thread in clients.threads:
+            thread.start()
+        try:
+            until(lambda: clients.outcomes["good"] > 200)
+            victim = replicas[1]
+            for process in [*psutil.Process(victim.process.pid).children(), psutil.Process(victim.process.pid)]:
+                os.kill(process.pid, signal.SIGKILL)
+            asked = clients.outcomes["good"]
+            until(lambda: clients.outcomes["good"] > asked + 300)
+        finally:
+            clients.over.set()
+            for thread in clients.threads:
+                thread.join()
+        lost = {outcome: count for outcome, count in clients.outcomes.items() if outcome != "good"}
+        # At most what was on it at that moment.
+        assert sum(lost.values()) <= CLIENTS, lost
+        served = Counter(line.split()[-1] for line in (tmp_path / "access.log").read_text().splitlines())
+        assert all(served[replica.url.removeprefix("http://")] > 20 for replica in replicas), served
+
+
+def test_a_replica_that_is_told_to_stop_loses_nothing(
+    sample_catalog: SampleCatalog, s3_server: S3Server, tmp_path: Path
+) -> None:
+    with (
+        two_replicas(sample_catalog, s3_server, tmp_path) as replicas,
+        balancing(tmp_path, replicas) as url,
+    ):
+        clients = Clients(url, KEY, sample_catalog)
+        for thread in clients.threads:
+            thread.start()
+        try:
+            until(lambda: clients.outcomes["good"] > 100)
+            replicas[1].process.terminate()
+            until(lambda: replicas[1].process.poll() is not None)
+            asked = clients.outcomes["good"]
+            until(lambda: clients.outcomes["good"] > asked + 100)
+            time.sleep(0.1)
+        finally:
+            clients.over.set()
+            for thread in clients.threads:
+                thread.join()
+        assert set(clients.outcomes) == {"good"}
