@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Make the small catalog that later versions must still be able to open: tests/fixtures/catalog-<format>.
+
+Once for each format of the catalog, by the first version that writes it; what is there is never made again. Its encoder is a
+tiny one (the mean colours of 64 cells), so that the whole takes little room; the logos are samples, which are CC0.
+
+    python -m scripts.make_fixture
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.catalog.manifest import FORMAT
+from logo_similarity.catalog.sources import open_source
+from logo_similarity.search.pipeline import SearchEngine
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "samples"
+LOGOS, QUERIES = 40, 5
+SIDE, CELLS = 32, 8
+
+
+def write_encoder(folder: Path) -> None:
+    """The mean colour of each of 8 x 8 cells, as one embedding and as patches."""
+    cell = SIDE // CELLS
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["means"], kernel_shape=[cell, cell], strides=[cell, cell]),
+        helper.make_node("Flatten", ["means"], ["embedding"], axis=1),
+        helper.make_node("Transpose", ["means"], ["turned"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", ["turned", "cells"], ["colours"]),
+        helper.make_node("Mul", ["colours", "half"], ["patches"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "cells",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 3 * CELLS**2]),
+            helper.make_tensor_value_info("patches", TensorProto.FLOAT, ["n", CELLS**2, 3]),
+        ],
+        [
+            numpy_helper.from_array(np.array([-1, CELLS**2, 3], np.int64), "cells"),
+            numpy_helper.from_array(np.array([0.5], np.float32), "half"),
+        ],
+    )
+    path = folder / "cells.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    described = {
+        "id": "cells",
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "input": {
+            "name": "image", "width": SIDE, "height": SIDE, "crop": "content", "resize": "letterbox",
+            "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5],
+        },
+        "outputs": {"embedding": "embedding", "patches": "patches"},
+        "dimension": 3 * CELLS**2,
+        "rerank_weight": 0.4,
+        "licence": "Apache-2.0",
+    }  # fmt: skip
+    (folder / "model.json").write_text(json.dumps(described, indent=1))
+
+
+def write_source(folder: Path) -> list[str]:
+    """Some samples with metadata of every kind, and a row without a picture. Returns the names of the pictures."""
+    rows = json.loads((SAMPLES / "results.json").read_text())[:LOGOS]
+    marks = [
+        {
+            "logo_id": f"XX/{number:03}",
+            "filename": row["file"],
+            "text": row["text"],
+            "company": f"Company {number}",
+            "vienna_codes": ["26.1.1", "27.05.01"][: number % 3],
+            "nice_classes": [9, 42][: number % 3],
+            "status": "registered",
+            "office": "XX",
+            "application_date": f"2020-01-{number % 28 + 1:02}",
+            "more": {"number": number},
+        }
+        for number, row in enumerate(rows)
+    ]
+    marks.append({"logo_id": "XX/none", "filename": "missing.jpg"})
+    (folder / "marks.jsonl").write_text("".join(json.dumps(mark) + "\n" for mark in marks))
+    return [row["file"] for row in rows]
+
+
+def main() -> None:
+    """Make it, with the answers that it gives today."""
+    place = ROOT / "tests" / "fixtures" / f"catalog-{FORMAT}"
+    if place.exists():
+        sys.exit(f"{place} is there already, and must stay as it is")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_encoder(folder)
+        files = write_source(folder)
+        source = open_source(folder / "marks.jsonl", images=SAMPLES / "images")
+        build_catalog(source, place, BuildOptions(model=folder, threads=1))
+        (place / ".lock").unlink()
+    answers = {}
+    with SearchEngine.open(place) as engine:
+        for file in files[:QUERIES]:
+            found = engine.search((SAMPLES / "images" / file).read_bytes(), top_k=5)
+            answers[file] = [
+                {"id": hit.logo.logo_id, "score": round(hit.score, 4), "metadata": json.loads(hit.logo.metadata_json)}
+                for hit in found.hits
+            ]
+    (place / "answers.json").write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
