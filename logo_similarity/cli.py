@@ -264,11 +264,22 @@ def _pull_first(settings: Settings) -> None:
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Check the installation, the settings, the catalog and the image store: each line ok, or why not."""
-    from logo_similarity.doctor import examine
+def doctor(
+    url: Annotated[
+        str | None,
+        typer.Option(help="Ask a service that runs there instead, with the first key of LOGO_API_KEYS."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the installation, the settings, the catalog and the stores, or a running service: each line ok, or why not."""
+    if url is None:
+        from logo_similarity.doctor import examine
 
-    findings = examine()
+        findings = examine()
+    else:
+        from logo_similarity.probe import examine_service
+
+        findings = examine_service(url, load_settings())
     if as_json:
         print_json([{"what": finding.what, "ok": finding.ok, "detail": finding.detail} for finding in findings])
     else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import importlib
+import os
+import shutil
 import sqlite3
 import sys
 from collections import Counter
@@ -19,6 +21,7 @@ from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import ConfigError, LogoSimilarityError
+from logo_similarity.plan import MEGABYTE, memory_limit, plan_service
 from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage import open_store
 
@@ -38,8 +41,8 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at everything that serving needs. Changes nothing."""
     findings = [Finding("logo-similarity", ok=True, detail=f"{__version__} on Python {sys.version.split()[0]}")]
-    findings += [_try(name, lambda name=name: _library(name)) for name in LIBRARIES]  # type: ignore[misc]
-    findings.append(_try("SQLite", _sqlite))
+    findings += [attempt(name, lambda name=name: _library(name)) for name in LIBRARIES]  # type: ignore[misc]
+    findings.append(attempt("SQLite", _sqlite))
     try:
         settings = load_settings()
         settings.check_exposure()
@@ -51,7 +54,7 @@ def examine() -> list[Finding]:
 def _examine_service(settings: Settings) -> Iterator[Finding]:
     address = f"{settings.host}:{settings.port}"
     yield Finding("settings", ok=True, detail=f"serves on {address}, catalogs in {settings.catalogs.absolute()}")
-    yield _try("API keys", lambda: _keys(settings))
+    yield attempt("API keys", lambda: _keys(settings))
     plan = thread_plan(usable_cores(), settings.workers, settings.threads)
     cores = usable_cores()
     yield Finding(
@@ -59,12 +62,21 @@ def _examine_service(settings: Settings) -> Iterator[Finding]:
         ok=plan.workers * plan.threads <= cores,
         detail=f"{cores} usable cores: {plan.workers} workers with {plan.threads} search threads each",
     )
-    yield _try("encoder", lambda: _encoder(settings))
-    yield _try("catalog", lambda: _catalog(settings))
-    yield _try("image store", lambda: _store(settings))
+    yield attempt("encoder", lambda: _encoder(settings))
+    catalog = attempt("catalog", lambda: _catalog(settings))
+    yield catalog
+    if catalog.ok:
+        yield attempt("memory", lambda: _memory(settings, cores))
+        yield attempt("disk", lambda: _disk(settings))
+    if settings.catalog_url is not None:
+        yield attempt("published catalog", lambda: _published(settings))
+    yield attempt("image store", lambda: _store(settings))
+    if settings.otlp_endpoint is not None:
+        yield attempt("traces", lambda: _traces(settings))
 
 
-def _try(what: str, check: Callable[[], str]) -> Finding:
+def attempt(what: str, check: Callable[[], str]) -> Finding:
+    """What a check says, or why it could not."""
     try:
         return Finding(what, ok=True, detail=check())
     except (LogoSimilarityError, ImportError, OSError) as error:
@@ -118,6 +130,43 @@ def _catalog(settings: Settings) -> str:
     with SearchEngine.open(settings.catalogs, device=settings.device) as engine:
         manifest = engine.manifest
     return f"{folder.name}: {manifest.count:,} logos, recall@{manifest.recall.k} {manifest.recall.value:.4f}"
+
+
+def _memory(settings: Settings, cores: int) -> str:
+    manifest = read_manifest(CatalogFolder(settings.catalogs).current())
+    plan = plan_service(manifest.size, manifest.model_size, cores, settings.workers, settings.threads)
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = min(memory_limit() or there, there)
+    says = f"{plan.limit // MEGABYTE:,} MB wanted for {plan.threads.workers} workers, {limit // MEGABYTE:,} MB allowed"
+    if limit < plan.limit:
+        raise ConfigError(f"{says}: raise the limit, or lower LOGO_WORKERS")
+    return says
+
+
+def _disk(settings: Settings) -> str:
+    version = CatalogFolder(settings.catalogs).current()
+    size, free = read_manifest(version).size, shutil.disk_usage(version).free
+    says = f"{free // MEGABYTE:,} MB free, {size // MEGABYTE:,} MB for a next version like this one"
+    if free < size and (settings.catalog_url is not None):
+        raise ConfigError(f"{says}: it could not be fetched; `logo-similarity catalog prune` deletes old ones")
+    return says
+
+
+def _published(settings: Settings) -> str:
+    from logo_similarity.catalog.versions import CURRENT
+    from logo_similarity.storage.objects import ObjectFolder
+
+    remote = ObjectFolder(str(settings.catalog_url), settings)
+    name = remote.read(CURRENT).decode(errors="replace").strip()
+    here = CatalogFolder(settings.catalogs).current_name()
+    return f"{remote.url}: {name}" + ("" if name == here else f"; here is {here}")
+
+
+def _traces(settings: Settings) -> str:
+    from logo_similarity.tracing import Tracing
+
+    Tracing(str(settings.otlp_endpoint), settings.trace_ratio).close()
+    return f"to {settings.otlp_endpoint}, {settings.trace_ratio:.0%} of the requests"
 
 
 def _store(settings: Settings) -> str:

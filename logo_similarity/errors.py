@@ -171,6 +171,18 @@ class BuildError(LogoSimilarityError):
     title = "The build failed"
 
 
+class ServiceError(LogoSimilarityError):
+    """A service that does not answer as it should, as a command sees it from outside."""
+
+    code = "service_failed"
+    title = "The service does not answer as it should"
+
+    def __init__(self, message: str, *, answered: int | None = None) -> None:
+        super().__init__(message)
+        self.answered = answered
+        """The status of its answer; None where there was none."""
+
+
 class ConfigError(LogoSimilarityError):
     """A setting that can't be used. Names the setting. Operators only."""
 

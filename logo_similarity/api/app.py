@@ -125,6 +125,8 @@ def _lifespan(
             "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,
             device=engine.encoder.provider, threads=gate.threads, keys=len(keys.ring),
         )  # fmt: skip
+        if keys.needed and not len(keys.ring):
+            log.warning("no_keys", hint="nobody is let in: `logo-similarity keys create NAME` makes a key")
         # Where searches and the event loop share a core, searches go first: else a flood of requests that are only refused
         # would take half of it. A thread's priority is its own on Linux, and the search threads keep theirs.
         gate.start()

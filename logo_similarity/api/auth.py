@@ -157,8 +157,6 @@ class LiveKeys:
             return
         self._usage = Usage(self._usage_path)
         self._take(self._place.read())
-        if not self.document.keys and not self._fixed:
-            log.warning("no_keys", hint="nobody is let in: `logo-similarity keys create NAME` makes a key")
 
     def close(self) -> None:
         """Close that file."""

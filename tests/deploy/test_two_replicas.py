@@ -5,6 +5,7 @@ Needs nginx (`apt-get install nginx-light`), so `make faults` runs it and `make 
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -123,6 +124,16 @@ def test_both_give_the_same_answers_and_one_may_die(
         # What nobody outside should see.
         assert [httpx2.get(url + path).status_code for path in ("/metrics", "/readyz", "/healthz")] == [404, 404, 200]
         assert httpx2.get(url + "/v1/logos/EM/000001").status_code == 401
+        seen = subprocess.run(
+            command("doctor", "--url", url, "--json"),
+            env={**os.environ, "LOGO_API_KEYS": KEY},
+            capture_output=True,
+            check=False,
+        )
+        assert {line["what"]: line["ok"] for line in json.loads(seen.stdout)} == {
+            "service": True, "search": True, "keys": True, "metrics": True,
+            "image link": False,  # no picture was uploaded
+        }  # fmt: skip
         clients = Clients(url, KEY, sample_catalog)
         for thread in clients.threads:
             thread.start()

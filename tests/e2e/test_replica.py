@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import secrets
@@ -17,10 +18,12 @@ from logo_similarity.catalog.manifest import FileEntry, read_manifest, verify
 from logo_similarity.catalog.replica import publish_version, pull_version
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import CatalogFolder
-from logo_similarity.config import Settings
+from logo_similarity.config import Settings, load_settings
 from logo_similarity.errors import CatalogError, ConfigError, FolderBusyError, NotFoundError, StoreError
+from logo_similarity.keys.place import open_keys
 from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage.objects import ObjectFolder
+from tests.keys import make_key
 from tests.samples import SampleCatalog
 from tests.seaweedfs import S3Server
 from tests.service import serving, until
@@ -268,6 +271,40 @@ def test_a_wrong_secret_is_said(built: CatalogFolder, settings: Settings) -> Non
     assert done.returncode == 1
     assert "LOGO_S3_SECRET_KEY" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_doctor_looks_at_the_bucket_the_keys_and_the_traces(
+    built: CatalogFolder, settings: Settings, remote: ObjectFolder, tmp_path: Path
+) -> None:
+    def findings(**more: str) -> dict[str, tuple[bool, str]]:
+        own = environment(settings, LOGO_CATALOGS=str(built.root), LOGO_KEYS=str(tmp_path / "keys.json"), **more)
+        done = subprocess.run(
+            [sys.executable, "-m", "logo_similarity.cli", "doctor", "--json"],
+            env={**os.environ, **own}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr
+        return {line["what"]: (line["ok"], line["detail"]) for line in json.loads(done.stdout)}
+
+    told = findings(LOGO_OTLP_ENDPOINT="http://127.0.0.1:4318")
+    assert not told["published catalog"][0]
+    assert "CURRENT" in told["published catalog"][1]
+    assert not told["API keys"][0]
+    assert "keys create" in told["API keys"][1]
+    assert told["memory"][0]
+    assert told["disk"][0]
+    assert told["traces"][0]
+    older, newer = built.names()
+    publish_version(built.folder(older), remote)
+    built.activate(newer)
+    place = open_keys(load_settings(keys=str(tmp_path / "keys.json")))
+    make_key(place, "team")
+    make_key(place, "guest", lives=dt.timedelta(days=3))
+    make_key(place, "past", lives=dt.timedelta(days=-3))
+    told = findings()
+    assert told["published catalog"] == (True, f"{settings.catalog_url}: {older}; here is {newer}")
+    assert told["API keys"] == (True, "2 active; 1 expired; 1 of them end within 14 days")
+    told = findings(LOGO_S3_SECRET_KEY="wrong")
+    assert "LOGO_S3_SECRET_KEY" in told["published catalog"][1]
 
 
 def test_replicas_follow_what_is_published_and_survive_a_store_that_is_down(

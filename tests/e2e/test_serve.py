@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -53,6 +54,30 @@ def test_a_link_of_one_worker_opens_in_the_other(server: Server, sample_catalog:
         url = search(client, sample_catalog).json()["results"][0]["image_url"]
     for _ in range(20):
         assert httpx2.get(url).status_code == 200  # a connection of its own each time
+
+
+def test_the_doctor_looks_at_it_from_outside(server: Server) -> None:
+    def findings(url: str, key: str) -> tuple[int, dict[str, tuple[bool, str]]]:
+        done = subprocess.run(
+            command("doctor", "--json", "--url", url),
+            env={**os.environ, "LOGO_API_KEYS": key}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr
+        return done.returncode, {line["what"]: (line["ok"], line["detail"]) for line in json.loads(done.stdout)}
+
+    status, told = findings(server.url, KEY)
+    assert status == 1  # no proxy hides the metrics
+    assert {what for what, (ok, _) in told.items() if not ok} == {"metrics"}
+    assert "200 logos" in told["search"][1]
+    assert "opens" in told["image link"][1]
+    status, told = findings(server.url, "lsk_wrong")
+    assert status == 1
+    assert "X-API-Key" in told["search"][1]
+    status, told = findings("http://127.0.0.1:9", KEY)
+    assert not any(ok for what, (ok, _) in told.items() if what != "metrics")
+    assert "no answer" in told["service"][1]
+    _, told = findings("file:///etc/passwd", KEY)
+    assert "not an address" in told["service"][1]
 
 
 def test_metrics_are_those_of_all_workers(server: Server, sample_catalog: SampleCatalog) -> None:

@@ -127,16 +127,15 @@ def test_every_change_is_in_the_audit_log() -> None:
 
 def test_a_document_as_the_first_version_wrote_it_is_read() -> None:
     """Never changed: later versions must read it, too."""
-    document = KeyDocument.model_validate_json(
-        """{"format": 1,
-            "keys": [{"id": "7739aa6f", "name": "team-a", "role": "search", "created": "2026-11-25T02:51:35.330393Z",
-                      "revoked": null, "rate": "5/second", "quota": 8,
-                      "secrets": [{"sha256": "00", "expires": "2026-12-25T00:00:00Z"}, {"sha256": "11", "expires": null}]}],
-            "audit": [{"at": "2026-11-25T02:51:35.330393Z", "by": "root@host", "action": "create", "id": "7739aa6f",
-                       "name": "team-a", "detail": {"role": "search", "expires": null, "rate": "5/second", "quota": 8}}]}""".replace(
-            '"00"', f'"{"0" * 64}"'
-        ).replace('"11"', f'"{"1" * 64}"')
-    )
+    text = """
+        {"format": 1,
+         "keys": [{"id": "7739aa6f", "name": "team-a", "role": "search", "created": "2026-11-25T02:51:35.330393Z",
+                   "revoked": null, "rate": "5/second", "quota": 8,
+                   "secrets": [{"sha256": "A", "expires": "2026-12-25T00:00:00Z"}, {"sha256": "B", "expires": null}]}],
+         "audit": [{"at": "2026-11-25T02:51:35.330393Z", "by": "root@host", "action": "create", "id": "7739aa6f",
+                    "name": "team-a", "detail": {"role": "search", "expires": null, "rate": "5/second", "quota": 8}}]}
+    """
+    document = KeyDocument.model_validate_json(text.replace('"A"', f'"{"0" * 64}"').replace('"B"', f'"{"1" * 64}"'))
     key = document.find("team-a")
     assert (key.rate, key.quota, len(key.secrets), key.expires()) == ("5/second", 8, 2, None)
     assert document.audit[0].action == "create"
