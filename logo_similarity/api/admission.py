@@ -20,6 +20,7 @@ from logo_similarity.metrics import ABANDONED, IN_FLIGHT, REFUSED, REQUESTS
 Result = TypeVar("Result")
 SEARCH_PATH = "/v1/search"
 REPORT_SECONDS = 1.0
+TICKET = "logo_similarity.ticket"
 
 log = structlog.get_logger(__name__)
 
@@ -74,9 +75,14 @@ class PlaceMiddleware:
         self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_search(scope):
-            self._gate.expect()
-        await self._app(scope, receive, send)
+        if not _is_search(scope):
+            await self._app(scope, receive, send)
+            return
+        scope[TICKET] = self._gate.expect()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._gate.give_back(scope[TICKET])  # of a request that never came to a search
 
 
 def _is_search(scope: Scope) -> bool:
@@ -85,6 +91,7 @@ def _is_search(scope: Scope) -> bool:
 
 async def run_while_connected(request: Request, gate: Gate, job: Callable[[], Result]) -> Result | None:
     """The result of `job` through the gate, or None when the client went away; a job that still waits is then dropped."""
+    gate.give_back(request.scope[TICKET])  # the job itself takes the place
     work = asyncio.ensure_future(gate.run(job))
     gone = asyncio.ensure_future(_disconnect(request))
     with IN_FLIGHT.track_inprogress():

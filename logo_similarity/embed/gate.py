@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -47,7 +47,8 @@ class Gate:
         self._capacity = threads + max_queue
         self._queue_seconds = queue_seconds
         self._inside = 0
-        self._expected: deque[float] = deque()
+        self._expected: dict[int, float] = {}
+        self._tickets = itertools.count()
         self._closed = False
         self._pool = ThreadPoolExecutor(threads, "search", initializer=initializer)
 
@@ -70,16 +71,28 @@ class Gate:
     @property
     def full(self) -> bool:
         """Whether there is no place for a further job: to refuse a request before its body is read."""
-        while self._expected and self._expected[0] < time.monotonic() - EXPECTED_SECONDS:
-            self._expected.popleft()
+        while self._expected:
+            oldest = next(iter(self._expected))
+            if self._expected[oldest] >= time.monotonic() - EXPECTED_SECONDS:
+                break
+            del self._expected[oldest]
         return self._inside + len(self._expected) >= self._capacity
 
-    def expect(self) -> None:
+    def expect(self) -> int:
         """Hold a place for a job that will soon come, so that not more are let in at the door than there is room for.
 
-        Only for a moment: who sends a body slowly, or a bad one, must not keep others out.
+        Only for a moment: who sends a body slowly must not keep others out.
+
+        Returns:
+            A ticket, to be given back when the job comes, or when it is known that none will.
         """
-        self._expected.append(time.monotonic())
+        ticket = next(self._tickets)
+        self._expected[ticket] = time.monotonic()
+        return ticket
+
+    def give_back(self, ticket: int) -> None:
+        """Hold that place no longer."""
+        self._expected.pop(ticket, None)
 
     async def run(self, job: Callable[[], Result]) -> Result:
         """The result of `job`, run in a thread. Cancelling the caller takes a waiting job out of the queue.
@@ -89,8 +102,6 @@ class Gate:
             NotReadyError: the gate is closed.
         """
         self.check_open()
-        if self._expected:
-            self._expected.popleft()  # its own, or one that stands for it
         if self._inside >= self._capacity:
             raise OverloadedError("too many searches are waiting; try again shortly", retry_after=_retry_after())
         loop = asyncio.get_running_loop()

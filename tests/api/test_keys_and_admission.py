@@ -158,3 +158,20 @@ def test_who_has_no_key_keeps_nobody_out(sample_catalog: SampleCatalog) -> None:
             assert client.post("/v1/search", files={"file": data}, headers={"X-API-Key": "wrong"}).status_code == 401
         answer = client.post("/v1/search", files={"file": data}, headers={"X-API-Key": "the-key"})
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [({"content": b"broken"}, 400), ({"files": {"other": b"x"}}, 422), ({"files": {"file": b"no image"}}, 415)],
+)
+def test_bad_requests_keep_nobody_out(sample_catalog: SampleCatalog, body: dict[str, Any], status: int) -> None:
+    """However fast they come, they hold none of the few places once they are answered."""
+    data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
+    headers = {"Content-Type": "multipart/form-data; boundary=x"} if "content" in body else {}
+    with TestClient(
+        create_app(load_settings(catalogs=sample_catalog.root, threads=1, max_queue=1, log_level="error"))
+    ) as client:
+        for _ in range(30):
+            answer = client.post("/v1/search", headers=headers, **body)
+            assert answer.status_code == status, answer.text
+        assert client.post("/v1/search", files={"file": data}).status_code == 200

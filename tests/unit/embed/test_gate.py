@@ -76,10 +76,16 @@ def test_refuses_past_its_capacity_and_recovers() -> None:
 def test_a_place_is_held_for_who_was_let_in_but_not_for_long() -> None:
     async def scenario() -> None:
         opened, release = gate(max_queue=1), threading.Event()  # room for two
-        opened.expect()
+        first = opened.expect()
         assert not is_full(opened)
+        second = opened.expect()
+        assert is_full(opened)
+        opened.give_back(second)
+        opened.give_back(second)
+        assert not is_full(opened)  # nor more than one place more
         opened.expect()
         assert is_full(opened)
+        opened.give_back(first)
         task = asyncio.create_task(opened.run(waiting_for(release)))
         await started([task])
         assert is_full(opened)  # one runs, one is expected
