@@ -162,7 +162,7 @@ def test_who_has_no_key_keeps_nobody_out(sample_catalog: SampleCatalog) -> None:
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [({"content": b"broken"}, 400), ({"files": {"other": b"x"}}, 422), ({"files": {"file": b"no image"}}, 415)],
+    [({"content": b"broken"}, 400), ({"files": {"other": b"x"}}, 422), ({"files": {"file": b"no image"}}, 422)],
 )
 def test_bad_requests_keep_nobody_out(sample_catalog: SampleCatalog, body: dict[str, Any], status: int) -> None:
     """However fast they come, they hold none of the few places once they are answered."""
