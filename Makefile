@@ -16,7 +16,7 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# The long forms of the tests that kill, swap and wear out a service: some fifteen minutes. Needs root and nginx.
+# The long forms of the tests that kill, swap and wear out a service: some fifteen minutes. Needs root, nginx and faketime.
 faults: .venv/installed-dev
 	LOGO_TEST_SWAPS=50 LOGO_TEST_KILLS=20 LOGO_TEST_REQUESTS=20000 \
 	  $(BIN)/python -m pytest --override-ini='norecursedirs=.*' tests/faults tests/e2e/test_swap.py tests/e2e/test_replica.py tests/deploy

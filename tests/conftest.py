@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.catalog.sources import open_source
+from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.config import Settings
 from tests.samples import SampleCatalog, make_sample_catalog
 from tests.seaweedfs import S3Server, run_seaweedfs
 
@@ -28,3 +34,27 @@ def anyio_backend() -> str:
 def sample_catalog(tmp_path_factory: pytest.TempPathFactory) -> SampleCatalog:
     """A catalog of 200 real logos, and their images."""
     return make_sample_catalog(tmp_path_factory.mktemp("samples"), 200)
+
+
+@pytest.fixture
+def settings(s3_server: S3Server) -> Settings:
+    """Those of the S3 server, with a place of its own for catalogs."""
+    return Settings.model_validate(
+        {
+            "s3_endpoint": s3_server.endpoint,
+            "s3_access_key": s3_server.access_key,
+            "s3_secret_key": s3_server.secret_key,
+            "catalog_url": f"s3://{s3_server.bucket}/{secrets.token_hex(8)}",
+        }
+    )
+
+
+@pytest.fixture
+def built(sample_catalog: SampleCatalog, tmp_path: Path) -> CatalogFolder:
+    """A folder with two versions; the second is live."""
+    rows = (sample_catalog.root.parent / "marks.jsonl").read_text().splitlines()
+    for count in (30, 40):
+        table = tmp_path / f"{count}.jsonl"
+        table.write_text("\n".join(rows[:count]))
+        build_catalog(open_source(table, images=sample_catalog.images), tmp_path / "built", BuildOptions(threads=2))
+    return CatalogFolder(tmp_path / "built")

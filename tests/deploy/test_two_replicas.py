@@ -11,12 +11,11 @@ import secrets
 import signal
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 import psutil
@@ -94,13 +93,23 @@ class Clients:
         self._url = url
         self._key = key
         self._pictures = [(catalog.images / file).read_bytes() for file in catalog.files[:40]]
-        self.over = threading.Event()
+        self._over = threading.Event()
         self.outcomes: Counter[str] = Counter()
-        self.threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
 
     def _ask(self, number: int) -> None:
         with httpx2.Client(base_url=self._url, headers={"X-API-Key": self._key}, timeout=60) as client:
-            while not self.over.is_set():
+            while not self._over.is_set():
                 number = (number + 1) % len(self._pictures)
                 answer = client.post("/v1/search?top_k=3", files={"file": self._pictures[number]})
                 good = answer.status_code == 200 and answer.json()["results"][0]["id"] == f"EM/{number:06}"
@@ -134,20 +143,13 @@ def test_both_give_the_same_answers_and_one_may_die(
             "service": True, "search": True, "keys": True, "metrics": True,
             "image link": False,  # no picture was uploaded
         }  # fmt: skip
-        clients = Clients(url, KEY, sample_catalog)
-        for thread in clients.threads:
-            thread.start()
-        try:
+        with Clients(url, KEY, sample_catalog) as clients:
             until(lambda: clients.outcomes["good"] > 200)
             victim = replicas[1]
             for process in [*psutil.Process(victim.process.pid).children(), psutil.Process(victim.process.pid)]:
                 os.kill(process.pid, signal.SIGKILL)
             asked = clients.outcomes["good"]
             until(lambda: clients.outcomes["good"] > asked + 300)
-        finally:
-            clients.over.set()
-            for thread in clients.threads:
-                thread.join()
         lost = {outcome: count for outcome, count in clients.outcomes.items() if outcome != "good"}
         # At most what was on it at that moment.
         assert sum(lost.values()) <= CLIENTS, lost
@@ -162,18 +164,10 @@ def test_a_replica_that_is_told_to_stop_loses_nothing(
         two_replicas(sample_catalog, s3_server, tmp_path) as replicas,
         balancing(tmp_path, replicas) as url,
     ):
-        clients = Clients(url, KEY, sample_catalog)
-        for thread in clients.threads:
-            thread.start()
-        try:
+        with Clients(url, KEY, sample_catalog) as clients:
             until(lambda: clients.outcomes["good"] > 100)
             replicas[1].process.terminate()
             until(lambda: replicas[1].process.poll() is not None)
             asked = clients.outcomes["good"]
             until(lambda: clients.outcomes["good"] > asked + 100)
-            time.sleep(0.1)
-        finally:
-            clients.over.set()
-            for thread in clients.threads:
-                thread.join()
         assert set(clients.outcomes) == {"good"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, build_catalog
 from logo_similarity.catalog.manifest import FileEntry, read_manifest, verify
 from logo_similarity.catalog.replica import publish_version, pull_version
-from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.errors import CatalogError, ConfigError, FolderBusyError, NotFoundError, StoreError
@@ -25,20 +22,7 @@ from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage.objects import ObjectFolder
 from tests.keys import make_key
 from tests.samples import SampleCatalog
-from tests.seaweedfs import S3Server
 from tests.service import serving, until
-
-
-@pytest.fixture
-def settings(s3_server: S3Server) -> Settings:
-    return Settings.model_validate(
-        {
-            "s3_endpoint": s3_server.endpoint,
-            "s3_access_key": s3_server.access_key,
-            "s3_secret_key": s3_server.secret_key,
-            "catalog_url": f"s3://{s3_server.bucket}/{secrets.token_hex(8)}/catalogs",
-        }
-    )
 
 
 @pytest.fixture
@@ -56,17 +40,6 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "LOGO_CATALOG_URL": str(settings.catalog_url),
         **more,
     }
-
-
-@pytest.fixture
-def built(sample_catalog: SampleCatalog, tmp_path: Path) -> CatalogFolder:
-    """A folder with two versions: of 30 logos, and of 40."""
-    rows = (sample_catalog.root.parent / "marks.jsonl").read_text().splitlines()
-    for count in (30, 40):
-        table = tmp_path / f"{count}.jsonl"
-        table.write_text("\n".join(rows[:count]))
-        build_catalog(open_source(table, images=sample_catalog.images), tmp_path / "built", BuildOptions(threads=2))
-    return CatalogFolder(tmp_path / "built")
 
 
 def test_what_is_pulled_is_what_was_published(built: CatalogFolder, remote: ObjectFolder, tmp_path: Path) -> None:

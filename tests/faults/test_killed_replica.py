@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -11,40 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, build_catalog
 from logo_similarity.catalog.manifest import read_manifest, verify
 from logo_similarity.catalog.replica import publish_version, pull_version
-from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings
 from logo_similarity.storage.objects import ObjectFolder
-from tests.samples import SampleCatalog
-from tests.seaweedfs import S3Server
 
 MOST_STEPS = 100
-
-
-@pytest.fixture
-def settings(s3_server: S3Server) -> Settings:
-    return Settings.model_validate(
-        {
-            "s3_endpoint": s3_server.endpoint,
-            "s3_access_key": s3_server.access_key,
-            "s3_secret_key": s3_server.secret_key,
-            "catalog_url": f"s3://{s3_server.bucket}/{secrets.token_hex(8)}",
-        }
-    )
-
-
-@pytest.fixture
-def built(sample_catalog: SampleCatalog, tmp_path: Path) -> CatalogFolder:
-    """A folder with two versions; the second is live."""
-    rows = (sample_catalog.root.parent / "marks.jsonl").read_text().splitlines()
-    for count in (30, 40):
-        table = tmp_path / f"{count}.jsonl"
-        table.write_text("\n".join(rows[:count]))
-        build_catalog(open_source(table, images=sample_catalog.images), tmp_path / "built", BuildOptions(threads=2))
-    return CatalogFolder(tmp_path / "built")
 
 
 def die(settings: Settings, what: str, catalogs: Path, step: int) -> bool:
