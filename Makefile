@@ -1,10 +1,10 @@
-# The whole developer interface: demo, test, lint, bench, faults (and lock, after a change to the dependencies).
+# The whole developer interface: demo, test, lint, bench, faults with faults-tools (and lock, after a change to the dependencies).
 # Everything lands in .venv and in folders that git ignores.
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test faults test-torch lint format bench lock clean
+.PHONY: demo test faults faults-tools test-torch lint format bench lock clean
 .DEFAULT_GOAL := demo
 
 # Serves the sample logos on http://127.0.0.1:8000
@@ -16,10 +16,13 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# The long forms of the tests that kill, swap and wear out a service: some fifteen minutes. Needs root, nginx and faketime.
+# The long forms of the tests that kill, swap and wear out a service: some fifteen minutes. Needs root, and what `make faults-tools` installs.
 faults: .venv/installed-dev
 	LOGO_TEST_SWAPS=50 LOGO_TEST_KILLS=20 LOGO_TEST_REQUESTS=20000 \
 	  $(BIN)/python -m pytest --override-ini='norecursedirs=.*' tests/faults tests/e2e/test_swap.py tests/e2e/test_replica.py tests/deploy
+
+faults-tools:
+	apt-get install -qy nginx-light faketime golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev
 
 # Training and export, which need torch: an environment of their own.
 test-torch: .venv-torch/installed

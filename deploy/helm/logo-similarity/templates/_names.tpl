@@ -36,8 +36,10 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if .Values.keys.secretName }}
 - {name: LOGO_API_KEYS_FILE, value: /keys/keys}
 {{- end }}
-{{- if not (or .Values.keys.url .Values.keys.secretName) }}
+{{- if .Values.keys.anonymous }}
 - {name: LOGO_ALLOW_ANONYMOUS, value: "true"}
+{{- else if not (or .Values.keys.url .Values.keys.secretName) }}
+{{- fail "who may search? Set keys.url, keys.secretName, or keys.anonymous=true" }}
 {{- end }}
 {{- range $name, $value := .Values.settings }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
