@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     )
     watch_seconds: Annotated[float, Field(gt=0)] = Field(
         1.0,
-        description="How often each worker looks whether another catalog version was made the live one, in seconds.",
+        description="How often each worker looks for another live catalog version and for changed keys, in seconds.",
     )
     max_upload_bytes: Positive = Field(10_000_000, description="Largest accepted request body, in bytes.")
     max_pixels: Positive = Field(25_000_000, description="Largest accepted image, width x height in pixels.")

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from logo_similarity import __version__
-from logo_similarity.api.auth import LiveKeys
+from logo_similarity.api.auth import read_fixed_keys
 from logo_similarity.catalog.manifest import check_sizes, read_manifest
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import ConfigError, LogoSimilarityError
+from logo_similarity.keys.place import open_keys
 from logo_similarity.plan import MEGABYTE, memory_limit, plan_service
 from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage import open_store
@@ -99,21 +100,19 @@ def _sqlite() -> str:
 
 
 def _keys(settings: Settings) -> str:
-    keys = LiveKeys(settings)
-    if not keys.needed:
+    if not settings.has_api_keys:
         return "none: everybody who reaches the port may search"
-    keys.open()
-    keys.close()
-    if not len(keys.ring):
+    fixed = read_fixed_keys(settings)
+    made = open_keys(settings).read().keys if settings.keys is not None else ()
+    if not fixed and not made:
         raise ConfigError("nobody is let in: `logo-similarity keys create NAME` makes a key")
     now = dt.datetime.now(dt.UTC)
-    states = Counter(key.state(now) for key in keys.document.keys)
-    soon = sum(key.state(now + SOON) == "expired" for key in keys.document.keys) - states["expired"]
+    states = Counter(key.state(now) for key in made)
+    soon = sum(key.state(now + SOON) == "expired" for key in made) - states["expired"]
     words = [f"{count} {state}" for state, count in sorted(states.items())]
     if soon:
         words.append(f"{soon} of them end within {SOON.days} days")
-    fixed = len(keys.ring) - sum(len(key.secrets) for key in keys.document.keys)
-    return "; ".join([*words, *([f"{fixed} from the settings"] if fixed else [])])
+    return "; ".join([*words, *([f"{len(fixed)} from the settings"] if fixed else [])])
 
 
 def _encoder(settings: Settings) -> str:

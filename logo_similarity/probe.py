@@ -43,9 +43,12 @@ def _alive(base: str) -> str:
 
 
 def _found(base: str, key: str | None, links: list[str]) -> str:
-    answer = _search(base, key)
+    try:
+        answer = _search(base, key)
+        catalog, took = answer["catalog"], sum(answer["timings_ms"].values())
+    except (ValueError, KeyError, TypeError):
+        raise ServiceError(f"{base} answers, but not as logo-similarity does") from None
     links += [hit["image_url"] for hit in answer["results"] if hit["image_url"]]
-    catalog, took = answer["catalog"], sum(answer["timings_ms"].values())
     return f"answered by {catalog['version']} with {catalog['logos']:,} logos, after {took:.1f} ms of work"
 
 

@@ -5,6 +5,7 @@ FastAPI makes the span of a request; here are where it goes to, and the stages i
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 
@@ -42,6 +43,7 @@ class Tracing:
         self.provider = TracerProvider(
             resource=Resource.create({"service.name": "logo-similarity", "service.version": __version__}),
             sampler=ParentBased(TraceIdRatioBased(ratio)),
+            shutdown_on_exit=False,
         )
         self._tracer = self.provider.get_tracer("logo_similarity")
 
@@ -62,8 +64,10 @@ class Tracing:
             span.end(begin)
 
     def close(self) -> None:
-        """Send what is left."""
-        self.provider.shutdown()
+        """Send what is left, as far as the collector takes it: a stop does not wait for one that says nothing."""
+        ending = threading.Thread(target=self.provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(EXPORT_SECONDS)
 
 
 def current_trace() -> str | None:

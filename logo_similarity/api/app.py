@@ -116,7 +116,7 @@ def _lifespan(
         open_version = partial(SearchEngine.open, settings.catalogs, device=settings.device, limits=limits)
         live = LiveCatalog(CatalogFolder(settings.catalogs), lambda name: open_version(version=name))
         store = open_store(settings)
-        keys.open()
+        await asyncio.to_thread(keys.open)  # a bucket may take its time
         if tracing is not None:
             tracing.start()
         app.state.runtime = Runtime(settings, live, gate, AnswerCache(settings.cache_hits), store, keys, tracing)

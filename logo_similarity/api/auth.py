@@ -139,7 +139,7 @@ class LiveKeys:
         if settings.keys is not None:
             self._place = open_keys(settings, copy=settings.catalogs / ".keys.json")
         self._usage_path = usage_path(settings)
-        self._lost = 0.0
+        self._lost: float | None = None
         self._uncounted = frozenset(key.id for key in self._fixed)
         self._usage: Usage | None = None
         self._said = ""
@@ -148,15 +148,15 @@ class LiveKeys:
         self.ring = KeyRing(self._fixed)
 
     def open(self) -> None:
-        """Read the keys, and open the file that counts their requests.
+        """Read the keys, and open the file that counts their requests, where it can be opened.
 
         Raises:
-            ConfigError, StoreError: one of the two can't be had.
+            ConfigError, StoreError: the keys can't be had.
         """
-        if self._place is None:
-            return
-        self._usage = Usage(self._usage_path)
-        self._take(self._place.read())
+        if self._place is not None:
+            self._open_usage()
+            self.document = self._place.read()
+            self.ring = KeyRing((*self.document.keys, *self._fixed))
 
     def close(self) -> None:
         """Close that file."""
@@ -173,8 +173,10 @@ class LiveKeys:
         """Take the keys as they are now. Where they can't be read, those that were known stay."""
         if self._place is None:
             return
+        if self._usage is None:
+            self._open_usage()
         try:
-            document = await asyncio.to_thread(self._place.read_changed)
+            changed = await asyncio.to_thread(self._read_changed, self._place)
         except Exception as error:
             KEYS_REFUSED.inc()
             if str(error) != self._said:  # a bucket that is down says the same for hours
@@ -183,9 +185,9 @@ class LiveKeys:
             self._said = str(error)
             return
         self._said = ""
-        if document is not None:
-            self._take(document)
-            log.info("keys_changed", keys=len(document.keys), changes=len(document.audit))
+        if changed is not None:
+            self.document, self.ring = changed
+            log.info("keys_changed", keys=len(self.document.keys), changes=len(self.document.audit))
 
     def admit(self, texts: list[bytes], role: Role) -> None:
         """Let a request in, and count it.
@@ -215,23 +217,43 @@ class LiveKeys:
 
     def today(self, key: Key) -> int | None:
         """How often the key was used today on this machine; None where nobody counts."""
-        return None if self._usage is None else self._usage.today(key)
+        try:
+            return None if self._usage is None else self._usage.today(key)
+        except sqlite3.Error:
+            return None
 
     def _count(self, key: Key) -> None:
-        if self._usage is None or key.id in self._uncounted:
+        if self._place is None or key.id in self._uncounted:
             return
-        try:
-            self._usage.admit(key)
-        except sqlite3.Error as error:
-            # A full disk must stop no search: for that long, bounds do not bind.
-            USAGE_LOST.inc()
-            if time.monotonic() - self._lost >= LOST_SECONDS:
-                log.error("usage_not_counted", error=str(error))  # noqa: TRY400 - its trace says no more
-                self._lost = time.monotonic()
+        usage, reason = self._usage, "its file is not open"
+        if usage is not None:
+            try:
+                usage.admit(key)
+            except sqlite3.Error as error:
+                reason = str(error)
+                if not isinstance(error, sqlite3.OperationalError):  # damaged: the next look makes a new one
+                    usage.close()
+                    self._usage = None
+            else:
+                return
+        # A full disk must stop no search: for that long, bounds do not bind.
+        USAGE_LOST.inc()
+        self._say_lost(reason)
 
-    def _take(self, document: KeyDocument) -> None:
-        self.document = document
-        self.ring = KeyRing((*document.keys, *self._fixed))
+    def _open_usage(self) -> None:
+        try:
+            self._usage = Usage(self._usage_path)
+        except ConfigError as error:
+            self._say_lost(str(error))
+
+    def _say_lost(self, reason: str) -> None:
+        if self._lost is None or time.monotonic() - self._lost >= LOST_SECONDS:
+            log.error("usage_not_counted", error=reason)
+            self._lost = time.monotonic()
+
+    def _read_changed(self, place: KeyPlace) -> tuple[KeyDocument, KeyRing] | None:
+        document = place.read_changed()
+        return None if document is None else (document, KeyRing((*document.keys, *self._fixed)))
 
 
 def _may(has: Role, needs: Role) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -40,19 +41,22 @@ class SearchWorker(UvicornWorker):
         super().__init__(*args, **kwargs)
         self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
 
-    def run(self) -> None:
-        """Serve. What stops the first workers from starting stops the service; what stops a later one does not.
+    def init_process(self) -> None:
+        """Start and serve. What stops the first workers from starting stops the service; what stops a later one does not.
 
         gunicorn would end all of them when one can't start: those that answer go on, and the missing one is tried again.
         """
         try:
-            super().run()
-        except SystemExit as error:
-            first = self.age <= self.cfg.workers
-            if error.code != Arbiter.WORKER_BOOT_ERROR or first:
+            super().init_process()
+        except (Exception, SystemExit) as error:
+            if self.age <= self.cfg.workers or (
+                isinstance(error, SystemExit) and error.code != Arbiter.WORKER_BOOT_ERROR
+            ):
                 raise
+            if not isinstance(error, SystemExit):
+                log.error("worker_not_started", error=str(error))  # noqa: TRY400 - and again each second
             time.sleep(AGAIN_SECONDS)
-            raise SystemExit(1) from None
+            sys.exit(1)
 
     async def callback_notify(self) -> None:
         """Tell the master that this worker lives; end, as at a SIGTERM, where it does not live itself."""

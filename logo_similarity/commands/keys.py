@@ -11,12 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from logo_similarity.config import Settings, load_settings
+from logo_similarity.config import load_settings
 from logo_similarity.terminal import print_json
 
 if TYPE_CHECKING:
     from logo_similarity.keys.document import Key, KeyDocument
-    from logo_similarity.keys.usage import Usage
 
 out = Console()
 err = Console(stderr=True)
@@ -69,13 +68,14 @@ def list_keys(
 ) -> None:
     """Show the keys, and how often each was used on this machine today."""
     from logo_similarity.keys.place import open_keys
+    from logo_similarity.keys.usage import requests_today, usage_path
 
     settings = load_settings(keys=keys)
     now = dt.datetime.now(dt.UTC)
     document = open_keys(settings).read()
     shown = [key for key in document.keys if every or key.state(now) == "active"]
-    usage = _usage(settings)
-    facts = [_facts(key, now) | {"requests_today": usage and usage.today(key)} for key in shown]
+    counts = requests_today(usage_path(settings), shown)
+    facts = [_facts(key, now) | {"requests_today": counts.get(key.id)} for key in shown]
     if as_json:
         print_json(facts)
         return
@@ -93,7 +93,7 @@ def list_keys(
             f"{until:%Y-%m-%d}" if until else "",
             key.rate or "",
             f"{key.quota:,}" if key.quota else "",
-            "" if usage is None else str(fact["requests_today"]),
+            "" if fact["requests_today"] is None else str(fact["requests_today"]),
         )
     out.print(table)
 
@@ -117,11 +117,13 @@ def rotate(
     overlap_hours: Annotated[
         float, typer.Option(min=0, max=8760, help="How long the old one still opens. Default: it ends now.")
     ] = 0.0,
-    days: Days = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="How long it is valid from now on. Default: as before.")
+    ] = None,
     keys: Place = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a key a new secret, which is printed this once; its id, role and bounds stay."""
+    """Give a key a new secret, which is printed this once; its id, role, bounds and end stay."""
     from logo_similarity.keys.place import open_keys
 
     now = dt.datetime.now(dt.UTC)
@@ -173,13 +175,6 @@ def _facts(key: Key, now: dt.datetime) -> dict[str, object]:
     facts = key.model_dump(mode="json", exclude={"secrets"})
     expires = key.expires()
     return facts | {"state": key.state(now), "expires": expires and expires.isoformat()}
-
-
-def _usage(settings: Settings) -> Usage | None:
-    from logo_similarity.keys.usage import Usage, usage_path
-
-    path = usage_path(settings)
-    return Usage(path) if path.exists() else None
 
 
 def _after(now: dt.datetime, days: int | None) -> dt.datetime | None:

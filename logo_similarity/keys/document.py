@@ -6,6 +6,7 @@ It holds digests only. Each function takes a document and gives another one: rea
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import re
 import secrets
@@ -20,6 +21,8 @@ from logo_similarity.errors import InvalidRequestError, KeyNotFoundError
 PREFIX = "lsk_"
 """What every key begins with, so that a scanner for leaked secrets can tell one."""
 SECRET_BYTES = 32
+MOST_HITS, LONGEST_WINDOW = 1_000, 3_600
+"""Of a rate: each request in its window is kept, and counted at the next."""
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@\-]{0,63}$")
 
 Role = Literal["search", "admin"]
@@ -153,11 +156,14 @@ class KeyDocument(_Part):
     ) -> tuple[KeyDocument, Key, str]:
         """With a new secret for that key, beside which the old one still opens for a while.
 
+        Without `expires`, the key ends when it would have.
+
         Returns:
             The document, the key, and the new secret, which is not kept anywhere.
 
         Raises:
             KeyNotFoundError: there is no such key.
+            InvalidRequestError: its time is over, and no other was given.
         """
         key = self.find(name)
         secret = _new_secret()
@@ -168,6 +174,11 @@ class KeyDocument(_Part):
             for one in key.secrets
             if end > now and (one.expires is None or one.expires > now)
         )
+        expires = expires or key.expires()
+        if expires is not None and expires <= now:
+            raise InvalidRequestError(
+                f"the time of {key.name!r} was over at {_text(expires)}: say --days for a new one"
+            )
         key = key.model_copy(update={"secrets": (*old, Secret(sha256=digest_of(secret), expires=expires))})
         detail = {"old_until": _text(end) if old else None, "expires": _text(expires)}
         return self._with(key, "rotate", by, now, detail), key, secret
@@ -194,6 +205,7 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+@functools.lru_cache(1024)
 def parse_rate(text: str) -> RateLimitItem:
     """The rate that a text like "10/second" or "100 per 5 minutes" means. Raises InvalidRequestError."""
     try:
@@ -204,6 +216,8 @@ def parse_rate(text: str) -> RateLimitItem:
         ) from None
     if rate.amount < 1:
         raise InvalidRequestError(f"{text!r}: a key that may ask for nothing is a revoked one")
+    if rate.amount > MOST_HITS or rate.get_expiry() > LONGEST_WINDOW:
+        raise InvalidRequestError(f"{text!r}: at most {MOST_HITS:,} requests in at most an hour; --quota bounds a day")
     return rate
 
 

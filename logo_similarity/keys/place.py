@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 from pydantic import ValidationError
 
 from logo_similarity.catalog.files import replacing
@@ -18,6 +20,11 @@ from logo_similarity.keys.document import KeyDocument
 from logo_similarity.storage.objects import ObjectFolder
 
 OBJECT = "keys.json"
+BUCKET_SECONDS = 3.0
+"""What a look at the bucket may take: a connection that stalls must not hold up a revocation. The next look is a second later."""
+
+log = structlog.get_logger(__name__)
+
 Result = TypeVar("Result")
 Changed = Callable[[KeyDocument], tuple[KeyDocument, Result]]
 
@@ -36,7 +43,10 @@ class KeyPlace(ABC):
 
     @abstractmethod
     def read_changed(self) -> KeyDocument | None:
-        """The document where it is another than at the last read; None where it is the same. Raises as `read` does."""
+        """The document where it is another than at the last read; None where it is the same.
+
+        Raises as `read` does, and ConfigError where it was there and is gone.
+        """
 
     @abstractmethod
     def change(self, change: Callable[[KeyDocument], tuple[KeyDocument, Result]]) -> Result:
@@ -58,18 +68,21 @@ class FileKeys(KeyPlace):
         self._seen: tuple[int, int] | None = None
 
     def read(self) -> KeyDocument:
-        self._seen = self._marker()
+        marker = self._marker()
         try:
-            data = self._path.read_bytes()
+            document = _document(self._path.read_bytes(), str(self._path))
         except FileNotFoundError:
             return KeyDocument()
         except OSError as error:
             raise ConfigError(f"LOGO_KEYS: {self._path} cannot be read: {error.strerror}") from None
-        return _document(data, str(self._path))
+        self._seen = marker  # only now: what could not be read is tried again
+        return document
 
     def read_changed(self) -> KeyDocument | None:
-        # A file that went away by mistake locks nobody out: to revoke a key is another thing.
-        return None if self._marker() in (None, self._seen) else self.read()
+        marker = self._marker()
+        if marker is None and self._seen is not None:
+            raise ConfigError(f"LOGO_KEYS: {self._path} is gone")
+        return None if marker == self._seen else self.read()
 
     def change(self, change: Changed[Result]) -> Result:
         try:
@@ -77,6 +90,7 @@ class FileKeys(KeyPlace):
             with _locked(self._path):
                 document, result = change(self.read())
                 with replacing(self._path) as file:
+                    _own_as_before(file.fileno(), self._path)
                     file.write(_json(document))
         except OSError as error:
             raise ConfigError(f"LOGO_KEYS: {self._path} cannot be written: {error.strerror}") from None
@@ -112,15 +126,24 @@ class BucketKeys(KeyPlace):
         try:
             data, tag = self._remote.read_tagged(OBJECT, self._tag)
         except NotFoundError:
-            return None
+            if self._tag is None:
+                return None
+            raise ConfigError(f"LOGO_KEYS: {self._remote.url}/{OBJECT} is gone") from None
         if data is None:
             return None
         document = _document(data, f"{self._remote.url}/{OBJECT}")
-        if self._copy is not None:
-            with _locked(self._copy), replacing(self._copy) as file:  # all workers keep the same one
-                file.write(data)
         self._tag = tag
+        if self._copy is not None:
+            self._keep(data, self._copy)
         return document
+
+    def _keep(self, data: bytes, copy: Path) -> None:
+        try:
+            with _locked(copy), replacing(copy) as file:  # all workers keep the same one
+                file.write(data)
+        except OSError as error:
+            # What the bucket says holds all the same.
+            log.warning("keys_not_copied", error=f"{copy}: {error.strerror}")
 
     def change(self, change: Changed[Result]) -> Result:
         self._tag = None
@@ -144,7 +167,7 @@ def open_keys(settings: Settings, copy: Path | None = None) -> KeyPlace:
             "say where the keys are: LOGO_KEYS=keys.json, or s3://bucket/prefix where replicas share them"
         )
     if "://" in settings.keys:
-        return BucketKeys(ObjectFolder(settings.keys, settings), copy)
+        return BucketKeys(ObjectFolder(settings.keys, settings, seconds=BUCKET_SECONDS), copy)
     return FileKeys(Path(settings.keys))
 
 
@@ -154,6 +177,14 @@ def _locked(path: Path) -> Iterator[None]:
     with path.with_name(path.name + ".lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _own_as_before(descriptor: int, path: Path) -> None:
+    """Give a file that will take another's place its owner and mode: who could read that one can read this one."""
+    with suppress(FileNotFoundError, PermissionError):
+        before = path.stat()
+        os.fchmod(descriptor, before.st_mode & 0o777)
+        os.fchown(descriptor, before.st_uid, before.st_gid)
 
 
 def _json(document: KeyDocument) -> bytes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import math
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from limits import RateLimitItemPerDay
 from limits.storage import MovingWindowSupport, Storage
@@ -16,7 +18,7 @@ from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 
 from logo_similarity.config import Settings
 from logo_similarity.errors import ConfigError, QuotaSpentError, RateLimitedError
-from logo_similarity.keys.document import Key, parse_rate
+from logo_similarity.keys.document import LONGEST_WINDOW, Key, parse_rate
 
 LOCK_SECONDS = 0.25
 """Longest wait for another worker's write, which takes some 20 microseconds: the event loop stands still meanwhile."""
@@ -51,7 +53,9 @@ class SQLiteStorage(Storage, MovingWindowSupport):
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.executescript(TABLES)
-        self._connection.execute("DELETE FROM counters WHERE expires < ?", (time.time(),))
+        now = time.time()
+        self._connection.execute("DELETE FROM counters WHERE expires < ?", (now,))
+        self._connection.execute("DELETE FROM hits WHERE at < ?", (now - LONGEST_WINDOW,))
 
     @property
     def base_exceptions(self) -> type[Exception]:
@@ -122,14 +126,16 @@ class Usage:
     """Lets a key's requests in as often as it may, and counts them."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file of the counts, or make it.
+        """Open the file of the counts, or make it. A damaged one is set aside: what it counted is lost.
 
         Raises:
             ConfigError: it can't be made or written there.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._storage = SQLiteStorage(path)
+            with path.with_name(path.name + ".lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # one worker finds the damage, the next ones a new file
+                self._storage = _open_or_renew(path)
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"LOGO_USAGE_DB: {path} cannot be used: {error}") from None
         self._rates = MovingWindowRateLimiter(self._storage)
@@ -158,12 +164,41 @@ class Usage:
 
     def today(self, key: Key) -> int:
         """How many of the key's requests were let in on this machine since 00:00 UTC."""
-        counted = self._storage.get(RateLimitItemPerDay(key.quota or ANY_NUMBER).key_for(key.id, _day(time.time())))
-        return min(counted, key.quota or counted)
+        return min(self._storage.get(_counter(key)), key.quota or ANY_NUMBER)
 
     def close(self) -> None:
         """Close the file."""
         self._storage.close()
+
+
+def requests_today(path: Path, keys: Iterable[Key]) -> dict[str, int]:
+    """How many requests of each key were let in since 00:00 UTC, by its id; none where nobody has counted. Writes nothing."""
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
+        try:
+            counts = dict(connection.execute("SELECT key, count FROM counters"))
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return {}
+    return {key.id: min(counts.get(_counter(key), 0), key.quota or ANY_NUMBER) for key in keys}
+
+
+def _open_or_renew(path: Path) -> SQLiteStorage:
+    try:
+        return SQLiteStorage(path)
+    except sqlite3.OperationalError:
+        raise  # no room, no right: not the file's fault
+    except sqlite3.DatabaseError:
+        for ending in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + ending).rename(path.with_name(f"{path.name}.damaged{ending}"))
+        return SQLiteStorage(path)
+
+
+def _counter(key: Key) -> str:
+    """Where `limits` counts a key's requests of today."""
+    return RateLimitItemPerDay(key.quota or ANY_NUMBER).key_for(key.id, _day(time.time()))
 
 
 def _day(now: float) -> str:

@@ -32,20 +32,30 @@ _PIECE = 8 << 20
 
 
 class ObjectFolder:
-    """Whole files under `s3://bucket/prefix`, reached by the endpoint and the keys of the settings `LOGO_S3_*`.
+    """Whole files under `s3://bucket/prefix`, reached by the endpoint and the keys of the settings `LOGO_S3_*`."""
 
-    Raises:
-        ConfigError: the URL is none of that form.
-    """
+    def __init__(self, url: str, settings: Settings, *, seconds: float | None = None) -> None:
+        """Connect to nothing yet.
 
-    def __init__(self, url: str, settings: Settings) -> None:
+        Args:
+            url: "s3://bucket/prefix".
+            settings: say how to reach it.
+            seconds: what a request has in all, and no second try, for who asks again anyway. None: two minutes a piece, and
+                three tries.
+
+        Raises:
+            ConfigError: the URL is none of that form.
+        """
         parts = urlsplit(url)
         prefix = parts.path.strip("/")
         if parts.scheme != "s3" or not parts.netloc or not prefix or parts.query or parts.fragment:
             raise ConfigError(f"{url}: not a place for catalogs; write s3://bucket/prefix")
         self.url = f"s3://{parts.netloc}/{prefix}"
         place = settings.model_copy(update={"s3_bucket": parts.netloc, "s3_prefix": prefix})
-        self._store = open_bucket(place, s3_endpoint(settings), _REQUEST)
+        timeout = _REQUEST if seconds is None else timedelta(seconds=seconds)
+        self._store = open_bucket(
+            place, s3_endpoint(settings), timeout, None if seconds is None else {"max_retries": 0}
+        )
 
     def size(self, key: str) -> int | None:
         """Size of an object in bytes; None where there is none."""

@@ -163,7 +163,9 @@ def _endpoint(name: str, url: str | None) -> str | None:
     return url
 
 
-def open_bucket(settings: Settings, endpoint: str | None, timeout: timedelta) -> S3Store:
+def open_bucket(
+    settings: Settings, endpoint: str | None, timeout: timedelta, retries: RetryConfig | None = None
+) -> S3Store:
     """The bucket and prefix of the settings at an endpoint (None: AWS). No connection is made; a request may take `timeout`."""
     config: S3Config = {}
     client: ClientConfig = {"connect_timeout": _CONNECT, "timeout": timeout}
@@ -179,7 +181,7 @@ def open_bucket(settings: Settings, endpoint: str | None, timeout: timedelta) ->
         prefix=settings.s3_prefix,
         config=config,
         client_options=client,
-        retry_config=_RETRIES,
+        retry_config=_RETRIES if retries is None else retries,
         credential_provider=_given_credentials(settings),
     )
 

@@ -231,6 +231,42 @@ def test_what_cannot_be_counted_is_let_in_and_said(
     assert "logo_usage_lost_total 5.0" in service.client.get("/metrics").text
 
 
+def test_a_count_that_is_damaged_while_it_runs_is_begun_anew(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret, admin = service.key("team", quota=2), service.key("boss", role="admin")
+    service.look()
+    assert service.status(secret) == 200
+    usage = service.settings.usage_db
+    assert usage is not None
+    for path in usage.parent.glob("usage.db*"):
+        path.write_bytes(b"garbage" * 2_000)
+    assert [service.status(secret) for _ in range(5)] == [200] * 5
+    answer = service.client.get("/v1/keys", headers={"X-API-Key": admin})
+    assert answer.status_code == 200
+    assert "usage_not_counted" in events(caplog)
+    service.look()
+    assert [service.status(secret) for _ in range(3)] == [200, 200, 429]
+
+
+@pytest.mark.parametrize("trouble", ["damaged", "a folder"])
+def test_a_count_that_cannot_be_opened_stops_no_start(
+    sample_catalog: SampleCatalog, tmp_path: Path, trouble: str
+) -> None:
+    usage = tmp_path / "usage.db"
+    if trouble == "damaged":
+        usage.write_bytes(b"garbage" * 2_000)
+    else:
+        usage.mkdir()
+    settings = load_settings(
+        catalogs=sample_catalog.root, keys=str(tmp_path / "keys.json"), usage_db=usage, watch_seconds=3600
+    )
+    secret = make_key(open_keys(settings), "team", quota=1)
+    with TestClient(create_app(settings)) as client:
+        statuses = [client.get(LOGO, headers={"X-API-Key": secret}).status_code for _ in range(2)]
+    assert statuses == ([200, 429] if trouble == "damaged" else [200, 200])
+
+
 def test_the_table_of_roles_is_closed_by_default() -> None:
     assert auth.role_needed("/v1/whatever/comes") == "admin"
     assert auth.role_needed("") == "admin"

@@ -133,6 +133,15 @@ def test_both_give_the_same_answers_and_one_may_die(
         # What nobody outside should see.
         assert [httpx2.get(url + path).status_code for path in ("/metrics", "/readyz", "/healthz")] == [404, 404, 200]
         assert httpx2.get(url + "/v1/logos/EM/000001").status_code == 401
+        # What is too large ends at the proxy: no replica is taken for dead.
+        for _ in range(6):
+            assert httpx2.post(url + "/v1/search", content=bytes(9_990_000)).status_code == 413
+        assert httpx2.get(url + "/v1/logos/EM/000001", headers={"X-API-Key": KEY}).status_code == 200
+        for _ in range(6):  # nor by who has no key
+            assert httpx2.post(url + "/v1/search", content=bytes(9_800_000)).status_code == 401
+        assert httpx2.get(url + "/v1/logos/EM/000001", headers={"X-API-Key": KEY}).status_code == 200
+        assert httpx2.get(url + "/v1/files/a-token/logo.jpg").status_code == 403
+        assert "a-token" not in (tmp_path / "access.log").read_text()
         seen = subprocess.run(
             command("doctor", "--url", url, "--json"),
             env={**os.environ, "LOGO_API_KEYS": KEY},

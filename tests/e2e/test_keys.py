@@ -141,6 +141,16 @@ def test_replicas_share_the_keys_of_a_bucket_and_outlive_it(
         for server in (first, second):
             assert settled(server, secret, 401) < PROMISED_SECONDS
             assert set(statuses(server, other)) == {200}
+    # Nothing can be written here: what the bucket says holds all the same.
+    own_copy = catalogs[0].root / ".keys.json"
+    kept = own_copy.read_bytes()
+    own_copy.unlink()
+    own_copy.mkdir()
+    with serving(catalogs[0], folders[0], **settings) as server:
+        assert set(statuses(server, other)) == {200}
+        assert '"keys_not_copied"' in server.log.read_text()
+    own_copy.rmdir()
+    own_copy.write_bytes(kept)
     # The bucket is gone: what was known last holds.
     gone = {**settings, "LOGO_S3_ENDPOINT": "http://127.0.0.1:9"}
     with serving(catalogs[0], folders[0], **gone) as server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,6 +99,16 @@ def test_a_collector_that_is_away_costs_no_request(sample_catalog: SampleCatalog
         assert {search(server, sample_catalog).status_code for _ in range(20)} == {200}
         server.process.terminate()
         until(lambda: server.process.poll() == 0)
+
+
+def test_a_collector_that_says_nothing_delays_no_stop(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        port = silent.getsockname()[1]
+        with serving(sample_catalog, tmp_path, LOGO_OTLP_ENDPOINT=f"http://127.0.0.1:{port}") as server:
+            for _ in range(700):  # more than one batch
+                assert httpx2.get(server.url + "/v1/logos/x").status_code == 401
+            server.process.terminate()
+            assert server.process.wait(15) == 0
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +21,9 @@ import psutil
 import pytest
 
 from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.config import Settings
+from logo_similarity.keys.place import open_keys
+from tests.keys import make_key
 from tests.samples import SampleCatalog
 from tests.seaweedfs import S3Server, free_ports
 from tests.service import Server, command, serving, until
@@ -91,6 +95,49 @@ def test_a_catalog_that_is_deleted_while_it_is_open(sample_catalog: SampleCatalo
         until(lambda: server.log.read_text().count('"event": "ready"') == 3)
         assert all(found(server, catalog, number) for number in range(20))
         assert survivor in server.workers()
+
+
+def test_a_key_file_that_is_half_written_when_a_worker_dies(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    good = f"team:{hashlib.sha256(b'a-key').hexdigest()}\n"
+    keys.write_text(good)
+    with serving(sample_catalog, tmp_path, LOGO_API_KEYS_FILE=str(keys)) as server:
+        until(lambda: server.log.read_text().count('"event": "ready"') == 2)
+        keys.write_text(good[:20])
+        victim, survivor = server.workers()
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: server.log.read_text().count('"worker_not_started"') >= 2)
+        assert survivor in server.workers()
+        keys.write_text(good)
+        until(lambda: server.log.read_text().count('"event": "ready"') == 3)
+        assert survivor in server.workers()
+        answer = httpx2.get(server.url + "/v1/logos/EM/000001", headers={"X-API-Key": "a-key"})
+        assert answer.status_code == 200
+
+
+def test_keys_in_a_bucket_that_stalls_are_given_up_soon(
+    sample_catalog: SampleCatalog, s3_server: S3Server, tmp_path: Path
+) -> None:
+    """A start with the copy of the keys takes seconds, and not minutes."""
+    catalog = own_copy(sample_catalog, tmp_path)
+    settings = s3_settings(s3_server.endpoint, s3_server, LOGO_KEYS=f"s3://{s3_server.bucket}/{tmp_path.name}")
+    place = open_keys(
+        Settings.model_validate(
+            {name.removeprefix("LOGO_").lower(): value for name, value in settings.items() if value}
+        )
+    )
+    key = make_key(place, "team")
+
+    def status(server: Server) -> int:
+        return httpx2.get(server.url + "/v1/logos/EM/000001", headers={"X-API-Key": key}).status_code
+
+    with serving(catalog, tmp_path, **settings) as server:
+        assert status(server) == 200
+    with (
+        trouble(SlowTrouble) as endpoint,
+        serving(catalog, tmp_path, **{**settings, "LOGO_S3_ENDPOINT": endpoint}, LOGO_HANG_SECONDS="30") as server,
+    ):
+        assert status(server) == 200
 
 
 def test_a_service_that_cannot_start_at_all_ends_and_says_why(sample_catalog: SampleCatalog, tmp_path: Path) -> None:

@@ -50,16 +50,20 @@ def test_a_name_is_taken_until_its_key_is_revoked() -> None:
         document.find(first.id)
 
 
-@pytest.mark.parametrize(
-    "rate", ["", "fast", "10", "0/second", "-1/second", "10/second;5/minute", "10/fortnight", "1.5/second"]
-)
+BAD_RATES = [
+    "", "fast", "10", "0/second", "-1/second", "10/second;5/minute", "10/fortnight", "1.5/second", "1001/second", "10/day",
+    "5 per 2 hours",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rate", BAD_RATES)
 def test_a_rate_that_cannot_be_read(rate: str) -> None:
-    with pytest.raises(InvalidRequestError, match=r"rate|nothing"):
+    with pytest.raises(InvalidRequestError, match=r"rate|nothing|at most"):
         made(KeyDocument(), "team", rate=rate)
 
 
 @pytest.mark.parametrize(
-    ("rate", "seconds"), [("10/second", 1), ("100/minute", 60), ("5 per 10 seconds", 10), ("7/day", 86_400)]
+    ("rate", "seconds"), [("10/second", 1), ("100/minute", 60), ("5 per 10 seconds", 10), ("7/hour", 3_600)]
 )
 def test_a_rate_is_a_number_in_a_time(rate: str, seconds: int) -> None:
     assert parse_rate(rate).get_expiry() == seconds
@@ -104,6 +108,17 @@ def test_rotation_with_overlap_lets_the_old_one_open_until_then_but_not_longer_t
     assert [one.expires for one in again.secrets] == [NOW + HOUR, NOW + 3 * HOUR, None]
     _, later, _ = document.rotated("team", overlap=HOUR, expires=None, by="me@here", now=NOW + 2 * HOUR)
     assert [one.sha256 for one in later.secrets[:-1]] == [digest_of(new)]
+
+
+def test_rotation_keeps_the_end_of_a_key_unless_another_is_said() -> None:
+    document, _, _ = made(KeyDocument(), "team", expires=NOW + 2 * HOUR)
+    for _ in range(2):
+        document, key, _ = document.rotated("team", overlap=HOUR, expires=None, by="me@here", now=NOW)
+        assert key.expires() == NOW + 2 * HOUR
+    with pytest.raises(InvalidRequestError, match="--days"):
+        document.rotated("team", overlap=HOUR, expires=None, by="me@here", now=NOW + 3 * HOUR)
+    _, key, _ = document.rotated("team", overlap=HOUR, expires=NOW + 9 * HOUR, by="me@here", now=NOW + 3 * HOUR)
+    assert key.state(NOW + 8 * HOUR) == "active"
 
 
 def test_every_change_is_in_the_audit_log() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -40,12 +41,45 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert len(again.keys) == 2
 
 
-def test_a_file_that_went_away_locks_nobody_out(tmp_path: Path) -> None:
+def test_a_file_that_went_away_is_said_each_time(tmp_path: Path) -> None:
     place = FileKeys(tmp_path / "keys.json")
     add(place, "one")
     assert place.read().keys
+    content = (tmp_path / "keys.json").read_bytes()
     (tmp_path / "keys.json").unlink()
-    assert place.read_changed() is None
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="is gone"):
+            place.read_changed()
+    (tmp_path / "keys.json").write_bytes(content)
+    assert place.read_changed() is not None
+
+
+def test_what_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
+    writer, reader = FileKeys(tmp_path / "keys.json"), FileKeys(tmp_path / "keys.json")
+    add(writer, "one")
+    good = (tmp_path / "keys.json").read_bytes()
+    (tmp_path / "keys.json").write_bytes(b"{")
+    broken = (tmp_path / "keys.json").stat()
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            reader.read_changed()
+    (tmp_path / "keys.json").write_bytes(good)
+    os.utime(
+        tmp_path / "keys.json", ns=(broken.st_atime_ns, broken.st_mtime_ns)
+    )  # only its content tells that it is another
+    assert reader.read_changed() is not None
+
+
+def test_who_could_read_the_file_can_read_it_after_a_change(tmp_path: Path) -> None:
+    place = FileKeys(tmp_path / "keys.json")
+    add(place, "one")
+    (tmp_path / "keys.json").chmod(0o644)
+    before = os.umask(0o077)
+    try:
+        add(place, "two")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "keys.json").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_change_that_fails_changes_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from logo_similarity.errors import ConfigError, QuotaSpentError, RateLimitedError
 from logo_similarity.keys import usage as usage_module
 from logo_similarity.keys.document import Key
-from logo_similarity.keys.usage import Usage
+from logo_similarity.keys.usage import Usage, requests_today
 
 MOMENT = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC).timestamp()
 
@@ -137,7 +137,7 @@ def test_processes_count_together_and_none_too_many(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from tests.unit.keys.test_usage import Usage, admitted, key\n"
         "usage = Usage(pathlib.Path(sys.argv[1]))\n"
-        "print(admitted(usage, key(rate='1000/hour', quota=500), 300))"
+        "print(admitted(usage, key(rate='900/hour', quota=500), 300))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "usage.db")]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
@@ -161,6 +161,29 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "file" / "usage.db"):
         with pytest.raises(ConfigError, match="LOGO_USAGE_DB"):
             Usage(path)
-    (tmp_path / "garbage").write_bytes(b"no database" * 1000)
-    with pytest.raises(ConfigError, match="LOGO_USAGE_DB"):
-        Usage(tmp_path / "garbage")
+
+
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+    path.write_bytes(b"no database" * 1000)
+    opened = Usage(path)
+    assert admitted(opened, key(quota=3), 5) == 3
+    opened.close()
+    assert (tmp_path / "usage.db.damaged").read_bytes() == b"no database" * 1000
+    again = Usage(path)
+    assert again.today(key(quota=3)) == 3
+    again.close()
+
+
+def test_who_only_looks_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+    one, other = key("one", quota=2), key("other")
+    assert requests_today(path, [one]) == {}
+    opened = Usage(path)
+    admitted(opened, one, 5)
+    files = {found.name for found in tmp_path.iterdir()}
+    assert requests_today(path, [one, other]) == {"one": 2, "other": 0}
+    assert {found.name for found in tmp_path.iterdir()} == files
+    opened.close()
+    path.write_bytes(b"no database" * 1000)
+    assert requests_today(path, [one]) == {}
