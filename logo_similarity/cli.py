@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
@@ -227,6 +228,7 @@ def serve(
     log_format: Annotated[str | None, typer.Option(help="json or console.  [LOGO_LOG_FORMAT]")] = None,
 ) -> None:
     """Serve the live catalog over HTTP."""
+    from logo_similarity.api.server import check_address
     from logo_similarity.api.server import serve as serve_forever
     from logo_similarity.catalog.files import read_ahead
     from logo_similarity.catalog.manifest import check_sizes, read_manifest
@@ -242,6 +244,7 @@ def serve(
         log_format=log_format,
     )
     settings.check_exposure()
+    check_address(settings)
     folder = CatalogFolder(settings.catalogs)
     if settings.catalog_url is not None and folder.current_name() is None:
         _pull_first(settings)  # else what is here is served at once, and the workers fetch what is newer
@@ -251,6 +254,7 @@ def serve(
     check_sizes(version, manifest)
     for name in manifest.files:
         read_ahead(version / name)
+    _try_first(settings)
     cores = usable_cores()
     serve_forever(settings, plan_service(manifest.size, manifest.model_size, cores, settings.workers, settings.threads))
 
@@ -258,9 +262,33 @@ def serve(
 def _pull_first(settings: Settings) -> None:
     """Fetch the published catalog in a process of its own: an S3 client has threads, which the workers' parent must not have."""
     command = [sys.executable, "-m", "logo_similarity.cli", "catalog", "pull", "--catalogs", str(settings.catalogs)]
-    done = subprocess.run([*command, "--", str(settings.catalog_url)], check=False)  # noqa: S603 - our own command
+    # Its progress is for people; a log of JSON lines stays one.
+    hidden = subprocess.PIPE if settings.log_format == "json" else None
+    done = subprocess.run(  # noqa: S603 - our own command
+        [*command, "--", str(settings.catalog_url)], check=False, stdout=hidden, stderr=hidden, text=True
+    )
     if done.returncode != 0:
+        if done.stderr:
+            err.print(done.stderr.splitlines()[-1], style="red", highlight=False, soft_wrap=True, markup=False)
         _fail(f"{settings.catalogs} holds no catalog, and none could be fetched from {settings.catalog_url}")
+
+
+def _try_first(settings: Settings) -> None:
+    """Open all that a worker opens, in a process of its own: what is wrong is said once, and not by each worker in its log."""
+    trial = multiprocessing.get_context("fork").Process(target=_open_all, args=(settings,))
+    trial.start()
+    trial.join()
+    if trial.exitcode != 0:
+        sys.exit(1)
+
+
+def _open_all(settings: Settings) -> None:
+    from logo_similarity.api.app import try_settings
+
+    try:
+        try_settings(settings)
+    except LogoSimilarityError as error:
+        _fail(str(error))
 
 
 @app.command()

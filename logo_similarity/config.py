@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from logo_similarity.errors import ConfigError
 
 Positive = Annotated[int, Field(gt=0)]
+HTTP_ADDRESS = r"^https?://[^/\s?#]+"
+HttpAddress = Annotated[str, Field(pattern=HTTP_ADDRESS)]
 
 
 class Settings(BaseSettings):
@@ -29,7 +31,7 @@ class Settings(BaseSettings):
         "auto",
         description="Where the encoder runs: auto (CUDA where it really loads), cpu, or cuda (refuses to start without).",
     )
-    public_url: str | None = Field(
+    public_url: HttpAddress | None = Field(
         None, description="Base of the links this service hands out for itself. Default: from each request."
     )
 
@@ -99,7 +101,7 @@ class Settings(BaseSettings):
         None, description="Folder where the workers share their metrics. Default: `serve` makes a temporary one."
     )
     graceful_seconds: Positive = Field(30, description="Time requests in flight have to finish at a stop, in seconds.")
-    otlp_endpoint: str | None = Field(
+    otlp_endpoint: HttpAddress | None = Field(
         None,
         description="OpenTelemetry collector that gets traces, as `http://collector:4318`. Needs the extra `otel`.",
     )
@@ -156,7 +158,10 @@ def load_settings(**overrides: object) -> Settings:
         lines = []
         for problem in error.errors(include_url=False, include_input=False):
             name = f"LOGO_{str(problem['loc'][0]).upper()}: " if problem["loc"] else ""
-            lines.append(name + problem["msg"].removeprefix("Value error, "))
+            words = problem["msg"].removeprefix("Value error, ")
+            if problem.get("ctx", {}).get("pattern") == HTTP_ADDRESS:
+                words = "not an address; write http://host:port or https://host"
+            lines.append(name + words)
         raise ConfigError("; ".join(lines)) from None
 
 

@@ -7,11 +7,13 @@ import datetime as dt
 import importlib
 import os
 import shutil
+import socket
 import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from logo_similarity import __version__
 from logo_similarity.api.auth import read_fixed_keys
@@ -20,7 +22,7 @@ from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.errors import ConfigError, LogoSimilarityError
+from logo_similarity.errors import ConfigError, LogoSimilarityError, NotFoundError
 from logo_similarity.keys.place import open_keys
 from logo_similarity.plan import MEGABYTE, memory_limit, plan_service
 from logo_similarity.search.pipeline import SearchEngine
@@ -146,7 +148,9 @@ def _disk(settings: Settings) -> str:
     version = CatalogFolder(settings.catalogs).current()
     size, free = read_manifest(version).size, shutil.disk_usage(version).free
     says = f"{free // MEGABYTE:,} MB free, {size // MEGABYTE:,} MB for a next version like this one"
-    if free < size and (settings.catalog_url is not None):
+    if settings.catalog_url is not None and not os.access(settings.catalogs, os.W_OK):
+        raise ConfigError(f"{settings.catalogs}: new versions could not be written there")
+    if free < size and settings.catalog_url is not None:
         raise ConfigError(f"{says}: it could not be fetched; `logo-similarity catalog prune` deletes old ones")
     return says
 
@@ -156,7 +160,12 @@ def _published(settings: Settings) -> str:
     from logo_similarity.storage.objects import ObjectFolder
 
     remote = ObjectFolder(str(settings.catalog_url), settings)
-    name = remote.read(CURRENT).decode(errors="replace").strip()
+    try:
+        name = remote.read(CURRENT).decode(errors="replace").strip()
+    except NotFoundError:
+        raise ConfigError(
+            f"{remote.url}: nothing is published there; `logo-similarity catalog publish` does that"
+        ) from None
     here = CatalogFolder(settings.catalogs).current_name()
     return f"{remote.url}: {name}" + ("" if name == here else f"; here is {here}")
 
@@ -165,6 +174,13 @@ def _traces(settings: Settings) -> str:
     from logo_similarity.tracing import Tracing
 
     Tracing(str(settings.otlp_endpoint), settings.trace_ratio).close()
+    place = urlsplit(str(settings.otlp_endpoint))
+    try:
+        socket.create_connection((str(place.hostname), place.port or 4318), timeout=3).close()
+    except OSError as error:
+        raise ConfigError(
+            f"LOGO_OTLP_ENDPOINT: {settings.otlp_endpoint}: nobody listens there: {error.strerror}"
+        ) from None
     return f"to {settings.otlp_endpoint}, {settings.trace_ratio:.0%} of the requests"
 
 

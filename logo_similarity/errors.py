@@ -31,6 +31,14 @@ class UnsupportedFormatError(BadImageError):
     title = "Unsupported image format"
 
 
+class MediaTypeError(LogoSimilarityError):
+    """A body that is no form."""
+
+    status = 415
+    code = "media_type_unsupported"
+    title = "Unsupported media type"
+
+
 class ImageTooLargeError(BadImageError):
     """More bytes or pixels than the limits allow; refused before a pixel is decoded."""
 

@@ -51,6 +51,8 @@ def configure_logging(level: str, log_format: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    # A worker's sockets are closed by uvicorn, and by gunicorn again.
+    logging.getLogger("gunicorn.error").addFilter(lambda record: "Error while closing socket" not in str(record.msg))
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # which instruction set it tried is no news
     # It prints whole query strings; our own middleware logs the request instead.
     access = logging.getLogger("uvicorn.access")

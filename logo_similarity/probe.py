@@ -28,13 +28,13 @@ def examine_service(url: str, settings: Settings) -> list[Finding]:
     key = settings.api_keys[0].get_secret_value() if settings.api_keys else None
     base = url.rstrip("/")
     links: list[str] = []
-    return [
-        attempt("service", lambda: _alive(base)),
-        attempt("search", lambda: _found(base, key, links)),
-        attempt("image link", lambda: _opened(links)),
-        attempt("keys", lambda: _refused(base)),
-        attempt("metrics", lambda: _hidden(base)),
-    ]
+    findings = [attempt("service", lambda: _alive(base))]
+    if not findings[0].ok:
+        return findings
+    findings.append(attempt("search", lambda: _found(base, key, links)))
+    if findings[-1].ok:
+        findings.append(attempt("image link", lambda: _opened(links)))
+    return [*findings, attempt("keys", lambda: _refused(base)), attempt("metrics", lambda: _hidden(base))]
 
 
 def _alive(base: str) -> str:

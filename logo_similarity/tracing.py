@@ -38,7 +38,7 @@ class Tracing:
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
         except ImportError:
-            raise ConfigError("LOGO_OTLP_ENDPOINT: needs OpenTelemetry: pip install 'logo-similarity[otel]'") from None
+            raise ConfigError("LOGO_OTLP_ENDPOINT needs OpenTelemetry: pip install '.[otel]' in its source") from None
         self._endpoint = f"{endpoint.rstrip('/')}/v1/traces"
         self.provider = TracerProvider(
             resource=Resource.create({"service.name": "logo-similarity", "service.version": __version__}),

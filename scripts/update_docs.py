@@ -214,6 +214,11 @@ CASES = (
         "send a smaller picture; `LOGO_MAX_PIXELS` is the bound. 512 pixels are enough",
     ),
     Case("image_format_unsupported", lambda s: s.find(b"%PDF-1.7"), "send JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"),
+    Case(
+        "media_type_unsupported",
+        lambda s: s.ask("POST", "/v1/search", content=b"x", headers={"Content-Type": "image/png"}),
+        "send a form, not the bytes of the picture alone",
+    ),
     Case("image_undecodable", lambda s: s.find(QUERY.read_bytes()[:200]), "the file is damaged: save it again"),
     Case("image_too_small", lambda s: s.find(_tiny_bmp()), "send a larger picture"),
     Case("invalid_request", lambda s: s.find(QUERY.read_bytes(), "/v1/search?top_k=0"), "`errors` names each field"),

@@ -12,15 +12,16 @@ import structlog
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from logo_similarity.api.errors import document
+from logo_similarity.api.errors import document, problem_of
 from logo_similarity.embed.gate import RETRY_SECONDS, Gate
-from logo_similarity.errors import OverloadedError
+from logo_similarity.errors import MediaTypeError, OverloadedError
 from logo_similarity.metrics import ABANDONED, IN_FLIGHT, REFUSED, REQUESTS
 
 Result = TypeVar("Result")
 SEARCH_PATH = "/v1/search"
 REPORT_SECONDS = 1.0
 TICKET = "logo_similarity.ticket"
+FORM = b"multipart/form-data"
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +69,10 @@ class AdmissionMiddleware:
 
 
 class PlaceMiddleware:
-    """Holds a place for a search that has passed the door and the key: who has no key must keep nobody out."""
+    """Holds a place for a search that has passed the door and the key: who has no key must keep nobody out.
+
+    What is no form is refused here: taken for one, its bytes would be too many fields, which tells nobody what to do.
+    """
 
     def __init__(self, app: ASGIApp, *, gate: Gate) -> None:
         self._app = app
@@ -77,6 +81,13 @@ class PlaceMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not _is_search(scope):
             await self._app(scope, receive, send)
+            return
+        kind = dict(scope["headers"]).get(b"content-type", FORM)
+        if not kind.lower().startswith(FORM):
+            error = MediaTypeError(
+                "send multipart/form-data with the picture in the field `file`: curl -F file=@logo.png"
+            )
+            await problem_of(error)(scope, receive, send)
             return
         scope[TICKET] = self._gate.expect()
         try:

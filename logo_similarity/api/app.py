@@ -104,6 +104,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
+def try_settings(settings: Settings) -> None:
+    """Open all that a worker opens, and close it again.
+
+    Raises:
+        LogoSimilarityError: a worker could not start.
+    """
+    create_app(settings)
+    open_store(settings)
+    if settings.catalog_url is not None:
+        ObjectFolder(settings.catalog_url, settings)
+    keys = LiveKeys(settings)
+    keys.open()
+    keys.close()
+    with SearchEngine.open(settings.catalogs, device=settings.device):
+        pass
+
+
 def _lifespan(
     settings: Settings, gate: Gate, keys: LiveKeys, tracing: Tracing | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -22,6 +24,7 @@ from uvicorn_worker import UvicornWorker
 
 from logo_similarity.config import Settings
 from logo_similarity.cpu import ThreadPlan
+from logo_similarity.errors import ConfigError
 from logo_similarity.log import configure_logging
 from logo_similarity.plan import MEGABYTE, ServicePlan, memory_limit
 
@@ -124,6 +127,25 @@ class Server(BaseApplication):
     def _clean_up(self, _arbiter: Arbiter) -> None:
         if self._settings.metrics_dir is None:
             shutil.rmtree(self._metrics, ignore_errors=True)
+
+
+def check_address(settings: Settings) -> None:
+    """Raise ConfigError where the service could not listen as the settings say: gunicorn would try for seconds and say less."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ConfigError(f"LOGO_HOST={settings.host}: {error.strerror or error}") from None
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ConfigError(
+                    f"LOGO_PORT={settings.port}: something listens there already; choose another port (--port)"
+                ) from None
+            raise ConfigError(f"LOGO_HOST={settings.host}, LOGO_PORT={settings.port}: {error.strerror}") from None
 
 
 def serve(settings: Settings, plan: ServicePlan) -> None:

@@ -83,7 +83,12 @@ def pull_version(
         CatalogError: what came is not what the manifest says, or another process works in the folder.
         StoreError: the bucket can't be read.
     """
-    name = remote.read(CURRENT).decode(errors="replace").strip()
+    try:
+        name = remote.read(CURRENT).decode(errors="replace").strip()
+    except NotFoundError:
+        raise NotFoundError(
+            f"{remote.url}: nothing is published there; `logo-similarity catalog publish` does that"
+        ) from None
     if catalogs.root.is_dir() and name in catalogs.names() and catalogs.current_name() == name:
         return None
     with catalogs.locked():

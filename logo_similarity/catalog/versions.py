@@ -105,6 +105,7 @@ class CatalogFolder:
 
         A process that has one of them mapped goes on reading it: unlinking does not take pages away.
         """
+        self.current()  # where there is none, there is nothing to lock
         with self.locked():
             doomed = self.drop(keep)
             for leftover in (path for prefix in (WORK_PREFIX, ".pull-") for path in self.root.glob(prefix + "*")):

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
 from logo_similarity.config import Settings, load_settings
-from logo_similarity.errors import ConfigError, LogoSimilarityError
+from logo_similarity.errors import ConfigError, LogoSimilarityError, NotFoundError
 from logo_similarity.terminal import adder, print_json, progress
 
 out = Console()
@@ -33,7 +34,12 @@ def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:
     """Show the versions, oldest first."""
     from logo_similarity.catalog.versions import CatalogFolder
 
-    versions = CatalogFolder(load_settings(catalogs=catalogs).catalogs).versions()
+    folder = CatalogFolder(load_settings(catalogs=catalogs).catalogs)
+    if not folder.root.is_dir():
+        raise NotFoundError(
+            f"{folder.root}: there is no such folder; `logo-similarity build SOURCE --out {folder.root}` makes it"
+        )
+    versions = folder.versions()
     if as_json:
         print_json(
             [
@@ -58,6 +64,7 @@ def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:
         "MB",
         Column("encoder", overflow="fold"),
         Column("recall", min_width=6),
+        box=box.SIMPLE_HEAD,
     )
     for found in versions:
         live = "live" if found.live else ""
@@ -101,8 +108,15 @@ def activate(name: Annotated[str, typer.Argument(help="Name of the version.")], 
     """Make a version the live one, after reading every byte of it."""
     from logo_similarity.catalog.versions import CatalogFolder
 
-    CatalogFolder(load_settings(catalogs=catalogs).catalogs).activate(name)
+    settings = load_settings(catalogs=catalogs)
+    CatalogFolder(settings.catalogs).activate(name)
     out.print(f"{name} is live", highlight=False)
+    if settings.catalog_url is not None:
+        err.print(
+            f"a service here follows {settings.catalog_url} and will go back to what is live there: "
+            f"`logo-similarity catalog publish --version {name}` changes that",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 @catalog_app.command("prune")

@@ -55,7 +55,7 @@ def export(
         import transformers  # noqa: F401
     except ImportError as error:
         raise EncoderError(
-            f"{error.name} is not installed; exporting needs: pip install 'logo-similarity[cpu,export]'"
+            f"{error.name} is not installed; exporting needs: pip install '.[cpu,export]' in its source"
         ) from None
     from logo_similarity.training.export import Card, write_encoder
     from logo_similarity.training.hub import load_timm, load_transformers

@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -81,21 +82,29 @@ def list_keys(
         return
     table = Table(
         Column("id", min_width=8), Column("name", overflow="fold"), "role", "state", Column("until", min_width=10),
-        Column("rate", overflow="fold"), "quota", "today",
+        Column("may ask", overflow="fold"), "today", box=box.SIMPLE_HEAD,
     )  # fmt: skip
     for key, fact in zip(shown, facts, strict=True):
         until = key.expires()
+        bounds = [key.rate] if key.rate else []
+        bounds += [f"{key.quota:,}/day"] if key.quota else []
+        today = fact["requests_today"]
         table.add_row(
             key.id,
             key.name,
             key.role,
             key.state(now),
             f"{until:%Y-%m-%d}" if until else "",
-            key.rate or "",
-            f"{key.quota:,}" if key.quota else "",
-            "" if fact["requests_today"] is None else str(fact["requests_today"]),
+            " ".join(bounds),
+            "" if today is None else f"{today:,}",
         )
     out.print(table)
+    if not document.keys:
+        err.print(
+            f"{settings.keys} holds no keys: `logo-similarity keys create NAME` makes one",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @keys_app.command("revoke")
@@ -145,7 +154,7 @@ def audit(keys: Place = None, as_json: AsJson = False) -> None:
         return
     table = Table(
         "when", Column("by", overflow="fold"), "what", Column("id", min_width=8), Column("name", overflow="fold"),
-        Column("detail", overflow="fold"),
+        Column("detail", overflow="fold"), box=box.SIMPLE_HEAD,
     )  # fmt: skip
     for change in changes:
         detail = ", ".join(f"{name} {value}" for name, value in change.detail.items() if value is not None)

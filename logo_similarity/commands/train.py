@@ -58,7 +58,7 @@ def train(
     try:
         import torch
     except ImportError:
-        raise EncoderError("training needs PyTorch: pip install 'logo-similarity[cpu,train]'") from None
+        raise EncoderError("training needs PyTorch: pip install '.[cpu,train]' in its source") from None
     import cv2
 
     from logo_similarity.training import run as training

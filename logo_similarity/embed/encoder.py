@@ -43,7 +43,9 @@ class Encoder:
         try:
             import onnxruntime  # heavy, and comes from one of two packages
         except ImportError:
-            raise EncoderError("ONNX Runtime is not installed: pip install 'logo-similarity[cpu]' (or [gpu])") from None
+            raise EncoderError(
+                "ONNX Runtime is not installed: pip install '.[cpu]' (or '.[gpu]') in its source"
+            ) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

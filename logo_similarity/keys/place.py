@@ -21,7 +21,7 @@ from logo_similarity.storage.objects import ObjectFolder
 
 OBJECT = "keys.json"
 BUCKET_SECONDS = 3.0
-"""What a look at the bucket may take: a connection that stalls must not hold up a revocation. The next look is a second later."""
+"""What a service's look at the bucket may take: a connection that stalls must not hold up a revocation. The next look is a second later."""
 
 log = structlog.get_logger(__name__)
 
@@ -157,7 +157,7 @@ def open_keys(settings: Settings, copy: Path | None = None) -> KeyPlace:
 
     Args:
         settings: say where, and how to reach a bucket.
-        copy: where to keep what was read of a bucket.
+        copy: where a service keeps what it read of a bucket, for when the bucket does not answer soon.
 
     Raises:
         ConfigError: it names none.
@@ -167,7 +167,8 @@ def open_keys(settings: Settings, copy: Path | None = None) -> KeyPlace:
             "say where the keys are: LOGO_KEYS=keys.json, or s3://bucket/prefix where replicas share them"
         )
     if "://" in settings.keys:
-        return BucketKeys(ObjectFolder(settings.keys, settings, seconds=BUCKET_SECONDS), copy)
+        seconds = None if copy is None else BUCKET_SECONDS
+        return BucketKeys(ObjectFolder(settings.keys, settings, seconds=seconds), copy)
     return FileKeys(Path(settings.keys))
 
 

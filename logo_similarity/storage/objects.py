@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -29,6 +30,17 @@ if TYPE_CHECKING:
 _REQUEST = timedelta(seconds=120)
 """One piece of a file has that long."""
 _PIECE = 8 << 20
+_CREDENTIALS = (
+    "these credentials are refused: check LOGO_S3_ACCESS_KEY, LOGO_S3_SECRET_KEY, LOGO_S3_REGION, what the key is allowed to do, "
+    "and this machine's clock"
+)
+_REFUSED = re.compile(r"\b(40[13] |InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied)")
+_LONGEST_REASON = 200
+
+
+def _reason(error: Exception) -> str:
+    """The last words of obstore's message, which begins with what was tried how often."""
+    return str(error).splitlines()[0].rpartition("source: ")[2][:_LONGEST_REASON]
 
 
 class ObjectFolder:
@@ -49,8 +61,9 @@ class ObjectFolder:
         parts = urlsplit(url)
         prefix = parts.path.strip("/")
         if parts.scheme != "s3" or not parts.netloc or not prefix or parts.query or parts.fragment:
-            raise ConfigError(f"{url}: not a place for catalogs; write s3://bucket/prefix")
+            raise ConfigError(f"{url}: not a place in a bucket; write s3://bucket/prefix")
         self.url = f"s3://{parts.netloc}/{prefix}"
+        self._place = f"{self.url} at {s3_endpoint(settings) or 'AWS'}"
         place = settings.model_copy(update={"s3_bucket": parts.netloc, "s3_prefix": prefix})
         timeout = _REQUEST if seconds is None else timedelta(seconds=seconds)
         self._store = open_bucket(
@@ -119,9 +132,11 @@ class ObjectFolder:
         except FileNotFoundError:
             raise NotFoundError(f"{self.url}/{key}: there is no such object") from None
         except (PermissionDeniedError, UnauthenticatedError):
-            raise StoreError(
-                f"{self.url}: these credentials are refused: check LOGO_S3_ACCESS_KEY, LOGO_S3_SECRET_KEY, LOGO_S3_REGION, what "
-                "the key is allowed to do, and this machine's clock"
-            ) from None
+            raise StoreError(f"{self.url}: {_CREDENTIALS}") from None
         except BaseError as error:
-            raise StoreError(f"{self.url}/{key}: {str(error).splitlines()[0]}") from None
+            if _REFUSED.search(str(error)):
+                raise StoreError(f"{self.url}: {_CREDENTIALS}") from None
+            raise StoreError(
+                f"{self._place} does not answer as it should: check LOGO_S3_ENDPOINT, and that the store runs "
+                f"({_reason(error)})"
+            ) from None

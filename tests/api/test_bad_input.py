@@ -117,8 +117,8 @@ def test_min_score_out_of_range(client: TestClient, sample_catalog: SampleCatalo
 def test_no_file_or_no_form(client: TestClient) -> None:
     refused(client.post("/v1/search"), 422, "invalid_request")
     refused(client.post("/v1/search", files={"image": b"x"}), 422, "invalid_request")
-    refused(client.post("/v1/search", data={"file": "text"}), 422, "invalid_request")
-    refused(client.post("/v1/search", json={"file": "text"}), 422, "invalid_request")
+    refused(client.post("/v1/search", data={"file": "text"}), 415, "media_type_unsupported")
+    refused(client.post("/v1/search", json={"file": "text"}), 415, "media_type_unsupported")
     refused(client.post("/v1/search", content=b"x", headers={"Content-Type": "multipart/form-data"}), (400, 422))
     refused(client.get("/v1/search"), 405, "method_not_allowed")
     refused(client.get("/nothing"), 404, "not_found")
@@ -228,7 +228,22 @@ def test_a_picture_where_a_number_is_expected(client: TestClient, sample_catalog
 def test_a_form_of_very_many_fields(client: TestClient) -> None:
     body = b"a&" * 145_000
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    refused(client.post("/v1/search", content=body, headers=headers), 415, "media_type_unsupported")
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    body = (
+        b"".join(b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' for _ in range(4_000)) + b"--x--\r\n"
+    )
     refused(client.post("/v1/search", content=body, headers=headers), 400, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/x-www-form-urlencoded", "image/jpeg", "application/json", "", "multipart/mixed"]
+)
+def test_a_body_that_is_no_form(client: TestClient, sample_catalog: SampleCatalog, kind: str) -> None:
+    """As curl --data-binary sends it."""
+    answer = client.post("/v1/search", content=picture(sample_catalog), headers={"Content-Type": kind})
+    refused(answer, 415, "media_type_unsupported")
+    assert "curl -F file=@" in answer.json()["detail"]
 
 
 def test_flipped_bytes_in_the_head_of_a_picture(client: TestClient, sample_catalog: SampleCatalog) -> None:

@@ -115,5 +115,5 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    with pytest.raises(ConfigError, match=r"logo-similarity\[otel\]"):
+    with pytest.raises(ConfigError, match=r"\.\[otel\]"):
         tracing.Tracing("http://127.0.0.1:4318", 1.0)
