@@ -21,7 +21,7 @@ from logo_similarity.storage.objects import ObjectFolder
 
 OBJECT = "keys.json"
 BUCKET_SECONDS = 3.0
-"""What a service's look at the bucket may take: a connection that stalls must not hold up a revocation. The next look is a second later."""
+"""What a service's look at the bucket may take: a connection that stalls must not hold up a revocation; it looks again soon."""
 
 log = structlog.get_logger(__name__)
 
