@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from logo_similarity import __version__
-from logo_similarity.api.auth import read_fixed_keys
 from logo_similarity.catalog.manifest import check_sizes, read_manifest
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import ConfigError, LogoSimilarityError, NotFoundError
+from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.place import open_keys
 from logo_similarity.plan import MEGABYTE, memory_limit, plan_service
 from logo_similarity.search.pipeline import SearchEngine

@@ -25,7 +25,7 @@ CATALOG_PULLS = Counter(
     "logo_catalog_pulls_total", "Published versions that were fetched, and failed tries.", ["outcome"]
 )
 KEY_REQUESTS = Counter("logo_key_requests_total", "Requests with a known key, by the key's id.", ["key", "outcome"])
-KEYS_REFUSED = Counter("logo_keys_unread_total", "Tries to read the keys that failed; those that were known stay.")
+KEYS_UNREAD = Counter("logo_keys_unread_total", "Tries to read the keys that failed; those that were known stay.")
 USAGE_LOST = Counter("logo_usage_lost_total", "Requests that could not be counted, and were let in beyond all bounds.")
 CACHED = Counter("logo_cached_total", "Searches answered from memory.")
 CATALOG_LOGOS = Gauge(

@@ -20,11 +20,12 @@ from fastapi.telemetry import TelemetryConfig
 
 from logo_similarity import __version__
 from logo_similarity.api.admission import AdmissionMiddleware, PlaceMiddleware
-from logo_similarity.api.auth import OPEN_PREFIX, ApiKeyMiddleware, LiveKeys
+from logo_similarity.api.auth import OPEN_PREFIX, ApiKeyMiddleware
 from logo_similarity.api.cache import AnswerCache
 from logo_similarity.api.deps import Runtime
 from logo_similarity.api.errors import MEDIA_TYPE, add_handlers
 from logo_similarity.api.live import LiveCatalog, replicate
+from logo_similarity.api.live_keys import LiveKeys
 from logo_similarity.api.middleware import PROBES, BodyMiddleware, RequestMiddleware
 from logo_similarity.api.routes import files, health, keys, logos, search
 from logo_similarity.api.schemas import Problem

@@ -11,9 +11,9 @@ from typing import Annotated
 
 from fastapi import Depends, Form, Query, Request
 
-from logo_similarity.api.auth import LiveKeys
 from logo_similarity.api.cache import AnswerCache, SearchParameters
 from logo_similarity.api.live import LiveCatalog
+from logo_similarity.api.live_keys import LiveKeys
 from logo_similarity.config import Settings
 from logo_similarity.embed.gate import Gate
 from logo_similarity.errors import InvalidRequestError

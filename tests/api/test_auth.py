@@ -11,9 +11,10 @@ from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
 from logo_similarity.api.app import create_app
-from logo_similarity.api.auth import KeyRing, read_fixed_keys
 from logo_similarity.config import load_settings
 from logo_similarity.errors import ConfigError, UnauthorizedError
+from logo_similarity.keys.fixed import read_fixed_keys
+from logo_similarity.keys.ring import KeyRing
 from tests.samples import SampleCatalog
 
 KEY = "schlüssel-鍵"

@@ -12,10 +12,12 @@ from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 
 from logo_similarity.api.app import create_app
-from logo_similarity.api.auth import OPEN_PATHS, KeyRing, read_fixed_keys
+from logo_similarity.api.auth import OPEN_PATHS
 from logo_similarity.config import load_settings
 from logo_similarity.domain import SearchResult
 from logo_similarity.errors import ConfigError, UnauthorizedError
+from logo_similarity.keys.fixed import read_fixed_keys
+from logo_similarity.keys.ring import KeyRing
 from logo_similarity.search.pipeline import SearchEngine
 from tests.samples import SampleCatalog
 

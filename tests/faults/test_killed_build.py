@@ -89,6 +89,26 @@ def test_finished_shards_are_not_made_again(source: Path, tmp_path: Path) -> Non
     assert len(again) == 5
 
 
+def test_of_two_builds_at_once_one_is_told_that_the_other_is_at_work(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "catalogs"
+    command = [sys.executable, "-m", "logo_similarity.cli", "build", str(source), "--out", str(out)]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not list(out.glob(".build-*")):
+            assert first.poll() is None
+        first.send_signal(signal.SIGSTOP)  # at work, for as long as the other one asks
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert second.returncode == 1
+        assert "another build" in second.stderr
+        assert "Traceback" not in second.stderr
+    finally:
+        first.send_signal(signal.SIGCONT)
+        assert first.wait(60) == 0
+    assert verify(CatalogFolder(out).current()).count == LOGOS
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    assert len(CatalogFolder(out).names()) == 1
+
+
 def test_same_inputs_are_not_built_twice_and_other_inputs_are(source: Path, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
     shutil.copytree(source, changed)

@@ -1,0 +1,166 @@
+"""The keys that are accepted, and their change for others while requests go on."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import sqlite3
+import time
+from typing import NoReturn, assert_never
+
+import structlog
+
+from logo_similarity.config import Settings
+from logo_similarity.errors import ConfigError, ForbiddenError, LogoSimilarityError, TryLaterError, UnauthorizedError
+from logo_similarity.keys.document import Key, KeyDocument, Role
+from logo_similarity.keys.fixed import read_fixed_keys
+from logo_similarity.keys.place import KeyPlace, open_keys
+from logo_similarity.keys.ring import KeyRing
+from logo_similarity.keys.usage import Usage, usage_path
+from logo_similarity.metrics import KEY_REQUESTS, KEYS_UNREAD, USAGE_LOST
+
+log = structlog.get_logger(__name__)
+
+LOST_SECONDS = 10.0
+"""How often it is said that requests can't be counted."""
+
+
+class LiveKeys:
+    """The keys that are accepted now: those of the settings, and those of LOGO_KEYS, as they change."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read nothing yet but the settings and their key file.
+
+        Raises:
+            ConfigError: a setting can't be used.
+        """
+        self._fixed = read_fixed_keys(settings)
+        self._place: KeyPlace | None = None
+        if settings.keys is not None:
+            self._place = open_keys(settings, copy=settings.catalogs / ".keys.json")
+        self._usage_path = usage_path(settings)
+        self._lost: float | None = None
+        self._uncounted = frozenset(key.id for key in self._fixed)
+        self._usage: Usage | None = None
+        self._said = ""
+        self.document = KeyDocument()
+        self.needed = settings.has_api_keys
+        self.ring = KeyRing(self._fixed)
+
+    def open(self) -> None:
+        """Read the keys, and open the file that counts their requests, where it can be opened.
+
+        Raises:
+            ConfigError, StoreError: the keys can't be had.
+        """
+        if self._place is not None:
+            self._open_usage()
+            self.document = self._place.read()
+            self.ring = KeyRing((*self.document.keys, *self._fixed))
+
+    def close(self) -> None:
+        """Close that file."""
+        if self._usage is not None:
+            self._usage.close()
+
+    async def follow(self, seconds: float) -> NoReturn:
+        """Look for a change every so often, for ever."""
+        while True:
+            await asyncio.sleep(seconds)
+            await self.look()
+
+    async def look(self) -> None:
+        """Take the keys as they are now. Where they can't be read, those that were known stay."""
+        if self._place is None:
+            return
+        if self._usage is None:
+            self._open_usage()
+        try:
+            changed = await asyncio.to_thread(self._read_changed, self._place)
+        except Exception as error:
+            KEYS_UNREAD.inc()
+            if str(error) != self._said:  # a bucket that is down says the same for hours
+                expected = isinstance(error, LogoSimilarityError | OSError)
+                log.exception("keys_not_read", error=str(error), exc_info=None if expected else error)
+            self._said = str(error)
+            return
+        self._said = ""
+        if changed is not None:
+            self.document, self.ring = changed
+            log.info("keys_changed", keys=len(self.document.keys), changes=len(self.document.audit))
+
+    def admit(self, texts: list[bytes], role: Role) -> None:
+        """Let a request in, and count it.
+
+        Args:
+            texts: every X-API-Key header of it.
+            role: what its path asks for.
+
+        Raises:
+            UnauthorizedError: no known key that is valid now.
+            ForbiddenError: a key of another role.
+            RateLimitedError, QuotaSpentError: it asks too often.
+        """
+        if len(texts) != 1:
+            raise UnauthorizedError("send one known key in the X-API-Key header")
+        key = self.ring.find(texts[0], dt.datetime.now(dt.UTC))
+        structlog.contextvars.bind_contextvars(key=key.id)  # the log names who asks, by the public id
+        if not _may(key.role, role):
+            KEY_REQUESTS.labels(key.id, ForbiddenError.code).inc()
+            raise ForbiddenError(f"this key has the role {key.role}, this needs the role {role}")
+        try:
+            self._count(key)
+        except TryLaterError as error:
+            KEY_REQUESTS.labels(key.id, error.code).inc()
+            raise
+        KEY_REQUESTS.labels(key.id, "admitted").inc()
+
+    def today(self, key: Key) -> int | None:
+        """How often the key was used today on this machine; None where nobody counts."""
+        try:
+            return None if self._usage is None else self._usage.today(key)
+        except sqlite3.Error:
+            return None
+
+    def _count(self, key: Key) -> None:
+        if self._place is None or key.id in self._uncounted:
+            return
+        usage, reason = self._usage, "its file is not open"
+        if usage is not None:
+            try:
+                usage.admit(key)
+            except sqlite3.Error as error:
+                reason = str(error)
+                if not isinstance(error, sqlite3.OperationalError):  # damaged: the next look makes a new one
+                    usage.close()
+                    self._usage = None
+            else:
+                return
+        # A full disk must stop no search: for that long, bounds do not bind.
+        USAGE_LOST.inc()
+        self._say_lost(reason)
+
+    def _open_usage(self) -> None:
+        try:
+            self._usage = Usage(self._usage_path)
+        except ConfigError as error:
+            self._say_lost(str(error))
+
+    def _say_lost(self, reason: str) -> None:
+        if self._lost is None or time.monotonic() - self._lost >= LOST_SECONDS:
+            log.error("usage_not_counted", error=reason)
+            self._lost = time.monotonic()
+
+    def _read_changed(self, place: KeyPlace) -> tuple[KeyDocument, KeyRing] | None:
+        document = place.read_changed()
+        return None if document is None else (document, KeyRing((*document.keys, *self._fixed)))
+
+
+def _may(has: Role, needs: Role) -> bool:
+    match has:
+        case "admin":
+            return True
+        case "search":
+            return needs == "search"
+        case _:
+            assert_never(has)
