@@ -116,6 +116,8 @@ def build(
     Stop it at any time and run it again: it goes on where it was. A version that was built from the same inputs is reused.
     """
     from logo_similarity.catalog.build import BuildOptions, build_catalog
+    from logo_similarity.catalog.manifest import METADATA
+    from logo_similarity.catalog.metadata import Metadata
     from logo_similarity.catalog.sources import open_source
     from logo_similarity.catalog.sources.images import ImageNames, NamesAsWritten, OpenNames
     from logo_similarity.embed.model import model_folder
@@ -139,11 +141,15 @@ def build(
     with progress(err) as report:
         result = build_catalog(opened, settings.catalogs, options, report)
     manifest = result.manifest
+    metadata = Metadata(result.folder / METADATA)
+    unreadable = metadata.unreadable()
+    metadata.close()
     if as_json:
         print_json(
             {
                 "version": result.folder.name,
                 "reused": result.reused,
+                "unreadable": unreadable,
                 **manifest.model_dump(mode="json", exclude={"files"}),
             }
         )
@@ -157,6 +163,12 @@ def build(
     )  # fmt: skip
     if counts.rejected:
         out.print(f"why they were rejected: {result.folder / 'rejected.jsonl'}", highlight=False, soft_wrap=True)
+    for field, logos in sorted(unreadable.items()):
+        err.print(
+            f"{logos:,} logos have {field} that can't be read or is no UTF-8, and stay without it, or with wrong signs: "
+            "are columns, date format and encoding right?",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 @app.command()

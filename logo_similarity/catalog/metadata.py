@@ -129,6 +129,19 @@ class Metadata:
         rows = self._query(f"SELECT {COLUMNS} FROM logos WHERE logo_id = ?", logo_id)  # noqa: S608 - constant
         return Logo(*rows[0]) if rows else None
 
+    def unreadable(self) -> dict[str, int]:
+        """How many logos have a field that could not be read, or text with bytes that are no UTF-8, by the field's name."""
+        found = self._query(
+            "SELECT key, count(*) FROM logos, json_each(metadata, '$.extra')"
+            " WHERE key LIKE '%\\_unreadable' ESCAPE '\\' GROUP BY key"
+        )
+        counts = {str(key).removesuffix("_unreadable"): int(count) for key, count in found}
+        for name in ("text", "company"):
+            ((spoiled,),) = self._query(f"SELECT count(*) FROM logos WHERE instr({name}, ?)", "\ufffd")  # noqa: S608 - constant
+            if spoiled:
+                counts[name] = counts.get(name, 0) + int(spoiled)
+        return counts
+
     def close(self) -> None:
         """Close the connections. Nobody may be reading."""
         self._closer()

@@ -105,3 +105,21 @@ def test_progress_on_a_terminal_and_elsewhere(terminal: bool) -> None:
     assert "embed" in text
     assert "index" in text
     assert ("100/100" if terminal else "embed: 100 of 100") in text
+
+
+def test_a_build_says_which_fields_it_could_not_read(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    """Dates of another format, and a table in Latin-1: nothing is rejected, and nothing goes unsaid."""
+    files = sample_catalog.files[:4]
+    lines = ["filename,company,application_date", *(f"{file},Müller,31.12.2020" for file in files)]
+    (tmp_path / "marks.csv").write_bytes("\n".join(lines).encode("latin-1"))
+    words = ["build", str(tmp_path / "marks.csv"), "--images", str(sample_catalog.images)]
+    words += ["--out", str(tmp_path / "out")]
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    assert "4 indexed, 0 rejected" in done.stdout
+    assert "4 logos have application_date" in done.stderr
+    assert "4 logos have company" in done.stderr
+    told = json.loads(run(*words, "--json").stdout)
+    assert told["unreadable"] == {"application_date": 4, "company": 4}
+    words[1] = str(sample_catalog.root.parent / "marks.jsonl")
+    assert json.loads(run(*words, "--json").stdout)["unreadable"] == {}
