@@ -68,7 +68,7 @@ def running(catalogs: Path, *, workers: int, threads: int, cores: set[int] | Non
         "--threads": threads,
     }
     words = [str(word) for pair in options.items() for word in pair]
-    # In the environment that a user has: the one that measures holds packages that slow the service down (OpenTelemetry).
+    # In the environment that a user has, not in the one that measures.
     own = ROOT / ".venv" / "bin" / "python"
     command = [str(own) if own.exists() else sys.executable, "-m", "logo_similarity.cli", "serve", *words]
     everywhere = os.sched_getaffinity(0)
