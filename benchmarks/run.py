@@ -19,6 +19,7 @@ from benchmarks import (
     plots,
     request_overhead,
     search_stage,
+    sizing,
     thread_plan,
     worker_memory,
     worker_start,
@@ -62,6 +63,7 @@ def benchmarks(large: int) -> tuple[tuple[str, Callable[[], Figures], Goals], ..
             lambda: worker_memory.measure(large),
             (("four_over_one_beyond_fixed", "at most 1.2"), ("four_over_one_whole", "")),
         ),
+        ("sizing", lambda: sizing.measure(tuple(sorted({SMALL, large}))), (("bytes_a_logo", ""),)),
         ("worker_start", lambda: worker_start.measure(large), (("seconds_until_ready", "at most 2"),)),
     )
 
