@@ -36,6 +36,7 @@ class Memory:
 def memory(catalogs: Path, workers: int) -> Memory:
     """PSS of the workers, after each of them has answered `SEARCHES` searches."""
     images = sorted((SAMPLES / "images").glob("*.jpg"))[:SEARCHES]
+    catalogs = catalogs.resolve()  # as the kernel names what is mapped
     with running(catalogs, workers=workers, threads=1, cores=os.sched_getaffinity(0)) as service:
         clients = client_of_each_worker(service, images[0])
         for image in images:

@@ -102,8 +102,7 @@ def _is_search(scope: Scope) -> bool:
 
 async def run_while_connected(request: Request, gate: Gate, job: Callable[[], Result]) -> Result | None:
     """The result of `job` through the gate, or None when the client went away; a job that still waits is then dropped."""
-    gate.give_back(request.scope[TICKET])  # the job itself takes the place
-    work = asyncio.ensure_future(gate.run(job))
+    work = asyncio.ensure_future(gate.run(job, request.scope[TICKET]))
     gone = asyncio.ensure_future(_disconnect(request))
     with IN_FLIGHT.track_inprogress():
         try:

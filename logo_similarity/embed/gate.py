@@ -84,7 +84,7 @@ class Gate:
         Only for a moment: who sends a body slowly must not keep others out.
 
         Returns:
-            A ticket, to be given back when the job comes, or when it is known that none will.
+            A ticket, for `run`, or to be given back when it is known that no job will come.
         """
         ticket = next(self._tickets)
         self._expected[ticket] = time.monotonic()
@@ -94,14 +94,18 @@ class Gate:
         """Hold that place no longer."""
         self._expected.pop(ticket, None)
 
-    async def run(self, job: Callable[[], Result]) -> Result:
+    async def run(self, job: Callable[[], Result], ticket: int | None = None) -> Result:
         """The result of `job`, run in a thread. Cancelling the caller takes a waiting job out of the queue.
+
+        The place that its `ticket` held becomes the job's own at one blow: in between, others would be let in for it.
 
         Raises:
             OverloadedError: the queue is full, or the job waited too long.
             NotReadyError: the gate is closed.
         """
         self.check_open()
+        if ticket is not None:
+            self.give_back(ticket)
         if self._inside >= self._capacity:
             raise OverloadedError("too many searches are waiting; try again shortly", retry_after=_retry_after())
         loop = asyncio.get_running_loop()

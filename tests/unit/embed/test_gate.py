@@ -99,6 +99,22 @@ def test_a_place_is_held_for_who_was_let_in_but_not_for_long() -> None:
     asyncio.run(scenario())
 
 
+def test_a_place_is_never_free_between_the_ticket_and_the_job() -> None:
+    async def scenario() -> None:
+        opened, release = gate(max_queue=0), threading.Event()  # room for one
+        ticket = opened.expect()
+        task = asyncio.create_task(opened.run(waiting_for(release), ticket))
+        while not task.done():
+            assert is_full(opened)
+            if opened.inside:
+                release.set()
+            await asyncio.sleep(0)
+        assert task.result()
+        opened.close()
+
+    asyncio.run(scenario())
+
+
 def test_nobody_takes_anothers_place_for_ever() -> None:
     """A thousand are let in that never come: the next ones are served all the same."""
 
