@@ -104,12 +104,12 @@ def test_a_place_is_never_free_between_the_ticket_and_the_job() -> None:
         opened, release = gate(max_queue=0), threading.Event()  # room for one
         ticket = opened.expect()
         task = asyncio.create_task(opened.run(waiting_for(release), ticket))
-        while not task.done():
+        while not opened.inside:
             assert is_full(opened)
-            if opened.inside:
-                release.set()
             await asyncio.sleep(0)
-        assert task.result()
+        assert is_full(opened)
+        release.set()
+        assert await task
         opened.close()
 
     asyncio.run(scenario())
