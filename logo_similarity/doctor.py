@@ -21,7 +21,7 @@ from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.errors import ConfigError, LogoSimilarityError, NotFoundError
+from logo_similarity.errors import ConfigError, LogoSimilarityError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.place import open_keys
 from logo_similarity.plan import MEGABYTE, memory_limit, plan_service
@@ -156,16 +156,11 @@ def _disk(settings: Settings) -> str:
 
 
 def _published(settings: Settings) -> str:
-    from logo_similarity.catalog.versions import CURRENT
+    from logo_similarity.catalog.replica import published_version
     from logo_similarity.storage.objects import ObjectFolder
 
     remote = ObjectFolder(str(settings.catalog_url), settings)
-    try:
-        name = remote.read(CURRENT).decode(errors="replace").strip()
-    except NotFoundError:
-        raise ConfigError(
-            f"{remote.url}: nothing is published there; `logo-similarity catalog publish` does that"
-        ) from None
+    name = published_version(remote)
     here = CatalogFolder(settings.catalogs).current_name()
     return f"{remote.url}: {name}" + ("" if name == here else f"; here is {here}")
 

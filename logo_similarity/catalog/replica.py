@@ -60,6 +60,16 @@ def publish_version(folder: Path, remote: ObjectFolder, on_bytes: Callable[[int]
     return sent
 
 
+def published_version(remote: ObjectFolder) -> str:
+    """Name of the version that is live in the bucket. Raises NotFoundError where none is."""
+    try:
+        return remote.read(CURRENT).decode(errors="replace").strip()
+    except NotFoundError:
+        raise NotFoundError(
+            f"{remote.url}: nothing is published there; `logo-similarity catalog publish` does that"
+        ) from None
+
+
 def pull_version(
     remote: ObjectFolder,
     catalogs: CatalogFolder,
@@ -83,12 +93,7 @@ def pull_version(
         CatalogError: what came is not what the manifest says, or another process works in the folder.
         StoreError: the bucket can't be read.
     """
-    try:
-        name = remote.read(CURRENT).decode(errors="replace").strip()
-    except NotFoundError:
-        raise NotFoundError(
-            f"{remote.url}: nothing is published there; `logo-similarity catalog publish` does that"
-        ) from None
+    name = published_version(remote)
     if catalogs.root.is_dir() and name in catalogs.names() and catalogs.current_name() == name:
         return None
     with catalogs.locked():

@@ -10,22 +10,21 @@ import os
 import secrets
 import signal
 import subprocess
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx2
 import psutil
 
+from tests.clients import CLIENTS, Clients
 from tests.samples import SampleCatalog
 from tests.seaweedfs import S3Server, free_ports
 from tests.service import KEY, Server, command, serving, until
 
 CONFIGURATION = Path(__file__).parent.parent.parent / "deploy" / "nginx" / "nginx.conf"
-CLIENTS = 8
 
 
 @contextmanager
@@ -86,36 +85,6 @@ def told(answer: dict[str, Any]) -> dict[str, Any]:
     return {"results": hits, "catalog": answer["catalog"], "reranked": answer["reranked"]}
 
 
-class Clients:
-    """Clients that search through the balancer, one picture after the other, without trying again."""
-
-    def __init__(self, url: str, key: str, catalog: SampleCatalog) -> None:
-        self._url = url
-        self._key = key
-        self._pictures = [(catalog.images / file).read_bytes() for file in catalog.files[:40]]
-        self._over = threading.Event()
-        self.outcomes: Counter[str] = Counter()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, number: int) -> None:
-        with httpx2.Client(base_url=self._url, headers={"X-API-Key": self._key}, timeout=60) as client:
-            while not self._over.is_set():
-                number = (number + 1) % len(self._pictures)
-                answer = client.post("/v1/search?top_k=3", files={"file": self._pictures[number]})
-                good = answer.status_code == 200 and answer.json()["results"][0]["id"] == f"EM/{number:06}"
-                self.outcomes["good" if good else str(answer.status_code)] += 1
-
-
 def test_both_give_the_same_answers_and_one_may_die(
     sample_catalog: SampleCatalog, s3_server: S3Server, tmp_path: Path
 ) -> None:
@@ -153,7 +122,7 @@ def test_both_give_the_same_answers_and_one_may_die(
             "service": True, "search": True, "keys": True, "metrics": True,
             "image link": False,  # no picture was uploaded
         }  # fmt: skip
-        with Clients(url, KEY, sample_catalog) as clients:
+        with Clients(url, sample_catalog, KEY) as clients:
             until(lambda: clients.outcomes["good"] > 200)
             victim = replicas[1]
             for process in [*psutil.Process(victim.process.pid).children(), psutil.Process(victim.process.pid)]:
@@ -175,7 +144,7 @@ def test_a_replica_that_is_told_to_stop_loses_nothing(
         two_replicas(sample_catalog, s3_server, tmp_path) as replicas,
         balancing(tmp_path, replicas) as url,
     ):
-        with Clients(url, KEY, sample_catalog) as clients:
+        with Clients(url, sample_catalog, KEY) as clients:
             until(lambda: clients.outcomes["good"] > 100)
             replicas[1].process.terminate()
             until(lambda: replicas[1].process.poll() is not None)

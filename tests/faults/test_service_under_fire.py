@@ -3,58 +3,23 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import Counter
 from pathlib import Path
-from typing import Self
 
 import httpx2
 import psutil
 import pytest
 
+from tests.clients import CLIENTS, Clients
 from tests.samples import SampleCatalog
-from tests.service import Server, serving, until
+from tests.service import serving, until
 
-CLIENTS = 6
 KILLS = int(os.environ.get("LOGO_TEST_KILLS", "3"))
 REQUESTS = int(os.environ.get("LOGO_TEST_REQUESTS", "600"))
 OPEN = {"LOGO_API_KEYS": "", "LOGO_CACHE_HITS": "500"}
 
 
-class Clients:
-    """Some clients who ask for one picture after the other, and count what they get."""
-
-    def __init__(self, server: Server, catalog: SampleCatalog) -> None:
-        self._server = server
-        self._pictures = [(catalog.images / file).read_bytes() for file in catalog.files[:40]]
-        self._over = threading.Event()
-        self.outcomes: Counter[str] = Counter()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, number: int) -> None:
-        with httpx2.Client(base_url=self._server.url, timeout=60) as client:
-            while not self._over.is_set():
-                number = (number + 1) % len(self._pictures)
-                try:
-                    answer = client.post("/v1/search?top_k=5", files={"file": self._pictures[number]})
-                    best = answer.json()["results"][0] if answer.status_code == 200 else {"id": answer.text}
-                    self.outcomes["good" if best["id"] == f"EM/{number:06}" else best["id"]] += 1
-                except httpx2.TransportError:
-                    self.outcomes["cut off"] += 1
-
-
 def test_killed_workers_cost_at_most_what_they_were_at(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
-    with serving(sample_catalog, tmp_path, **OPEN) as server, Clients(server, sample_catalog) as clients:
+    with serving(sample_catalog, tmp_path, **OPEN) as server, Clients(server.url, sample_catalog) as clients:
         for kill in range(KILLS):
             asked = clients.outcomes["good"]
             until(lambda asked=asked: clients.outcomes["good"] > asked + 20)
@@ -71,7 +36,7 @@ def test_killed_workers_cost_at_most_what_they_were_at(sample_catalog: SampleCat
 
 def test_memory_stays_flat(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
     """After a third of the requests, which fill the cache and the allocators, nothing grows any more."""
-    with serving(sample_catalog, tmp_path, **OPEN) as server, Clients(server, sample_catalog) as clients:
+    with serving(sample_catalog, tmp_path, **OPEN) as server, Clients(server.url, sample_catalog) as clients:
 
         def used_after(requests: int) -> int:
             until(lambda: clients.outcomes["good"] >= requests, patience=60 + REQUESTS / 20)
