@@ -301,6 +301,8 @@ def _open_all(settings: Settings) -> None:
         try_settings(settings)
     except LogoSimilarityError as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import hashlib
 import threading
@@ -8,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
+from starlette.types import Message
 from structlog.testing import capture_logs
 
+from logo_similarity.api.admission import TICKET, run_while_connected
 from logo_similarity.api.app import create_app
 from logo_similarity.api.auth import OPEN_PATHS
 from logo_similarity.config import load_settings
 from logo_similarity.domain import SearchResult
+from logo_similarity.embed.gate import Gate
 from logo_similarity.errors import ConfigError, UnauthorizedError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.ring import KeyRing
@@ -177,3 +182,25 @@ def test_bad_requests_keep_nobody_out(sample_catalog: SampleCatalog, body: dict[
             answer = client.post("/v1/search", headers=headers, **body)
             assert answer.status_code == status, answer.text
         assert client.post("/v1/search", files={"file": data}).status_code == 200
+
+
+def test_a_place_is_held_until_the_search_has_it() -> None:
+    """Were it given back a moment before, a flood would come in through the gap."""
+
+    async def silent() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def scenario() -> None:
+        gate, release = Gate(threads=1, max_queue=0, queue_seconds=60), threading.Event()
+        request = Request({"type": "http", TICKET: gate.expect()}, silent)
+        task = asyncio.create_task(run_while_connected(request, gate, lambda: release.wait(60)))
+        while not gate.inside:
+            assert gate.full
+            await asyncio.sleep(0)
+        assert gate.full
+        release.set()
+        assert await task
+        gate.close()
+
+    asyncio.run(scenario())

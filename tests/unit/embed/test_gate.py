@@ -115,6 +115,19 @@ def test_a_place_is_never_free_between_the_ticket_and_the_job() -> None:
     asyncio.run(scenario())
 
 
+def test_a_job_takes_the_place_of_its_ticket_and_no_second_one() -> None:
+    async def scenario() -> None:
+        opened, release = gate(max_queue=1), threading.Event()  # room for two
+        task = asyncio.create_task(opened.run(waiting_for(release), opened.expect()))
+        await started([task])
+        assert not is_full(opened)
+        release.set()
+        assert await task
+        opened.close()
+
+    asyncio.run(scenario())
+
+
 def test_nobody_takes_anothers_place_for_ever() -> None:
     """A thousand are let in that never come: the next ones are served all the same."""
 
