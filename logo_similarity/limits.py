@@ -1,0 +1,39 @@
+"""Limits that a process sets on itself before it opens files from elsewhere, and how it ends with its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+"""From <linux/prctl.h>."""
+
+
+def limit_memory(extra_bytes: int) -> None:
+    """Let this process map at most `extra_bytes` more than it has mapped now (RLIMIT_AS). Allocations past that fail."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + extra_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def limit_cpu(seconds: int) -> None:
+    """Let the kernel kill this process after `seconds` more of CPU time, over all its threads (RLIMIT_CPU)."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    most = int(usage.ru_utime + usage.ru_stime) + 1 + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (most, most))
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends, and end now if `parent` is gone already.
+
+    Args:
+        parent: process id of the parent, taken before the start.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
