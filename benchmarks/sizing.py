@@ -20,6 +20,7 @@ from benchmarks.service import Client, running
 from benchmarks.worker_memory import memory
 from logo_similarity.catalog.manifest import Manifest, read_manifest
 from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.config import load_settings
 from logo_similarity.plan import ServicePlan, plan_service
 
 SIZES = (100_000, 770_000)
@@ -61,7 +62,7 @@ def searches_a_second(catalogs: Path) -> float:
 
 def planned(size: int, model_size: int, workers: int) -> ServicePlan:
     """What `logo-similarity plan` says of a catalog of so many bytes, for as many cores as workers."""
-    return plan_service(size, model_size, workers, workers)
+    return plan_service(size, model_size, workers, load_settings(workers=workers))
 
 
 def measured(catalogs: Path) -> tuple[Manifest, dict[str, object]]:

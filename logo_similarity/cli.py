@@ -134,7 +134,7 @@ def build(
         recall_floor=recall_floor,
         threads=threads or usable_cores(),
         device=settings.device,
-        limits=ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels),
+        limits=ImageLimits.of(settings),
     )
     names: OpenNames = NamesAsWritten if embeddings else ImageNames
     opened = open_source(source, kind=kind, images=images, mapping=mapping, names=names)
@@ -191,7 +191,7 @@ def search(
     from logo_similarity.search.pipeline import SearchEngine
 
     settings = load_settings(catalogs=catalogs, device=device)
-    limits = ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
+    limits = ImageLimits.of(settings)
     with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
         result = engine.search(image.read_bytes(), top_k=top_k, min_score=min_score, rerank=rerank)
     if as_json:
@@ -268,7 +268,7 @@ def serve(
         read_ahead(version / name)
     _try_first(settings)
     cores = usable_cores()
-    serve_forever(settings, plan_service(manifest.size, manifest.model_size, cores, settings.workers, settings.threads))
+    serve_forever(settings, plan_service(manifest.size, manifest.model_size, cores, settings))
 
 
 def _pull_first(settings: Settings) -> None:

@@ -83,6 +83,14 @@ class Settings(BaseSettings):
     )
     max_upload_bytes: Positive = Field(10_000_000, description="Largest accepted request body, in bytes.")
     max_pixels: Positive = Field(25_000_000, description="Largest accepted image, width x height in pixels.")
+    decode_memory: Annotated[int, Field(ge=16_000_000)] = Field(
+        256_000_000, description="Memory that decoding one image may take, in bytes. `logo-similarity plan` counts it."
+    )
+    decode_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
+        1.5,
+        description="CPU time that decoding one image may take, in seconds. A short file has half of it, one of "
+        "`LOGO_MAX_UPLOAD_BYTES` all.",
+    )
     max_queue: Positive = Field(128, description="Searches that may wait in one worker; more get 503 with Retry-After.")
     cache_hits: Annotated[int, Field(ge=0)] = Field(
         10_000,

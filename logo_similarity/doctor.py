@@ -135,7 +135,7 @@ def _catalog(settings: Settings) -> str:
 
 def _memory(settings: Settings, cores: int) -> str:
     manifest = read_manifest(CatalogFolder(settings.catalogs).current())
-    plan = plan_service(manifest.size, manifest.model_size, cores, settings.workers, settings.threads)
+    plan = plan_service(manifest.size, manifest.model_size, cores, settings)
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = min(memory_limit() or there, there)
     says = f"{plan.limit // MEGABYTE:,} MB wanted for {plan.threads.workers} workers, {limit // MEGABYTE:,} MB allowed"

@@ -47,6 +47,14 @@ class ImageTooLargeError(BadImageError):
     title = "The image is too large"
 
 
+class ImageTooComplexError(BadImageError):
+    """An image whose decoding would take, or took, more memory or time than one upload may have."""
+
+    status = 422
+    code = "image_too_complex"
+    title = "The image takes too much to decode"
+
+
 class ImageTooSmallError(BadImageError):
     """Too few pixels to hold a logo."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from logo_similarity.config import Settings
 from logo_similarity.cpu import CGROUP_ROOT, SELF_CGROUP, ThreadPlan, cgroup_folders, thread_plan
 
 MEGABYTE = 1_000_000
@@ -13,10 +14,14 @@ LIBRARY_BYTES = 75_000_000
 WORKER_BYTES = 100_000_000
 """Of one worker's own: objects of Python and the libraries, the encoder with its buffers, a small cache. Measured with the
 default encoder (`benchmarks.worker_memory` compares this plan with what is used)."""
+DECODER_BYTES = 22_000_000
+"""Of one child process that decodes images; each search thread may have one."""
+DECODER_SLACK_BYTES = 48_000_000
+"""What such a child may take beyond the file and its decoding: the libraries' own state, the picture that goes out."""
 DEFAULT_MODEL_BYTES = 6_000_000
 """Size of the encoder that WORKER_BYTES was measured with; a larger one takes as much more in each worker."""
 SPARE = 1.25
-"""Limit over expectation: uploads that are under way, and the next version that is opened beside this one."""
+"""Limit over expectation: the next version that is opened beside this one, and what differs between machines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +32,19 @@ class ServicePlan:
     shared: int
     """Once, whatever the number of workers: the catalog's files, mapped, and the libraries."""
     private: int
-    """In each worker."""
+    """In each worker, its decoders included."""
+    burst: int
+    """In each worker for moments: every thread decodes an image that takes as much as it may."""
 
     @property
     def total(self) -> int:
-        """Of all workers together."""
+        """Of all workers together, without bursts."""
         return self.shared + self.threads.workers * self.private
 
     @property
     def limit(self) -> int:
         """What to give a container at least."""
-        return round(SPARE * self.total)
+        return round(SPARE * self.total) + self.threads.workers * self.burst
 
     def figures(self) -> dict[str, int]:
         """For JSON and logs; memory in megabytes."""
@@ -46,20 +53,26 @@ class ServicePlan:
             "threads": self.threads.threads,
             "shared_mb": self.shared // MEGABYTE,
             "private_mb": self.private // MEGABYTE,
+            "burst_mb": self.burst // MEGABYTE,
             "total_mb": self.total // MEGABYTE,
             "limit_mb": self.limit // MEGABYTE,
         }
 
 
-def plan_service(
-    catalog_bytes: int, model_bytes: int, cores: int, workers: int | None = None, threads: int | None = None
-) -> ServicePlan:
+def plan_service(catalog_bytes: int, model_bytes: int, cores: int, settings: Settings) -> ServicePlan:
     """The plan for a catalog whose files and whose encoder have these sizes, on so many cores."""
+    plan = thread_plan(cores, settings.workers, settings.threads)
     return ServicePlan(
-        threads=thread_plan(cores, workers, threads),
+        threads=plan,
         shared=catalog_bytes + LIBRARY_BYTES,
-        private=WORKER_BYTES + max(0, model_bytes - DEFAULT_MODEL_BYTES),
+        private=WORKER_BYTES + plan.threads * DECODER_BYTES + max(0, model_bytes - DEFAULT_MODEL_BYTES),
+        burst=plan.threads * decoder_limit(settings.decode_memory, settings.max_upload_bytes),
     )
+
+
+def decoder_limit(decode_memory: int, max_upload_bytes: int) -> int:
+    """Bytes that a child may take for one image: decoding, the file and a copy of it, and some more."""
+    return decode_memory + 2 * max_upload_bytes + DECODER_SLACK_BYTES
 
 
 def memory_limit(*, cgroup_root: Path = CGROUP_ROOT, self_cgroup: Path = SELF_CGROUP) -> int | None:

@@ -7,7 +7,6 @@ import gc
 import os
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from typing import Any
 
 import cv2
@@ -130,9 +129,14 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         cv2.setNumThreads(1)
-        limits = ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
-        open_version = partial(SearchEngine.open, settings.catalogs, device=settings.device, limits=limits)
-        live = LiveCatalog(CatalogFolder(settings.catalogs), lambda name: open_version(version=name))
+        limits = ImageLimits.of(settings)
+
+        def open_version(name: str) -> SearchEngine:
+            engine = SearchEngine.open(settings.catalogs, version=name, device=settings.device, limits=limits)
+            engine.decoder.warm_up(gate.threads)
+            return engine
+
+        live = LiveCatalog(CatalogFolder(settings.catalogs), open_version)
         store = open_store(settings)
         await asyncio.to_thread(keys.open)  # a bucket may take its time
         if tracing is not None:

@@ -18,7 +18,8 @@ from logo_similarity.catalog.records import read_records
 from logo_similarity.domain import Record, Reject
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError
-from logo_similarity.image.decode import ImageLimits, decode
+from logo_similarity.image.contained import Decoder
+from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import preprocess
 from logo_similarity.search.index import FloatArray
 from logo_similarity.search.rerank import StoredPatches, stored
@@ -79,9 +80,9 @@ def embed_records(
         return len(outcomes)
 
     def work(batch: list[Record]) -> list[Described | str]:
-        return [_embed(images / record.filename, encoder, limits) for record in batch]
+        return [_embed(images / record.filename, encoder, decoder) for record in batch]
 
-    with ThreadPoolExecutor(threads, "embed") as pool:
+    with Decoder(limits) as decoder, ThreadPoolExecutor(threads, "embed") as pool:
         try:
             for number in range(shard_count(total)):
                 rows = min(SHARD_ROWS, total - number * SHARD_ROWS)
@@ -126,12 +127,12 @@ def shard_count(total: int) -> int:
     return -(-total // SHARD_ROWS)
 
 
-def _embed(path: Path, encoder: Encoder, limits: ImageLimits) -> Described | str:
+def _embed(path: Path, encoder: Encoder, decoder: Decoder) -> Described | str:
     """What the encoder says of one image file, or why it says nothing."""
     try:
-        if path.stat().st_size > limits.max_bytes:
-            return f"the file has more than {limits.max_bytes} bytes"
-        image: NDArray[np.uint8] = decode(path.read_bytes(), limits)
+        if path.stat().st_size > decoder.limits.max_bytes:
+            return f"the file has more than {decoder.limits.max_bytes:,} bytes (LOGO_MAX_UPLOAD_BYTES)"
+        image: NDArray[np.uint8] = decoder.decode(path.read_bytes())
     except OSError as error:
         return f"the file cannot be read: {error.strerror}"
     except BadImageError as error:

@@ -14,7 +14,8 @@ from logo_similarity.catalog.files import sha256_file
 from logo_similarity.catalog.records import read_records
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError, BuildError, SourceError
-from logo_similarity.image.decode import ImageLimits, decode
+from logo_similarity.image.contained import Decoder
+from logo_similarity.image.decode import ImageLimits
 from logo_similarity.search.index import FloatArray
 from logo_similarity.search.rerank import StoredPatches
 
@@ -79,10 +80,14 @@ class ReadyEmbeddings:
         Raises:
             BuildError: they are another encoder's.
         """
+        with Decoder(limits) as decoder:
+            self._check(records, images, encoder, decoder)
+
+    def _check(self, records: Path, images: Path, encoder: Encoder, decoder: Decoder) -> None:
         known = (record for record in read_records(records) if record.logo_id in self.rows)
         for record in islice((record for record in known if (images / record.filename).is_file()), CHECKED_IMAGES):
             try:
-                (made,) = encoder.encode([decode((images / record.filename).read_bytes(), limits)])
+                (made,) = encoder.encode([decoder.decode((images / record.filename).read_bytes())])
             except BadImageError:
                 continue
             given = self.embeddings[self.rows[record.logo_id]]

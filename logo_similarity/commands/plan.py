@@ -13,7 +13,7 @@ from rich.table import Table
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import ConfigError
-from logo_similarity.plan import MEGABYTE, ServicePlan, plan_service
+from logo_similarity.plan import MEGABYTE, SPARE, ServicePlan, plan_service
 from logo_similarity.terminal import print_json
 
 out = Console()
@@ -36,7 +36,7 @@ def plan(
 
     settings = load_settings(catalogs=catalogs, workers=workers)
     manifest = read_manifest(CatalogFolder(settings.catalogs).current())
-    made = plan_service(manifest.size, manifest.model_size, cores or usable_cores(), settings.workers, settings.threads)
+    made = plan_service(manifest.size, manifest.model_size, cores or usable_cores(), settings)
     fits = memory is None or made.limit <= memory * 1000 * MEGABYTE
     if as_json:
         print_json({"logos": manifest.count, "fits": fits, **made.figures()})
@@ -46,6 +46,7 @@ def plan(
         table.add_row("workers x threads", f"{found['workers']} x {found['threads']}")
         table.add_row("memory shared by all workers", f"{found['shared_mb']:,} MB")
         table.add_row("memory of each worker's own", f"{found['private_mb']:,} MB")
+        table.add_row("memory of each worker for images that are being decoded", f"{found['burst_mb']:,} MB")
         table.add_row("memory in all", f"{found['total_mb']:,} MB")
         table.add_row("limits to set", f"{found['workers'] * found['threads']} CPUs, {found['limit_mb']:,} MB")
         out.print(table)
@@ -55,8 +56,8 @@ def plan(
 
 def _advice(made: ServicePlan, memory: float) -> str:
     needed = f"{made.limit / 1e9:.1f} GB are needed and {memory:g} are there"
-    room = memory * 1e9 * made.total / made.limit - made.shared
-    possible = math.floor(room / made.private)
+    room = memory * 1e9 - SPARE * made.shared
+    possible = math.floor(room / (SPARE * made.private + made.burst))
     if possible >= 1:
         return f"{needed}: with --workers {min(possible, made.threads.workers - 1)} it fits"
     return f"{needed}: the catalog alone does not fit; searches would wait for the disk. Give the machine more memory"

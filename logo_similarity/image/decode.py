@@ -1,4 +1,4 @@
-"""Image bytes to upright RGB pixels, guarded: what is refused costs nothing."""
+"""Image bytes to upright RGB pixels; past the limits they are refused before anything is decoded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.TiffImagePlugin import TiffImageFile
 
-from logo_similarity.errors import BadImageError, ImageTooLargeError, ImageTooSmallError
+from logo_similarity.config import Settings
+from logo_similarity.errors import BadImageError, ImageTooComplexError, ImageTooLargeError, ImageTooSmallError
 from logo_similarity.image import png, tiff
 from logo_similarity.image.avif import read_avif, sample_bits
 from logo_similarity.image.header import Format, Header, read_header
@@ -42,14 +43,33 @@ class ImageLimits:
 
     max_bytes: int = 10_000_000
     max_pixels: int = 25_000_000
+    max_memory: int = 256_000_000
+    """Bytes that decoding may take at its peak."""
+    max_seconds: float = 1.5
+    """CPU time that decoding may take. A short file has half of it, and as much more as it is nearer to `max_bytes`."""
     min_side: int = 8
+
+    @classmethod
+    def of(cls, settings: Settings) -> ImageLimits:
+        """Those of the settings."""
+        return cls(
+            max_bytes=settings.max_upload_bytes,
+            max_pixels=settings.max_pixels,
+            max_memory=settings.decode_memory,
+            max_seconds=settings.decode_seconds,
+        )
+
+    def seconds(self, size: int) -> float:
+        """CPU time that decoding a file of `size` bytes may take."""
+        return self.max_seconds * (1 + min(1.0, size / self.max_bytes)) / 2
 
 
 def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> Pixels:
-    """The (first) picture of an image file.
+    """The (first) picture of an image file, decoded in this process.
 
     Orientation is applied; transparency is laid on white, or on black where the logo itself is near white; grey, palette,
-    CMYK and 16-bit files become 8-bit RGB.
+    CMYK and 16-bit files become 8-bit RGB. Pixels and memory are bounded by the header; time is not for every file:
+    `contained.Decoder` is for files from elsewhere.
 
     Returns:
         (h, w, 3) uint8 RGB, contiguous, its longer side at most 1024.
@@ -57,12 +77,16 @@ def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> Pixels:
     Raises:
         UnsupportedFormatError: another format than JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF.
         ImageTooLargeError: more bytes or pixels than the limits; found before anything is decoded.
+        ImageTooComplexError: decoding would take too much memory, or too many scans are in it.
         ImageTooSmallError: a side shorter than the limit.
         BadImageError: empty, cut or damaged.
     """
     check_bytes(data, limits)
-    header = read_header(data)
-    check_size(header, limits)
+    return decode_checked(data, checked_header(data, limits))
+
+
+def decode_checked(data: bytes, header: Header) -> Pixels:
+    """What `decode` returns, of a file whose header has been checked."""
     stored, orientation = _decode_stored(data, header)
     return np.ascontiguousarray(_upright(_to_rgb(_shrink(stored)), orientation))
 
@@ -72,16 +96,25 @@ def check_bytes(data: bytes, limits: ImageLimits) -> None:
     if not data:
         raise BadImageError("the file is empty")
     if len(data) > limits.max_bytes:
-        raise ImageTooLargeError(f"the file has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted")
+        raise ImageTooLargeError(
+            f"the file has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted (LOGO_MAX_UPLOAD_BYTES)"
+        )
 
 
-def check_size(header: Header, limits: ImageLimits) -> None:
-    """Refuse too many pixels, and too few."""
+def checked_header(data: bytes, limits: ImageLimits) -> Header:
+    """The header of a file that is within the limits: neither too many pixels, nor too few, nor too much to decode."""
+    header = read_header(data)
     size = f"the image is {header.width} x {header.height} pixels"
     if header.width * header.height > limits.max_pixels:
-        raise ImageTooLargeError(f"{size}; at most {limits.max_pixels:,} in all are accepted")
+        raise ImageTooLargeError(f"{size}; at most {limits.max_pixels:,} in all are accepted (LOGO_MAX_PIXELS)")
     if min(header.width, header.height) < limits.min_side:
         raise ImageTooSmallError(f"{size}; each side must have at least {limits.min_side}")
+    if header.cost.memory > limits.max_memory:
+        raise ImageTooComplexError(
+            f"{size}, and decoding it takes {header.cost.memory // 1_000_000:,} MB of memory; at most "
+            f"{limits.max_memory // 1_000_000:,} MB are allowed (LOGO_DECODE_MEMORY)"
+        )
+    return header
 
 
 def _decode_stored(data: bytes, header: Header) -> tuple[Pixels, int]:
@@ -91,7 +124,7 @@ def _decode_stored(data: bytes, header: Header) -> tuple[Pixels, int]:
     """
     if header.format is Format.TIFF and tiff.read_tags(data).get(tiff.SAMPLES_PER_PIXEL) == 2:
         return _decode_grey_alpha_tiff(data, header), 1
-    still = png.without_animation(data) if header.format is Format.PNG else data
+    still = png.still_picture(data) if header.format is Format.PNG else data
     pixels, exif = _decode_by_opencv(still, header)
     orientation, bits = 1, 16
     match header.format:
@@ -118,6 +151,8 @@ def _decode_by_opencv(data: bytes, header: Header) -> tuple[NDArray[np.generic],
     try:
         pixels, kinds, blocks = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), flag)
     except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
         raise BadImageError(f"the {name} file is damaged") from error
     if pixels is None:
         raise BadImageError(f"the {name} file is damaged or cut off")

@@ -1,13 +1,14 @@
-"""What an image file says of itself before a pixel is decoded: its format and size."""
+"""What an image file says of itself before a pixel is decoded: its format, its size, and what decoding may cost."""
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from dataclasses import dataclass
 from enum import Enum
 
-from logo_similarity.errors import BadImageError, UnsupportedFormatError
+from logo_similarity.errors import BadImageError, ImageTooComplexError, UnsupportedFormatError
 from logo_similarity.image import png, tiff
 from logo_similarity.image.avif import read_avif
 
@@ -25,12 +26,23 @@ class Format(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """Upper bounds of what decoding takes."""
+
+    memory: int
+    """Bytes at the peak, the file itself not counted."""
+    seconds: float
+    """CPU time; infinite where the header does not bound it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
-    """Format, and size in pixels as stored."""
+    """Format, size in pixels as stored, and cost."""
 
     format: Format
     width: int
     height: int
+    cost: Cost
 
 
 ACCEPTED = ", ".join(member.value for member in Format)
@@ -73,9 +85,14 @@ _NOT_FF = re.compile(rb"[^\xff]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})  # no length follows
 _JPEG_NO_FRAME_AFTER = frozenset({0xD8, 0xD9, 0xDA})
+_JPEG_SCAN = b"\xff\xda"
+_JPEG_ENTROPY_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_JPEG_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
+"""Frames whose scans take a bounded time for each pixel and byte; arithmetic coding and the lossless ones do not."""
 _MOST_SEGMENTS = 10_000
+_MOST_SCANS = 100
+"""An encoder writes some ten. Each scan goes through all pixels, however few its bytes."""
 _LARGEST_TILE = 4096
-"""A TIFF tile is decoded whole, however small the picture that it belongs to."""
 
 # Brands of the ISO container (bytes 8 to 12): of AVIF, and of its relatives that are not decoded.
 AVIF_BRANDS = (b"avif", b"avis")
@@ -94,12 +111,12 @@ def read_header(data: bytes) -> Header:
     """
     image_format = recognise(data)
     try:
-        width, height = _SIZE_READERS[image_format](data)
+        width, height, cost = _READERS[image_format](data)
     except (ValueError, IndexError, struct.error) as error:
         raise BadImageError(f"the {image_format.value} file is damaged: its header cannot be read") from error
     if width < 1 or height < 1:
-        raise BadImageError(f"the {image_format.value} file is damaged: its header tells no size")
-    return Header(image_format, width, height)
+        raise BadImageError(f"the {image_format.value} file is damaged: its header states no size")
+    return Header(image_format, width, height, cost)
 
 
 def recognise(data: bytes) -> Format:
@@ -126,8 +143,33 @@ def recognise(data: bytes) -> Format:
     raise BadImageError(f"the bytes are no image; accepted are {ACCEPTED}")
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """By the first frame header, found from segment to segment as libjpeg does it (jdmarker.c, next_marker)."""
+def _cost(pixels: int, data: bytes, *, memory: float, pixel: float, byte: float) -> Cost:
+    """A cost in proportion to pixels and bytes: `memory` bytes and `pixel` nanoseconds a pixel, `byte` nanoseconds a byte.
+
+    The rates are what `benchmarks.decode_cost` measures for the dearest file of each kind, rounded up.
+    """
+    return Cost(round(memory * pixels), (pixel * pixels + byte * len(data)) * 1e-9)
+
+
+def _read_jpeg(data: bytes) -> tuple[int, int, Cost]:
+    frame, width, height, components = _jpeg_frame(data)
+    scans = data.count(_JPEG_SCAN)
+    if scans > _MOST_SCANS:  # thumbnails and appended films hold the same two bytes
+        scans = _jpeg_scans(data)
+        if scans > _MOST_SCANS:
+            raise ImageTooComplexError(f"the JPEG file has {scans:,} scans; at most {_MOST_SCANS} are accepted")
+    pixels = width * height
+    # Blocks of 8 x 8 at up to four samples a direction. Several scans keep the coefficients of all of them.
+    padded = -(-width // 32) * -(-height // 32) * 1024
+    coefficients = 0 if frame != 0xC2 and scans == 1 else 2 * components * padded
+    cost = _cost(pixels, data, memory=3, pixel=20, byte=40)
+    memory = cost.memory + max(pixels * max(3, components), coefficients)
+    seconds = cost.seconds + scans * padded * 0.5e-9 if frame in _JPEG_HUFFMAN else math.inf
+    return width, height, Cost(memory, seconds)
+
+
+def _jpeg_frame(data: bytes) -> tuple[int, int, int, int]:
+    """Marker, width, height and components of the first frame header, found as libjpeg does it (jdmarker.c, next_marker)."""
     at = 2
     for _ in range(_MOST_SEGMENTS):
         found = _NOT_FF.search(data, data.index(b"\xff", at))
@@ -135,8 +177,8 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
             break
         marker, at = found[0][0], found.end()
         if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", data, at + 3)
-            return width, height
+            height, width, components = struct.unpack_from(">HHB", data, at + 3)
+            return marker, width, height, components
         if marker in _JPEG_BARE:
             continue
         (length,) = struct.unpack_from(">H", data, at)
@@ -146,50 +188,97 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     raise ValueError("no frame header")
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
+def _jpeg_scans(data: bytes) -> int:
+    """Scans of the first picture, up to one more than are accepted."""
+    at = data.index(b"\xff", 2)
+    scans = 0
+    for _ in range(_MOST_SEGMENTS):
+        found = _NOT_FF.search(data, at)
+        if found is None or found[0][0] == 0xD9:
+            break
+        marker, at = found[0][0], found.end()
+        if marker not in _JPEG_BARE:
+            at += int.from_bytes(data[at : at + 2])
+        if marker == 0xDA:
+            scans += 1
+            if scans > _MOST_SCANS:
+                break
+        following = _JPEG_ENTROPY_END.search(data, at)
+        if following is None:
+            break
+        at = following.start()
+    return scans
+
+
+def _read_png(data: bytes) -> tuple[int, int, Cost]:
+    facts = png.read_facts(data)
+    # Compressed data may go on behind the last row, a thousand times as long as it is in the file, and is inflated whole.
+    cost = _cost(facts.width * facts.height, data, memory=2 * facts.pixel_bytes, pixel=7 * facts.pixel_bytes, byte=1)
+    return facts.width, facts.height, Cost(cost.memory, cost.seconds + 2.1e-6 * facts.compressed_bytes)
+
+
+def _read_webp(data: bytes) -> tuple[int, int, Cost]:
+    width, height, animated = _webp_facts(data)
+    cost = _cost(width * height, data, memory=14, pixel=60, byte=40)
+    return width, height, Cost(cost.memory, math.inf if animated else cost.seconds)
+
+
+def _webp_facts(data: bytes) -> tuple[int, int, bool]:
+    """Width, height and whether it moves."""
     kind = data[12:16]
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
-        return width & 0x3FFF, height & 0x3FFF  # the two upper bits are a scale
+        return width & 0x3FFF, height & 0x3FFF, False  # the two upper bits are a scale
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, False
     if kind == b"VP8X" and len(data) >= 30:
-        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+        width, height = int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+        return width, height, bool(data[20] & 2)
     raise ValueError("an unknown first chunk")
 
 
-def _gif_size(data: bytes) -> tuple[int, int]:
+def _read_gif(data: bytes) -> tuple[int, int, Cost]:
     width, height = struct.unpack_from("<HH", data, 6)
-    return width, height
+    return width, height, _cost(width * height, data, memory=13, pixel=20, byte=60)
 
 
-def _bmp_size(data: bytes) -> tuple[int, int]:
+def _read_bmp(data: bytes) -> tuple[int, int, Cost]:
     (header_size,) = struct.unpack_from("<I", data, 14)
     if header_size == 12:  # OpenCV takes the 24-bit ones for grey
         raise UnsupportedFormatError(f"BMP of OS/2 is not among the accepted formats: {ACCEPTED}")
     width, height = struct.unpack_from("<ii", data, 18)
-    return width, abs(height)  # a negative height: stored from the top
+    height = abs(height)  # a negative height: stored from the top
+    return width, height, _cost(width * height, data, memory=12, pixel=15, byte=40)
 
 
-def _tiff_size(data: bytes) -> tuple[int, int]:
-    tags = tiff.read_tags(data)
-    if max(tags.get(tiff.TILE_WIDTH, 0), tags.get(tiff.TILE_HEIGHT, 0)) > _LARGEST_TILE:
-        raise ValueError("tiles beyond reason")
-    return tags.get(tiff.WIDTH, 0), tags.get(tiff.HEIGHT, 0)
+def _read_tiff(data: bytes) -> tuple[int, int, Cost]:
+    tags = tiff.read_structure(data)
+    width, height = tags.get(tiff.WIDTH, 0), tags.get(tiff.HEIGHT, 0)
+    tile_width, tile_height = tags.get(tiff.TILE_WIDTH), tags.get(tiff.TILE_HEIGHT)
+    pixels = width * height
+    if tile_width is not None and tile_height is not None:  # tiles are decoded whole, those at the edges too
+        if max(tile_width, tile_height) > _LARGEST_TILE:
+            raise ValueError("tiles beyond reason")
+        pixels = -(-width // tile_width) * tile_width * -(-height // tile_height) * tile_height
+    bits, samples = tags[tiff.BITS_PER_SAMPLE], tags[tiff.SAMPLES_PER_PIXEL]
+    if bits > 16:
+        raise BadImageError(f"TIFF images of {bits} bits a sample are not accepted; use 8 or 16 bits")
+    return width, height, Cost(2 * pixels * samples * -(-bits // 8), math.inf)
 
 
-def _avif_size(data: bytes) -> tuple[int, int]:
+def _read_avif(data: bytes) -> tuple[int, int, Cost]:
     facts = read_avif(data)
-    return facts.width, facts.height
+    pixel_bytes = 34 if b"auxC" in data else 19  # alpha is a second picture
+    return facts.width, facts.height, Cost(pixel_bytes * facts.width * facts.height, math.inf)
 
 
-_SIZE_READERS = {
-    Format.JPEG: _jpeg_size,
-    Format.PNG: png.read_size,
-    Format.WEBP: _webp_size,
-    Format.GIF: _gif_size,
-    Format.BMP: _bmp_size,
-    Format.TIFF: _tiff_size,
-    Format.AVIF: _avif_size,
+_READERS = {
+    Format.JPEG: _read_jpeg,
+    Format.PNG: _read_png,
+    Format.WEBP: _read_webp,
+    Format.GIF: _read_gif,
+    Format.BMP: _read_bmp,
+    Format.TIFF: _read_tiff,
+    Format.AVIF: _read_avif,
 }

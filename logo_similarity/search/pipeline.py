@@ -24,7 +24,8 @@ from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.domain import Hit, Logo, SearchResult, Timings
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError, InvalidRequestError
-from logo_similarity.image.decode import ImageLimits, decode
+from logo_similarity.image.contained import Decoder
+from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION, preprocess
 from logo_similarity.search.index import VectorIndex
 from logo_similarity.search.rerank import CANDIDATES, Query, Reranker, stored
@@ -48,7 +49,7 @@ class SearchEngine:
     reranker: Reranker | None
     """None where the catalog has no patches."""
     metadata: Metadata
-    limits: ImageLimits
+    decoder: Decoder
 
     @classmethod
     def open(
@@ -82,7 +83,7 @@ class SearchEngine:
             raise CatalogError(f"{folder / MODEL_FOLDER}: not the encoder that made the embeddings")
         index.check(ef_search=manifest.index.ef_search)
         encoder.warm_up()
-        return cls(folder.name, manifest, encoder, index, reranker, metadata, limits or ImageLimits())
+        return cls(folder.name, manifest, encoder, index, reranker, metadata, Decoder(limits or ImageLimits()))
 
     def search(
         self,
@@ -108,7 +109,7 @@ class SearchEngine:
         check_parameters(top_k, min_score)
         reranker = self._chosen(rerank=rerank)
         clock = _Clock()
-        pixels = decode(image, self.limits) if isinstance(image, bytes) else check_pixels(image)
+        pixels = self.decoder.decode(image) if isinstance(image, bytes) else check_pixels(image)
         decoded = clock.lap()
         prepared = preprocess(pixels, self.encoder.model.input_spec)
         preprocessed = clock.lap()
@@ -149,8 +150,9 @@ class SearchEngine:
         return self.metadata.find(logo_id)
 
     def close(self) -> None:
-        """Close the metadata's connections. The maps go with the last reference."""
+        """Close the metadata's connections and end the decoder's children. The maps go with the last reference."""
         self.metadata.close()
+        self.decoder.close()
 
     def __enter__(self) -> Self:
         return self

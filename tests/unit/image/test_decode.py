@@ -202,7 +202,7 @@ def test_avif_of_more_than_eight_bits(depth: int) -> None:
 
 
 def test_float_samples_are_refused() -> None:
-    with pytest.raises(BadImageError, match="float32"):
+    with pytest.raises(BadImageError, match="32 bits a sample"):
         decode(by_opencv(np.ones((32, 32, 3), np.float32), ".tiff"))
 
 

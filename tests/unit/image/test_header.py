@@ -13,7 +13,7 @@ import pytest
 
 from logo_similarity.errors import BadImageError, ImageTooLargeError, ImageTooSmallError, UnsupportedFormatError
 from logo_similarity.image.decode import ImageLimits, decode
-from logo_similarity.image.header import Header, read_header
+from logo_similarity.image.header import read_header
 from tests.pictures import FORMATS, encode, encode_turned, noise, png, png_bomb, png_chunk, quarters
 
 EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"
@@ -297,5 +297,6 @@ def test_a_message_names_the_format_and_nothing_of_the_server() -> None:
 
 def test_limits_hold_for_the_pixels_as_stored() -> None:
     tall = encode_turned(quarters(8, 300), "JPEG", 6)
-    assert read_header(tall) == Header(read_header(tall).format, 8, 300)
+    header = read_header(tall)
+    assert (header.width, header.height) == (8, 300)
     assert decode(tall).shape == (8, 300, 3)

@@ -31,8 +31,8 @@ def test_a_text_that_only_looks_like_a_transparent_grey_is_none() -> None:
 def test_the_animation_is_left_out_and_the_still_picture_kept() -> None:
     still = encode(quarters(), "PNG")
     moving = encode(quarters(), "PNG", save_all=True, append_images=[Image.fromarray(noise())])
-    assert png.without_animation(still) is still
-    left = png.without_animation(moving)
+    assert png.still_picture(still) is still
+    left = png.still_picture(moving)
     assert not any(kind in left for kind in (b"acTL", b"fcTL", b"fdAT"))
     np.testing.assert_array_equal(decode(left), quarters())
 

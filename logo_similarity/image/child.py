@@ -1,0 +1,91 @@
+"""The process in which files are decoded that may take too long or too much: `python -m logo_similarity.image.child`.
+
+It reads files from its standard input, each behind its length, and writes pixels or a refusal for each to its standard output
+(`contained.py` has the forms). It ends when its input does. The kernel kills it when a file takes more CPU time than it may
+have; allocations past its memory fail.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+
+from logo_similarity.errors import BadImageError, ImageTooComplexError
+from logo_similarity.image.contained import PIXELS, PIXELS_HEAD, REFUSED, REFUSED_HEAD, REQUEST
+from logo_similarity.image.decode import ImageLimits, decode
+from logo_similarity.limits import limit_memory
+from logo_similarity.plan import decoder_limit
+
+
+def main(arguments: list[str]) -> None:
+    """Decode what comes until nothing comes any more."""
+    limits = ImageLimits(
+        max_bytes=int(arguments[0]), max_pixels=int(arguments[1]), max_memory=int(arguments[2]),
+        max_seconds=float(arguments[3]), min_side=int(arguments[4]),
+    )  # fmt: skip
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # what a library prints is no answer
+    cv2.setNumThreads(1)
+    _load_decoders()
+    limit_memory(decoder_limit(limits.max_memory, limits.max_bytes))
+    while head := requests.read(REQUEST.size):
+        (size,) = REQUEST.unpack(head)
+        _answer(requests.read(size), limits, answers)
+        answers.flush()
+
+
+def _answer(data: bytes, limits: ImageLimits, answers: BinaryIO) -> None:
+    _allow_seconds(limits.seconds(len(data)))
+    try:
+        pixels = decode(data, limits)
+    except BadImageError as error:
+        _refuse(error, answers)
+    except (MemoryError, cv2.error):
+        _refuse(_too_much(limits), answers)
+    else:
+        answers.write(PIXELS + PIXELS_HEAD.pack(*pixels.shape[:2]))
+        answers.write(pixels.tobytes())
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _refuse(error: BadImageError, answers: BinaryIO) -> None:
+    text = json.dumps({"error": type(error).__name__, "message": str(error)}).encode()
+    answers.write(REFUSED + REFUSED_HEAD.pack(len(text)) + text)
+
+
+def _too_much(limits: ImageLimits) -> BadImageError:
+    return ImageTooComplexError(
+        f"decoding the image takes more than {limits.max_memory // 1_000_000:,} MB of memory (LOGO_DECODE_MEMORY); "
+        "send it smaller, or as a plain JPEG or PNG"
+    )
+
+
+def _allow_seconds(seconds: float) -> None:
+    """Have the kernel kill this process when it has used so much more CPU time.
+
+    The timer is exact to some milliseconds and is a process's own to stop; the limit behind it is not, and counts whole seconds.
+    """
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    used = usage.ru_utime + usage.ru_stime
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 1, resource.RLIM_INFINITY))
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def _load_decoders() -> None:
+    """Decode a small picture of each kind: what the libraries set up once is then there before memory is bounded."""
+    picture = np.zeros((16, 16, 3), np.uint8)
+    for ending in (".tiff", ".avif", ".png", ".jpg", ".webp", ".gif"):
+        decode(cv2.imencode(ending, picture)[1].tobytes())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,236 @@
+"""Decoding files from elsewhere: plain ones here, all others in a child process that has bounds on time and memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from typing import IO, NoReturn, Self
+
+import numpy as np
+import structlog
+
+from logo_similarity.errors import (
+    BadImageError,
+    ImageTooComplexError,
+    ImageTooLargeError,
+    ImageTooSmallError,
+    OverloadedError,
+    UnsupportedFormatError,
+)
+from logo_similarity.image.decode import ImageLimits, Pixels, check_bytes, checked_header, decode_checked
+from logo_similarity.image.header import Format, Header, recognise
+
+PLAIN_MEMORY = 64_000_000
+PLAIN_SECONDS = 0.25
+"""What a file may cost, by its header, to be decoded without a child."""
+
+PIXELS, REFUSED = b"P", b"R"
+"""First byte of a child's answer: height, width and pixels follow, or the length of a JSON object and the object."""
+REQUEST = struct.Struct("<Q")
+PIXELS_HEAD = struct.Struct("<II")
+REFUSED_HEAD = struct.Struct("<I")
+
+_NOT_BY_HEADER = frozenset({Format.TIFF, Format.AVIF})
+"""Formats whose headers do not bound the time; even to read these headers is left to the child."""
+_START_SECONDS = 10.0
+_WALL_PER_CPU = 5
+"""Seconds to wait for each second of CPU time that a child may use, beside those for its start: the machine is shared."""
+_PIPE_BYTES = 1 << 20
+_ERRORS = {
+    error.__name__: error
+    for error in (BadImageError, ImageTooComplexError, ImageTooLargeError, ImageTooSmallError, UnsupportedFormatError)
+}
+# One thread and one arena: each further one maps 64 MB that would count against the child's memory.
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+log = structlog.get_logger(__name__)
+
+
+class Decoder:
+    """Decodes image files that may be hostile, each within the bounds of `ImageLimits`. Safe to use from many threads.
+
+    A file whose header bounds its cost to little is decoded here. All others are sent to a child process, one for each
+    thread that decodes such a file at the same time. Children stay for the next files; one that is killed is replaced when
+    it is needed.
+    """
+
+    def __init__(self, limits: ImageLimits | None = None) -> None:
+        self.limits = limits or ImageLimits()
+        self._idle: list[_Child] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        weakref.finalize(self, _end_all, self._idle)  # the last user of a catalog version lets go of it without a word
+
+    def decode(self, data: bytes) -> Pixels:
+        """What `image.decode.decode` returns for the same bytes.
+
+        Raises:
+            BadImageError: as `image.decode.decode`; ImageTooComplexError also where decoding took too long.
+            OverloadedError: the machine was too busy to decode it in time.
+        """
+        check_bytes(data, self.limits)
+        if recognise(data) in _NOT_BY_HEADER:
+            return self._decode_in_child(data)
+        header = checked_header(data, self.limits)
+        return decode_checked(data, header) if _is_plain(header) else self._decode_in_child(data)
+
+    def warm_up(self, children: int) -> None:
+        """Start so many children, so that the first files do not wait for them."""
+        started = [_Child(self.limits) for _ in range(children)]
+        with self._lock:
+            self._idle += started
+
+    def close(self) -> None:
+        """End the children. Those at work end when their file is done."""
+        with self._lock:
+            self._closed = True
+            _end_all(self._idle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _decode_in_child(self, data: bytes) -> Pixels:
+        with self._lock:
+            child = self._idle.pop() if self._idle else None
+        if child is None:
+            child = _Child(self.limits)
+        try:
+            pixels = child.decode(data)
+        except BaseException:
+            self._take_back(child)
+            raise
+        self._take_back(child)
+        return pixels
+
+    def _take_back(self, child: _Child) -> None:
+        with self._lock:
+            keep = child.alive and not self._closed
+            if keep:
+                self._idle.append(child)
+        if not keep:
+            child.end()
+
+
+def _end_all(children: list[_Child]) -> None:
+    while children:
+        children.pop().end()
+
+
+def _is_plain(header: Header) -> bool:
+    return header.cost.memory <= PLAIN_MEMORY and header.cost.seconds <= PLAIN_SECONDS
+
+
+class _Child:
+    """One `python -m logo_similarity.image.child`."""
+
+    def __init__(self, limits: ImageLimits) -> None:
+        self._limits = limits
+        numbers = (limits.max_bytes, limits.max_pixels, limits.max_memory, limits.max_seconds, limits.min_side)
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "logo_similarity.image.child", *map(str, numbers)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            pipesize=_PIPE_BYTES,
+            env={**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},  # no secrets of ours
+            process_group=0,  # Ctrl+C on a terminal is for the parent, which ends this
+        )
+        self._to, self._from = (pipe.fileno() for pipe in self._pipes())
+        os.set_blocking(self._to, False)
+        os.set_blocking(self._from, False)
+        self.alive = True
+
+    def decode(self, data: bytes) -> Pixels:
+        seconds = self._limits.seconds(len(data))
+        deadline = time.monotonic() + _START_SECONDS + _WALL_PER_CPU * seconds
+        try:
+            self._send(REQUEST.pack(len(data)), deadline)
+            self._send(data, deadline)
+            kind = bytes(self._receive(1, deadline))
+            if kind == PIXELS:
+                height, width = PIXELS_HEAD.unpack(self._receive(PIXELS_HEAD.size, deadline))
+                received = self._receive(3 * height * width, deadline)
+                return np.frombuffer(received, np.uint8).reshape(height, width, 3)
+            (size,) = REFUSED_HEAD.unpack(self._receive(REFUSED_HEAD.size, deadline))
+            refusal = json.loads(self._receive(size, deadline))
+        except (_EndedError, TimeoutError) as error:
+            self._explain(error, seconds)
+        except BaseException:
+            self.alive = False  # in the middle of an exchange
+            raise
+        raise _ERRORS[refusal["error"]](refusal["message"])
+
+    def end(self) -> None:
+        """Kill it: what it is at is of no use to anyone."""
+        self.alive = False
+        self._process.kill()
+        self._process.wait()
+        for pipe in self._pipes():
+            pipe.close()
+
+    def _pipes(self) -> Iterator[IO[bytes]]:
+        """Its standard input and output."""
+        return (pipe for pipe in (self._process.stdin, self._process.stdout) if pipe is not None)
+
+    def _explain(self, error: Exception, seconds: float) -> NoReturn:
+        """Kill it, and raise what its end means for the file."""
+        self.end()
+        if isinstance(error, TimeoutError):
+            log.warning("decode_timed_out", seconds=_START_SECONDS + _WALL_PER_CPU * seconds)
+            raise OverloadedError(
+                "the image was not decoded in time, because the service is busy; try again shortly", retry_after=2
+            ) from None
+        status = self._process.returncode
+        if -status in (signal.SIGPROF, signal.SIGXCPU):
+            raise ImageTooComplexError(
+                f"decoding the image takes more than {seconds:.2f} s of CPU time (LOGO_DECODE_SECONDS); "
+                "send it as a plain JPEG or PNG"
+            ) from None
+        log.warning("decoder_died", status=status)
+        raise BadImageError("the image is damaged: the decoder could not survive it") from None
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        view = memoryview(data)
+        while view:
+            self._wait(self._to, select.POLLOUT, deadline)
+            try:
+                view = view[os.write(self._to, view) :]
+            except BlockingIOError:
+                continue
+            except OSError:
+                raise _EndedError from None
+
+    def _receive(self, size: int, deadline: float) -> bytearray:
+        received = bytearray(size)
+        view = memoryview(received)
+        while view:
+            self._wait(self._from, select.POLLIN, deadline)
+            count = os.readv(self._from, [view])
+            if count == 0:
+                raise _EndedError
+            view = view[count:]
+        return received
+
+    @staticmethod
+    def _wait(pipe: int, event: int, deadline: float) -> None:
+        poll = select.poll()
+        poll.register(pipe, event)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError
+
+
+class _EndedError(Exception):
+    """The child ended in the middle of an exchange."""

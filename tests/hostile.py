@@ -1,0 +1,396 @@
+"""Image files made to cost seconds of CPU or gigabytes: the known ones by name, and seeded variants by a small grammar a format.
+
+Each file is valid enough that a decoder begins with it, or claims something that a reader of headers may believe.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+
+Entry = tuple[int, int, int, bytes]
+"""Tag, type, count and value of a TIFF directory's entry."""
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ZEROS = bytes(1 << 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Hostile:
+    """One file, and how it was made."""
+
+    name: str
+    data: bytes
+
+
+# --- JPEG
+
+
+def jpeg(
+    width: int, height: int, scans: Sequence[bytes], *, progressive: bool = True, frame: int | None = None
+) -> bytes:
+    """A picture of one blank block that claims a size, with further scans behind its own."""
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)]
+    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    data: bytes = cv2.imencode(".jpg", np.full((16, 16, 3), 255, np.uint8), options)[1].tobytes()
+    at = data.index(b"\xff\xc2" if progressive else b"\xff\xc0")
+    marker = bytes([0xFF, frame]) if frame is not None else data[at : at + 2]
+    data = data[:at] + marker + data[at + 2 : at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
+    return data[: data.rindex(b"\xff\xd9")] + b"".join(scans) + b"\xff\xd9"
+
+
+def scan(kind: str, component: int = 1, body: bytes = b"") -> bytes:
+    """The header of a scan, and what follows it: "empty" (AC, first), "refine" (AC, bit 0) or "dc" (DC, bit 0)."""
+    if kind == "dc":
+        return b"\xff\xda\x00\x0c\x03\x01\x00\x02\x00\x03\x00\x00\x00\x10" + body
+    approximation = 0x10 if kind == "refine" else 0x00
+    return b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, component, 0, 1, 63, approximation) + body
+
+
+def jpeg_of_ten_thousand_scans() -> bytes:
+    """98 kB, each ten bytes of which are one more pass over 25 million pixels."""
+    return jpeg(5000, 5000, [scan("empty", 1 + number % 3) for number in range(10_000)])
+
+
+def jpeg_of_dc_refinements() -> bytes:
+    return jpeg(5000, 5000, [scan("dc")] * 7_000)
+
+
+def jpeg_of_three_hundred_thousand_scans() -> bytes:
+    return jpeg(5000, 5000, [scan("refine")] * 300_000)
+
+
+def jpeg_of_arithmetic_scans() -> bytes:
+    """Arithmetic coding costs many times as much for each pixel; within the number of scans that is accepted."""
+    return jpeg(5000, 5000, [scan("refine", 1 + number % 3, b"\x55" * 900) for number in range(90)], frame=0xCA)
+
+
+# --- PNG
+
+
+def png(
+    width: int = 64,
+    height: int = 48,
+    *,
+    depth: int = 8,
+    colour: int = 2,
+    before: Sequence[tuple[bytes, bytes]] = (),
+    compressed: bytes | None = None,
+) -> bytes:
+    """A blank picture with chunks before its pixels."""
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    if compressed is None:
+        packer = zlib.compressobj(9)
+        row = bytes(1 + (width * channels * depth + 7) // 8)
+        compressed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), *before, (b"IDAT", compressed), (b"IEND", b"")]
+    return _SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def deflated_zeros(megabytes: int) -> bytes:
+    """A thousandth of it in bytes: one block again and again, and the checksum of so many zeros (Adler-32)."""
+    packer = zlib.compressobj(9)
+    start, block = (packer.compress(_ZEROS) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    size = megabytes * len(_ZEROS)
+    return start + block * (megabytes - 1) + b"\x03\x00" + struct.pack(">HH", size % 65521, 1)
+
+
+def png_of_a_long_text() -> bytes:
+    """A text of nine gigabytes in nine megabytes, beside a picture of 64 x 48."""
+    return png(before=[(b"zTXt", b"t\0\0" + deflated_zeros(9_000))])
+
+
+def png_of_many_texts() -> bytes:
+    return png(before=[(b"zTXt", b"t\0\0" + deflated_zeros(7))] * 1_200)
+
+
+def png_of_a_long_profile() -> bytes:
+    return png(before=[(b"iCCP", b"p\0\0" + deflated_zeros(2_000))])
+
+
+def png_of_pixels_without_end() -> bytes:
+    """Four gigabytes behind the last row, which libpng inflates and drops."""
+    return png(compressed=deflated_zeros(4_000))
+
+
+# --- TIFF
+
+
+def tiff(entries: Sequence[Entry], data: bytes = b"", *, order: str = "<") -> bytes:
+    """A directory, the values that do not fit into it, and data behind."""
+    out = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(entries))
+    at = 8 + 2 + 12 * len(entries) + 4
+    values = b""
+    for tag, kind, count, value in entries:
+        out += struct.pack(order + "HHI", tag, kind, count)
+        out += value.ljust(4, b"\0") if len(value) <= 4 else struct.pack(order + "I", at + len(values))
+        values += value if len(value) > 4 else b""
+    return out + bytes(4) + values + data
+
+
+def short(*numbers: int) -> bytes:
+    return struct.pack(f"<{len(numbers)}H", *numbers)
+
+
+def long(*numbers: int) -> bytes:
+    return struct.pack(f"<{len(numbers)}I", *numbers)
+
+
+def tiled_tiff(
+    width: int, height: int, tile: tuple[int, int], block: bytes, *, bits: int = 16, samples: int = 4
+) -> bytes:
+    """Every tile is the same compressed block (Deflate)."""
+    tiles = -(-width // tile[0]) * -(-height // tile[1])
+
+    def entries(start: int) -> list[Entry]:
+        return [
+            *_structure(width, height, samples, bits),
+            (259, 3, 1, short(8)),
+            (322, 4, 1, long(tile[0])),
+            (323, 4, 1, long(tile[1])),
+            (324, 4, tiles, long(*[start] * tiles)),
+            (325, 4, tiles, long(*[len(block)] * tiles)),
+        ]
+
+    return tiff(entries(len(tiff(entries(0)))), block)
+
+
+def tiff_of_shared_tiles() -> bytes:
+    """A strip of 240,000 x 8 whose tiles are 16 x 4096: 500 times as much is decoded as is shown, from one block."""
+    return tiled_tiff(240_000, 8, (16, 4096), zlib.compress(bytes(16 * 4096 * 8), 9))
+
+
+def tiff_of_signed_tile_sizes() -> bytes:
+    """Tile sizes of a type that libtiff reads and a strict reader takes for no size."""
+    signed = 9
+    tiles: list[Entry] = [
+        (259, 3, 1, short(1)),
+        (322, signed, 1, long(16_384)),
+        (323, signed, 1, long(16_384)),
+        (324, 4, 1, long(8)),
+        (325, 4, 1, long(16)),
+    ]
+    return tiff([*_structure(64, 48, 1, 8), *tiles], bytes(16))
+
+
+def tiff_of_doubles() -> bytes:
+    """Samples of 64 bits: eight times the memory that its pixels seem to need."""
+    return strip_tiff(4000, 6000, 3, 64, zlib.compress(bytes(4000 * 3 * 8 * 60), 9), compression=8, sample_format=3)
+
+
+def strip_tiff(
+    width: int,
+    height: int,
+    samples: int,
+    bits: int,
+    block: bytes,
+    *,
+    compression: int = 8,
+    sample_format: int = 1,
+    rows: int | None = None,
+) -> bytes:
+    """Strips that are all the same block."""
+    rows = rows or max(1, height // 100)
+    strips = -(-height // rows)
+
+    def entries(start: int) -> list[Entry]:
+        return [
+            *_structure(width, height, samples, bits),
+            (259, 3, 1, short(compression)),
+            (273, 4, strips, long(*[start] * strips)),
+            (278, 4, 1, long(rows)),
+            (279, 4, strips, long(*[len(block)] * strips)),
+            (339, 3, samples, short(*[sample_format] * samples)),
+        ]
+
+    return tiff(entries(len(tiff(entries(0)))), block)
+
+
+def _structure(width: int, height: int, samples: int, bits: int) -> list[Entry]:
+    return [
+        (256, 4, 1, long(width)),
+        (257, 4, 1, long(height)),
+        (258, 3, samples, short(*[bits] * samples)),
+        (262, 3, 1, short(2 if samples > 2 else 1)),
+        (277, 3, 1, short(samples)),
+    ]
+
+
+# --- AVIF, GIF, BMP, WebP
+
+
+@cache
+def avif(width: int, height: int, *, full_colour: bool = True, alpha: bool = True) -> bytes:
+    """A blank picture: some kilobytes at any size."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    out = BytesIO()
+    picture = Image.new("RGBA" if alpha else "RGB", (width, height), (200, 100, 50, 128) if alpha else (200, 100, 50))
+    picture.save(out, "AVIF", quality=30, speed=10, subsampling="4:4:4" if full_colour else "4:2:0")
+    return out.getvalue()
+
+
+def avif_of_full_colour_and_alpha() -> bytes:
+    return avif(5000, 5000)
+
+
+def gif(width: int, height: int, codes: bytes, *, frames: int = 1) -> bytes:
+    """Frames of the given LZW data."""
+    blocks = b"".join(bytes([len(codes[at : at + 255])]) + codes[at : at + 255] for at in range(0, len(codes), 255))
+    frame = b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x08" + blocks + b"\0"
+    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0) + bytes(768) + frame * frames + b";"
+
+
+def lzw_of_long_strings(size: int) -> bytes:
+    """Codes that stand for ever longer strings, then the longest one again and again."""
+    codes, width, following = [(256, 9), (0, 9)], 9, 258
+    while following < 4095:
+        codes.append((following, width))
+        following += 1
+        width += following == 1 << width and width < 12
+    start = _packed([*codes, *[(4094, 12)] * 8])[:-1]
+    return start + start[-3:] * max(
+        0, (size - len(start)) // 3
+    )  # two codes of twelve bits are three bytes, wherever they begin
+
+
+def _packed(codes: Sequence[tuple[int, int]]) -> bytes:
+    value = bits = 0
+    for code, width in codes:
+        value |= code << bits
+        bits += width
+    return value.to_bytes(-(-bits // 8), "little")
+
+
+def bmp_of_runs(width: int, height: int, runs: bytes) -> bytes:
+    """Eight bits a pixel, run-length encoded."""
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 54 + 1024 + len(runs), 0, 0, 54 + 1024) + header + bytes(1024) + runs
+
+
+BOMBS: dict[Callable[[], bytes], str | None] = {
+    jpeg_of_ten_thousand_scans: "scans; at most 100",
+    jpeg_of_dc_refinements: "scans; at most 100",
+    jpeg_of_three_hundred_thousand_scans: "scans; at most 100",
+    jpeg_of_arithmetic_scans: "LOGO_DECODE_SECONDS",
+    png_of_a_long_text: None,
+    png_of_many_texts: None,
+    png_of_a_long_profile: None,
+    png_of_pixels_without_end: "LOGO_DECODE_SECONDS",
+    tiff_of_shared_tiles: "LOGO_DECODE_MEMORY",
+    tiff_of_signed_tile_sizes: "header cannot be read",
+    tiff_of_doubles: "64 bits a sample",
+    avif_of_full_colour_and_alpha: "LOGO_DECODE_MEMORY",
+}
+"""With what the refusal of each says; None: it is decoded, at no cost."""
+
+
+def variants(seed: int, count: int, max_bytes: int = 10_000_000) -> Iterator[Hostile]:
+    """So many files, the formats in turn; the same ones for the same seed. None is longer than `max_bytes`."""
+    chance = random.Random(seed)
+    makers = (_jpeg_variant, _png_variant, _tiff_variant, _avif_variant, _gif_variant, _bmp_variant)
+    for number in range(count):
+        maker = makers[number % len(makers)]
+        yield Hostile(f"{seed}-{number}-{maker.__name__.split('_')[1]}", maker(chance)[:max_bytes])
+
+
+def _sides(chance: random.Random) -> tuple[int, int]:
+    """From a few pixels to 25 million, in any shape."""
+    pixels = 10 ** chance.uniform(3, 7.39)
+    width = round(max(8, min(60_000, pixels ** chance.uniform(0.2, 0.8))))
+    return width, max(8, min(60_000, round(pixels / width)))
+
+
+def _jpeg_variant(chance: random.Random) -> bytes:
+    width, height = _sides(chance)
+    count = round(10 ** chance.uniform(0, 4.5))
+    kinds = chance.choices(("empty", "refine", "dc"), k=3)
+    body = chance.randbytes(round(10 ** chance.uniform(0, 5))).replace(b"\xff", b"\xff\0")
+    bodies = (b"", body, b"\0" * len(body), b"\xaa" * len(body))
+    scans, size = [], 0
+    for number in range(count):
+        scans.append(scan(chance.choice(kinds), 1 + number % 3, chance.choice(bodies)))
+        size += len(scans[-1])
+        if size > 9_000_000:
+            break
+    frame = chance.choice((None, None, 0xC9, 0xCA, 0xC3))
+    return jpeg(width, height, scans, progressive=chance.random() < 0.8, frame=frame)
+
+
+def _png_variant(chance: random.Random) -> bytes:
+    width, height = _sides(chance)
+    colour = chance.choice((0, 2, 3, 4, 6))
+    depth = chance.choice((8, 16)) if colour != 3 else 8
+    before: list[tuple[bytes, bytes]] = [(b"PLTE", bytes(768))] if colour == 3 else []
+    for _ in range(chance.randint(0, 6)):
+        kind = chance.choice((b"zTXt", b"iCCP", b"iTXt", b"tEXt", b"zzzz", b"fdAT", b"acTL", b"sPLT"))
+        prefix = {b"iTXt": b"t\0\1\0\0\0", b"acTL": bytes(8)}.get(kind, b"t\0\0")
+        before += [(kind, prefix + deflated_zeros(chance.choice((1, 7, 100, 1_000))))] * chance.randint(1, 20)
+    compressed = deflated_zeros(chance.choice((30, 300, 3_000))) if chance.random() < 0.5 else None
+    return png(width, height, depth=depth, colour=colour, before=before, compressed=compressed)
+
+
+def _tiff_variant(chance: random.Random) -> bytes:
+    width, height = _sides(chance)
+    samples, bits = chance.choice((1, 2, 3, 4, 5)), chance.choice((1, 8, 12, 16, 32, 64))
+    if chance.random() < 0.5:
+        tile = 16 * chance.randint(1, 256), 16 * chance.randint(1, 256)
+        tile = (tile[0], max(16, tile[1])) if -(-width // tile[0]) * -(-height // tile[1]) < 200_000 else (4096, 4096)
+        block = zlib.compress(bytes(min(64_000_000, tile[0] * tile[1] * samples * bits // 8)), 9)
+        return tiled_tiff(width, height, tile, block, bits=bits, samples=samples)
+    rows = chance.randint(1, height)
+    blocks = [
+        (8, zlib.compress(bytes(min(64_000_000, width * rows * samples * bits // 8)), 9)),
+        (5, chance.randbytes(100_000)),
+        (32773, b"\0" * 50_000),
+        (3, chance.randbytes(50_000)),
+        (4, bytes(50_000)),
+        (7, b"\xff\xd8"),
+    ]
+    compression, block = chance.choice(blocks)
+    return strip_tiff(
+        width,
+        height,
+        samples,
+        bits,
+        block,
+        compression=compression,
+        rows=rows,
+        sample_format=chance.choice((1, 1, 2, 3)),
+    )
+
+
+def _avif_variant(chance: random.Random) -> bytes:
+    sides = chance.choice(((5000, 5000), (5000, 1000), (3000, 3000)))
+    data = bytearray(avif(*sides, full_colour=chance.random() < 0.5, alpha=chance.random() < 0.5))
+    for _ in range(chance.choice((0, 0, 1, 3))):
+        data[chance.randrange(len(data))] = chance.randrange(256)
+    return bytes(data)
+
+
+def _gif_variant(chance: random.Random) -> bytes:
+    width, height = _sides(chance)
+    codes = lzw_of_long_strings(round(10 ** chance.uniform(3, 6.5)))
+    return gif(width, height, codes, frames=max(1, min(chance.choice((1, 1, 100)), 9_000_000 // len(codes))))
+
+
+def _bmp_variant(chance: random.Random) -> bytes:
+    width, height = _sides(chance)
+    runs = chance.choice((b"\xff\x01", b"\0\0", b"\0\2\1\0", b"\0\2\0\1", b"\x01\x02")) * round(
+        10 ** chance.uniform(1, 6.3)
+    )
+    return bmp_of_runs(width, height, runs + b"\0\1")

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from logo_similarity.errors import BadImageError, ImageTooComplexError, ImageTooLargeError, UnsupportedFormatError
+from logo_similarity.image.contained import Decoder
+from logo_similarity.image.decode import ImageLimits, decode
+from logo_similarity.plan import decoder_limit
+from tests.hostile import BOMBS, avif, strip_tiff
+from tests.pictures import encode, noise, quarters
+
+
+@pytest.fixture
+def decoder() -> Iterator[Decoder]:
+    with Decoder() as made:
+        yield made
+
+
+def children() -> list[psutil.Process]:
+    """Live children of this process that decode."""
+    return [
+        child
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "logo_similarity.image.child" in child.cmdline()
+    ]
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_the_pixels_are_those_of_decoding_here(decoder: Decoder, file_format: str) -> None:
+    for picture in (quarters(), noise()):
+        data = encode(picture, file_format)
+        np.testing.assert_array_equal(decoder.decode(data), decode(data))
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_a_plain_file_needs_no_child(decoder: Decoder, file_format: str) -> None:
+    decoder.decode(encode(quarters(), file_format))
+    assert not children()
+
+
+def test_a_large_picture_is_decoded_in_a_child(decoder: Decoder) -> None:
+    picture = np.full((4000, 4000, 4), 200, np.uint8)
+    data = cv2.imencode(".png", picture)[1].tobytes()
+    np.testing.assert_array_equal(decoder.decode(data), decode(data))
+    assert len(children()) == 1
+
+
+def test_one_child_serves_one_file_after_another_and_ends_with_its_decoder() -> None:
+    with Decoder() as decoder:
+        decoder.warm_up(1)
+        (child,) = children()
+        for _ in range(3):
+            decoder.decode(encode(quarters(), "TIFF"))
+        assert children() == [child]
+    assert not children()
+
+
+def test_a_child_ends_when_nothing_refers_to_its_decoder_any_more() -> None:
+    decoder = Decoder()
+    decoder.decode(encode(quarters(), "TIFF"))
+    assert len(children()) == 1
+    del decoder
+    assert not children()
+
+
+def test_threads_do_not_get_each_others_pictures(decoder: Decoder) -> None:
+    pictures = [np.full((64, 64 + 8 * number, 3), 20 * number, np.uint8) for number in range(4)]
+    files = [encode(picture, "TIFF") for picture in pictures]
+    wrong: list[int] = []
+
+    def ask(number: int) -> None:
+        wrong.extend(number for _ in range(20) if not np.array_equal(decoder.decode(files[number]), pictures[number]))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong
+    assert len(children()) <= 4
+
+
+def test_refusals_are_those_of_decoding_here(decoder: Decoder) -> None:
+    small, large = Decoder(ImageLimits(max_pixels=100)), encode(quarters(), "TIFF")
+    with small, pytest.raises(ImageTooLargeError, match="LOGO_MAX_PIXELS"):
+        small.decode(large)
+    with pytest.raises(BadImageError, match="TIFF file is damaged"):
+        decoder.decode(large[:200])
+    with pytest.raises(UnsupportedFormatError, match="SVG"):
+        decoder.decode(b"<svg/>")
+    assert decoder.decode(large).shape
+
+
+def test_a_file_that_takes_too_long_is_refused_and_the_next_one_decoded() -> None:
+    with Decoder(ImageLimits(max_seconds=0.1)) as decoder:
+        with pytest.raises(ImageTooComplexError, match="LOGO_DECODE_SECONDS"):
+            decoder.decode(avif(2500, 2500))
+        assert not children()
+        assert decoder.decode(encode(quarters(), "TIFF")).shape
+
+
+def test_a_file_that_takes_too_much_memory_is_refused_by_its_header(decoder: Decoder) -> None:
+    wide = strip_tiff(6000, 4000, 4, 16, b"")
+    with pytest.raises(ImageTooComplexError, match="LOGO_DECODE_MEMORY"):
+        decoder.decode(wide)
+
+
+def test_a_child_cannot_take_more_memory_than_it_may(decoder: Decoder) -> None:
+    """Whatever a header says: the kernel bounds what a child maps."""
+    decoder.warm_up(1)
+    (child,) = children()
+    decoder.decode(encode(quarters(), "TIFF"))  # it has set its limits now
+    limit, _ = child.rlimit(psutil.RLIMIT_AS)
+    assert limit - child.memory_info().vms <= decoder_limit(256_000_000, 10_000_000)
+    child.rlimit(psutil.RLIMIT_AS, (child.memory_info().vms + 30_000_000, limit))
+    with pytest.raises(BadImageError):
+        decoder.decode(cv2.imencode(".png", noise(3500, 3500))[1].tobytes()[:9_000_000])
+    with pytest.raises(BadImageError):
+        decoder.decode(avif(2600, 2600))
+    assert decoder.decode(encode(quarters(), "TIFF")).shape
+
+
+def test_a_child_that_dies_costs_one_file(decoder: Decoder) -> None:
+    data = encode(quarters(), "TIFF")
+    decoder.decode(data)
+    (child,) = children()
+    child.send_signal(signal.SIGKILL)
+    child.wait(10)
+    with pytest.raises(BadImageError, match="could not survive"):
+        decoder.decode(data)
+    assert decoder.decode(data).shape
+
+
+def test_a_child_ends_with_its_parent() -> None:
+    """Be it killed: the child's input ends then."""
+    code = """
+import sys, time
+from logo_similarity.image.contained import Decoder
+decoder = Decoder()
+decoder.warm_up(1)
+print(decoder._idle[0]._process.pid, flush=True)
+time.sleep(600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait(10)
+    parent.stdout.close()
+    child.wait(30)
+    assert not child.is_running()
+
+
+def test_the_childs_environment_holds_no_secrets(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGO_S3_SECRET_KEY", "hush")
+    decoder.warm_up(1)
+    (child,) = children()
+    assert b"hush" not in Path(f"/proc/{child.pid}/environ").read_bytes()
+
+
+@pytest.mark.parametrize(("bomb", "refusal"), BOMBS.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_a_bomb_is_refused_or_costs_nothing(decoder: Decoder, bomb: Callable[[], bytes], refusal: str | None) -> None:
+    if refusal is None:
+        assert decoder.decode(bomb()).shape == (48, 64, 3)
+        assert not children()
+    else:
+        with pytest.raises(BadImageError, match=refusal):
+            decoder.decode(bomb())
+    assert decoder.decode(encode(quarters(), "TIFF")).shape
