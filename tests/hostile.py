@@ -356,7 +356,7 @@ def _tiff_variant(chance: random.Random) -> bytes:
     blocks = [
         (8, zlib.compress(bytes(min(64_000_000, width * rows * samples * bits // 8)), 9)),
         (5, chance.randbytes(100_000)),
-        (32773, b"\0" * 50_000),
+        (32773, b"\x81\0" * 50_000),
         (3, chance.randbytes(50_000)),
         (4, bytes(50_000)),
         (7, b"\xff\xd8"),
