@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from logo_similarity.config import Settings
 from logo_similarity.cpu import CGROUP_ROOT, SELF_CGROUP, ThreadPlan, cgroup_folders, thread_plan
+
+if TYPE_CHECKING:
+    from logo_similarity.config import Settings
 
 MEGABYTE = 1_000_000
 LIBRARY_BYTES = 75_000_000

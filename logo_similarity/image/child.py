@@ -1,7 +1,7 @@
 """The process in which files are decoded that may take too long or too much: `python -m logo_similarity.image.child`.
 
-It reads files from its standard input, each behind its length, and writes pixels or a refusal for each to its standard output
-(`contained.py` has the forms). It ends when its input does. The kernel kills it when a file takes more CPU time than it may
+It reads files from its standard input, each behind its length, and writes pixels or a refusal for each to its standard output,
+in the forms below. It ends when its input does. The kernel kills it when a file takes more CPU time than it may
 have; allocations past its memory fail.
 """
 
@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import signal
+import struct
 import sys
 from typing import BinaryIO
 
@@ -18,10 +19,15 @@ import cv2
 import numpy as np
 
 from logo_similarity.errors import BadImageError, ImageTooComplexError
-from logo_similarity.image.contained import PIXELS, PIXELS_HEAD, REFUSED, REFUSED_HEAD, REQUEST
 from logo_similarity.image.decode import ImageLimits, decode
 from logo_similarity.limits import limit_memory
 from logo_similarity.plan import decoder_limit
+
+PIXELS, REFUSED = b"P", b"R"
+"""First byte of an answer: height, width and pixels follow, or the length of a JSON object and the object."""
+REQUEST = struct.Struct("<Q")
+PIXELS_HEAD = struct.Struct("<II")
+REFUSED_HEAD = struct.Struct("<I")
 
 
 def main(arguments: list[str]) -> None:

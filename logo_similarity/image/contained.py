@@ -6,7 +6,6 @@ import json
 import os
 import select
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -26,18 +25,13 @@ from logo_similarity.errors import (
     OverloadedError,
     UnsupportedFormatError,
 )
+from logo_similarity.image.child import PIXELS, PIXELS_HEAD, REFUSED_HEAD, REQUEST
 from logo_similarity.image.decode import ImageLimits, Pixels, check_bytes, checked_header, decode_checked
 from logo_similarity.image.header import Format, Header, recognise
 
 PLAIN_MEMORY = 64_000_000
 PLAIN_SECONDS = 0.25
 """What a file may cost, by its header, to be decoded without a child."""
-
-PIXELS, REFUSED = b"P", b"R"
-"""First byte of a child's answer: height, width and pixels follow, or the length of a JSON object and the object."""
-REQUEST = struct.Struct("<Q")
-PIXELS_HEAD = struct.Struct("<II")
-REFUSED_HEAD = struct.Struct("<I")
 
 _NOT_BY_HEADER = frozenset({Format.TIFF, Format.AVIF})
 """Formats whose headers do not bound the time; even to read these headers is left to the child."""

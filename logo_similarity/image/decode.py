@@ -5,17 +5,20 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL.TiffImagePlugin import TiffImageFile
 
-from logo_similarity.config import Settings
 from logo_similarity.errors import BadImageError, ImageTooComplexError, ImageTooLargeError, ImageTooSmallError
 from logo_similarity.image import png, tiff
 from logo_similarity.image.avif import read_avif, sample_bits
 from logo_similarity.image.header import Format, Header, read_header
+
+if TYPE_CHECKING:
+    from logo_similarity.config import Settings
 
 Pixels = NDArray[np.uint8]
 
