@@ -55,6 +55,14 @@ def until(condition: object, patience: float = PATIENCE) -> None:
 
 @contextmanager
 def serving(catalog: SampleCatalog, folder: Path, **settings: str) -> Iterator[Server]:
+    """`logo-similarity serve` on a catalog, with these settings over those of all tests, until the end of the block."""
+    with running(command("serve"), catalog, folder, settings) as server:
+        yield server
+
+
+@contextmanager
+def running(words: list[str], catalog: SampleCatalog, folder: Path, settings: dict[str, str]) -> Iterator[Server]:
+    """The same by a command that runs it in some other way."""
     port = settings.get("LOGO_PORT") or str(free_ports(1)[0])
     environment = {
         **os.environ,
@@ -69,7 +77,7 @@ def serving(catalog: SampleCatalog, folder: Path, **settings: str) -> Iterator[S
     }
     log = folder / "log"
     with log.open("wb") as file:
-        process = subprocess.Popen(command("serve"), env=environment, stderr=file)
+        process = subprocess.Popen(words, env=environment, stderr=file)
     server = Server(process, f"http://127.0.0.1:{port}", log, folder / "metrics")
     try:
         with server.client() as client:
