@@ -62,6 +62,19 @@ def test_equal_to_a_plain_count(data: st.DataObject) -> None:
     assert found.normalised_rank == pytest.approx((sum(ranks) - ideal) / (len(others) * len(ranks)))
 
 
+@pytest.mark.parametrize(
+    ("rank", "found"),
+    [(1, (1, 1, 1)), (2, (0, 1, 1)), (10, (0, 1, 1)), (11, (0, 0, 1)), (100, (0, 0, 1)), (101, (0, 0, 0))],
+)
+def test_recall_counts_an_answer_at_its_very_rank(rank: int, found: tuple[int, int, int]) -> None:
+    scores = np.zeros(200, np.float32)
+    scores[1] = 0.5
+    scores[2 : rank + 1] = 0.9  # so many wrong answers are ahead of row 1; row 0 asks
+    figures = mean_figures([rank_query(Query(0, rows(1), NONE), scores)])
+    assert figures is not None
+    assert (figures.recall_at_1, figures.recall_at_10, figures.recall_at_100) == found
+
+
 def test_means() -> None:
     results = [
         rank_query(Query(0, rows(1), NONE), np.array([9, 2, 1], np.float32)),

@@ -109,6 +109,12 @@ def test_transparency_of_a_near_white_logo_is_laid_on_black(file_format: str) ->
     assert_near(got, on(BLACK, (250, 248, 240)), NEAR.get(file_format, 1))
 
 
+@pytest.mark.parametrize(("level", "background"), [(229, WHITE), (230, BLACK)])
+def test_near_white_begins_at_230_of_the_darkest_channel(level: int, background: tuple[int, int, int]) -> None:
+    colour = (255, level, 255)
+    assert_near(decode(encode(mark(colour), "PNG")), on(background, colour), 1)
+
+
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF"])
 def test_half_transparent_pixels_are_mixed_with_the_background(file_format: str) -> None:
     assert_near(decode(encode(mark(RED, alpha=128), file_format)), on(WHITE, (227, 142, 147)), 2)
