@@ -11,9 +11,11 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 
 import cv2
 import numpy as np
+from PIL import Image
 
 Entry = tuple[int, int, int, bytes]
 """Tag, type, count and value of a TIFF directory's entry."""
@@ -234,10 +236,6 @@ def _structure(width: int, height: int, samples: int, bits: int) -> list[Entry]:
 @cache
 def avif(width: int, height: int, *, full_colour: bool = True, alpha: bool = True) -> bytes:
     """A blank picture: some kilobytes at any size."""
-    from io import BytesIO
-
-    from PIL import Image
-
     out = BytesIO()
     picture = Image.new("RGBA" if alpha else "RGB", (width, height), (200, 100, 50, 128) if alpha else (200, 100, 50))
     picture.save(out, "AVIF", quality=30, speed=10, subsampling="4:4:4" if full_colour else "4:2:0")
@@ -253,6 +251,16 @@ def gif(width: int, height: int, codes: bytes, *, frames: int = 1) -> bytes:
     blocks = b"".join(bytes([len(codes[at : at + 255])]) + codes[at : at + 255] for at in range(0, len(codes), 255))
     frame = b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x08" + blocks + b"\0"
     return b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0) + bytes(768) + frame * frames + b";"
+
+
+def blank_gif(width: int, height: int, *, frames: int) -> bytes:
+    """A whole picture, its frame again and again."""
+    out = BytesIO()
+    Image.new("P", (width, height), 1).save(out, "GIF")
+    data = out.getvalue()
+    at = data.index(b",\0\0\0\0" + struct.pack("<HH", width, height))
+    frame = data[at:-1]
+    return data[:at] + frame * min(frames, 9_000_000 // len(frame)) + b";"
 
 
 def lzw_of_long_strings(size: int) -> bytes:
@@ -384,6 +392,8 @@ def _avif_variant(chance: random.Random) -> bytes:
 
 def _gif_variant(chance: random.Random) -> bytes:
     width, height = _sides(chance)
+    if chance.random() < 0.5:
+        return blank_gif(width, height, frames=chance.choice((1, 2, 1000)))
     codes = lzw_of_long_strings(round(10 ** chance.uniform(3, 6.5)))
     return gif(width, height, codes, frames=max(1, min(chance.choice((1, 1, 100)), 9_000_000 // len(codes))))
 
