@@ -66,7 +66,15 @@ async def get_links(request: Request, runtime: Annotated[Runtime, Depends(get_ru
 TopK = Annotated[
     int | None, Query(ge=1, le=MAX_TOP_K, description=f"At most this many results. Default {DEFAULT_TOP_K}.")
 ]
-MinScore = Annotated[float | None, Query(ge=-1, le=1, description="Leave out results with a smaller score.")]
+MinScore = Annotated[
+    float | None,
+    Query(
+        ge=-1,
+        le=1,
+        description="Leave out results with a smaller `score`. No value keeps all right results and drops all wrong ones; 0.9 "
+        "keeps most copies of a picture. Default: none is left out.",
+    ),
+]
 Rerank = Annotated[
     bool | None,
     Query(description="Score the first candidates again by their parts. Default: where the catalog can."),

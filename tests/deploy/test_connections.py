@@ -22,7 +22,17 @@ from tests.samples import SampleCatalog
 from tests.seaweedfs import S3Server, free_ports
 from tests.service import PATIENCE, command, until
 
-TRACE = ("strace", "-D", "-f", "--seccomp-bpf", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-e", "signal=none")
+TRACE = (
+    "strace",
+    "-D",
+    "-f",
+    "--seccomp-bpf",
+    "-qq",
+    "-e",
+    "trace=connect,sendto,sendmsg,sendmmsg",
+    "-e",
+    "signal=none",
+)
 ADDRESS = re.compile(r'sa_family=AF_INET6?, sin6?_port=htons\((\d+)\).*?(?:inet_addr\(|inet_pton\(AF_INET6, )"([^"]+)"')
 CREDENTIALS_OF_THE_MACHINE = ("169.254.169.254", 80)
 

@@ -12,7 +12,7 @@ from logo_similarity import errors
 from logo_similarity.api.errors import CODES
 from logo_similarity.cli import app
 from logo_similarity.config import Settings
-from scripts import update_docs
+from scripts import update_docs, update_readme
 from scripts.update_readme import README, replaced
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +53,13 @@ def test_every_error_has_its_line_and_was_provoked() -> None:
 def test_the_sizes_are_those_that_were_measured() -> None:
     text = (DOCS / "operate.md").read_text()
     assert replaced(text, "sizes", update_docs.sizes()) == text, AGAIN
+
+
+def test_the_scores_are_those_that_were_measured() -> None:
+    text = (DOCS / "scores.md").read_text()
+    assert replaced(text, "scores", update_docs.scores()) == text, AGAIN
+    text = README.read_text()
+    assert replaced(text, "scores", update_readme.scores()) == text, "run `python -m scripts.update_readme`"
 
 
 @pytest.mark.parametrize(
