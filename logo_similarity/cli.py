@@ -188,7 +188,7 @@ def search(
 ) -> None:
     """Find the logos most similar to a picture, without a server.
 
-    A score of 1 is the same picture. It is not a probability: unrelated logos reach 0.7 and more (docs/scores.md).
+    A score of 1 is the same picture. It is not a probability: unrelated logos reach 0.8 (docs/scores.md).
     """
     from logo_similarity.image.decode import ImageLimits
     from logo_similarity.search.pipeline import SearchEngine

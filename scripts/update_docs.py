@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -356,7 +357,7 @@ def scores() -> str:
         f"`python -m benchmarks.score_meaning` on an {machine['processor']} ({', '.join(machine['int8_instructions'])}) at "
         f"commit {machine['commit']}. Another processor rounds differently, which moves a score in its third decimal."
     )
-    return "\n\n".join([said, *parts])
+    return "\n\n".join([textwrap.fill(said, 118), *parts])
 
 
 def quantiles(gallery: dict[str, Any]) -> str:
@@ -380,7 +381,7 @@ def thresholds(gallery: dict[str, Any]) -> str:
     for threshold, row in gallery["thresholds"].items():
         shares = [f"{100 * row[name]:.0f} %" for name in ("saved_again_kept", "changed_kept", "drawings_kept")]
         without = f"{100 * row['queries_without_another_brand']:.0f} %"
-        lines.append(f"| {threshold} | {' | '.join(shares)} | {row['other_brands_a_query']} | {without} |")
+        lines.append(f"| {threshold} | {' | '.join(shares)} | {row['other_brands_a_query']:.2f} | {without} |")
     return "\n".join(lines)
 
 

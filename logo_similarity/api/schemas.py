@@ -79,7 +79,7 @@ class HitOut(BaseModel):
         Field(
             description="How alike the pictures are, -1 to 1; 1 is the same picture. Results are ordered by it. It is not a "
             "probability: every search has a best hit, and among tens of thousands of logos even noise finds one of about "
-            "0.7. The cosine, or where `reranked` the mean of it and of the agreement of parts, less what all candidates "
+            "0.8. The cosine, or where `reranked` the mean of it and of the agreement of parts, less what all candidates "
             "share: it depends on the catalog too."
         ),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import typer
 
 from logo_similarity import errors
 from logo_similarity.api.errors import CODES
+from logo_similarity.api.schemas import HitOut
 from logo_similarity.cli import app
 from logo_similarity.config import Settings
 from scripts import update_docs, update_readme
@@ -60,6 +62,9 @@ def test_the_scores_are_those_that_were_measured() -> None:
     assert replaced(text, "scores", update_docs.scores()) == text, AGAIN
     text = README.read_text()
     assert replaced(text, "scores", update_readme.scores()) == text, "run `python -m scripts.update_readme`"
+    galleries = json.loads((update_readme.RESULTS / "score_meaning.json").read_text())["figures"]["galleries"]
+    noise = galleries[max(galleries, key=int)]["score"]["quantiles"]["the best hit for noise"][2]
+    assert f"noise finds one of about {noise:.1f}." in str(HitOut.model_fields["score"].description)
 
 
 @pytest.mark.parametrize(
