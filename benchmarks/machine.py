@@ -14,7 +14,7 @@ from logo_similarity.cpu import usable_cores
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 DATA = ROOT / "data" / "benchmarks"
-# Those that ONNX Runtime's int8 kernels come in: they round differently, so scores differ in the third decimal.
+# Those that ONNX Runtime has int8 kernels for; the kernels may round differently, and with them the scores.
 INT8_INSTRUCTIONS = ("avx2", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp")
 LIBRARIES = ("faiss-cpu", "onnxruntime", "opencv-python-headless", "numpy", "fastapi", "uvicorn", "gunicorn")
 

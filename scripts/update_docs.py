@@ -355,7 +355,7 @@ def scores() -> str:
         f"A gallery of {int(large):,} logos ([the benchmark](evaluation.md)), the encoder {figures['encoder']}, "
         f"{whole['queries']:,} queries that it never learned from, `top_k={figures['top_k']}`. Measured with "
         f"`python -m benchmarks.score_meaning` on an {machine['processor']} ({', '.join(machine['int8_instructions'])}) at "
-        f"commit {machine['commit']}. Another processor rounds differently, which moves a score in its third decimal."
+        f"commit {machine['commit']}. Another processor may round differently."
     )
     return "\n\n".join([textwrap.fill(said, 118), *parts])
 
