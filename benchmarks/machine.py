@@ -14,6 +14,8 @@ from logo_similarity.cpu import usable_cores
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 DATA = ROOT / "data" / "benchmarks"
+# Those that ONNX Runtime has int8 kernels for; the kernels may round differently, and with them the scores.
+INT8_INSTRUCTIONS = ("avx2", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp")
 LIBRARIES = ("faiss-cpu", "onnxruntime", "opencv-python-headless", "numpy", "fastapi", "uvicorn", "gunicorn")
 
 
@@ -21,12 +23,14 @@ def describe_machine() -> dict[str, object]:
     """Processor, cores, memory, versions, commit and date."""
     facts = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
     model = next((value.strip() for key, value in facts.items() if key.strip() == "model name"), platform.machine())
+    features = next((value.split() for key, value in facts.items() if key.strip() in {"flags", "Features"}), [])
     memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     return {
         "processor": model,
+        "int8_instructions": [name for name in INT8_INSTRUCTIONS if name in features],
         "usable_cores": usable_cores(),
         "memory_gb": round(int(memory.split()[1]) / 1e6, 1),
         "kernel": platform.release(),

@@ -176,7 +176,7 @@ def search(
     image: Annotated[Path, typer.Argument(help="The picture to look for.")],
     catalogs: Catalogs = None,
     top_k: Annotated[int, typer.Option(min=1, max=1000, help="At most this many results.")] = 10,
-    min_score: Annotated[float | None, typer.Option(min=-1, max=1, help="Leave out smaller scores.")] = None,
+    min_score: Annotated[float | None, typer.Option(min=-1, max=1, help="Leave out hits with a smaller score.")] = None,
     rerank: Annotated[
         bool | None,
         typer.Option(
@@ -186,7 +186,10 @@ def search(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find the logos most similar to a picture, without a server."""
+    """Find the logos most similar to a picture, without a server.
+
+    A score of 1 is the same picture. It is not a probability: unrelated logos reach 0.8 (docs/scores.md).
+    """
     from logo_similarity.image.decode import ImageLimits
     from logo_similarity.search.pipeline import SearchEngine
 

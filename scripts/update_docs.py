@@ -3,6 +3,7 @@
 
 logo-similarity build samples --out catalogs      # once: the answers come from its catalog
 python -m benchmarks.sizing                       # where the sizes are to be new
+python -m benchmarks.score_meaning                # where the scores are to be new
 python -m scripts.update_docs
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ DOCS = ROOT / "docs"
 SAMPLES = ROOT / "samples" / "images"
 QUERY = next(SAMPLES.glob("075d1f55*.jpg"))
 LOGO = QUERY.stem
+ANOTHER_BRAND = "the best hit of another brand"
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 
 
@@ -334,6 +337,54 @@ def sizes() -> str:
     return "\n".join([*lines, "", said])
 
 
+def scores() -> str:
+    """The scores of right and wrong answers, re-ranked and by cosine, in galleries of two sizes."""
+    result = json.loads((RESULTS / "score_meaning.json").read_text())
+    figures, machine = result["figures"], result["machine"]
+    small, large = sorted(figures["galleries"], key=int)
+    parts = []
+    for kind, words in (("score", "`score`, re-ranked"), ("cosine", "`cosine`, which is `score` with `rerank=false`")):
+        whole = figures["galleries"][large][kind]
+        parts.append(
+            f"### {words}\n\n{quantiles(whole)}\n\n"
+            f"In a gallery of {int(small):,} logos the best hit of another brand has a median of "
+            f"{figures['galleries'][small][kind]['quantiles'][ANOTHER_BRAND][2]:.2f} instead of "
+            f"{whole['quantiles'][ANOTHER_BRAND][2]:.2f}.\n\n{thresholds(whole)}"
+        )
+    said = (
+        f"A gallery of {int(large):,} logos ([the benchmark](evaluation.md)), the encoder {figures['encoder']}, "
+        f"{whole['queries']:,} queries that it never learned from, `top_k={figures['top_k']}`. Measured with "
+        f"`python -m benchmarks.score_meaning` on an {machine['processor']} ({', '.join(machine['int8_instructions'])}) at "
+        f"commit {machine['commit']}. Another processor may round differently."
+    )
+    return "\n\n".join([textwrap.fill(said, 118), *parts])
+
+
+def quantiles(gallery: dict[str, Any]) -> str:
+    """How the scores of each kind of answer are spread."""
+    lines = ["| of | 5 % | 25 % | median | 75 % | 95 % |", "| --- | --- | --- | --- | --- | --- |"]
+    for what, values in gallery["quantiles"].items():
+        cells = ["not found" if value is None else f"{value:.2f}" for value in values]
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def thresholds(gallery: dict[str, Any]) -> str:
+    """What each `min_score` keeps."""
+    lines = [
+        (
+            "| `min_score` | keeps of the same drawing, saved again | changed | of other drawings of the brand "
+            "| hits of other brands a search | searches without any |"
+        ),
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for threshold, row in gallery["thresholds"].items():
+        shares = [f"{100 * row[name]:.0f} %" for name in ("saved_again_kept", "changed_kept", "drawings_kept")]
+        without = f"{100 * row['queries_without_another_brand']:.0f} %"
+        lines.append(f"| {threshold} | {' | '.join(shares)} | {row['other_brands_a_query']:.2f} | {without} |")
+    return "\n".join(lines)
+
+
 def write(name: str, **contents: str) -> None:
     """Replace marked parts of one document."""
     path = DOCS / name
@@ -348,6 +399,7 @@ def main() -> None:
     write("reference.md", settings=settings_table(), commands=commands())
     write("operate.md", sizes=sizes())
     write("api.md", answers=answers(), errors=errors())
+    write("scores.md", scores=scores())
 
 
 if __name__ == "__main__":

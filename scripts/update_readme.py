@@ -170,6 +170,18 @@ def retrieval() -> str:
     return "\n".join(lines)
 
 
+def scores() -> str:
+    """Between which scores nine of ten right and wrong answers are, in the larger gallery."""
+    galleries = _load(RESULTS / "score_meaning.json")["galleries"]
+    logos = max(galleries, key=int)
+    lines = [f"| in a gallery of {int(logos):,} logos | 5 % of the scores are under | median | 5 % are over |"]
+    lines.append("| --- | --- | --- | --- |")
+    for what, values in galleries[logos]["score"]["quantiles"].items():
+        cells = ["(not found)" if values[place] is None else f"{values[place]:.2f}" for place in (0, 2, 4)]
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def shorten(value: Any) -> Any:  # noqa: ANN401 - any JSON
     """JSON with numbers of four decimals, and without most of a link's signature."""
     if isinstance(value, dict):
@@ -193,6 +205,7 @@ def main() -> None:
     text = replaced(text, "answer", example())
     text = replaced(text, "figures", figures())
     text = replaced(text, "retrieval", retrieval())
+    text = replaced(text, "scores", scores())
     README.write_text(text)
     CARD.write_text(replaced(CARD.read_text(), "figures", retrieval()))
 

@@ -12,21 +12,21 @@ from typing import Any
 import cv2
 import faiss
 import structlog
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi.security import APIKeyHeader
 from fastapi.telemetry import TelemetryConfig
 
 from logo_similarity import __version__
 from logo_similarity.api.admission import AdmissionMiddleware, PlaceMiddleware
-from logo_similarity.api.auth import OPEN_PREFIX, ApiKeyMiddleware
+from logo_similarity.api.auth import OPEN_PREFIXES, ApiKeyMiddleware
 from logo_similarity.api.cache import AnswerCache
 from logo_similarity.api.deps import Runtime
 from logo_similarity.api.errors import MEDIA_TYPE, add_handlers
 from logo_similarity.api.live import LiveCatalog, replicate
 from logo_similarity.api.live_keys import LiveKeys
 from logo_similarity.api.middleware import PROBES, BodyMiddleware, RequestMiddleware
-from logo_similarity.api.routes import files, health, keys, logos, search
+from logo_similarity.api.routes import docs, files, health, keys, logos, search
 from logo_similarity.api.schemas import Problem
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings
@@ -78,6 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan(settings, gate, live_keys, tracing),
         telemetry=_telemetry(tracing),
+        docs_url=None,  # ours loads nothing from other hosts
         redoc_url=None,
     )
     add_handlers(app)
@@ -94,12 +95,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(search.router, tags=["search"], dependencies=keyed, responses=_problems(*UPLOAD_REFUSALS))
     app.include_router(logos.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 404, 422, 429, 503))
     app.include_router(keys.router, tags=["operations"], dependencies=keyed, responses=_problems(401, 403, 429))
+    app.include_router(docs.router)
     app.include_router(files.router)
     app.include_router(health.router)
 
     @app.get("/", include_in_schema=False)
-    async def root(request: Request) -> RedirectResponse:
-        return RedirectResponse(request.url_for("swagger_ui_html").path)
+    async def root() -> RedirectResponse:
+        return RedirectResponse("docs")  # relative: a proxy may put a prefix before all paths
 
     return app
 
@@ -183,7 +185,7 @@ def _telemetry(tracing: Tracing | None) -> TelemetryConfig:
 
     def exclude(scope: MutableMapping[str, Any]) -> bool:
         # A span holds the whole path, and there lies the signature of a link.
-        return bool(scope["type"] != "http" or scope["path"] in PROBES or scope["path"].startswith(OPEN_PREFIX))
+        return bool(scope["type"] != "http" or scope["path"] in PROBES or scope["path"].startswith(OPEN_PREFIXES))
 
     quiet = TelemetryConfig(tracing=False, metrics=False, logs=False, operation_spans=False, auto_configure=False)
     if tracing is None:

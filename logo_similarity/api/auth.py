@@ -12,8 +12,10 @@ from logo_similarity.keys.document import Role
 HEADER = b"x-api-key"
 # What answers without a key. Everything else needs one: a new route is closed until it is named here.
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
-# Carries its own signature.
-OPEN_PREFIX = "/v1/files/"
+# Files of the documentation page.
+DOCS_ASSETS = "/docs/assets/"
+# Image links carry their own signature.
+OPEN_PREFIXES = ("/v1/files/", DOCS_ASSETS)
 # What a key of the role "search" opens. Everything else needs one of the role "admin".
 SEARCH_PATHS = frozenset({"/v1/search"})
 SEARCH_PREFIXES = ("/v1/logos/", "/v1/image/")
@@ -21,7 +23,7 @@ SEARCH_PREFIXES = ("/v1/logos/", "/v1/image/")
 
 def role_needed(path: str) -> Role | None:
     """The role that a path asks for; None where it is open to all."""
-    if path in OPEN_PATHS or path.startswith(OPEN_PREFIX):
+    if path in OPEN_PATHS or path.startswith(OPEN_PREFIXES):
         return None
     return "search" if path in SEARCH_PATHS or path.startswith(SEARCH_PREFIXES) else "admin"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Form, Query, Request
+from pydantic.json_schema import SkipJsonSchema
 
 from logo_similarity.api.cache import AnswerCache, SearchParameters
 from logo_similarity.api.live import LiveCatalog
@@ -65,15 +66,24 @@ async def get_links(request: Request, runtime: Annotated[Runtime, Depends(get_ru
 TopK = Annotated[
     int | None, Query(ge=1, le=MAX_TOP_K, description=f"At most this many results. Default {DEFAULT_TOP_K}.")
 ]
-MinScore = Annotated[float | None, Query(ge=-1, le=1, description="Leave out results with a smaller score.")]
+MinScore = Annotated[
+    float | None,
+    Query(
+        ge=-1,
+        le=1,
+        description="Leave out results with a smaller `score`. No value keeps all right results and drops all wrong ones; 0.9 "
+        "keeps most copies of a picture. Default: none is left out.",
+    ),
+]
 Rerank = Annotated[
     bool | None,
     Query(description="Score the first candidates again by their parts. Default: where the catalog can."),
 ]
-TopKField = Annotated[int | None, Form(alias="top_k", ge=1, le=MAX_TOP_K, description="The same, as a form field.")]
-MinScoreField = Annotated[float | None, Form(alias="min_score", ge=-1, le=1, description="The same, as a form field.")]
-
-RerankField = Annotated[bool | None, Form(alias="rerank", description="The same, as a form field.")]
+# The same as form fields. Only the query parameters are documented: two places for one value mislead, and a form that
+# is made from the description (as on /docs) would fill these in and send them.
+TopKField = Annotated[SkipJsonSchema[int | None], Form(alias="top_k", ge=1, le=MAX_TOP_K)]
+MinScoreField = Annotated[SkipJsonSchema[float | None], Form(alias="min_score", ge=-1, le=1)]
+RerankField = Annotated[SkipJsonSchema[bool | None], Form(alias="rerank")]
 
 
 async def get_parameters(

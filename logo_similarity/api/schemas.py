@@ -77,11 +77,19 @@ class HitOut(BaseModel):
     score: Annotated[
         float,
         Field(
-            description="What results are ordered by, -1 to 1; 1 is the same picture. The cosine, or where `reranked` a mean of "
-            "it and of the agreement of parts, less what all candidates share."
+            description="How alike the pictures are, -1 to 1; 1 is the same picture. Results are ordered by it. It is not a "
+            "probability: every search has a best hit, and among tens of thousands of logos even noise finds one of about "
+            "0.8. The cosine, or where `reranked` the mean of it and of the agreement of parts, less what all candidates "
+            "share: it depends on the catalog too."
         ),
     ]
-    cosine: Annotated[float, Field(description="Cosine of the two embeddings, -1 to 1.")]
+    cosine: Annotated[
+        float,
+        Field(
+            description="Cosine of the two embeddings, -1 to 1. It depends on the pictures and the encoder alone, and is "
+            "comparable between answers."
+        ),
+    ]
     id: Annotated[str, Field(description="The logo's public id.")]
     image_url: Annotated[str | None, Field(description=IMAGE_URL)]
     metadata: Metadata

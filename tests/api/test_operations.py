@@ -75,13 +75,6 @@ def test_errors_are_documented_as_they_are_sent(document: Document) -> None:
     assert document["components"]["schemas"]["Problem"]["examples"][0]["code"] == "image_format_unsupported"
 
 
-def test_the_documentation_shows_the_document(client: TestClient) -> None:
-    page = client.get("/docs")
-    assert page.status_code == 200
-    assert page.headers["Content-Type"].startswith("text/html")
-    assert "/openapi.json" in page.text
-
-
 def test_every_documented_status_of_a_search_occurs(
     document: Document, sample_catalog: SampleCatalog, tmp_path: Path
 ) -> None:

@@ -122,3 +122,9 @@ def test_a_model_of_nowhere(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["export", "resnet18", "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert "timm: or hf:" in result.output
+
+
+def test_the_hub_is_sent_no_telemetry() -> None:
+    from huggingface_hub import constants
+
+    assert constants.HF_HUB_DISABLE_TELEMETRY

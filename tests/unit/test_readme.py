@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import typer
 
 from logo_similarity import errors
 from logo_similarity.api.errors import CODES
+from logo_similarity.api.schemas import HitOut
 from logo_similarity.cli import app
 from logo_similarity.config import Settings
-from scripts import update_docs
+from scripts import update_docs, update_readme
 from scripts.update_readme import README, replaced
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +55,16 @@ def test_every_error_has_its_line_and_was_provoked() -> None:
 def test_the_sizes_are_those_that_were_measured() -> None:
     text = (DOCS / "operate.md").read_text()
     assert replaced(text, "sizes", update_docs.sizes()) == text, AGAIN
+
+
+def test_the_scores_are_those_that_were_measured() -> None:
+    text = (DOCS / "scores.md").read_text()
+    assert replaced(text, "scores", update_docs.scores()) == text, AGAIN
+    text = README.read_text()
+    assert replaced(text, "scores", update_readme.scores()) == text, "run `python -m scripts.update_readme`"
+    galleries = json.loads((update_readme.RESULTS / "score_meaning.json").read_text())["figures"]["galleries"]
+    noise = galleries[max(galleries, key=int)]["score"]["quantiles"]["the best hit for noise"][2]
+    assert f"noise finds one of about {noise:.1f}." in str(HitOut.model_fields["score"].description)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,10 @@ async def search(
     parameters: ParametersDep,
     file: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF (first frame), BMP, TIFF or AVIF.")],
 ) -> Response:
-    """The most similar logos first, ordered by `score`."""
+    """The most similar logos first, ordered by `score`: 1 for the same picture, and never a probability.
+
+    The parameters may also come as form fields of the same names.
+    """
     accepted = time.perf_counter()
     catalog = runtime.live.current  # once: what changes while this runs is for others
     queue = links_time = 0.0
