@@ -19,6 +19,8 @@ from logo_similarity.plan import decoder_limit
 from tests.hostile import BOMBS, avif, strip_tiff
 from tests.pictures import encode, noise, quarters
 
+Children = Callable[[], list[psutil.Process]]
+
 
 @pytest.fixture
 def decoder() -> Iterator[Decoder]:
@@ -26,13 +28,20 @@ def decoder() -> Iterator[Decoder]:
         yield made
 
 
-def children() -> list[psutil.Process]:
+def decoding_children() -> list[psutil.Process]:
     """Live children of this process that decode."""
     return [
         child
         for child in psutil.Process().children()
         if child.status() != psutil.STATUS_ZOMBIE and "logo_similarity.image.child" in child.cmdline()
     ]
+
+
+@pytest.fixture
+def children() -> Children:
+    """Lists those that were started since the test began: services of other tests have their own."""
+    before = decoding_children()
+    return lambda: [child for child in decoding_children() if child not in before]
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
@@ -43,19 +52,19 @@ def test_the_pixels_are_those_of_decoding_here(decoder: Decoder, file_format: st
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
-def test_a_plain_file_needs_no_child(decoder: Decoder, file_format: str) -> None:
+def test_a_plain_file_needs_no_child(decoder: Decoder, file_format: str, children: Children) -> None:
     decoder.decode(encode(quarters(), file_format))
     assert not children()
 
 
-def test_a_large_picture_is_decoded_in_a_child(decoder: Decoder) -> None:
+def test_a_large_picture_is_decoded_in_a_child(decoder: Decoder, children: Children) -> None:
     picture = np.full((4000, 4000, 4), 200, np.uint8)
     data = cv2.imencode(".png", picture)[1].tobytes()
     np.testing.assert_array_equal(decoder.decode(data), decode(data))
     assert len(children()) == 1
 
 
-def test_one_child_serves_one_file_after_another_and_ends_with_its_decoder() -> None:
+def test_one_child_serves_one_file_after_another_and_ends_with_its_decoder(children: Children) -> None:
     with Decoder() as decoder:
         decoder.warm_up(1)
         (child,) = children()
@@ -65,7 +74,7 @@ def test_one_child_serves_one_file_after_another_and_ends_with_its_decoder() -> 
     assert not children()
 
 
-def test_a_child_ends_when_nothing_refers_to_its_decoder_any_more() -> None:
+def test_a_child_ends_when_nothing_refers_to_its_decoder_any_more(children: Children) -> None:
     decoder = Decoder()
     decoder.decode(encode(quarters(), "TIFF"))
     assert len(children()) == 1
@@ -73,7 +82,7 @@ def test_a_child_ends_when_nothing_refers_to_its_decoder_any_more() -> None:
     assert not children()
 
 
-def test_threads_do_not_get_each_others_pictures(decoder: Decoder) -> None:
+def test_threads_do_not_get_each_others_pictures(decoder: Decoder, children: Children) -> None:
     pictures = [np.full((64, 64 + 8 * number, 3), 20 * number, np.uint8) for number in range(4)]
     files = [encode(picture, "TIFF") for picture in pictures]
     wrong: list[int] = []
@@ -101,7 +110,7 @@ def test_refusals_are_those_of_decoding_here(decoder: Decoder) -> None:
     assert decoder.decode(large).shape
 
 
-def test_a_file_that_takes_too_long_is_refused_and_the_next_one_decoded() -> None:
+def test_a_file_that_takes_too_long_is_refused_and_the_next_one_decoded(children: Children) -> None:
     with Decoder(ImageLimits(max_seconds=0.1)) as decoder:
         with pytest.raises(ImageTooComplexError, match="LOGO_DECODE_SECONDS"):
             decoder.decode(avif(2500, 2500))
@@ -115,7 +124,7 @@ def test_a_file_that_takes_too_much_memory_is_refused_by_its_header(decoder: Dec
         decoder.decode(wide)
 
 
-def test_a_child_cannot_take_more_memory_than_it_may(decoder: Decoder) -> None:
+def test_a_child_cannot_take_more_memory_than_it_may(decoder: Decoder, children: Children) -> None:
     """Whatever a header says: the kernel bounds what a child maps."""
     decoder.warm_up(1)
     (child,) = children()
@@ -130,7 +139,7 @@ def test_a_child_cannot_take_more_memory_than_it_may(decoder: Decoder) -> None:
     assert decoder.decode(encode(quarters(), "TIFF")).shape
 
 
-def test_a_child_that_dies_costs_one_file(decoder: Decoder) -> None:
+def test_a_child_that_dies_costs_one_file(decoder: Decoder, children: Children) -> None:
     data = encode(quarters(), "TIFF")
     decoder.decode(data)
     (child,) = children()
@@ -161,7 +170,9 @@ time.sleep(600)
     assert not child.is_running()
 
 
-def test_the_childs_environment_holds_no_secrets(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_childs_environment_holds_no_secrets(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch, children: Children
+) -> None:
     monkeypatch.setenv("LOGO_S3_SECRET_KEY", "hush")
     decoder.warm_up(1)
     (child,) = children()
@@ -169,7 +180,9 @@ def test_the_childs_environment_holds_no_secrets(decoder: Decoder, monkeypatch: 
 
 
 @pytest.mark.parametrize(("bomb", "refusal"), BOMBS.items(), ids=lambda value: getattr(value, "__name__", ""))
-def test_a_bomb_is_refused_or_costs_nothing(decoder: Decoder, bomb: Callable[[], bytes], refusal: str | None) -> None:
+def test_a_bomb_is_refused_or_costs_nothing(
+    decoder: Decoder, bomb: Callable[[], bytes], refusal: str | None, children: Children
+) -> None:
     if refusal is None:
         assert decoder.decode(bomb()).shape == (48, 64, 3)
         assert not children()
