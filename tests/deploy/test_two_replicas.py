@@ -1,6 +1,6 @@
 """Two replicas behind one nginx on one bucket, with `deploy/nginx/nginx.conf`: the same answers, and one may die.
 
-Needs nginx (`apt-get install nginx-light`), so `make faults` runs it and `make test` does not.
+Needs nginx (`make faults-tools`), so `make faults` runs it and `make test` does not.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def two_replicas(catalog: SampleCatalog, s3: S3Server, folder: Path) -> Iterator
         "LOGO_CATALOG_URL": f"{place}/catalogs",
         "LOGO_IMAGES_DIR": "",
         "LOGO_WATCH_SECONDS": "0.3",
+        # nginx asks no replica whether it is ready; in the drain it learns not to keep connections to it.
+        "LOGO_DRAIN_SECONDS": "2",
     }
     environment = {**os.environ, **shared}
     subprocess.run(command("catalog", "publish", "--catalogs", str(catalog.root)), env=environment, check=True)
