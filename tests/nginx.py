@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tests.seaweedfs import free_ports
 from tests.service import until
 
@@ -23,6 +25,15 @@ class Nginx:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def take_out(self, replica: str) -> None:
+        """Reload the configuration without this replica, and wait until nothing is under way to it."""
+        configuration = self.folder / "nginx.conf"
+        configuration.write_text(configuration.read_text().replace(f"server {replica} ", f"server {replica} down "))
+        master = psutil.Process(int((self.folder / "nginx.pid").read_text()))
+        before = set(master.children())
+        subprocess.run(["nginx", "-c", str(configuration), "-p", str(self.folder), "-s", "reload"], check=True)
+        until(lambda: before.isdisjoint(master.children()))
 
     @property
     def access_log(self) -> str:

@@ -37,8 +37,6 @@ def two_replicas(catalog: SampleCatalog, s3: S3Server, folder: Path) -> Iterator
         "LOGO_CATALOG_URL": f"{place}/catalogs",
         "LOGO_IMAGES_DIR": "",
         "LOGO_WATCH_SECONDS": "0.3",
-        # nginx asks no replica whether it is ready; in the drain it learns not to keep connections to it.
-        "LOGO_DRAIN_SECONDS": "2",
     }
     environment = {**os.environ, **shared}
     subprocess.run(command("catalog", "publish", "--catalogs", str(catalog.root)), env=environment, check=True)
@@ -118,18 +116,36 @@ def test_both_give_the_same_answers_and_one_may_die(
         assert all(served[replica.url.removeprefix("http://")] > 20 for replica in replicas), served
 
 
-def test_a_replica_that_is_told_to_stop_loses_nothing(
+def test_a_replica_that_is_taken_out_and_stopped_loses_nothing(
     sample_catalog: SampleCatalog, s3_server: S3Server, tmp_path: Path
 ) -> None:
     with (
         two_replicas(sample_catalog, s3_server, tmp_path) as replicas,
         balanced(tmp_path, replicas) as nginx,
     ):
-        url = nginx.url
-        with Clients(url, sample_catalog, KEY) as clients:
+        with Clients(nginx.url, sample_catalog, KEY) as clients:
             until(lambda: clients.outcomes["good"] > 100)
+            nginx.take_out(replicas[1].url.removeprefix("http://"))
             replicas[1].process.terminate()
             until(lambda: replicas[1].process.poll() is not None)
             asked = clients.outcomes["good"]
             until(lambda: clients.outcomes["good"] > asked + 100)
         assert set(clients.outcomes) == {"good"}
+
+
+def test_a_replica_that_only_stops_loses_what_arrives_as_its_port_closes(
+    sample_catalog: SampleCatalog, s3_server: S3Server, tmp_path: Path
+) -> None:
+    with (
+        two_replicas(sample_catalog, s3_server, tmp_path) as replicas,
+        balanced(tmp_path, replicas) as nginx,
+    ):
+        with Clients(nginx.url, sample_catalog, KEY) as clients:
+            until(lambda: clients.outcomes["good"] > 100)
+            replicas[1].process.terminate()
+            until(lambda: replicas[1].process.poll() is not None)
+            asked = clients.outcomes["good"]
+            until(lambda: clients.outcomes["good"] > asked + 100)
+        lost = {outcome: count for outcome, count in clients.outcomes.items() if outcome != "good"}
+        assert sum(lost.values()) <= CLIENTS, lost
+        assert all("not_ready" in outcome for outcome in lost), lost

@@ -107,7 +107,3 @@ def test_the_chart_gives_its_templates_the_values_that_they_ask_for() -> None:
         for part in name.split("."):
             assert part in value, name
             value = value[part]
-    for text in templates:
-        assert text.count("{{") == len(re.findall(r"\{\{.*?\}\}", text))
-        opened = len(re.findall(r"\{\{-? *(?:if|with|range|define)\b", text))
-        assert opened == len(re.findall(r"\{\{-? *end\b", text))
