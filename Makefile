@@ -52,6 +52,9 @@ lock:
 	  --upgrade --extra gpu --extra otel -c requirements-dev.lock pyproject.toml -o requirements-gpu.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --upgrade --extra cpu --extra bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --upgrade - -o requirements-build.lock
 
 clean:
 	rm -rf .venv .venv-bench .venv-torch build dist catalogs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,9 +5,10 @@ Needs promtool (`make faults-tools`), so `make faults` runs it and `make test` d
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.service import serving
 
 PROMETHEUS = Path(__file__).parent.parent.parent / "deploy" / "prometheus"
 ALERTS = PROMETHEUS / "alerts.yml"
+DASHBOARD = PROMETHEUS.parent / "grafana" / "dashboards" / "logo-similarity.json"
 TARGET = {"job": "logo-similarity", "instance": "a:8000"}
 OTHER = {"job": "logo-similarity", "instance": "b:8000"}
 HOUR = 60
@@ -163,7 +165,7 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def scraped(sample_catalog: SampleCatalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
+def scraped(sample_catalog: SampleCatalog, tmp_path_factory: pytest.TempPathFactory) -> Scraped:
     """The labels of every series that a service exports after one search, by the series' name."""
     with serving(sample_catalog, tmp_path_factory.mktemp("scraped")) as server, server.client() as client:
         image = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
@@ -173,7 +175,7 @@ def scraped(sample_catalog: SampleCatalog, tmp_path_factory: pytest.TempPathFact
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
             series.setdefault(sample.name, []).append(sample.labels)
-    yield series
+    return series
 
 
 def rules() -> dict[str, dict[str, Any]]:
@@ -184,6 +186,17 @@ def rules() -> dict[str, dict[str, Any]]:
 def test_promtool_accepts_the_rules_and_the_configuration() -> None:
     subprocess.run(["promtool", "check", "rules", ALERTS], check=True)
     subprocess.run(["promtool", "check", "config", PROMETHEUS / "prometheus.yml"], check=True)
+
+
+def test_promtool_accepts_the_queries_of_the_dashboard(tmp_path: Path) -> None:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    rules = [
+        {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "1m").replace("$instance", ".+")}
+        for number, query in enumerate(queries)
+    ]
+    (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    subprocess.run(["promtool", "check", "rules", tmp_path / "queries.yml"], check=True)
 
 
 def test_every_alert_has_a_case() -> None:
@@ -221,5 +234,7 @@ def run(folder: Path, alert: str, rows: list[dict[str, str]], labels: Labels | N
         "tests": [{"interval": "1m", "input_series": rows, "alert_rule_test": cases}],
     }
     (folder / "test.yml").write_text(yaml.safe_dump(document))
-    done = subprocess.run(["promtool", "test", "rules", folder / "test.yml"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["promtool", "test", "rules", folder / "test.yml"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{alert}: {done.stdout}{done.stderr}"

@@ -38,7 +38,12 @@ EVERYTHING = {
     "ingress": {"enabled": True, "className": "nginx", "host": "logos.example", "tlsSecretName": "logos-tls"},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "networkPolicy": {"enabled": True, "egress": [{"ports": [{"port": 53, "protocol": "UDP"}]}]},
-    "settings": {"LOGO_MAX_QUEUE": 64, "LOGO_LOG_LEVEL": "debug", "LOGO_MAX_PIXELS": 20_000_000, "LOGO_TRACE_RATIO": 0.5},
+    "settings": {
+        "LOGO_MAX_QUEUE": 64,
+        "LOGO_LOG_LEVEL": "debug",
+        "LOGO_MAX_PIXELS": 20_000_000,
+        "LOGO_TRACE_RATIO": 0.5,
+    },
     "extraEnv": [{"name": "AWS_EC2_METADATA_DISABLED", "value": "true"}],
     "nodeSelector": {"disk": "fast"},
     "tolerations": [{"key": "gpu", "operator": "Exists", "tolerationSeconds": 20_000_000}],

@@ -1,4 +1,4 @@
-"""What `deploy/nginx/nginx.conf` does with hostile clients and with replicas that die, in front of sockets that stand in for them.
+"""`deploy/nginx/nginx.conf` against hostile clients and replicas that die; sockets stand in for the replicas.
 
 Needs nginx (`make faults-tools`), so `make faults` runs it and `make test` does not.
 """
@@ -33,7 +33,7 @@ class Replica:
 
     @property
     def address(self) -> str:
-        return "127.0.0.1:{}".format(self._socket.getsockname()[1])
+        return f"127.0.0.1:{self._socket.getsockname()[1]}"
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
@@ -51,7 +51,9 @@ class Replica:
                 while b"\r\n\r\n" not in request:
                     request += connection.recv(65536)
                 head, _, body = request.partition(b"\r\n\r\n")
-                lengths = [int(line.split(b":")[1]) for line in head.splitlines() if line.startswith(b"Content-Length:")]
+                lengths = [
+                    int(line.split(b":")[1]) for line in head.splitlines() if line.startswith(b"Content-Length:")
+                ]
                 while len(body) < sum(lengths):
                     body += connection.recv(65536)
                 self.requests.append(head)
@@ -121,7 +123,10 @@ def test_an_endless_head_is_refused_and_reaches_no_replica(tmp_path: Path) -> No
     ids=["nothing", "head", "body"],
 )
 def test_a_client_that_does_not_go_on_is_cut_off(tmp_path: Path, sent: bytes) -> None:
-    faster = {"client_header_timeout 10s": "client_header_timeout 1s", "client_body_timeout 30s": "client_body_timeout 1s"}
+    faster = {
+        "client_header_timeout 10s": "client_header_timeout 1s",
+        "client_body_timeout 30s": "client_body_timeout 1s",
+    }
     with (
         replicas(ANSWER, ANSWER) as pair,
         balancing(tmp_path, (pair[0].address, pair[1].address), faster) as nginx,

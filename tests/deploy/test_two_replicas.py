@@ -25,6 +25,7 @@ from tests.samples import SampleCatalog
 from tests.seaweedfs import S3Server
 from tests.service import KEY, Server, command, serving, until
 
+
 @contextmanager
 def two_replicas(catalog: SampleCatalog, s3: S3Server, folder: Path) -> Iterator[tuple[Server, Server]]:
     """Each with a folder of its own, filled from the bucket, where the keys lie too."""
