@@ -18,8 +18,8 @@ test: .venv/installed-dev
 	@echo "running the tests: about six minutes on two cores"
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# The long forms of the tests that kill, swap and wear out a service, and those of the deployment files: some twenty minutes. Needs root
-# and what `make faults-tools` installs.
+# The long forms of the tests that kill, swap and wear out a service, and those of the deployment files: some twenty-five
+# minutes. Needs root, and what `make faults-tools` installs.
 faults: .venv/installed-dev
 	LOGO_TEST_SWAPS=50 LOGO_TEST_KILLS=20 LOGO_TEST_REQUESTS=20000 \
 	  $(BIN)/python -m pytest --override-ini='norecursedirs=.*' tests/faults tests/e2e/test_swap.py tests/e2e/test_replica.py tests/deploy

@@ -29,7 +29,7 @@ def main() -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        sys.exit(f"{path} exists and was left as it is; MinIO and Grafana keep the passwords of their first start")
+        sys.exit(f"{path} exists and was left as it is; remove it first to generate other passwords")
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     print(f"wrote {path}")

@@ -199,6 +199,12 @@ def test_alerts_and_dashboard_ask_for_metrics_that_a_service_exports(
         assert named or "up{" in expression
 
 
+def test_every_alert_is_explained() -> None:
+    rules = [rule["alert"] for group in load(DEPLOY / "prometheus/alerts.yml")["groups"] for rule in group["rules"]]
+    explained = re.findall(r"^\| `(LogoSimilarity\w+)` \|", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
+    assert explained == rules
+
+
 def dashboard() -> dict[str, Any]:
     document: dict[str, Any] = json.loads((DEPLOY / "grafana/dashboards/logo-similarity.json").read_text())
     return document
