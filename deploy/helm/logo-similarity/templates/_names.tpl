@@ -13,9 +13,27 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ div (mul (int64 .Values.catalog.logos) (int64 .Values.catalog.bytesPerLogo)) 1000000 }}
 {{- end }}
 
-{{/* Memory to request: the catalog, and what each worker has of its own. */}}
+{{/* Search threads of each worker. */}}
+{{- define "logo-similarity.threads" -}}
+{{ div (int64 .Values.cores) (int64 .Values.workers) | max 1 }}
+{{- end }}
+
+{{/* Memory to request: what the workers share, and what each has of its own. */}}
 {{- define "logo-similarity.megabytes" -}}
-{{ add (int64 (include "logo-similarity.catalogMegabytes" .)) (mul (int64 .Values.workers) (int64 .Values.workerMegabytes)) }}
+{{- $memory := .Values.memory }}
+{{- $threads := include "logo-similarity.threads" . | int64 }}
+{{- $worker := add (int64 $memory.workerMegabytes) (mul $threads (int64 $memory.decoderMegabytes)) }}
+{{- $shared := add (int64 (include "logo-similarity.catalogMegabytes" .)) (int64 $memory.sharedMegabytes) }}
+{{- add $shared (mul (int64 .Values.workers) $worker) }}
+{{- end }}
+
+{{/* Memory to allow: a quarter more for the next version, which is opened beside this one, and an image in every thread. */}}
+{{- define "logo-similarity.limitMegabytes" -}}
+{{- $images := mul (int64 .Values.workers) (int64 (include "logo-similarity.threads" .)) }}
+{{- $decoding := get .Values.settings "LOGO_DECODE_MEMORY" | default 256000000 | int64 }}
+{{- $upload := get .Values.settings "LOGO_MAX_UPLOAD_BYTES" | default 10000000 | int64 }}
+{{- $image := div (add $decoding (mul 2 $upload) 48000000) 1000000 }}
+{{- add (div (mul 5 (int64 (include "logo-similarity.megabytes" .))) 4) (mul $images $image) }}
 {{- end }}
 
 {{- define "logo-similarity.serviceAccount" -}}
@@ -41,7 +59,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: secret-key}}
 {{- end }}
 - {name: LOGO_WORKERS, value: {{ int64 .Values.workers | quote }}}
-- {name: LOGO_THREADS, value: {{ div (int64 .Values.cores) (int64 .Values.workers) | max 1 | quote }}}
+- {name: LOGO_THREADS, value: {{ include "logo-similarity.threads" . | quote }}}
 - {name: LOGO_DRAIN_SECONDS, value: {{ int64 .Values.drainSeconds | quote }}}
 - {name: LOGO_GRACEFUL_SECONDS, value: {{ int64 .Values.gracefulSeconds | quote }}}
 {{- with .Values.trustedProxies }}
