@@ -15,7 +15,7 @@ demo: .venv/installed
 	LOGO_LOG_FORMAT=$${LOGO_LOG_FORMAT:-console} $(BIN)/logo-similarity serve --catalogs catalogs --images samples/images
 
 test: .venv/installed-dev
-	@echo "running the tests: about six minutes on two cores"
+	@echo "running the tests: up to twelve minutes on two cores"
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # The long forms of the tests that kill, swap and wear out a service, and those of the deployment files: some twenty-five
