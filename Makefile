@@ -10,19 +10,22 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Serves the sample logos on http://127.0.0.1:8000
 demo: .venv/installed
 	$(BIN)/logo-similarity build samples --out catalogs
+	@echo "the command is $(BIN)/logo-similarity; to use it without its path: source $(BIN)/activate"
 	@echo "serving on http://127.0.0.1:$${LOGO_PORT:-8000}  (API documentation: /docs; stop with Ctrl+C)"
 	LOGO_LOG_FORMAT=$${LOGO_LOG_FORMAT:-console} $(BIN)/logo-similarity serve --catalogs catalogs --images samples/images
 
 test: .venv/installed-dev
+	@echo "running the tests: up to twelve minutes on two cores"
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# The long forms of the tests that kill, swap and wear out a service: some fifteen minutes. Needs root, and what `make faults-tools` installs.
+# The long forms of the tests that kill, swap and wear out a service, and those of the deployment files: some twenty-five
+# minutes. Needs root, and what `make faults-tools` installs.
 faults: .venv/installed-dev
 	LOGO_TEST_SWAPS=50 LOGO_TEST_KILLS=20 LOGO_TEST_REQUESTS=20000 \
 	  $(BIN)/python -m pytest --override-ini='norecursedirs=.*' tests/faults tests/e2e/test_swap.py tests/e2e/test_replica.py tests/deploy
 
 faults-tools:
-	apt-get install -qy nginx-light faketime golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev
+	apt-get install -qy --no-install-recommends nginx-light faketime prometheus buildah debootstrap systemd strace
 
 # Training and export, which need torch: an environment of their own.
 test-torch: .venv-torch/installed
@@ -52,6 +55,9 @@ lock:
 	  --upgrade --extra gpu --extra otel -c requirements-dev.lock pyproject.toml -o requirements-gpu.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --upgrade --extra cpu --extra bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --upgrade - -o requirements-build.lock
 
 clean:
 	rm -rf .venv .venv-bench .venv-torch build dist catalogs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,6 @@
-"""The Helm chart, rendered by Go's own templates and held against the schemas of Kubernetes.
+"""The Helm chart, rendered by Helm's own engine and validated against the schemas of Kubernetes.
 
-Needs Go and sprig (`apt-get install golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev`) and the way to PyPI;
-`make faults` runs it.
+Installs Helm's library and the schemas, some 80 MB, from PyPI: `make faults` runs it, and `make test` does not.
 """
 
 from __future__ import annotations
@@ -17,88 +16,242 @@ import pytest
 import yaml
 
 from logo_similarity.config import Settings
+from logo_similarity.cpu import thread_plan
+from tests.samples import SampleCatalog
+from tests.service import command
 
 ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "deploy" / "helm" / "logo-similarity"
+TOOLS = ("helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0")
 KUBERNETES = ("1.28", "1.37")
 KEYS = {"keys": {"url": "s3://logos/access"}}
 EVERYTHING = {
     "keys": {"secretName": "keys"},
+    "image": {"tag": "2.0.0", "pullSecrets": ["registry"]},
     "replicas": 3,
     "catalog": {"logos": 10_000_000},
-    "workers": 8,
-    "cores": 8,
-    "s3": {"endpoint": "http://minio:9000", "publicEndpoint": "https://images.example"},
+    "workers": 4,
+    "cores": 64,
+    "s3": {"endpoint": "http://minio:9000", "publicEndpoint": "https://images.example", "secretName": ""},
+    "serviceAccount": {"create": True, "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/logos"}},
     "gpu": {"enabled": True},
     "autoscaling": {"enabled": True},
-    "settings": {"LOGO_MAX_QUEUE": 64, "LOGO_LOG_LEVEL": "debug"},
+    "trustedProxies": "10.0.0.0/8",
+    "ingress": {"enabled": True, "className": "nginx", "host": "logos.example", "tlsSecretName": "logos-tls"},
+    "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "networkPolicy": {"enabled": True, "egress": [{"ports": [{"port": 53, "protocol": "UDP"}]}]},
+    "settings": {
+        "LOGO_MAX_QUEUE": 64,
+        "LOGO_LOG_LEVEL": "debug",
+        "LOGO_MAX_PIXELS": 20_000_000,
+        "LOGO_TRACE_RATIO": 0.5,
+    },
+    "extraEnv": [{"name": "AWS_EC2_METADATA_DISABLED", "value": "true"}],
     "nodeSelector": {"disk": "fast"},
-    "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    "tolerations": [{"key": "gpu", "operator": "Exists", "tolerationSeconds": 20_000_000}],
+    "affinity": {"podAntiAffinity": {}},
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    ],
+    "priorityClassName": "high",
 }
+RENDER = """
+import json, sys
+import helm_python
+with helm_python.Chart.load(sys.argv[1]) as chart:
+    try:
+        print(json.dumps(chart.render(json.load(sys.stdin), name="logos", namespace="trademarks")))
+    except helm_python.HelmError as error:
+        sys.exit(str(error))
+"""
+LINT = """
+import json, sys
+import helm_python
+print(json.dumps(helm_python.lint(sys.argv[1], json.load(sys.stdin), strict=True, kube_version="v1.28.0")))
+"""
+VALIDATE = """
+import json, sys
+import kubernetes_validate
+for document in json.load(sys.stdin):
+    kubernetes_validate.validate(document, sys.argv[1], strict=True)
+"""
+
+Run = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the renderer, and with the schemas of Kubernetes for Python."""
+def tools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a Python that has Helm and the schemas of Kubernetes."""
     folder = tmp_path_factory.mktemp("tools")
-    environment = {**os.environ, "GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": str(folder / "cache")}
-    source = Path(__file__).parent / "chart" / "render.go"
-    subprocess.run(["go", "build", "-o", folder / "render", source], env=environment, check=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder / "python")]
-    subprocess.run([*pip, "kubernetes-validate"], check=True)
-    return folder
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), *TOOLS], check=True)
+    return {**os.environ, "PYTHONPATH": str(folder)}
 
 
-def render(tools: Path, folder: Path, values: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    (folder / "values.yaml").write_text(yaml.safe_dump(values))
-    words = [tools / "render", CHART, CHART / "values.yaml", folder / "values.yaml"]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+def run(tools: dict[str, str], code: str, argument: object, given: object) -> Run:
+    words = [sys.executable, "-c", code, str(argument)]
+    return subprocess.run(words, env=tools, input=json.dumps(given), capture_output=True, text=True, check=False)
 
 
-def objects(tools: Path, folder: Path, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    done = render(tools, folder, values)
+def render(tools: dict[str, str], values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every object of the chart, by its kind."""
+    done = run(tools, RENDER, CHART, values)
     assert done.returncode == 0, done.stderr
-    return {found["kind"]: found for found in yaml.safe_load_all(done.stdout) if found}
+    documents = [one for text in json.loads(done.stdout).values() for one in yaml.safe_load_all(text) if one]
+    assert len({one["kind"] for one in documents}) == len(documents)
+    return {one["kind"]: one for one in documents}
+
+
+def environment(objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    container = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    return {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
 
 
 @pytest.mark.parametrize("values", [KEYS, EVERYTHING], ids=["keys", "everything"])
-def test_what_is_rendered_is_what_kubernetes_takes(tools: Path, tmp_path: Path, values: dict[str, Any]) -> None:
-    found = objects(tools, tmp_path, values)
-    assert {"Deployment", "Service", "PodDisruptionBudget"} <= set(found)
-    code = (
-        "import json, sys, kubernetes_validate\n"
-        "for version in sys.argv[1:]:\n"
-        "    for one in json.load(open('objects.json')):\n"
-        "        kubernetes_validate.validate(one, version, strict=True)\n"
-    )
-    (tmp_path / "objects.json").write_text(json.dumps(list(found.values())))
-    environment = {**os.environ, "PYTHONPATH": str(tools / "python")}
-    subprocess.run([sys.executable, "-c", code, *KUBERNETES], env=environment, cwd=tmp_path, check=True)
+def test_kubernetes_accepts_what_is_rendered(tools: dict[str, str], values: dict[str, Any]) -> None:
+    objects = render(tools, values)
+    objects.pop("ServiceMonitor", None)  # its schema is that of the operator
+    assert {"Deployment", "Service", "PodDisruptionBudget"} <= set(objects)
+    for version in KUBERNETES:
+        done = run(tools, VALIDATE, version, list(objects.values()))
+        assert done.returncode == 0, done.stderr
 
 
-def test_the_values_arrive(tools: Path, tmp_path: Path) -> None:
-    plain, all_of_it = objects(tools, tmp_path, KEYS), objects(tools, tmp_path, EVERYTHING)
-    pod = plain["Deployment"]["spec"]["template"]["spec"]
-    container = pod["containers"][0]
-    told = {one["name"]: one.get("value") for one in container["env"]}
-    assert set(told) <= {f"LOGO_{name.upper()}" for name in Settings.model_fields}
-    assert told["LOGO_KEYS"] == "s3://logos/access"
-    assert "LOGO_ALLOW_ANONYMOUS" not in told
+def test_helm_finds_nothing_to_complain_about(tools: dict[str, str]) -> None:
+    report = json.loads(run(tools, LINT, CHART, EVERYTHING).stdout)
+    assert report["errors"] == []
+    assert [message for message in report["messages"] if message["severity"] > 1] == []
+
+
+def test_what_is_optional_is_off(tools: dict[str, str]) -> None:
+    assert set(render(tools, KEYS)) == {"Deployment", "Service", "PodDisruptionBudget"}
+    assert set(render(tools, EVERYTHING)) == {
+        "Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler", "Ingress", "NetworkPolicy",
+        "ServiceAccount", "ServiceMonitor",
+    }  # fmt: skip
+    assert set(render(tools, {**KEYS, "podDisruptionBudget": {"enabled": False}})) == {"Deployment", "Service"}
+
+
+def test_every_variable_is_a_setting(tools: dict[str, str]) -> None:
+    for values in (KEYS, EVERYTHING):
+        given = {name for name in environment(render(tools, values)) if name.startswith("LOGO_")}
+        assert given <= {f"LOGO_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_a_replica_gets_the_cores_and_threads_that_it_asked_for(tools: dict[str, str]) -> None:
+    for values, cores, workers in ((KEYS, 2, 2), (EVERYTHING, 64, 4), ({**KEYS, "cores": 1, "workers": 3}, 1, 3)):
+        objects = render(tools, values)
+        container = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+        assert container["resources"]["requests"]["cpu"] == container["resources"]["limits"]["cpu"] == str(cores)
+        given = environment(objects)
+        plan = thread_plan(cores, workers)
+        assert (given["LOGO_WORKERS"], given["LOGO_THREADS"]) == (str(plan.workers), str(plan.threads))
+    unlimited = render(tools, {**KEYS, "limitCores": False})["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    assert set(unlimited["resources"]["limits"]) == {"memory"}
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "settings"),
+    [(2, 2, {}), (64, 4, {}), (4, 1, {"LOGO_DECODE_MEMORY": 512_000_000, "LOGO_MAX_UPLOAD_BYTES": "20000000"})],
+)
+def test_memory_is_that_of_the_plan(
+    tools: dict[str, str], sample_catalog: SampleCatalog, cores: int, workers: int, settings: dict[str, Any]
+) -> None:
+    environment = {**os.environ, "LOGO_WORKERS": str(workers), **{name: str(value) for name, value in settings.items()}}
+    words = command("plan", str(sample_catalog.root), "--cores", str(cores), "--json")
+    plan = json.loads(subprocess.run(words, env=environment, capture_output=True, check=True).stdout)
+    values = {**KEYS, "cores": cores, "workers": workers, "settings": settings}
+    objects = render(tools, {**values, "catalog": {"logos": 200, "bytesPerLogo": 5_000}})
+    resources = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert abs(int(resources["requests"]["memory"].rstrip("M")) - plan["total_mb"]) <= 10  # of some hundreds
+    assert abs(int(resources["limits"]["memory"].rstrip("M")) - plan["limit_mb"]) <= 10
+
+
+def test_large_numbers_are_written_in_full(tools: dict[str, str]) -> None:
+    objects = render(tools, EVERYTHING)
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    given = environment(objects)
+    assert (given["LOGO_MAX_PIXELS"], given["LOGO_TRACE_RATIO"]) == ("20000000", "0.5")
+    assert pod["tolerations"][0]["tolerationSeconds"] == 20_000_000
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert pod["volumes"][0]["emptyDir"]["sizeLimit"] == "81500M"
+
+
+def test_a_pod_has_time_for_its_drain(tools: dict[str, str]) -> None:
+    objects = render(tools, {**KEYS, "drainSeconds": 25, "gracefulSeconds": 50})
+    given = environment(objects)
+    assert (given["LOGO_DRAIN_SECONDS"], given["LOGO_GRACEFUL_SECONDS"]) == ("25", "50")
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == 25 + 50 + 15
+    probe = pod["containers"][0]["readinessProbe"]
+    assert probe["httpGet"]["path"] == "/readyz"
+    default = render(tools, KEYS)
+    assert probe["periodSeconds"] * probe["failureThreshold"] < int(environment(default)["LOGO_DRAIN_SECONDS"])
+
+
+def test_credentials_come_from_a_secret_or_from_the_identity_of_the_pod(tools: dict[str, str]) -> None:
+    given = environment(render(tools, KEYS))
+    assert given["LOGO_S3_SECRET_KEY"] == {"secretKeyRef": {"name": "logo-similarity-s3", "key": "secret-key"}}
+    objects = render(tools, EVERYTHING)
+    assert {"LOGO_S3_ACCESS_KEY", "LOGO_S3_SECRET_KEY"}.isdisjoint(environment(objects))
+    account = objects["ServiceAccount"]["metadata"]
+    assert account["annotations"] == {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/logos"}
+    assert objects["Deployment"]["spec"]["template"]["spec"]["serviceAccountName"] == account["name"] == "logos"
+    named = render(tools, {**KEYS, "serviceAccount": {"name": "theirs"}})
+    assert named["Deployment"]["spec"]["template"]["spec"]["serviceAccountName"] == "theirs"
+
+
+def test_a_pod_may_do_nothing_that_it_does_not_need(tools: dict[str, str]) -> None:
+    pod = render(tools, KEYS)["Deployment"]["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in [*pod["initContainers"], *pod["containers"]]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+        }  # fmt: skip
+    assert all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume)
+
+
+def test_the_rest_of_the_values_arrives(tools: dict[str, str]) -> None:
+    objects = render(tools, EVERYTHING)
+    given = environment(objects)
+    assert given.items() >= {
+        ("LOGO_MAX_QUEUE", "64"), ("LOGO_API_KEYS_FILE", "/keys/keys"), ("LOGO_TRUSTED_PROXIES", "10.0.0.0/8"),
+        ("LOGO_S3_PUBLIC_ENDPOINT", "https://images.example"), ("AWS_EC2_METADATA_DISABLED", "true"),
+    }  # fmt: skip
+    assert "replicas" not in objects["Deployment"]["spec"]
+    assert objects["HorizontalPodAutoscaler"]["spec"]["minReplicas"] == 3
+    rule = objects["Ingress"]["spec"]["rules"][0]
+    assert [path["path"] for path in rule["http"]["paths"]] == ["/v1", "/docs", "/openapi.json"]
+    monitor = objects["ServiceMonitor"]
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    service = objects["Service"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    assert service["metadata"]["labels"][monitor["spec"]["jobLabel"]] == "logo-similarity"  # the job of the alerts
+    assert objects["NetworkPolicy"]["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    pod = render(tools, KEYS)["Deployment"]["spec"]["template"]["spec"]
+    assert environment(render(tools, KEYS))["LOGO_KEYS"] == "s3://logos/access"
     assert pod["initContainers"][0]["args"] == ["catalog", "pull"]
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert "HorizontalPodAutoscaler" not in plain
-    large = all_of_it["Deployment"]["spec"]["template"]["spec"]["containers"][0]
-    assert "replicas" not in all_of_it["Deployment"]["spec"]
-    assert all_of_it["HorizontalPodAutoscaler"]["spec"]["minReplicas"] == 3
-    assert large["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert int(large["resources"]["requests"]["memory"].rstrip("M")) > 27_000  # ten million logos
-    assert {one["name"] for one in large["env"]} >= {"LOGO_MAX_QUEUE", "LOGO_API_KEYS_FILE", "LOGO_S3_PUBLIC_ENDPOINT"}
 
 
-def test_a_chart_without_keys_is_refused_unless_that_is_meant(tools: Path, tmp_path: Path) -> None:
-    done = render(tools, tmp_path, {})
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "keys.anonymous=true"),
+        ({**KEYS, "replica": 3}, "replica"),
+        ({**KEYS, "cores": "two"}, "cores"),
+        ({**KEYS, "settings": {"MAX_QUEUE": 1}}, "MAX_QUEUE"),
+        ({"keys": {"url": "logos/access"}}, "/keys/url"),
+        ({**KEYS, "ingress": {"enabled": True, "tlsSecretName": "tls"}}, "ingress.host"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(tools: dict[str, str], values: dict[str, Any], message: str) -> None:
+    done = run(tools, RENDER, CHART, values)
     assert done.returncode != 0
-    assert "keys.anonymous=true" in done.stderr
-    found = objects(tools, tmp_path, {"keys": {"anonymous": True}})
-    environment = found["Deployment"]["spec"]["template"]["spec"]["containers"][0]["env"]
-    assert {"name": "LOGO_ALLOW_ANONYMOUS", "value": "true"} in environment
+    assert message in done.stderr
+
+
+def test_a_chart_without_keys_serves_anyone_only_where_that_is_asked_for(tools: dict[str, str]) -> None:
+    assert "LOGO_ALLOW_ANONYMOUS" not in environment(render(tools, KEYS))
+    assert environment(render(tools, {"keys": {"anonymous": True}}))["LOGO_ALLOW_ANONYMOUS"] == "true"

@@ -1,6 +1,6 @@
-"""Two replicas behind one nginx on one bucket, with the nginx.conf that lies in deploy/: the same answers, and one may die.
+"""Two replicas behind one nginx on one bucket, with `deploy/nginx/nginx.conf`: the same answers, and one may die.
 
-Needs nginx (`apt-get install nginx-light`), so `make faults` runs it and `make test` does not.
+Needs nginx (`make faults-tools`), so `make faults` runs it and `make test` does not.
 """
 
 from __future__ import annotations
@@ -20,40 +20,10 @@ import httpx2
 import psutil
 
 from tests.clients import CLIENTS, Clients
+from tests.nginx import Nginx, balancing
 from tests.samples import SampleCatalog
-from tests.seaweedfs import S3Server, free_ports
+from tests.seaweedfs import S3Server
 from tests.service import KEY, Server, command, serving, until
-
-CONFIGURATION = Path(__file__).parent.parent.parent / "deploy" / "nginx" / "nginx.conf"
-
-
-@contextmanager
-def balancing(folder: Path, replicas: tuple[Server, Server]) -> Iterator[str]:
-    """The address of an nginx in front of them."""
-    (port,) = free_ports(1)
-    text = CONFIGURATION.read_text()
-    for old, new in (
-        ("127.0.0.1:8001", replicas[0].url.removeprefix("http://")),
-        ("127.0.0.1:8002", replicas[1].url.removeprefix("http://")),
-        ("listen 8080;", f"listen 127.0.0.1:{port};"),
-        ("/run/nginx.pid", str(folder / "nginx.pid")),
-        ("access_log /dev/stdout", f"access_log {folder}/access.log"),
-        ("rate=100r/s", "rate=10000r/s"),  # all clients here have one address
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    (folder / "nginx.conf").write_text(text)
-    words = ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-g", "daemon off;"]
-    with (folder / "nginx.log").open("wb") as log:
-        process = subprocess.Popen(words, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: process.poll() is not None or httpx2.get(url + "/healthz").status_code == 200)
-        assert process.poll() is None, (folder / "nginx.log").read_text()
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @contextmanager
@@ -79,6 +49,15 @@ def two_replicas(catalog: SampleCatalog, s3: S3Server, folder: Path) -> Iterator
         yield first, second
 
 
+@contextmanager
+def balanced(folder: Path, replicas: tuple[Server, Server]) -> Iterator[Nginx]:
+    """An nginx in front of the replicas, that answers."""
+    one, other = (replica.url.removeprefix("http://") for replica in replicas)
+    with balancing(folder, (one, other)) as nginx:
+        until(lambda: httpx2.get(nginx.url + "/healthz").status_code == 200)
+        yield nginx
+
+
 def told(answer: dict[str, Any]) -> dict[str, Any]:
     """An answer without what is its own: id, times, signatures."""
     hits = [{**hit, "image_url": hit["image_url"].split("?")[0]} for hit in answer["results"]]
@@ -90,8 +69,9 @@ def test_both_give_the_same_answers_and_one_may_die(
 ) -> None:
     with (
         two_replicas(sample_catalog, s3_server, tmp_path) as replicas,
-        balancing(tmp_path, replicas) as url,
+        balanced(tmp_path, replicas) as nginx,
     ):
+        url = nginx.url
         for number in range(20):
             picture = (sample_catalog.images / sample_catalog.files[number]).read_bytes()
             answers = []
@@ -111,7 +91,7 @@ def test_both_give_the_same_answers_and_one_may_die(
             assert httpx2.post(url + "/v1/search", content=bytes(9_800_000)).status_code == 401
         assert httpx2.get(url + "/v1/logos/EM/000001", headers={"X-API-Key": KEY}).status_code == 200
         assert httpx2.get(url + "/v1/files/a-token/logo.jpg").status_code == 404  # an S3 store
-        assert "a-token" not in (tmp_path / "access.log").read_text()
+        assert "a-token" not in nginx.access_log
         seen = subprocess.run(
             command("doctor", "--url", url, "--json"),
             env={**os.environ, "LOGO_API_KEYS": KEY},
@@ -122,6 +102,12 @@ def test_both_give_the_same_answers_and_one_may_die(
             "service": True, "search": True, "keys": True, "metrics": True,
             "image link": False,  # no picture was uploaded
         }  # fmt: skip
+        # The replica's log has the client's address: that of its connection to nginx, not the one that it claims.
+        with httpx2.Client(transport=httpx2.HTTPTransport(local_address="127.0.0.2")) as client:
+            client.get(url + "/v1/logos/EM/000001", headers={"X-API-Key": KEY, "X-Forwarded-For": "203.0.113.7"})
+        logs = "".join(replica.log.read_text() for replica in replicas)
+        assert '"client": "127.0.0.2"' in logs
+        assert "203.0.113.7" not in logs
         with Clients(url, sample_catalog, KEY) as clients:
             until(lambda: clients.outcomes["good"] > 200)
             victim = replicas[1]
@@ -130,24 +116,43 @@ def test_both_give_the_same_answers_and_one_may_die(
             asked = clients.outcomes["good"]
             until(lambda: clients.outcomes["good"] > asked + 300)
         lost = {outcome: count for outcome, count in clients.outcomes.items() if outcome != "good"}
-        assert "buffered to a temporary file" not in (tmp_path / "nginx.log").read_text()
+        assert "buffered to a temporary file" not in nginx.error_log
         # At most what was on it at that moment.
         assert sum(lost.values()) <= CLIENTS, lost
-        served = Counter(line.split()[-1] for line in (tmp_path / "access.log").read_text().splitlines())
+        served = Counter(line.split()[-1] for line in nginx.access_log.splitlines())
         assert all(served[replica.url.removeprefix("http://")] > 20 for replica in replicas), served
 
 
-def test_a_replica_that_is_told_to_stop_loses_nothing(
+def test_a_replica_that_is_taken_out_and_stopped_loses_nothing(
     sample_catalog: SampleCatalog, s3_server: S3Server, tmp_path: Path
 ) -> None:
     with (
         two_replicas(sample_catalog, s3_server, tmp_path) as replicas,
-        balancing(tmp_path, replicas) as url,
+        balanced(tmp_path, replicas) as nginx,
     ):
-        with Clients(url, sample_catalog, KEY) as clients:
+        with Clients(nginx.url, sample_catalog, KEY) as clients:
             until(lambda: clients.outcomes["good"] > 100)
+            nginx.take_out(replicas[1].url.removeprefix("http://"))
             replicas[1].process.terminate()
             until(lambda: replicas[1].process.poll() is not None)
             asked = clients.outcomes["good"]
             until(lambda: clients.outcomes["good"] > asked + 100)
         assert set(clients.outcomes) == {"good"}
+
+
+def test_a_replica_that_only_stops_loses_what_arrives_as_its_port_closes(
+    sample_catalog: SampleCatalog, s3_server: S3Server, tmp_path: Path
+) -> None:
+    with (
+        two_replicas(sample_catalog, s3_server, tmp_path) as replicas,
+        balanced(tmp_path, replicas) as nginx,
+    ):
+        with Clients(nginx.url, sample_catalog, KEY) as clients:
+            until(lambda: clients.outcomes["good"] > 100)
+            replicas[1].process.terminate()
+            until(lambda: replicas[1].process.poll() is not None)
+            asked = clients.outcomes["good"]
+            until(lambda: clients.outcomes["good"] > asked + 100)
+        lost = {outcome: count for outcome, count in clients.outcomes.items() if outcome != "good"}
+        assert sum(lost.values()) <= CLIENTS, lost
+        assert all("not_ready" in outcome for outcome in lost), lost

@@ -3,14 +3,41 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* Megabytes of the catalog: mapped by all workers, counted once. */}}
-{{- define "logo-similarity.catalogMegabytes" -}}
-{{ div (mul (int .Values.catalog.logos) (int .Values.catalog.bytesPerLogo)) 1000000 }}
+{{/* A number in full: values of the command line are floats, which Go prints as 2e+07. */}}
+{{- define "logo-similarity.text" -}}
+{{- if and (kindIs "float64" .) (eq . (floor .)) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
 {{- end }}
 
-{{/* Memory to ask for: the catalog, and what each worker has of its own. */}}
+{{/* Megabytes of the catalog: mapped by all workers, counted once. */}}
+{{- define "logo-similarity.catalogMegabytes" -}}
+{{ div (mul (int64 .Values.catalog.logos) (int64 .Values.catalog.bytesPerLogo)) 1000000 }}
+{{- end }}
+
+{{/* Search threads of each worker. */}}
+{{- define "logo-similarity.threads" -}}
+{{ div (int64 .Values.cores) (int64 .Values.workers) | max 1 }}
+{{- end }}
+
+{{/* Memory to request: what the workers share, and what each has of its own. */}}
 {{- define "logo-similarity.megabytes" -}}
-{{ add (int (include "logo-similarity.catalogMegabytes" .)) (mul (int .Values.workers) (int .Values.workerMegabytes)) }}
+{{- $memory := .Values.memory }}
+{{- $threads := include "logo-similarity.threads" . | int64 }}
+{{- $worker := add (int64 $memory.workerMegabytes) (mul $threads (int64 $memory.decoderMegabytes)) }}
+{{- $shared := add (int64 (include "logo-similarity.catalogMegabytes" .)) (int64 $memory.sharedMegabytes) }}
+{{- add $shared (mul (int64 .Values.workers) $worker) }}
+{{- end }}
+
+{{/* Memory to allow: a quarter more for the next version, which is opened beside this one, and an image in every thread. */}}
+{{- define "logo-similarity.limitMegabytes" -}}
+{{- $images := mul (int64 .Values.workers) (int64 (include "logo-similarity.threads" .)) }}
+{{- $decoding := get .Values.settings "LOGO_DECODE_MEMORY" | default 256000000 | int64 }}
+{{- $upload := get .Values.settings "LOGO_MAX_UPLOAD_BYTES" | default 10000000 | int64 }}
+{{- $image := div (add $decoding (mul 2 $upload) 48000000) 1000000 }}
+{{- add (div (mul 5 (int64 (include "logo-similarity.megabytes" .))) 4) (mul $images $image) }}
+{{- end }}
+
+{{- define "logo-similarity.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (ternary .Release.Name "default" .Values.serviceAccount.create) }}
 {{- end }}
 
 {{- define "logo-similarity.environment" -}}
@@ -25,11 +52,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- with .Values.s3.publicEndpoint }}
 - {name: LOGO_S3_PUBLIC_ENDPOINT, value: {{ . | quote }}}
 {{- end }}
+{{- with .Values.s3.secretName }}
 - name: LOGO_S3_ACCESS_KEY
-  valueFrom: {secretKeyRef: {name: {{ .Values.s3.secretName | quote }}, key: access-key}}
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: access-key}}
 - name: LOGO_S3_SECRET_KEY
-  valueFrom: {secretKeyRef: {name: {{ .Values.s3.secretName | quote }}, key: secret-key}}
-- {name: LOGO_WORKERS, value: {{ .Values.workers | quote }}}
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: secret-key}}
+{{- end }}
+- {name: LOGO_WORKERS, value: {{ int64 .Values.workers | quote }}}
+- {name: LOGO_THREADS, value: {{ include "logo-similarity.threads" . | quote }}}
+- {name: LOGO_DRAIN_SECONDS, value: {{ int64 .Values.drainSeconds | quote }}}
+- {name: LOGO_GRACEFUL_SECONDS, value: {{ int64 .Values.gracefulSeconds | quote }}}
+{{- with .Values.trustedProxies }}
+- {name: LOGO_TRUSTED_PROXIES, value: {{ . | quote }}}
+{{- end }}
 {{- with .Values.keys.url }}
 - {name: LOGO_KEYS, value: {{ . | quote }}}
 {{- end }}
@@ -39,9 +74,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if .Values.keys.anonymous }}
 - {name: LOGO_ALLOW_ANONYMOUS, value: "true"}
 {{- else if not (or .Values.keys.url .Values.keys.secretName) }}
-{{- fail "who may search? Set keys.url, keys.secretName, or keys.anonymous=true" }}
+{{- fail "no API keys: set keys.url or keys.secretName, or keys.anonymous=true to let anyone search" }}
 {{- end }}
 {{- range $name, $value := .Values.settings }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
+- {name: {{ $name }}, value: {{ include "logo-similarity.text" $value | quote }}}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}
