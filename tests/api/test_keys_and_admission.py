@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from starlette.types import Message
 from structlog.testing import capture_logs
 
-from logo_similarity.api.admission import TICKET, run_while_connected
+from logo_similarity.api.admission import RESERVATION, run_while_connected
 from logo_similarity.api.app import create_app
 from logo_similarity.api.auth import OPEN_PATHS
 from logo_similarity.config import load_settings
@@ -185,15 +185,15 @@ def test_bad_requests_keep_nobody_out(sample_catalog: SampleCatalog, body: dict[
 
 
 def test_a_place_is_held_until_the_search_has_it() -> None:
-    """Were it given back a moment before, a flood would come in through the gap."""
+    """If it were released a moment before, a flood of requests would be let in for it."""
 
     async def silent() -> Message:
         await asyncio.Event().wait()
         raise AssertionError
 
     async def scenario() -> None:
-        gate, release = Gate(threads=1, max_queue=0, queue_seconds=60), threading.Event()
-        request = Request({"type": "http", TICKET: gate.expect()}, silent)
+        gate, release = Gate(threads=1, max_queue=0, queue_seconds=60, run_seconds=60), threading.Event()
+        request = Request({"type": "http", RESERVATION: gate.reserve()}, silent)
         task = asyncio.create_task(run_while_connected(request, gate, lambda: release.wait(60)))
         while not gate.inside:
             assert gate.full
