@@ -90,7 +90,7 @@ def _check(names: Iterable[str], known: frozenset[str], seen: set[str]) -> None:
     for name in names:
         if name not in known:
             shown = name[:SHOWN]
-            nearest = difflib.get_close_matches(shown, known, n=1)
+            nearest = difflib.get_close_matches(shown.lower(), known, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else "."
             accepted = f"Known: {', '.join(sorted(known))}" if known else "None is known here"
             raise InvalidRequestError(f"unknown parameter {shown!r}{hint} {accepted}")

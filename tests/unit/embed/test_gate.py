@@ -175,7 +175,8 @@ def test_an_exception_reaches_its_caller_and_ends_nothing() -> None:
 
 def test_a_waiting_job_is_refused_at_its_deadline_while_every_thread_is_busy_and_never_runs() -> None:
     async def scenario() -> None:
-        opened, release, ran = gate(queue_seconds=0.05), threading.Event(), threading.Event()
+        opened, release, ran = gate(queue_seconds=0.5), threading.Event(), threading.Event()
+        opened.start()
         first = asyncio.create_task(opened.run(waiting_for(release)))
         await started([first])
         with pytest.raises(OverloadedError, match="waited") as refusal:
@@ -192,10 +193,13 @@ def test_a_waiting_job_is_refused_at_its_deadline_while_every_thread_is_busy_and
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("queue_seconds", [0.01, 60])
-def test_a_job_that_runs_too_long_is_answered_and_its_thread_is_stuck_until_it_ends(queue_seconds: float) -> None:
+@pytest.mark.parametrize(("queue_seconds", "run_seconds"), [(60, 0.05), (0.5, 0.7)])
+def test_a_job_that_runs_too_long_is_answered_and_its_thread_is_stuck_until_it_ends(
+    queue_seconds: float, run_seconds: float
+) -> None:
     async def scenario() -> None:
-        opened = gate(threads=2, queue_seconds=queue_seconds, run_seconds=0.05)
+        opened = gate(threads=2, queue_seconds=queue_seconds, run_seconds=run_seconds)
+        opened.start()
         releases = threading.Event(), threading.Event()
         with capture_logs() as logs:
             for number, release in enumerate(releases):
@@ -240,7 +244,8 @@ def test_a_job_within_its_bounds_is_looked_at_again_and_left_alone() -> None:
     """The queue's deadline passes while it runs, and the one of its run is far away."""
 
     async def scenario() -> None:
-        opened, release = gate(queue_seconds=0.01), threading.Event()
+        opened, release = gate(queue_seconds=0.5), threading.Event()
+        opened.start()
         task = asyncio.create_task(opened.run(waiting_for(release)))
         await started([task])
         with pytest.raises(OverloadedError):
