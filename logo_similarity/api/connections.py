@@ -30,6 +30,8 @@ from logo_similarity.metrics import CONNECTIONS_REFUSED
 
 MAX_PIPELINED = 8
 """Requests of one connection that wait for the answer to an earlier one. Common clients send none."""
+PROGRESS = 65_536
+"""Bytes of a waiting answer that a client must take in within the time for it, to be given the same time again."""
 PROBE_SECONDS = 0.1
 """How often a half-closed connection is checked for a client that has gone."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -161,7 +163,8 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._end_after_answers()  # the rest would be in another protocol, and none is spoken here
+            self._end_after_answers()  # what follows would be in another protocol, and this one is the only one
+            self._stop_reading()
             return
         except httptools.HttpParserError as error:
             cause = error.__context__
@@ -318,8 +321,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._busy:
             if self._active is not self.cycle or not self._in_body:  # what is refused comes behind another request
                 self._end_after_answers()
-                if self.transport.is_reading():
-                    self.transport.pause_reading()
+                self._stop_reading()
                 return
             begun = self.cycle.response_started
             self.cycle.disconnected = True
@@ -343,6 +345,10 @@ class BoundedProtocol(HttpToolsProtocol):
             last.keep_alive = False
         else:
             self._close()
+
+    def _stop_reading(self) -> None:
+        if self.transport.is_reading():
+            self.transport.pause_reading()
 
     def _count(self, refusal: Refusal) -> None:
         CONNECTIONS_REFUSED.labels(refusal.reason).inc()
@@ -368,12 +374,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _guard_write(self) -> None:
         """Give the client time to take in what waits to be sent."""
-        if self._write_timer is None and self.transport.get_write_buffer_size() > 0:
-            self._write_timer = self.loop.call_later(self._bounds.write_seconds, self._abort_write)
+        waiting = self.transport.get_write_buffer_size()
+        if self._write_timer is None and waiting > 0:
+            self._write_timer = self.loop.call_later(self._bounds.write_seconds, self._check_write, waiting)
 
-    def _abort_write(self) -> None:
-        self._count(UNREAD_ANSWER)
-        self.transport.abort()
+    def _check_write(self, before: int) -> None:
+        self._write_timer = None
+        if self.transport.get_write_buffer_size() <= before - PROGRESS:
+            self._guard_write()
+        else:
+            self._count(UNREAD_ANSWER)
+            self.transport.abort()
 
     def _probe(self) -> None:
         """Find out whether the client of a half-closed connection has gone.
