@@ -154,6 +154,40 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
         assert client.post("/v1/search", files={"file": data}).status_code == 200
 
 
+def test_stuck_searches_are_answered_and_the_worker_is_not_ready_until_one_ends(
+    sample_catalog: SampleCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    real = SearchEngine.search
+
+    def blocked(engine: SearchEngine, image: bytes, **parameters: Any) -> SearchResult:
+        assert release.wait(60)
+        return real(engine, image, **parameters)
+
+    monkeypatch.setattr(SearchEngine, "search", blocked)
+    data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
+    app = create_app(
+        load_settings(catalogs=sample_catalog.root, threads=1, search_seconds=0.2, queue_seconds=0.3, log_level="error")
+    )
+    with TestClient(app) as client:
+        stuck = client.post("/v1/search", files={"file": data})
+        assert (stuck.status_code, stuck.json()["code"]) == (503, "search_timeout")
+        assert stuck.headers["Content-Type"] == "application/problem+json"
+        assert "0.2 s" in stuck.json()["detail"]
+        waiting = client.post("/v1/search", files={"file": data})  # the only thread is not free
+        assert (waiting.status_code, waiting.json()["code"]) == (503, "overloaded")
+        assert int(waiting.headers["Retry-After"]) >= 1
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
+        assert client.get("/healthz").status_code == 200
+        assert metric(client, "logo_stuck_threads") == 1
+        release.set()
+        while client.get("/readyz").status_code != 200:
+            pass
+        assert metric(client, "logo_stuck_threads") == 0
+        assert client.post("/v1/search", files={"file": data}).status_code == 200
+
+
 def test_who_has_no_key_keeps_nobody_out(sample_catalog: SampleCatalog) -> None:
     """A flood of unknown keys holds none of the few places."""
     data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
