@@ -394,12 +394,17 @@ def test_a_client_that_has_gone_is_noticed() -> None:
         until(lambda: app.begun == 1)
         connection.close()
         until(lambda: app.left == 1)
+        pipelined = connect()
+        pipelined.sendall(GET % b"/wait" + GET % b"/")
+        until(lambda: app.begun == 2)
+        pipelined.close()
+        until(lambda: app.left == 2)
         incomplete = connect()
         incomplete.sendall(CHUNKED)
-        until(lambda: app.begun == 2)
+        until(lambda: app.begun == 3)
         incomplete.shutdown(socket.SHUT_WR)  # no more body can come
         assert rest(incomplete) == b""
-        until(lambda: app.left == 2)
+        until(lambda: app.left == 3)
 
 
 def test_pipelined_requests_are_answered_in_order() -> None:
