@@ -158,12 +158,13 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _check_proxies(cls, value: str) -> str:
+        if value.strip() == "*":
+            return "*"
         for proxy in value.split(","):
-            if proxy.strip() != "*":
-                try:
-                    ipaddress.ip_network(proxy.strip())
-                except ValueError:
-                    raise ValueError(f"'{proxy.strip()}' is not an address or network; write 10.0.0.0/8") from None
+            try:
+                ipaddress.ip_network(proxy.strip())
+            except ValueError as error:
+                raise ValueError(f"{error}; write addresses or networks, comma-separated, or *") from None
         return value
 
     @model_validator(mode="after")

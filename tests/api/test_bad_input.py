@@ -80,10 +80,11 @@ def test_too_many_bytes_with_a_length(client: TestClient) -> None:
     refused(upload(client, bytes(301_000)), 413, "image_too_large")
 
 
-def test_too_many_bytes_without_a_length(client: TestClient) -> None:
+@pytest.mark.parametrize("kilobytes", [317, 1_000])
+def test_too_many_bytes_without_a_length(client: TestClient, kilobytes: int) -> None:
     def body() -> Iterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-        for _ in range(1_000):
+        for _ in range(kilobytes):
             yield bytes(1_000)
         yield b"\r\n--x--\r\n"
 

@@ -21,7 +21,7 @@ from logo_similarity.config import load_settings
 from logo_similarity.metrics import CONNECTIONS_REFUSED
 from tests.service import PATIENCE, until
 
-BOUNDS = replace(ConnectionBounds.of(load_settings()), head_seconds=60, idle_seconds=60, write_seconds=60)
+BOUNDS = replace(ConnectionBounds.of(load_settings()), head_seconds=600, idle_seconds=600, write_seconds=600)
 GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -44,10 +44,11 @@ class Application:
             gone = asyncio.ensure_future(receive())
             while not self.release.is_set() and not gone.done():  # noqa: ASYNC110 - set by another thread
                 await asyncio.sleep(0.01)
-            gone.cancel()
-            if gone.done() and not gone.cancelled():
+            if gone.done():
+                assert gone.result()["type"] == "http.disconnect"
                 self.left += 1
                 return
+            gone.cancel()
         elif path == "/echo":
             more = True
             while more:
@@ -337,13 +338,28 @@ def test_a_body_that_goes_on_after_its_answer_is_cut_off() -> None:
 
 
 def test_the_next_request_follows_a_body_that_was_not_read() -> None:
-    with serving(BOUNDS) as (_, connect):
+    with serving(replace(BOUNDS, head_seconds=0.5)) as (_, connect):
         connection = connect()
         answer = connection.makefile("rb")
         connection.sendall(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         assert answer.readline().startswith(b"HTTP/1.1 200")
-        connection.sendall(bytes(100_000) + (GET % b"/").replace(b"Host", b"Connection: close\r\nHost"))
+        connection.sendall(bytes(100_000))
+        threading.Event().wait(0.8)  # longer than the rest of the body had
+        connection.sendall((GET % b"/").replace(b"Host", b"Connection: close\r\nHost"))
         assert b"HTTP/1.1 200" in answer.read()
+
+
+def test_the_head_behind_a_request_in_progress_has_its_time() -> None:
+    with serving(replace(BOUNDS, head_seconds=0.5)) as (app, connect):
+        connection = connect()
+        connection.sendall(GET % b"/wait")
+        until(lambda: app.begun == 1)
+        connection.sendall(b"GET / HT")
+        threading.Event().wait(0.8)  # it begins when the answer has been sent
+        app.release.set()
+        answer = rest(connection)
+        assert answer.startswith(b"HTTP/1.1 200")
+        refused(answer[answer.index(b"HTTP/1.1 408") :], 408, "head_too_slow")
 
 
 def test_a_client_that_does_not_read_is_cut_off() -> None:
@@ -438,6 +454,16 @@ def test_nonsense_behind_a_request_does_not_disturb_its_answer() -> None:
         answer = rest(connection)
         assert answer.startswith(b"HTTP/1.1 200")
         assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_a_malformed_body_behind_a_request_in_progress_is_dropped() -> None:
+    with serving(BOUNDS) as (app, connect):
+        connection = connect()
+        connection.sendall(GET % b"/wait" + GET % b"/" + CHUNKED + b"ZZ\r\n")
+        until(lambda: app.begun == 1)
+        app.release.set()
+        assert rest(connection).count(b"HTTP/1.1 200") == 2
+        assert app.answered == ["/wait", "/"]
 
 
 def test_an_upgrade_is_answered_as_a_plain_request() -> None:

@@ -225,6 +225,24 @@ def test_a_job_that_runs_too_long_is_answered_and_its_thread_is_stuck_until_it_e
     asyncio.run(scenario())
 
 
+def test_a_job_that_waited_is_bounded_from_its_own_beginning() -> None:
+    async def scenario() -> None:
+        opened, ends = gate(queue_seconds=600, run_seconds=0.2), [threading.Event(), threading.Event()]
+        jobs = [asyncio.create_task(opened.run(waiting_for(end))) for end in ends]
+        with pytest.raises(SearchTimeoutError):
+            await jobs[0]
+        await asyncio.sleep(0.2)  # the second one was looked at meanwhile, and has not begun
+        assert not jobs[1].done()
+        ends[0].set()
+        async with asyncio.timeout(60):
+            with pytest.raises(SearchTimeoutError):
+                await jobs[1]
+        ends[1].set()
+        opened.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_stuck_thread_counts_although_its_caller_left() -> None:
     async def scenario() -> None:
         opened, begun, release = gate(run_seconds=0.05), threading.Event(), threading.Event()
