@@ -172,13 +172,12 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._progressed:
             self._unproductive = 0
-        else:
-            # Each byte of body pays for one byte of framing: chunks of five bytes or more can go on without end.
-            self._unproductive = max(0, self._unproductive + len(data) - 2 * self._delivered)
-            if self._unproductive > self._bounds.head_bytes:
-                self._refuse(LONG_FRAMING if self._in_body else self._long_head())
-                return
-        if not self._in_body and not self._busy and not self._head_begun:
+            return
+        # Each byte of body pays for one byte of framing: chunks of five bytes or more can go on without end.
+        self._unproductive = max(0, self._unproductive + len(data) - 2 * self._delivered)
+        if self._unproductive > self._bounds.head_bytes:
+            self._refuse(LONG_FRAMING if self._in_body else self._long_head())
+        elif not self._in_body and not self._busy and not self._head_begun:
             self._begin_head()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
