@@ -21,7 +21,7 @@ test: .venv/installed-dev
 # The long forms of the tests that kill, swap and wear out a service, and those of the deployment files: some twenty-five
 # minutes. Needs root, and what `make faults-tools` installs.
 faults: .venv/installed-dev
-	LOGO_TEST_SWAPS=50 LOGO_TEST_KILLS=20 LOGO_TEST_REQUESTS=20000 \
+	LOGO_TEST_SWAPS=50 LOGO_TEST_KILLS=20 LOGO_TEST_REQUESTS=20000 LOGO_TEST_SECONDS=150 \
 	  $(BIN)/python -m pytest --override-ini='norecursedirs=.*' tests/faults tests/e2e/test_swap.py tests/e2e/test_replica.py tests/deploy
 
 faults-tools:

@@ -35,6 +35,11 @@ class Settings(BaseSettings):
         None, description="Base of the links this service hands out for itself. Default: from each request."
     )
 
+    trusted_proxies: str = Field(
+        "127.0.0.1,::1",
+        description="Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses or networks, "
+        "comma-separated, or `*`.",
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="Accepted API keys, comma-separated.")
     api_keys_file: Path | None = Field(
         None, description="File of accepted keys, one `name:sha256-hex` a line; `#` starts a comment."
@@ -99,6 +104,33 @@ class Settings(BaseSettings):
     queue_seconds: Annotated[float, Field(gt=0)] = Field(
         10.0, description="Longest wait in the queue, in seconds; later a search is answered 503 instead of run."
     )
+    search_seconds: Annotated[float, Field(gt=0)] = Field(
+        20.0,
+        description="Longest run of one search, in seconds; later it is answered 503, and its thread counts as stuck.",
+    )
+    max_connections: Positive = Field(
+        512,
+        description="Open connections of one worker; beyond them the one that has been idle for longest is closed, "
+        "or the new one is refused.",
+    )
+    max_head_bytes: Annotated[int, Field(ge=1024)] = Field(
+        65_536, description="Largest head of a request (request line and headers), in bytes."
+    )
+    max_headers: Positive = Field(100, description="Most headers of a request.")
+    head_seconds: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="Time a client has to send the head of a request, in seconds; for the first one, to begin it."
+    )
+    keep_alive_seconds: Annotated[float, Field(gt=0)] = Field(
+        15.0, description="Time that an idle connection stays open between two requests, in seconds."
+    )
+    write_seconds: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="Longest time that an answer may wait for a client that does not read, in seconds."
+    )
+    max_inflight_bytes: Positive = Field(
+        64_000_000,
+        description="Bytes of request bodies that one worker holds at the same time; more get 503. One body of the "
+        "largest accepted size always fits.",
+    )
     body_seconds: Annotated[float, Field(gt=0)] = Field(
         30.0, description="Time a client has to send its body, in seconds."
     )
@@ -130,6 +162,18 @@ class Settings(BaseSettings):
         if not keys:
             raise ValueError("holds no key; leave it out to serve without keys")
         return keys
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: str) -> str:
+        if value.strip() == "*":
+            return "*"
+        for proxy in value.split(","):
+            try:
+                ipaddress.ip_network(proxy.strip())
+            except ValueError as error:
+                raise ValueError(f"{error}; write addresses or networks, comma-separated, or *") from None
+        return value
 
     @model_validator(mode="after")
     def _one_store(self) -> Self:

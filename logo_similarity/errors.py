@@ -139,6 +139,14 @@ class OverloadedError(TryLaterError):
     title = "The service is busy"
 
 
+class SearchTimeoutError(LogoSimilarityError):
+    """A search that began and did not finish in time."""
+
+    status = 503
+    code = "search_timeout"
+    title = "The search took too long"
+
+
 class NotReadyError(LogoSimilarityError):
     """No catalog is open yet, or the service is stopping."""
 

@@ -8,6 +8,10 @@ import resource
 import signal
 from pathlib import Path
 
+DESCRIPTORS_PER_CONNECTION = 2
+"""The socket, and the file that its request is sent from or received into."""
+DESCRIPTORS_BESIDE_CONNECTIONS = 256
+"""Catalog, metrics, logs, connections to a bucket, and connections accepted while others are being closed."""
 _PR_SET_PDEATHSIG = 1
 """From <linux/prctl.h>."""
 
@@ -24,6 +28,20 @@ def limit_cpu(seconds: int) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     most = int(usage.ru_utime + usage.ru_stime) + 1 + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (most, most))
+
+
+def raise_descriptors(wanted: int) -> int:
+    """Raise this process's limit of open files (RLIMIT_NOFILE) to `wanted`, as far as its hard limit allows.
+
+    Returns:
+        The limit now. It is larger than `wanted` where it was before.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted if soft == resource.RLIM_INFINITY else soft
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
 
 
 def die_with_parent(parent: int) -> None:

@@ -19,6 +19,12 @@ REQUEST_SECONDS = Histogram(
 )
 STAGE_SECONDS = Histogram("logo_stage_seconds", "Time in each stage of a search.", ["stage"], buckets=BUCKETS)
 IN_FLIGHT = Gauge("logo_searches_in_flight", "Searches that run or wait.", multiprocess_mode="livesum")
+STUCK_THREADS = Gauge(
+    "logo_stuck_threads", "Search threads busy with one search past LOGO_SEARCH_SECONDS.", multiprocess_mode="livesum"
+)
+CONNECTIONS_REFUSED = Counter(
+    "logo_connections_refused_total", "Connections refused or closed by a bound, by reason.", ["reason"]
+)
 REFUSED = Counter("logo_refused_total", "Requests refused, by the code of the answer.", ["code"])
 ABANDONED = Counter("logo_abandoned_total", "Searches whose client went away before they ended.")
 CATALOG_PULLS = Counter(

@@ -168,7 +168,7 @@ def _stalled(service: Service) -> httpx2.Response:
 def _while_full(service: Service) -> httpx2.Response:
     gate = service.client.app.state.runtime.gate  # type: ignore[attr-defined]
     for _ in range(1000):
-        gate.expect()
+        gate.reserve()
     return service.find(QUERY.read_bytes())
 
 

@@ -1,37 +1,34 @@
-"""Refusing searches that could not be run in time, before their upload is read."""
+"""Refuses searches that could not run in time, before their upload is read."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import structlog
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from logo_similarity.api.errors import document, problem_of
+from logo_similarity.api.middleware import client_address
+from logo_similarity.api.refusals import RefusalLog
 from logo_similarity.embed.gate import RETRY_SECONDS, Gate
 from logo_similarity.errors import MediaTypeError, OverloadedError
 from logo_similarity.metrics import ABANDONED, IN_FLIGHT, REFUSED, REQUESTS
 
 Result = TypeVar("Result")
 SEARCH_PATH = "/v1/search"
-REPORT_SECONDS = 1.0
-TICKET = "logo_similarity.ticket"
+RESERVATION = "logo_similarity.reservation"
 FORM = b"multipart/form-data"
 
-log = structlog.get_logger(__name__)
 
+class LoadSheddingMiddleware:
+    """Answers a search 503 while the gate is full. Other requests pass.
 
-class AdmissionMiddleware:
-    """Answers 503 at the door while the gate is full. Probes and metrics pass.
-
-    It stands before everything else, and a refusal costs as little as can be: under a flood, what is spent on refusing is taken
-    from the searches that were let in. So its answers are made beforehand, it has no request id, and it is counted but logged
-    once a second at most.
+    It comes before everything else, and a refusal costs as little as possible: under a flood, the time spent on refusing is
+    taken from the searches that were let in. So its answers are prepared in advance, have no request id, and are counted
+    one by one but logged once a second.
     """
 
     def __init__(self, app: ASGIApp, *, gate: Gate) -> None:
@@ -48,30 +45,22 @@ class AdmissionMiddleware:
             for seconds in RETRY_SECONDS
         )
         self._counters = REQUESTS.labels("POST", SEARCH_PATH, "503"), REFUSED.labels(OverloadedError.code)
-        self._refused = 0
-        self._said = 0.0
+        self._log = RefusalLog("refused_at_the_door", route=SEARCH_PATH)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if _is_search(scope) and self._gate.full:
-            self._count()
+            for counter in self._counters:
+                counter.inc()
+            self._log.add(OverloadedError.code, client_address(scope))
             await random.choice(self._refusals)(scope, receive, send)  # noqa: S311 - spread, not secret
         else:
             await self._app(scope, receive, send)
 
-    def _count(self) -> None:
-        for counter in self._counters:
-            counter.inc()
-        self._refused += 1
-        now = time.monotonic()
-        if now - self._said >= REPORT_SECONDS:
-            log.warning("refused_at_the_door", requests=self._refused)
-            self._refused, self._said = 0, now
 
+class AdmissionMiddleware:
+    """Reserves a place for a search whose key was accepted: a client without a key must not keep others out.
 
-class PlaceMiddleware:
-    """Holds a place for a search that has passed the door and the key: who has no key must keep nobody out.
-
-    What is no form is refused here: taken for one, its bytes would be too many fields, which tells nobody what to do.
+    A body that is not a form is refused here: parsed as one, it would be reported as a form with too many fields.
     """
 
     def __init__(self, app: ASGIApp, *, gate: Gate) -> None:
@@ -89,11 +78,9 @@ class PlaceMiddleware:
             )
             await problem_of(error)(scope, receive, send)
             return
-        scope[TICKET] = self._gate.expect()
-        try:
+        with self._gate.reserve() as reservation:
+            scope[RESERVATION] = reservation
             await self._app(scope, receive, send)
-        finally:
-            self._gate.give_back(scope[TICKET])  # of a request that never came to a search
 
 
 def _is_search(scope: Scope) -> bool:
@@ -101,8 +88,8 @@ def _is_search(scope: Scope) -> bool:
 
 
 async def run_while_connected(request: Request, gate: Gate, job: Callable[[], Result]) -> Result | None:
-    """The result of `job` through the gate, or None when the client went away; a job that still waits is then dropped."""
-    work = asyncio.ensure_future(gate.run(job, request.scope[TICKET]))
+    """The result of `job` through the gate, or None if the client left; a job that still waits is then dropped."""
+    work = asyncio.ensure_future(gate.run(job, request.scope[RESERVATION]))
     gone = asyncio.ensure_future(_disconnect(request))
     with IN_FLIGHT.track_inprogress():
         try:
@@ -117,6 +104,6 @@ async def run_while_connected(request: Request, gate: Gate, job: Callable[[], Re
 
 
 async def _disconnect(request: Request) -> None:
-    """Return when the client has gone. The body has been read, so the next message is the farewell."""
+    """Return when the client has gone. The body has been read, so the next message is the disconnect."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -16,9 +16,10 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi.security import APIKeyHeader
 from fastapi.telemetry import TelemetryConfig
+from starlette.middleware import Middleware
 
 from logo_similarity import __version__
-from logo_similarity.api.admission import AdmissionMiddleware, PlaceMiddleware
+from logo_similarity.api.admission import AdmissionMiddleware, LoadSheddingMiddleware
 from logo_similarity.api.auth import OPEN_PREFIXES, ApiKeyMiddleware
 from logo_similarity.api.cache import AnswerCache
 from logo_similarity.api.deps import Runtime
@@ -27,6 +28,7 @@ from logo_similarity.api.live import LiveCatalog, replicate
 from logo_similarity.api.live_keys import LiveKeys
 from logo_similarity.api.middleware import PROBES, BodyMiddleware, RequestMiddleware
 from logo_similarity.api.routes import docs, files, health, keys, logos, search
+from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import Problem
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings
@@ -65,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         threads=plan.threads,
         max_queue=settings.max_queue,
         queue_seconds=settings.queue_seconds,
+        run_seconds=settings.search_seconds,
         # OpenMP counts threads per calling thread: said once in the main thread, it would not hold in these.
         initializer=lambda: faiss.omp_set_num_threads(1),
     )
@@ -72,6 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     tracing = None
     if settings.otlp_endpoint is not None:
         tracing = Tracing(settings.otlp_endpoint, settings.trace_ratio)
+    max_body = settings.max_upload_bytes + MULTIPART_BYTES
     app = FastAPI(
         title="logo-similarity",
         version=__version__,
@@ -80,15 +84,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry=_telemetry(tracing),
         docs_url=None,  # ours loads nothing from other hosts
         redoc_url=None,
+        middleware=[  # in the order in which they see a request
+            Middleware(LoadSheddingMiddleware, gate=gate),
+            Middleware(RequestMiddleware, traced=tracing is not None),
+            Middleware(
+                BodyMiddleware,
+                max_bytes=max_body,
+                seconds=settings.body_seconds,
+                max_held=settings.max_inflight_bytes,
+            ),
+            Middleware(ApiKeyMiddleware, keys=live_keys),
+            Middleware(AdmissionMiddleware, gate=gate),
+        ],
     )
     add_handlers(app)
-    # The last one added is the first to see a request.
-    app.add_middleware(PlaceMiddleware, gate=gate)
-    app.add_middleware(ApiKeyMiddleware, keys=live_keys)
-    max_body = settings.max_upload_bytes + MULTIPART_BYTES
-    app.add_middleware(BodyMiddleware, max_bytes=max_body, seconds=settings.body_seconds)
-    app.add_middleware(RequestMiddleware, traced=tracing is not None)
-    app.add_middleware(AdmissionMiddleware, gate=gate)
 
     # Only for the documentation: the middleware has let the request pass, or has not.
     keyed = [Depends(APIKeyHeader(name="X-API-Key", auto_error=False))]
@@ -99,10 +108,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(files.router)
     app.include_router(health.router)
 
-    @app.get("/", include_in_schema=False)
+    pages = CheckedRouter()
+
+    @pages.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
         return RedirectResponse("docs")  # relative: a proxy may put a prefix before all paths
 
+    app.include_router(pages)
     return app
 
 

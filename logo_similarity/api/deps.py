@@ -17,7 +17,6 @@ from logo_similarity.api.live import LiveCatalog
 from logo_similarity.api.live_keys import LiveKeys
 from logo_similarity.config import Settings
 from logo_similarity.embed.gate import Gate
-from logo_similarity.errors import InvalidRequestError
 from logo_similarity.search.pipeline import DEFAULT_TOP_K, MAX_TOP_K
 from logo_similarity.storage import ImageStore
 from logo_similarity.tracing import Tracing
@@ -94,16 +93,7 @@ async def get_parameters(
     min_score_field: MinScoreField = None,
     rerank_field: RerankField = None,
 ) -> SearchParameters:
-    """The parameters from the query string or from the form: a form field that had no effect would go unnoticed."""
-    for name, query, field in (
-        ("top_k", top_k, top_k_field),
-        ("min_score", min_score, min_score_field),
-        ("rerank", rerank, rerank_field),
-    ):
-        if query is not None and field is not None and query != field:
-            raise InvalidRequestError(
-                f"{name} is {query} in the query string and {field} in the form; send one of them"
-            )
+    """The parameters from the query string or from the form. The route refuses one that is in both."""
     return SearchParameters(
         top_k=next((value for value in (top_k, top_k_field) if value is not None), DEFAULT_TOP_K),
         min_score=min_score if min_score is not None else min_score_field,

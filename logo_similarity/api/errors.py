@@ -10,13 +10,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from logo_similarity.errors import LogoSimilarityError, NotReadyError, OverloadedError, TryLaterError
+from logo_similarity.errors import (
+    LogoSimilarityError,
+    NotReadyError,
+    OverloadedError,
+    SearchTimeoutError,
+    TryLaterError,
+)
 from logo_similarity.metrics import REFUSED
 
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-# Codes of the failures that the framework finds.
+# Codes of the errors that the framework and the HTTP protocol find.
 CODES = {
     400: "malformed_request",
     404: "not_found",
@@ -25,6 +31,8 @@ CODES = {
     413: "body_too_large",
     415: "media_type_unsupported",
     422: "invalid_request",
+    503: OverloadedError.code,
+    431: "head_too_large",
 }
 
 
@@ -51,7 +59,7 @@ def document(
 
 def problem_of(error: LogoSimilarityError) -> JSONResponse:
     """The answer to one of our own errors. What only operators may see stays in the log."""
-    if error.status >= 500 and not isinstance(error, OverloadedError | NotReadyError):
+    if error.status >= 500 and not isinstance(error, OverloadedError | SearchTimeoutError | NotReadyError):
         log.error("request_failed", code=error.code, error=str(error))
         return problem(error.status, error.code, error.title)
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TryLaterError) else {}

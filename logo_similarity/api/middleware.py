@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its log line, its metrics, and the bounds on its body."""
+"""What surrounds every request: its id, its log line, its metrics, and the bounds on its body."""
 
 from __future__ import annotations
 
@@ -12,27 +12,40 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from logo_similarity.api.errors import problem_of_http
+from logo_similarity.api.routing import RouteTable
 from logo_similarity.metrics import REQUEST_SECONDS, REQUESTS
 from logo_similarity.tracing import current_trace
 
 log = structlog.get_logger(__name__)
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER_METHOD = "other"
+"""Label of every other method in metrics."""
+ADDRESS_LENGTH = 64
+"""Longest client address in a log line: a forwarded one is whatever the proxy passes on."""
 
 REQUEST_ID = re.compile(rb"^[A-Za-z0-9._\-]{1,64}$")
 
 
 def new_request_id() -> str:
-    """An id that nobody needs to be unable to guess: the system's own generator would take longer, and lets go of the GIL."""
+    """A random id. It need not be unpredictable: the system's generator would take longer, and releases the GIL."""
     return f"{random.getrandbits(128):032x}"
 
 
+def client_address(scope: Scope) -> str | None:
+    """The client's address; behind a trusted proxy the one that the proxy names."""
+    client = scope.get("client")
+    return None if client is None else str(client[0])[:ADDRESS_LENGTH]
+
+
 class RequestMiddleware:
-    """Gives a request its id (`X-Request-ID`, taken over when it is sensible), counts it and logs it."""
+    """Gives a request its id (`X-Request-ID`, taken over if it is well formed), counts it and logs it."""
 
     def __init__(self, app: ASGIApp, *, traced: bool) -> None:
         self._app = app
         self._traced = traced
+        self._routes = RouteTable()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -42,7 +55,7 @@ class RequestMiddleware:
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = given.decode() if REQUEST_ID.match(given) else new_request_id()
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        structlog.contextvars.bind_contextvars(request_id=request_id, client=client_address(scope))
         if self._traced and (trace_id := current_trace()) is not None:
             structlog.contextvars.bind_contextvars(trace_id=trace_id)
         status = 499  # what is counted when the client leaves before it gets an answer
@@ -57,22 +70,37 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, send_marked)
         finally:
-            # The route's template, not its path: a label for each id would grow without end.
-            route = getattr(scope.get("route"), "path", "unknown")
+            # The route's template, not its path, and no method but the usual ones: labels must not grow without bound.
+            route = self._routes.template(scope)
+            method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
             seconds = time.perf_counter() - started
-            REQUESTS.labels(scope["method"], route, str(status)).inc()
-            REQUEST_SECONDS.labels(scope["method"], route).observe(seconds)
+            REQUESTS.labels(method, route, str(status)).inc()
+            REQUEST_SECONDS.labels(method, route).observe(seconds)
             level = log.debug if route in PROBES else log.info
-            level("request", method=scope["method"], route=route, status=status, milliseconds=round(seconds * 1000, 2))
+            level("request", method=method, route=route, status=status, milliseconds=round(seconds * 1000, 2))
 
 
 class BodyMiddleware:
-    """Ends a request whose body is too large, or does not arrive in time: uvicorn would take and wait for ever."""
+    """Refuses a body that is too large, arrives too slowly, or does not fit beside the other bodies held by this worker.
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float) -> None:
+    uvicorn itself accepts bodies of any size at any speed. Bodies are spooled to temporary files, which often are memory,
+    and stay until their search is done.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float, max_held: int) -> None:
+        """Bound the bodies of all requests.
+
+        Args:
+            app: the next application.
+            max_bytes: of one body.
+            seconds: until one body has arrived.
+            max_held: bytes of all bodies together; one body of `max_bytes` always fits.
+        """
         self._app = app
         self._max_bytes = max_bytes
         self._seconds = seconds
+        self._max_held = max(max_held, max_bytes)
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -94,13 +122,24 @@ class BodyMiddleware:
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(408, "the request's body did not arrive in time", {"Connection": "close"}) from None
-            received += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            received += size
+            self._held += size
             if received > self._max_bytes:
                 raise self._too_large()
+            if self._held > self._max_held:
+                raise HTTPException(
+                    503,
+                    "too many uploads are in progress; try again shortly",
+                    {"Connection": "close", "Retry-After": "1"},
+                )
             complete = not message.get("more_body", False)
             return message
 
-        await self._app(scope, receive_bounded, send)
+        try:
+            await self._app(scope, receive_bounded, send)
+        finally:
+            self._held -= received
 
     def _too_large(self) -> HTTPException:
         return HTTPException(413, f"at most {self._max_bytes:,} bytes are accepted", {"Connection": "close"})

@@ -10,6 +10,8 @@ import socket
 import sys
 import tempfile
 import time
+from asyncio import Protocol
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from uvicorn_worker import UvicornWorker
 from logo_similarity.config import Settings
 from logo_similarity.cpu import ThreadPlan
 from logo_similarity.errors import ConfigError
+from logo_similarity.limits import DESCRIPTORS_BESIDE_CONNECTIONS, DESCRIPTORS_PER_CONNECTION, raise_descriptors
 from logo_similarity.log import configure_logging
 from logo_similarity.plan import MEGABYTE, ServicePlan, memory_limit
 
@@ -33,7 +36,6 @@ log = structlog.get_logger(__name__)
 # One search runs on one thread of ours; every library that would start its own is told not to. In force before any of
 # them is loaded, since OpenMP reads it once.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-KEEP_ALIVE_SECONDS = 15
 AGAIN_SECONDS = 1.0
 
 
@@ -43,6 +45,12 @@ class SearchWorker(UvicornWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed through
         super().__init__(*args, **kwargs)
         self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
+
+    def load_wsgi(self) -> None:
+        """Load the application, and bound the connections that it is reached by."""
+        super().load_wsgi()
+        self.config.http = self.app.protocol()
+        self.config.ws = "none"
 
     def init_process(self) -> None:
         """Start and serve. What stops the first workers from starting stops the service; what stops a later one does not.
@@ -99,7 +107,7 @@ class Server(BaseApplication):
             "preload_app": False,  # FAISS and ONNX Runtime hang in a child that was forked after they started
             "timeout": self._settings.hang_seconds,
             "graceful_timeout": self._settings.graceful_seconds,
-            "keepalive": KEEP_ALIVE_SECONDS,
+            "forwarded_allow_ips": self._settings.trusted_proxies,
             "control_socket_disable": True,
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - gunicorn's own advice
             "proc_name": "logo-similarity",
@@ -118,6 +126,12 @@ class Server(BaseApplication):
         # Workers must agree on the folder, on the plan, and on the secret that was made for this run.
         shared = {"metrics_dir": self._metrics, "workers": self._plan.workers, "threads": self._plan.threads}
         return create_app(self._settings.model_copy(update=shared))
+
+    def protocol(self) -> Callable[..., Protocol]:
+        """What makes the connections of a worker; called in each worker, after the fork."""
+        from logo_similarity.api.connections import ConnectionBounds, bounded_protocol  # as in `load`
+
+        return bounded_protocol(ConnectionBounds.of(self._settings))
 
     def _forget_worker(self, _arbiter: Arbiter, worker: Worker) -> None:
         from logo_similarity.metrics import forget_worker  # prometheus_client looks for its folder at import
@@ -159,6 +173,14 @@ def serve(settings: Settings, plan: ServicePlan) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     configure_logging(settings.log_level, settings.log_format)
     log.info("plan", **plan.figures())
+    wanted = DESCRIPTORS_PER_CONNECTION * settings.max_connections + DESCRIPTORS_BESIDE_CONNECTIONS
+    if (allowed := raise_descriptors(wanted)) < wanted:
+        log.warning(
+            "descriptor_limit_low",
+            limit=allowed,
+            needed=wanted,
+            hint="each worker accepts fewer connections than LOGO_MAX_CONNECTIONS; raise the hard limit (ulimit -Hn)",
+        )
     limit = memory_limit()
     if limit is not None and limit < plan.limit:
         log.warning(

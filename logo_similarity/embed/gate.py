@@ -1,30 +1,38 @@
-"""The way into the worker threads: a bounded queue that refuses at the door, and answers everybody it let in."""
+"""Bounded access to the search threads: reservations, a queue with a deadline, and a bound on each running job."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import random
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Generic, Self, TypeVar
 
-from logo_similarity.errors import NotReadyError, OverloadedError
+import structlog
+
+from logo_similarity.errors import LogoSimilarityError, NotReadyError, OverloadedError, SearchTimeoutError
+from logo_similarity.metrics import STUCK_THREADS
 
 Result = TypeVar("Result")
-EXPECTED_SECONDS = 0.5
+RESERVATION_SECONDS = 0.5
 RETRY_SECONDS = (1, 2, 3)
-"""When a refused client should come again: spread, so that they do not all come back at once."""
+"""Values of Retry-After for refused clients: spread, so that they do not all come back at the same time."""
+
+log = structlog.get_logger(__name__)
 
 
 class Gate:
-    """Runs jobs on a fixed number of threads, with a bound on how many wait and on how long.
+    """Runs jobs on a fixed number of threads, with bounds on how many wait, how long each waits, and how long each runs.
 
-    One job does a whole search: decode, embed, search. Every accepted job has exactly one outcome; a job whose caller went
-    away before it began is never run.
+    One job does a whole search: decode, embed, search. Every accepted job has exactly one outcome. A job whose caller left
+    before it began is never run. A thread cannot be interrupted: a job that runs for too long is answered with an error, and
+    its thread counts as stuck until the job returns.
+
+    All methods but those of the jobs belong to the thread of the event loop.
     """
 
     def __init__(
@@ -33,27 +41,30 @@ class Gate:
         threads: int,
         max_queue: int,
         queue_seconds: float,
+        run_seconds: float,
         initializer: Callable[[], object] = lambda: None,
     ) -> None:
         """Open the gate.
 
         Args:
-            threads: jobs that run at once.
+            threads: jobs that run at the same time.
             max_queue: jobs that may wait beyond those.
-            queue_seconds: a job that waited longer is refused instead of run.
+            queue_seconds: a job that has not begun after this time is refused and never run.
+            run_seconds: a job that runs longer is answered with an error.
             initializer: run once in each thread.
         """
         self.threads = threads
         self._capacity = threads + max_queue
         self._queue_seconds = queue_seconds
+        self._run_seconds = run_seconds
         self._inside = 0
-        self._expected: dict[int, float] = {}
-        self._tickets = itertools.count()
+        self._stuck = 0
+        self._reserved: dict[Reservation, float] = {}
         self._closed = False
         self._pool = ThreadPoolExecutor(threads, "search", initializer=initializer)
 
     def start(self) -> None:
-        """Start all threads now; else each starts with the first job that finds the others at work."""
+        """Start all threads now; otherwise each starts with the first job that finds the others busy."""
         together = threading.Barrier(self.threads)
         for started in [self._pool.submit(together.wait) for _ in range(self.threads)]:
             started.result()
@@ -63,71 +74,74 @@ class Gate:
         """Jobs that run or wait."""
         return self._inside
 
+    @property
+    def stuck(self) -> int:
+        """Threads whose job has been running for longer than `run_seconds`."""
+        return self._stuck
+
     def check_open(self) -> None:
-        """Raise NotReadyError where the gate is closed."""
+        """Raise NotReadyError if the gate is closed."""
         if self._closed:
             raise NotReadyError("the service is stopping")
 
+    def check_ready(self) -> None:
+        """Raise NotReadyError if the gate is closed, or if every thread is stuck."""
+        self.check_open()
+        if self._stuck >= self.threads:
+            raise NotReadyError(
+                f"every search thread of this worker has been busy with one search for more than {self._run_seconds:g} s"
+            )
+
     @property
     def full(self) -> bool:
-        """Whether there is no place for a further job: to refuse a request before its body is read."""
-        while self._expected:
-            oldest = next(iter(self._expected))
-            if self._expected[oldest] >= time.monotonic() - EXPECTED_SECONDS:
+        """Whether there is no room for another job: to refuse a request before its body is read."""
+        while self._reserved:
+            oldest = next(iter(self._reserved))
+            if self._reserved[oldest] >= time.monotonic() - RESERVATION_SECONDS:
                 break
-            del self._expected[oldest]
-        return self._inside + len(self._expected) >= self._capacity
+            del self._reserved[oldest]
+        return self._inside + len(self._reserved) >= self._capacity
 
-    def expect(self) -> int:
-        """Hold a place for a job that will soon come, so that not more are let in at the door than there is room for.
+    def reserve(self) -> Reservation:
+        """Hold a place for a job that is about to come, so that no more requests are let in than there is room for.
 
-        Only for a moment: who sends a body slowly must not keep others out.
-
-        Returns:
-            A ticket, for `run`, or to be given back when it is known that no job will come.
+        It holds for RESERVATION_SECONDS only: a client that sends its body slowly must not keep others out.
         """
-        ticket = next(self._tickets)
-        self._expected[ticket] = time.monotonic()
-        return ticket
+        reservation = Reservation(self)
+        self._reserved[reservation] = time.monotonic()
+        return reservation
 
-    def give_back(self, ticket: int) -> None:
-        """Hold that place no longer."""
-        self._expected.pop(ticket, None)
+    def release(self, reservation: Reservation) -> None:
+        """Give up a reservation. One that has expired, or has been given up or used, changes nothing."""
+        self._reserved.pop(reservation, None)
 
-    async def run(self, job: Callable[[], Result], ticket: int | None = None) -> Result:
+    async def run(self, job: Callable[[], Result], reservation: Reservation | None = None) -> Result:
         """The result of `job`, run in a thread. Cancelling the caller takes a waiting job out of the queue.
 
-        The place that its `ticket` held becomes the job's own at one blow: in between, others would be let in for it.
+        The job takes the reserved place without a moment in which another request could be let in for it.
 
         Raises:
-            OverloadedError: the queue is full, or the job waited too long.
+            OverloadedError: the queue is full, or the job did not begin in time.
+            SearchTimeoutError: the job did not end in time.
             NotReadyError: the gate is closed.
         """
         self.check_open()
-        if ticket is not None:
-            self.give_back(ticket)
+        if reservation is not None:
+            self.release(reservation)
         if self._inside >= self._capacity:
             raise OverloadedError("too many searches are waiting; try again shortly", retry_after=_retry_after())
         loop = asyncio.get_running_loop()
-        accepted = time.monotonic()
-
-        def guarded() -> Result:
-            waited = time.monotonic() - accepted
-            if waited > self._queue_seconds:
-                raise OverloadedError(
-                    f"the search waited {waited:.1f} s for a free thread; try again shortly", retry_after=_retry_after()
-                )
-            return job()
-
+        outcome: asyncio.Future[Result] = loop.create_future()
+        ticket = _Ticket(job, outcome)
         self._inside += 1
-        future = self._pool.submit(guarded)
-        # The place is free when the thread is done with the job, which a caller that went away does not wait for.
-        future.add_done_callback(lambda _: self._leave(loop))
+        future = self._pool.submit(ticket.run)
+        ticket.timer = loop.call_later(min(self._queue_seconds, self._run_seconds), self._check, ticket, future)
+        # The place is free when the thread is done with the job, even if the caller left before that.
+        future.add_done_callback(lambda _: _call_soon(loop, self._finish, ticket, future))
         try:
-            return await asyncio.wrap_future(future)
+            return await outcome
         except asyncio.CancelledError:
-            if self._closed and future.cancelled():
-                raise NotReadyError("the service is stopping") from None
+            future.cancel()
             raise
 
     def close(self) -> None:
@@ -135,13 +149,95 @@ class Gate:
         self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
-            loop.call_soon_threadsafe(self._free)
+    def _check(self, ticket: _Ticket[Result], future: Future[Result]) -> None:
+        """Apply the deadline of the job's present state, or look again when the next one may have passed."""
+        loop, now = asyncio.get_running_loop(), time.monotonic()
+        if future.done():
+            return
+        if ticket.began is None and now < ticket.accepted + self._queue_seconds:
+            wait = min(ticket.accepted + self._queue_seconds - now, self._run_seconds)
+        elif future.cancel():
+            ticket.fail(
+                OverloadedError(
+                    f"the search waited {self._queue_seconds:g} s for a free thread; try again shortly",
+                    retry_after=_retry_after(),
+                )
+            )
+            return
+        else:
+            wait = (ticket.began or now) + self._run_seconds - now
+        if wait > 0:
+            ticket.timer = loop.call_later(wait, self._check, ticket, future)
+            return
+        ticket.stuck = True
+        self._stuck += 1
+        STUCK_THREADS.inc()
+        log.error("search_thread_stuck", seconds=self._run_seconds, stuck=self._stuck, threads=self.threads)
+        ticket.fail(SearchTimeoutError(f"the search did not finish within {self._run_seconds:g} s"))
 
-    def _free(self) -> None:
+    def _finish(self, ticket: _Ticket[Result], future: Future[Result]) -> None:
         self._inside -= 1
+        ticket.timer.cancel()
+        if ticket.stuck:
+            self._stuck -= 1
+            STUCK_THREADS.dec()
+            seconds = round(time.monotonic() - (ticket.began or ticket.accepted), 1)
+            log.warning("search_thread_free", seconds=seconds, stuck=self._stuck, threads=self.threads)
+        if ticket.outcome.done():
+            return
+        if future.cancelled():  # only a closing pool takes out a job that somebody waits for
+            ticket.fail(NotReadyError("the service is stopping"))
+        elif (error := future.exception()) is not None:
+            ticket.outcome.set_exception(error)
+        else:
+            ticket.outcome.set_result(future.result())
+
+
+class Reservation:
+    """A place held for one job; released by its owner at the end of the `with` block, or used up by `Gate.run`."""
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._gate.release(self)
+
+
+class _Ticket(Generic[Result]):
+    """One accepted job and its outcome."""
+
+    __slots__ = ("_job", "accepted", "began", "outcome", "stuck", "timer")
+
+    timer: asyncio.TimerHandle
+    began: float | None
+
+    def __init__(self, job: Callable[[], Result], outcome: asyncio.Future[Result]) -> None:
+        self._job = job
+        self.outcome = outcome
+        self.accepted = time.monotonic()
+        self.began = None
+        self.stuck = False
+
+    def run(self) -> Result:
+        self.began = time.monotonic()
+        return self._job()
+
+    def fail(self, error: LogoSimilarityError) -> None:
+        if not self.outcome.done():  # the caller may have left
+            self.outcome.set_exception(error)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: object) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed, and nothing counts jobs any more
+        loop.call_soon_threadsafe(callback, *arguments)
 
 
 def _retry_after() -> int:
-    return random.choice(RETRY_SECONDS)  # noqa: S311 - no secret
+    return random.choice(RETRY_SECONDS)  # noqa: S311 - not secret

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 
@@ -11,6 +12,9 @@ from httpx2 import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from logo_similarity.api.app import create_app
+from logo_similarity.config import load_settings
+from tests.pictures import encode, noise
 from tests.samples import SampleCatalog
 
 
@@ -76,15 +80,61 @@ def test_too_many_bytes_with_a_length(client: TestClient) -> None:
     refused(upload(client, bytes(301_000)), 413, "image_too_large")
 
 
-def test_too_many_bytes_without_a_length(client: TestClient) -> None:
+@pytest.mark.parametrize("kilobytes", [317, 1_000])
+def test_too_many_bytes_without_a_length(client: TestClient, kilobytes: int) -> None:
     def body() -> Iterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-        for _ in range(1_000):
+        for _ in range(kilobytes):
             yield bytes(1_000)
         yield b"\r\n--x--\r\n"
 
     response = client.post("/v1/search", content=body(), headers={"Content-Type": "multipart/form-data; boundary=x"})
     refused(response, 413, "body_too_large")
+
+
+def form_pieces(picture: bytes) -> list[bytes]:
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + picture + b"\r\n--x--\r\n"
+    return [body[start : start + 1_000] for start in range(0, len(body), 1_000)]
+
+
+def test_uploads_in_progress_are_bounded_together(sample_catalog: SampleCatalog) -> None:
+    """Two uploads that each are small enough, one of them unfinished: the second is refused while the first is held."""
+    picture = encode(noise(150, 150), "PNG")
+    assert 60_000 < len(picture) < 100_000
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    limits = load_settings(
+        catalogs=sample_catalog.root, max_upload_bytes=100_000, max_inflight_bytes=1, threads=1, log_level="error"
+    )
+    begun, release = threading.Event(), threading.Event()
+    statuses: list[int] = []
+
+    def slowly() -> Iterator[bytes]:
+        yield from form_pieces(picture)
+
+    with TestClient(create_app(limits)) as client:
+        gate = client.app.state.runtime.gate  # type: ignore[attr-defined]
+        assert client.portal is not None
+
+        def job() -> None:
+            begun.set()
+            assert release.wait(60)
+
+        busy = client.portal.start_task_soon(gate.run, job)
+        assert begun.wait(60)
+        first = threading.Thread(
+            target=lambda: statuses.append(client.post("/v1/search", content=slowly(), headers=headers).status_code)
+        )
+        first.start()
+        while gate.inside < 2:  # its body is held, and it waits for the thread
+            assert client.get("/healthz").status_code == 200
+        second = client.post("/v1/search", content=slowly(), headers=headers)
+        refused(second, 503, "overloaded")
+        assert second.headers["Retry-After"] == "1"
+        release.set()
+        first.join()
+        busy.result(60)
+        assert statuses == [200]
+        assert client.post("/v1/search", content=slowly(), headers=headers).status_code == 200  # released
 
 
 def test_too_many_pixels(client: TestClient) -> None:

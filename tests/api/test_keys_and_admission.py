@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from starlette.types import Message
 from structlog.testing import capture_logs
 
-from logo_similarity.api.admission import TICKET, run_while_connected
+from logo_similarity.api.admission import RESERVATION, run_while_connected
 from logo_similarity.api.app import create_app
 from logo_similarity.api.auth import OPEN_PATHS
 from logo_similarity.config import load_settings
@@ -154,6 +154,40 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
         assert client.post("/v1/search", files={"file": data}).status_code == 200
 
 
+def test_stuck_searches_are_answered_and_the_worker_is_not_ready_until_one_ends(
+    sample_catalog: SampleCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    real = SearchEngine.search
+
+    def blocked(engine: SearchEngine, image: bytes, **parameters: Any) -> SearchResult:
+        assert release.wait(60)
+        return real(engine, image, **parameters)
+
+    monkeypatch.setattr(SearchEngine, "search", blocked)
+    data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
+    app = create_app(
+        load_settings(catalogs=sample_catalog.root, threads=1, search_seconds=0.2, queue_seconds=0.3, log_level="error")
+    )
+    with TestClient(app) as client:
+        stuck = client.post("/v1/search", files={"file": data})
+        assert (stuck.status_code, stuck.json()["code"]) == (503, "search_timeout")
+        assert stuck.headers["Content-Type"] == "application/problem+json"
+        assert "0.2 s" in stuck.json()["detail"]
+        waiting = client.post("/v1/search", files={"file": data})  # the only thread is not free
+        assert (waiting.status_code, waiting.json()["code"]) == (503, "overloaded")
+        assert int(waiting.headers["Retry-After"]) >= 1
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
+        assert client.get("/healthz").status_code == 200
+        assert metric(client, "logo_stuck_threads") == 1
+        release.set()
+        while client.get("/readyz").status_code != 200:
+            pass
+        assert metric(client, "logo_stuck_threads") == 0
+        assert client.post("/v1/search", files={"file": data}).status_code == 200
+
+
 def test_who_has_no_key_keeps_nobody_out(sample_catalog: SampleCatalog) -> None:
     """A flood of unknown keys holds none of the few places."""
     data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
@@ -185,15 +219,15 @@ def test_bad_requests_keep_nobody_out(sample_catalog: SampleCatalog, body: dict[
 
 
 def test_a_place_is_held_until_the_search_has_it() -> None:
-    """Were it given back a moment before, a flood would come in through the gap."""
+    """If it were released a moment before, a flood of requests would be let in for it."""
 
     async def silent() -> Message:
         await asyncio.Event().wait()
         raise AssertionError
 
     async def scenario() -> None:
-        gate, release = Gate(threads=1, max_queue=0, queue_seconds=60), threading.Event()
-        request = Request({"type": "http", TICKET: gate.expect()}, silent)
+        gate, release = Gate(threads=1, max_queue=0, queue_seconds=60, run_seconds=60), threading.Event()
+        request = Request({"type": "http", RESERVATION: gate.reserve()}, silent)
         task = asyncio.create_task(run_while_connected(request, gate, lambda: release.wait(60)))
         while not gate.inside:
             assert gate.full

@@ -147,7 +147,7 @@ def test_nobody_can_make_the_metrics_grow(client: TestClient) -> None:
             client.get(path.format(number), follow_redirects=False)
     assert set(series(client)) - before == set()
     routes = {found[1] for name in before if (found := re.search(r'route="([^"]*)"', name))}
-    assert {"/v1/logos/{logo_id:path}", "/v1/image/{image_id:path}", "unknown"} <= routes
+    assert {"/v1/logos/{logo_id:path}", "/v1/image/{image_id:path}", "unmatched"} <= routes
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

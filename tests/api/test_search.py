@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from tests.pictures import encode
 from tests.samples import SampleCatalog
 
 
-def search(client: TestClient, data: bytes, query: str = "", **fields: str) -> Response:
+def search(client: TestClient, data: bytes, query: str = "", **fields: Any) -> Response:
     return client.post(f"/v1/search{query}", files={"file": ("query", data)}, data=fields)
 
 
@@ -98,17 +99,44 @@ def test_a_form_field_out_of_range_is_named(client: TestClient, picture: bytes, 
     assert [item["field"] for item in problem["errors"]] == [name]
 
 
-def test_two_values_that_contradict_each_other(client: TestClient, picture: bytes) -> None:
-    for name, query, field in (
-        ("top_k", "4", "3"),
-        ("min_score", "0.5", "0.4"),
-        ("min_score", "0", "0.4"),
-        ("rerank", "0", "1"),
-    ):
-        response = search(client, picture, f"?{name}={query}", **{name: field})
-        assert response.status_code == 422
-        assert response.json()["code"] == "invalid_request"
-        assert name in response.json()["detail"]
-    assert len(search(client, picture, "?top_k=3", top_k="3").json()["results"]) == 3
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ("?top_k=1&top_k=3", {}),
+        ("?top_k=3&top_k=3", {}),
+        ("?top_k=4", {"top_k": "3"}),
+        ("?top_k=3", {"top_k": "3"}),
+        ("", {"top_k": ["3", "3"]}),
+    ],
+)
+def test_a_parameter_given_twice_is_refused(
+    client: TestClient, picture: bytes, query: str, fields: dict[str, Any]
+) -> None:
+    response = search(client, picture, query, **fields)
+    assert response.status_code == 422
+    assert response.json()["code"] == "invalid_request"
+    assert response.json()["detail"] == "parameter 'top_k' is given twice; send it once"
+
+
+@pytest.mark.parametrize(("query", "fields"), [("?topk=3", {}), ("", {"topk": "3"}), ("?Top_K=3", {})])
+def test_an_unknown_parameter_is_refused_with_the_nearest_name(
+    client: TestClient, picture: bytes, query: str, fields: dict[str, str]
+) -> None:
+    response = search(client, picture, query, **fields)
+    assert response.status_code == 422
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["code"] == "invalid_request"
+    given = "Top_K" if "Top_K" in query else "topk"
+    known = "file, min_score" if fields else "min_score"
+    expected = f"unknown parameter '{given}'; did you mean top_k? Known: {known}, rerank, top_k"
+    assert response.json()["detail"] == expected
+
+
+def test_an_unknown_parameter_unlike_any_other_is_cut(client: TestClient, picture: bytes) -> None:
+    detail = search(client, picture, "?" + "x" * 5_000).json()["detail"]
+    assert detail == f"unknown parameter '{'x' * 64}'. Known: min_score, rerank, top_k"
+
+
+def test_parameters_in_the_query_and_in_the_form_go_together(client: TestClient, picture: bytes) -> None:
     both = search(client, picture, "?top_k=3", min_score="0.999").json()["results"]
     assert [hit["id"] for hit in both] == ["EM/000006"]

@@ -34,12 +34,22 @@ def test_environment_and_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LOGO_DEVICE", "tpu"),
         ("LOGO_LOG_LEVEL", "loud"),
         ("LOGO_QUEUE_SECONDS", "-1"),
+        ("LOGO_MAX_HEAD_BYTES", "10"),
+        ("LOGO_TRUSTED_PROXIES", "proxy.example"),
+        ("LOGO_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("LOGO_TRUSTED_PROXIES", "10.0.0.1,*"),
     ],
 )
 def test_a_wrong_setting_names_itself(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=f"^{name}: "):
         load_settings()
+
+
+@pytest.mark.parametrize("value", ["*", "127.0.0.1", "10.0.0.0/8, ::1"])
+def test_proxies_are_addresses_networks_or_all(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("LOGO_TRUSTED_PROXIES", value)
+    assert load_settings().trusted_proxies == value
 
 
 def test_two_stores_are_one_too_many() -> None:

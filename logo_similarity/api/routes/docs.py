@@ -6,13 +6,14 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from fastapi.responses import HTMLResponse
 
 from logo_similarity.api.auth import DOCS_ASSETS
+from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.errors import NotFoundError
 
-router = APIRouter(include_in_schema=False)
+router = CheckedRouter()
 
 # Keys are typed into this page: it runs no script but the two below, and reaches no other origin.
 HEADERS = {
@@ -46,14 +47,14 @@ PAGE = """<!doctype html>
 """
 
 
-@router.api_route("/docs", methods=["GET", "HEAD"])
+@router.get("/docs", include_in_schema=False)
 def docs_page() -> HTMLResponse:
     """Swagger UI for `/openapi.json`. Its addresses are relative, as a proxy may put a prefix before all paths."""
     page = PAGE.format(assets=f"{DOCS_ASSETS.removeprefix('/')}{_digest()}")
     return HTMLResponse(page, headers=HEADERS | {"Cache-Control": "no-cache"})
 
 
-@router.api_route(DOCS_ASSETS + "{digest}/{name}", methods=["GET", "HEAD"])
+@router.get(DOCS_ASSETS + "{digest}/{name}", include_in_schema=False)
 def docs_asset(digest: str, name: str) -> Response:
     """A script or style sheet of the page."""
     asset = _assets().get(name)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
 from logo_similarity.api.deps import RuntimeDep
+from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.errors import NotFoundError
 from logo_similarity.storage.local import LocalStore
 
-router = APIRouter()
+router = CheckedRouter()
 
 # A picture is shown, never run: an SVG among the images could carry a script.
 HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "X-Content-Type-Options": "nosniff"}

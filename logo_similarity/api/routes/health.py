@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from logo_similarity.api.deps import RuntimeDep
+from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import Health, Readiness
 from logo_similarity.metrics import CONTENT_TYPE, render
 
-router = APIRouter(tags=["operations"])
+router = CheckedRouter(tags=["operations"])
 
 
 @router.get("/healthz", summary="Whether the process runs")
 async def healthz() -> Health:
-    """Answers as long as the event loop turns."""
+    """200 while the event loop runs."""
     return Health(status="ok")
 
 
 @router.get("/readyz", summary="Whether this worker can answer a search")
 async def readyz(runtime: RuntimeDep) -> Readiness:
-    """Answers 200 only with a catalog open, the encoder warm, and not while stopping."""
-    runtime.gate.check_open()
+    """200 with a catalog open and the encoder warm; 503 while stopping, or while every search thread is stuck."""
+    runtime.gate.check_ready()
     catalog = runtime.live.current
     encoder = catalog.engine.encoder
     return Readiness(status="ready", catalog=catalog.out, encoder=encoder.model.id, device=encoder.provider)

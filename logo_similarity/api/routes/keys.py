@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 
-from fastapi import APIRouter
-
 from logo_similarity.api.deps import RuntimeDep
+from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import KeyOut, KeysOut
 
-router = APIRouter()
+router = CheckedRouter()
 
 
 @router.get("/v1/keys", summary="The API keys of this service and their use today")

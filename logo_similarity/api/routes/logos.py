@@ -6,15 +6,15 @@ in the image store comes from the catalog.
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from fastapi.responses import RedirectResponse
 
 from logo_similarity.api.deps import LinksDep, Runtime, RuntimeDep
+from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import LogoOut, Metadata
 from logo_similarity.domain import Logo
 from logo_similarity.errors import NotFoundError
 
-router = APIRouter()
+router = CheckedRouter()
 
 
 @router.get("/v1/logos/{logo_id:path}", summary="One logo of the catalog")

@@ -8,16 +8,17 @@ from dataclasses import replace
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, File, Request, Response, UploadFile
+from fastapi import File, Request, Response, UploadFile
 
 from logo_similarity.api.admission import SEARCH_PATH, run_while_connected
 from logo_similarity.api.deps import LinksDep, ParametersDep, RuntimeDep
 from logo_similarity.api.middleware import new_request_id
+from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import SearchResponse, hit_json, timings_of
 from logo_similarity.domain import SearchResult, Timings
 from logo_similarity.metrics import CACHED, STAGE_SECONDS
 
-router = APIRouter()
+router = CheckedRouter()
 NO_TIME = Timings(*[0.0] * 6)
 
 

@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable
 from unittest.mock import patch
 
 import pytest
+from structlog.testing import capture_logs
 
 from logo_similarity.embed.gate import Gate
-from logo_similarity.errors import NotReadyError, OverloadedError
+from logo_similarity.errors import NotReadyError, OverloadedError, SearchTimeoutError
+from logo_similarity.metrics import STUCK_THREADS
 
 
-def gate(*, threads: int = 1, max_queue: int = 8, queue_seconds: float = 60) -> Gate:
-    return Gate(threads=threads, max_queue=max_queue, queue_seconds=queue_seconds)
+def gate(*, threads: int = 1, max_queue: int = 8, queue_seconds: float = 60, run_seconds: float = 60) -> Gate:
+    return Gate(threads=threads, max_queue=max_queue, queue_seconds=queue_seconds, run_seconds=run_seconds)
 
 
 def waiting_for(event: threading.Event) -> Callable[[], bool]:
@@ -41,9 +44,21 @@ async def started(tasks: list[asyncio.Task[bool]]) -> None:
         await asyncio.sleep(0)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop run until the condition holds."""
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - any state, not an event
+            await asyncio.sleep(0.001)
+
+
 def is_full(opened: Gate) -> bool:
     """Asked anew each time: to the type checker a property stays what it was."""
     return opened.full
+
+
+def stuck_threads() -> float:
+    (family,) = STUCK_THREADS.collect()
+    return family.samples[0].value
 
 
 def test_every_job_gets_its_own_result() -> None:
@@ -73,24 +88,23 @@ def test_refuses_past_its_capacity_and_recovers() -> None:
     asyncio.run(scenario())
 
 
-def test_a_place_is_held_for_who_was_let_in_but_not_for_long() -> None:
+def test_a_reservation_holds_a_place_but_not_for_long() -> None:
     async def scenario() -> None:
         opened, release = gate(max_queue=1), threading.Event()  # room for two
-        first = opened.expect()
-        assert not is_full(opened)
-        second = opened.expect()
-        assert is_full(opened)
-        opened.give_back(second)
-        opened.give_back(second)
-        assert not is_full(opened)  # nor more than one place more
-        opened.expect()
-        assert is_full(opened)
-        opened.give_back(first)
+        with opened.reserve():
+            assert not is_full(opened)
+            with opened.reserve() as second:
+                assert is_full(opened)
+                opened.release(second)
+                opened.release(second)
+                assert not is_full(opened)  # nor more than one place more
+            opened.reserve()
+            assert is_full(opened)
         task = asyncio.create_task(opened.run(waiting_for(release)))
         await started([task])
-        assert is_full(opened)  # one runs, one is expected
-        with patch("logo_similarity.embed.gate.EXPECTED_SECONDS", 0.0):
-            assert not is_full(opened)  # who was expected did not come
+        assert is_full(opened)  # one runs, one is reserved
+        with patch("logo_similarity.embed.gate.RESERVATION_SECONDS", 0.0):
+            assert not is_full(opened)  # no job came for the reservation
         release.set()
         assert await task
         assert await opened.run(lambda: True)
@@ -99,26 +113,26 @@ def test_a_place_is_held_for_who_was_let_in_but_not_for_long() -> None:
     asyncio.run(scenario())
 
 
-def test_a_place_is_never_free_between_the_ticket_and_the_job() -> None:
+def test_a_place_is_never_free_between_the_reservation_and_the_job() -> None:
     async def scenario() -> None:
         opened, release = gate(max_queue=0), threading.Event()  # room for one
-        ticket = opened.expect()
-        task = asyncio.create_task(opened.run(waiting_for(release), ticket))
-        while not opened.inside:
+        with opened.reserve() as reservation:
+            task = asyncio.create_task(opened.run(waiting_for(release), reservation))
+            while not opened.inside:
+                assert is_full(opened)
+                await asyncio.sleep(0)
             assert is_full(opened)
-            await asyncio.sleep(0)
-        assert is_full(opened)
-        release.set()
-        assert await task
+            release.set()
+            assert await task
         opened.close()
 
     asyncio.run(scenario())
 
 
-def test_a_job_takes_the_place_of_its_ticket_and_no_second_one() -> None:
+def test_a_job_takes_the_reserved_place_and_no_second_one() -> None:
     async def scenario() -> None:
         opened, release = gate(max_queue=1), threading.Event()  # room for two
-        task = asyncio.create_task(opened.run(waiting_for(release), opened.expect()))
+        task = asyncio.create_task(opened.run(waiting_for(release), opened.reserve()))
         await started([task])
         assert not is_full(opened)
         release.set()
@@ -128,18 +142,17 @@ def test_a_job_takes_the_place_of_its_ticket_and_no_second_one() -> None:
     asyncio.run(scenario())
 
 
-def test_nobody_takes_anothers_place_for_ever() -> None:
-    """A thousand are let in that never come: the next ones are served all the same."""
+def test_unused_reservations_keep_no_job_out() -> None:
+    """A thousand requests are let in whose jobs never come: the next ones are served all the same."""
 
     async def scenario() -> None:
         opened = gate(max_queue=1)
-        with patch("logo_similarity.embed.gate.EXPECTED_SECONDS", 0.01):
+        with patch("logo_similarity.embed.gate.RESERVATION_SECONDS", 0.01):
             for _ in range(1_000):
-                opened.expect()
+                opened.reserve()
             assert is_full(opened)
             assert await opened.run(lambda: True)
-            await asyncio.sleep(0.02)
-            assert not is_full(opened)
+            await until(lambda: not is_full(opened))
         opened.close()
 
     asyncio.run(scenario())
@@ -160,17 +173,104 @@ def test_an_exception_reaches_its_caller_and_ends_nothing() -> None:
     asyncio.run(scenario())
 
 
-def test_a_job_that_waited_too_long_is_refused_and_not_run() -> None:
+def test_a_waiting_job_is_refused_at_its_deadline_while_every_thread_is_busy_and_never_runs() -> None:
     async def scenario() -> None:
-        opened, release, ran = gate(queue_seconds=0.05), threading.Event(), threading.Event()
+        opened, release, ran = gate(queue_seconds=0.5), threading.Event(), threading.Event()
+        opened.start()
         first = asyncio.create_task(opened.run(waiting_for(release)))
-        late = asyncio.create_task(opened.run(marking(ran)))
-        await asyncio.sleep(0.2)
+        await started([first])
+        with pytest.raises(OverloadedError, match="waited") as refusal:
+            await opened.run(marking(ran))
+        assert 1 <= refusal.value.retry_after <= 3
+        assert not first.done()  # the only thread is busy still
+        await until(lambda: opened.inside == 1)
         release.set()
         assert await first
-        with pytest.raises(OverloadedError, match="waited"):
-            await late
+        assert await opened.run(lambda: True)
         assert not ran.is_set()
+        opened.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("queue_seconds", "run_seconds"), [(60, 0.05), (0.5, 0.7)])
+def test_a_job_that_runs_too_long_is_answered_and_its_thread_is_stuck_until_it_ends(
+    queue_seconds: float, run_seconds: float
+) -> None:
+    async def scenario() -> None:
+        opened = gate(threads=2, queue_seconds=queue_seconds, run_seconds=run_seconds)
+        opened.start()
+        releases = threading.Event(), threading.Event()
+        with capture_logs() as logs:
+            for number, release in enumerate(releases):
+                opened.check_ready()
+                with pytest.raises(SearchTimeoutError):
+                    await opened.run(waiting_for(release))
+                assert opened.stuck == number + 1
+            with pytest.raises(NotReadyError):
+                opened.check_ready()
+            opened.check_open()  # it is not closed
+            assert stuck_threads() == 2
+            releases[0].set()
+            await until(lambda: opened.stuck == 1)
+            opened.check_ready()
+            assert await opened.run(lambda: True)
+            releases[1].set()
+            await until(lambda: opened.stuck == 0)
+        assert stuck_threads() == 0
+        assert opened.inside == 0
+        assert Counter(line["event"] for line in logs) == {"search_thread_stuck": 2, "search_thread_free": 2}
+        opened.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_job_that_waited_is_bounded_from_its_own_beginning() -> None:
+    async def scenario() -> None:
+        opened, ends = gate(queue_seconds=600, run_seconds=0.2), [threading.Event(), threading.Event()]
+        jobs = [asyncio.create_task(opened.run(waiting_for(end))) for end in ends]
+        with pytest.raises(SearchTimeoutError):
+            await jobs[0]
+        await asyncio.sleep(0.2)  # the second one was looked at meanwhile, and has not begun
+        assert not jobs[1].done()
+        ends[0].set()
+        async with asyncio.timeout(60):
+            with pytest.raises(SearchTimeoutError):
+                await jobs[1]
+        ends[1].set()
+        opened.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_stuck_thread_counts_although_its_caller_left() -> None:
+    async def scenario() -> None:
+        opened, begun, release = gate(run_seconds=0.05), threading.Event(), threading.Event()
+        task = asyncio.create_task(opened.run(marking(begun, release)))
+        await asyncio.to_thread(begun.wait, 30)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await until(lambda: opened.stuck == 1)
+        release.set()
+        await until(lambda: opened.stuck == 0)
+        opened.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_job_within_its_bounds_is_looked_at_again_and_left_alone() -> None:
+    """The queue's deadline passes while it runs, and the one of its run is far away."""
+
+    async def scenario() -> None:
+        opened, release = gate(queue_seconds=0.5), threading.Event()
+        opened.start()
+        task = asyncio.create_task(opened.run(waiting_for(release)))
+        await started([task])
+        with pytest.raises(OverloadedError):
+            await opened.run(lambda: True)
+        assert not task.done()
+        release.set()
+        assert await task
         opened.close()
 
     asyncio.run(scenario())
@@ -232,7 +332,13 @@ def test_closing_answers_those_who_wait() -> None:
 def test_each_thread_is_initialised() -> None:
     async def scenario() -> None:
         seen: set[int] = set()
-        opened = Gate(threads=2, max_queue=8, queue_seconds=60, initializer=lambda: seen.add(threading.get_ident()))
+        opened = Gate(
+            threads=2,
+            max_queue=8,
+            queue_seconds=60,
+            run_seconds=60,
+            initializer=lambda: seen.add(threading.get_ident()),
+        )
         both = threading.Barrier(2)
         await asyncio.gather(opened.run(lambda: both.wait(30)), opened.run(lambda: both.wait(30)))
         assert len(seen) == 2
