@@ -55,9 +55,9 @@ MAPPED_BYTES = 1 << 30
 MOST_ROW_BYTES = 16_000_000
 """Largest row that is read."""
 
-# Tables that FTS5 and ANALYZE make are theirs: what they look like depends on the version of SQLite.
-OURS = "(name NOT LIKE 'logos\\_text\\__%' ESCAPE '\\' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\')"
-SCHEMA_QUERY = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE " + OURS
+SCHEMA_QUERY = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
+# What SQLite, ANALYZE and FTS5 add is theirs: what it looks like depends on the version of SQLite.
+ADDED = ("sqlite_", "logos_text_")
 
 # Which query tells whether any logo has the field.
 FIELD_PROBES = {
@@ -191,13 +191,12 @@ class Metadata:
         `PRAGMA trusted_schema = OFF` would guard against less, and SQLite 3.40 then refuses `json_extract` in our
         own generated columns.
         """
-        odd = frozenset(self._query(SCHEMA_QUERY)) ^ _schema()
+        found = self._query(SCHEMA_QUERY)
+        odd = _own(found) ^ _schema()
+        odd |= {entry for entry in found if entry[0] not in ("table", "index")}
         if odd:
             kind, name, *_ = min(odd)
             raise CatalogError(f"{self._path}: not a catalog's metadata: the {kind} {name!r} is missing or another")
-        added = self._query("SELECT type, name FROM sqlite_schema WHERE NOT " + OURS + " AND type NOT IN ('table', 'index')")
-        if added:
-            raise CatalogError(f"{self._path}: not a catalog's metadata: it has the {added[0][0]} {added[0][1]!r}")
 
     def _query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         connection = self._free.get()
@@ -224,14 +223,18 @@ class Metadata:
 
 
 @functools.cache
-def _schema() -> frozenset[tuple[str, ...]]:
+def _schema() -> frozenset[tuple[Any, ...]]:
     """Type, name, table and SQL of everything that `write_metadata` makes, but for what SQLite and FTS5 add on their own."""
     connection = sqlite3.connect(":memory:")
     try:
         connection.executescript(SCHEMA + INDEXES)
-        return frozenset(connection.execute(SCHEMA_QUERY))
+        return _own(connection.execute(SCHEMA_QUERY))
     finally:
         connection.close()
+
+
+def _own(entries: Iterable[tuple[Any, ...]]) -> frozenset[tuple[Any, ...]]:
+    return frozenset(entry for entry in entries if not entry[1].startswith(ADDED))
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:
