@@ -37,6 +37,7 @@ class Trial:
         self._seconds = seconds
         self._public_key = public_key
         self._child: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     @classmethod
     def of(cls, settings: Settings) -> Trial:
@@ -62,6 +63,8 @@ class Trial:
             stderr=subprocess.DEVNULL,
         )
         self._child = child
+        if self._stopped:
+            child.kill()
         try:
             output, _ = child.communicate(timeout=self._seconds)
         except subprocess.TimeoutExpired:
@@ -97,7 +100,8 @@ class Trial:
         return manifest
 
     def stop(self) -> None:
-        """End a trial that runs in another thread; it fails."""
+        """End a trial that runs in another thread, and every later one at once: they fail."""
+        self._stopped = True
         if (child := self._child) is not None:
             child.kill()
 

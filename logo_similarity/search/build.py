@@ -9,8 +9,8 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from logo_similarity.errors import BuildError
-from logo_similarity.search.index import FloatArray, VectorIndex
+from logo_similarity.errors import BuildError, CatalogError
+from logo_similarity.search.index import FloatArray, VectorIndex, check_layout
 
 ADD_ROWS = 8_192
 # Two scores closer than this are a tie: which of the two rows is among the k is then no loss.
@@ -90,7 +90,8 @@ def build_hnsw(
     add(known, len(vectors))
     try:
         faiss.write_index(index, str(path))
-    except RuntimeError as error:
+        check_layout(path)  # on a full disk FAISS does not notice that its last few kilobytes are missing
+    except (RuntimeError, CatalogError) as error:
         reason = str(error).splitlines()[-1]
         raise BuildError(f"{path}: cannot be written: {reason}; is the disk full?") from None
     return found

@@ -188,3 +188,50 @@ def test_a_mapped_version_can_be_pruned_under_its_reader(catalogs: CatalogFolder
         catalogs.prune(1)
         assert reader.read() == CONTENT["index.faiss"]
     assert not os.path.lexists(catalogs.root / old)
+
+
+def as_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def as_link(path: Path) -> None:
+    path.with_name("elsewhere").write_bytes(b"20200101T000000Z-00000000\n")
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        as_pipe,
+        as_link,
+        Path.mkdir,
+        lambda path: path.write_bytes(b"a\0b\n"),
+        lambda path: path.write_bytes(b"x" * 5_000_000),
+    ],
+    ids=["pipe", "link", "folder", "NUL", "large"],
+)
+def test_a_current_that_cannot_be_one_is_named_and_replaced(
+    catalogs: CatalogFolder, make: Callable[[Path], object]
+) -> None:
+    name = add_version(catalogs.root, 1)
+    make(catalogs.root / CURRENT)
+    for read in (catalogs.current, catalogs.current_name):
+        with pytest.raises(CatalogError, match=CURRENT):
+            read()
+    assert [version.live for version in catalogs.versions()] == [False]
+    if (catalogs.root / CURRENT).is_dir():
+        (catalogs.root / CURRENT).rmdir()
+    catalogs.activate(name, trial=no_trial)
+    assert catalogs.current().name == name
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused(catalogs: CatalogFolder) -> None:
+    folder = catalogs.root / add_version(catalogs.root, 1)
+    (folder / "rejected.jsonl").unlink()
+    os.mkfifo(folder / "rejected.jsonl")  # of the right size: 0
+    with pytest.raises(CatalogError, match=r"rejected\.jsonl: damaged: not a regular file"):
+        verify(folder)
+    (folder / MANIFEST).unlink()
+    os.mkfifo(folder / MANIFEST)
+    with pytest.raises(CatalogError, match=MANIFEST):
+        read_manifest(folder)
