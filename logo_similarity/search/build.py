@@ -9,8 +9,8 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from logo_similarity.errors import BuildError, CatalogError
-from logo_similarity.search.index import FloatArray, VectorIndex, check_layout
+from logo_similarity.errors import BuildError
+from logo_similarity.search.index import FloatArray, VectorIndex
 
 ADD_ROWS = 8_192
 # Two scores closer than this are a tie: which of the two rows is among the k is then no loss.
@@ -89,9 +89,10 @@ def build_hnsw(
     found = measure_recall(VectorIndex(index, path), asked, k=probe.k, ef_searches=probe.ef_searches, threads=threads)
     add(known, len(vectors))
     try:
-        faiss.write_index(index, str(path))
-        check_layout(path)  # on a full disk FAISS does not notice that its last few kilobytes are missing
-    except (RuntimeError, CatalogError) as error:
+        # Given the path, FAISS would not notice on a full disk that its last few kilobytes were not written.
+        with path.open("wb") as file:
+            faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+    except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[-1]
         raise BuildError(f"{path}: cannot be written: {reason}; is the disk full?") from None
     return found

@@ -45,7 +45,7 @@ class VectorIndex:
         Raises:
             CatalogError: it is not an HNSW index over inner products, is damaged, or cannot be read.
         """
-        check_layout(path)
+        _check_layout(path)
         try:
             # IO_FLAG_MMAP would silently read an HNSW index into private memory; only MMAP_IFC maps it.
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
@@ -100,7 +100,7 @@ class VectorIndex:
             raise CatalogError(f"{self.path}: damaged: {found} of {len(rows)} stored embeddings find themselves")
 
 
-def check_layout(path: Path) -> None:
+def _check_layout(path: Path) -> None:
     """Compare the lengths that an index file states with its size: FAISS reserves memory by some of them before it reads.
 
     What they hold (neighbours, offsets, levels) FAISS checks itself.
