@@ -18,8 +18,9 @@ test: .venv/installed-dev
 
 # The long forms of the tests that kill, swap and wear out a service: some fifteen minutes. Needs root, and what `make faults-tools` installs.
 faults: .venv/installed-dev
-	LOGO_TEST_SWAPS=50 LOGO_TEST_KILLS=20 LOGO_TEST_REQUESTS=20000 \
-	  $(BIN)/python -m pytest --override-ini='norecursedirs=.*' tests/faults tests/e2e/test_swap.py tests/e2e/test_replica.py tests/deploy
+	LOGO_TEST_SWAPS=50 LOGO_TEST_KILLS=20 LOGO_TEST_REQUESTS=20000 LOGO_TEST_HOSTILE=all \
+	  $(BIN)/python -m pytest --override-ini='norecursedirs=.*' tests/faults tests/e2e/test_swap.py tests/e2e/test_replica.py \
+	  tests/e2e/test_hostile_catalogs.py tests/deploy
 
 faults-tools:
 	apt-get install -qy nginx-light faketime golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev
