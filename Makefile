@@ -21,11 +21,14 @@ test: .venv/installed-dev
 # The long forms of the tests that kill, swap and wear out a service, and those of the deployment files: some twenty-five
 # minutes. Needs root, and what `make faults-tools` installs.
 faults: .venv/installed-dev
-	LOGO_TEST_SWAPS=50 LOGO_TEST_KILLS=20 LOGO_TEST_REQUESTS=20000 LOGO_TEST_SECONDS=150 \
-	  $(BIN)/python -m pytest --override-ini='norecursedirs=.*' tests/faults tests/e2e/test_swap.py tests/e2e/test_replica.py tests/deploy
+	LOGO_TEST_SWAPS=50 LOGO_TEST_KILLS=20 LOGO_TEST_REQUESTS=20000 LOGO_TEST_SECONDS=150 LOGO_TEST_HOSTILE=all \
+	LOGO_TEST_IMAGES=600 LOGO_TEST_IDLE_SECONDS=120 \
+	  $(BIN)/python -m pytest --override-ini='norecursedirs=.*' tests/faults tests/e2e/test_swap.py tests/e2e/test_replica.py \
+	  tests/e2e/test_hostile_catalogs.py tests/e2e/test_nothing_leaves.py tests/deploy
 
 faults-tools:
-	apt-get install -qy --no-install-recommends nginx-light faketime prometheus buildah debootstrap systemd strace
+	apt-get install -qy --no-install-recommends nginx-light faketime prometheus buildah debootstrap systemd strace chromium \
+	  fonts-dejavu-core
 
 # Training and export, which need torch: an environment of their own.
 test-torch: .venv-torch/installed

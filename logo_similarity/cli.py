@@ -8,7 +8,7 @@ import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -23,9 +23,12 @@ from logo_similarity.commands.plan import plan
 from logo_similarity.commands.train import train
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import usable_cores
-from logo_similarity.errors import LogoSimilarityError
+from logo_similarity.errors import ConfigError, LogoSimilarityError
 from logo_similarity.plan import plan_service
 from logo_similarity.terminal import print_json, progress
+
+if TYPE_CHECKING:
+    from logo_similarity.catalog.versions import CatalogFolder
 
 app = typer.Typer(
     help="The open trademark-image search engine. Settings come from LOGO_* variables; options win over them.",
@@ -96,10 +99,14 @@ def build(
         ),
     ] = None,
     m: Annotated[int, typer.Option("--m", min=2, max=256, help="HNSW: edges per node.")] = 32,
-    ef_construction: Annotated[int, typer.Option(min=8, help="HNSW: breadth of the search for edges.")] = 200,
+    ef_construction: Annotated[
+        int, typer.Option(min=8, max=10_000, help="HNSW: breadth of the search for edges.")
+    ] = 200,
     ef_search: Annotated[
         int | None,
-        typer.Option(min=1, help="HNSW: breadth of a query's search. Default: what the recall target needs."),
+        typer.Option(
+            min=1, max=10_000, help="HNSW: breadth of a query's search. Default: what the recall target needs."
+        ),
     ] = None,
     recall_target: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the exact answers that a search should find.")
@@ -118,12 +125,19 @@ def build(
     from logo_similarity.catalog.build import BuildOptions, build_catalog
     from logo_similarity.catalog.manifest import METADATA
     from logo_similarity.catalog.metadata import Metadata
+    from logo_similarity.catalog.signature import signing_key_of
     from logo_similarity.catalog.sources import open_source
     from logo_similarity.catalog.sources.images import ImageNames, NamesAsWritten, OpenNames
+    from logo_similarity.catalog.trial import Trial
     from logo_similarity.embed.model import model_folder
     from logo_similarity.image.decode import ImageLimits
 
     settings = load_settings(catalogs=catalogs, device=device)
+    signing_key = signing_key_of(settings)
+    if signing_key is None and settings.catalog_public_key is not None:
+        raise ConfigError(
+            "LOGO_CATALOG_PUBLIC_KEY is set, so an unsigned version would be refused here: set LOGO_CATALOG_SIGNING_KEY too"
+        )
     options = BuildOptions(
         model=model_folder(model),
         embeddings=embeddings,
@@ -135,6 +149,8 @@ def build(
         threads=threads or usable_cores(),
         device=settings.device,
         limits=ImageLimits.of(settings),
+        trial=Trial.of(settings),
+        signing_key=signing_key,
     )
     names: OpenNames = NamesAsWritten if embeddings else ImageNames
     opened = open_source(source, kind=kind, images=images, mapping=mapping, names=names)
@@ -246,7 +262,7 @@ def serve(
     from logo_similarity.api.server import check_address
     from logo_similarity.api.server import serve as serve_forever
     from logo_similarity.catalog.files import read_ahead
-    from logo_similarity.catalog.manifest import check_sizes, read_manifest
+    from logo_similarity.catalog.manifest import read_manifest
     from logo_similarity.catalog.versions import CatalogFolder
 
     settings = load_settings(
@@ -261,17 +277,33 @@ def serve(
     settings.check_exposure()
     check_address(settings)
     folder = CatalogFolder(settings.catalogs)
-    if settings.catalog_url is not None and folder.current_name() is None:
+    if settings.catalog_url is not None and folder.marker() is None:
         _pull_first(settings)  # else what is here is served at once, and the workers fetch what is newer
     # Once here, for all workers. Its bytes were compared with the manifest when it was published; `catalog verify` does it again.
-    version = folder.current()
+    version = _choose_version(folder, settings)
     manifest = read_manifest(version)
-    check_sizes(version, manifest)
     for name in manifest.files:
         read_ahead(version / name)
     _try_first(settings)
     cores = usable_cores()
     serve_forever(settings, plan_service(manifest.size, manifest.model_size, cores, settings))
+
+
+def _choose_version(folder: CatalogFolder, settings: Settings) -> Path:
+    """The version to serve: the live one, or another where the live one fails its trial, which is an error in the log."""
+    import structlog
+
+    from logo_similarity.catalog.trial import Trial
+    from logo_similarity.log import configure_logging
+
+    trial, refused = Trial.of(settings), list[tuple[str, LogoSimilarityError]]()
+    version = folder.choose(
+        lambda name: folder.admit(folder.root / name, trial), lambda name, error: refused.append((name, error))
+    )
+    configure_logging(settings.log_level, settings.log_format)
+    for name, error in refused:
+        structlog.get_logger(__name__).error("catalog_fell_back", refused=name, error=str(error), serves=version.name)
+    return version
 
 
 def _pull_first(settings: Settings) -> None:

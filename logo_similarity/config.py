@@ -82,6 +82,16 @@ class Settings(BaseSettings):
     keep_versions: Positive = Field(
         2, description="Versions that stay on a machine that follows `LOGO_CATALOG_URL`; older ones are deleted."
     )
+    trial_seconds: Annotated[float, Field(gt=0)] = Field(
+        120.0, description="Time a catalog version has to be opened and searched before it may answer, in seconds."
+    )
+    catalog_public_key: str | None = Field(
+        None,
+        description="Public key in base64: versions that are not signed with its private key are refused. Default: none need be.",
+    )
+    catalog_signing_key: Path | None = Field(
+        None, description="File of the private key by which `build` and `catalog publish` sign versions."
+    )
     watch_seconds: Annotated[float, Field(gt=0)] = Field(
         1.0,
         description="How often each worker looks for another live catalog version and for changed keys, in seconds.",

@@ -30,10 +30,13 @@ from logo_similarity.api.middleware import PROBES, BodyMiddleware, RequestMiddle
 from logo_similarity.api.routes import docs, files, health, keys, logos, search
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import Problem
+from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
+from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.gate import Gate
+from logo_similarity.embed.model import default_model_folder
 from logo_similarity.errors import StoreError
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.log import configure_logging
@@ -119,7 +122,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def try_settings(settings: Settings) -> None:
-    """Open all that a worker opens, and close it again.
+    """Open all that a worker opens but the catalog, and close it again; the catalog is tried by `catalog.trial`.
 
     Raises:
         LogoSimilarityError: a worker could not start.
@@ -131,8 +134,8 @@ def try_settings(settings: Settings) -> None:
     keys = LiveKeys(settings)
     keys.open()
     keys.close()
-    with SearchEngine.open(settings.catalogs, device=settings.device):
-        pass
+    if settings.device == "cuda":  # trials run on the CPU
+        Encoder.open(default_model_folder(), device=settings.device)
 
 
 def _lifespan(
@@ -150,7 +153,8 @@ def _lifespan(
             engine.decoder.warm_up(gate.threads)
             return engine
 
-        live = LiveCatalog(CatalogFolder(settings.catalogs), open_version)
+        trial = Trial.of(settings)
+        live = LiveCatalog(CatalogFolder(settings.catalogs), open_version, trial)
         store = open_store(settings)
         await asyncio.to_thread(keys.open)  # a bucket may take its time
         if tracing is not None:
@@ -174,7 +178,9 @@ def _lifespan(
         ]
         if settings.catalog_url is not None:
             remote = ObjectFolder(settings.catalog_url, settings)
-            pulling = replicate(remote, settings.catalogs, settings.pull_seconds, keep=settings.keep_versions)
+            pulling = replicate(
+                remote, settings.catalogs, settings.pull_seconds, keep=settings.keep_versions, trial=trial
+            )
             following.append(asyncio.create_task(pulling))
         # What is there now stays: going through it again and again would stop all searches for 60 ms each time.
         gc.collect()
@@ -183,6 +189,7 @@ def _lifespan(
         gc.unfreeze()
         for task in following:
             task.cancel()
+        trial.stop()  # in another thread, which would hold up the end of this process
         gate.close()
         live.current.engine.close()
         keys.close()

@@ -13,8 +13,9 @@ import structlog
 from logo_similarity.api.schemas import CatalogOut
 from logo_similarity.catalog.files import read_ahead
 from logo_similarity.catalog.replica import pull_version
+from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import CatalogFolder
-from logo_similarity.errors import FolderBusyError, LogoSimilarityError
+from logo_similarity.errors import CatalogError, FolderBusyError, LogoSimilarityError
 from logo_similarity.metrics import CATALOG_CREATED, CATALOG_LOGOS, CATALOG_PULLS, CATALOG_SWAPS
 from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage.objects import ObjectFolder
@@ -40,26 +41,34 @@ class OpenCatalog:
 
 
 class LiveCatalog:
-    """Follows CURRENT: a new version is opened, tried and warmed beside the one that answers, and then takes its place.
+    """Follows CURRENT: a new version is tried, opened and warmed beside the one that answers, and then takes its place.
 
-    One that can't be opened is refused, logged and counted, and the old one stays; it is tried again when CURRENT is set again.
+    One that fails is refused, logged and counted, and the old one stays; it is tried again when CURRENT is set again.
     """
 
-    def __init__(self, folder: CatalogFolder, open_version: Callable[[str], SearchEngine]) -> None:
-        """Open the live version.
+    def __init__(self, folder: CatalogFolder, open_version: Callable[[str], SearchEngine], trial: Trial) -> None:
+        """Open the live version, or where it fails its trial the one that `CatalogFolder.choose` falls back to.
 
         Args:
-            folder: where the versions lie.
+            folder: of the versions.
             open_version: opens one by its name, warm.
+            trial: what a version must pass before it is opened in this process.
 
         Raises:
-            CatalogError: there is none, or it is damaged.
+            CatalogError: there is none, or all of them are damaged.
             EncoderError: its model can't be used here.
         """
         self._folder = folder
         self._open_version = open_version
+        self._trial = trial
         self._seen = folder.marker()
-        self.current = OpenCatalog.of(open_version(folder.current().name))
+        refused: list[tuple[str, CatalogError]] = []
+        chosen = folder.choose(self._admit_at_start, lambda name, error: refused.append((name, error)))
+        for name, error in refused:
+            CATALOG_SWAPS.labels("refused").inc()
+            log.error("catalog_refused", refused=name, error=str(error), stays=chosen.name)
+        self.current = OpenCatalog.of(open_version(chosen.name))
+        folder.mark_opened(chosen.name)
 
     async def follow(self, seconds: float) -> NoReturn:
         """Look at CURRENT every so often, for ever."""
@@ -76,6 +85,9 @@ class LiveCatalog:
         old = self.current.engine.version
         try:
             engine = await asyncio.to_thread(self._open_current)
+        except FolderBusyError:
+            self._seen = None  # another process may be trying this version: look again
+            return
         except Exception as error:
             CATALOG_SWAPS.labels("refused").inc()
             expected = isinstance(error, LogoSimilarityError | OSError)
@@ -89,25 +101,37 @@ class LiveCatalog:
         CATALOG_SWAPS.labels("swapped").inc()
         log.info("catalog_swapped", before=old, catalog=engine.version, logos=engine.manifest.count)
 
+    def _admit_at_start(self, name: str) -> None:
+        self._trial.check(self._folder.folder(name))
+        try:
+            self._folder.admit_once(name, self._trial)
+        except FolderBusyError:  # a worker that starts does not wait for a build or a pull to end
+            self._trial(self._folder.folder(name))
+
     def _open_current(self) -> SearchEngine:
         folder = self._folder.current()
+        self._trial.check(folder)
+        self._folder.admit_once(folder.name, self._trial)
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 read_ahead(path)
-        return self._open_version(folder.name)
+        engine = self._open_version(folder.name)
+        self._folder.mark_opened(folder.name)
+        return engine
 
 
-async def replicate(remote: ObjectFolder, catalogs: Path, seconds: float, *, keep: int) -> NoReturn:
-    """Fetch each version that is published into the folder of versions, where `LiveCatalog` sees it.
+async def replicate(remote: ObjectFolder, catalogs: Path, seconds: float, *, keep: int, trial: Trial) -> NoReturn:
+    """Fetch and try each version that is published into the folder of versions, where `LiveCatalog` sees it.
 
     All workers do this; the folder's lock lets one of them work at a time, and the next finds it done. The newest `keep` stay.
+    One that fails its trial is tried again when another one was published meanwhile, or after an hour.
     """
     folder = CatalogFolder(catalogs)
     said = ""
     while True:
         await asyncio.sleep(seconds)
         try:
-            name = await asyncio.to_thread(pull_version, remote, folder, keep=keep)
+            name = await asyncio.to_thread(pull_version, remote, folder, keep=keep, trial=trial, refusals_hold=True)
         except FolderBusyError:
             continue
         except Exception as error:  # noqa: BLE001 - a failed try must not be the last one

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from logo_similarity import __version__
 from logo_similarity.catalog.embeddings import SHARD_ROWS, embed_records, read_shards, shard_count
@@ -34,15 +35,16 @@ from logo_similarity.catalog.manifest import (
     Manifest,
     RecallEntry,
     SourceEntry,
-    check_sizes,
     read_manifest,
 )
 from logo_similarity.catalog.metadata import write_metadata
 from logo_similarity.catalog.publish import copy_model, digest_files, publish
 from logo_similarity.catalog.ready import ReadyEmbeddings
 from logo_similarity.catalog.records import count_lines, reject_line, write_records
+from logo_similarity.catalog.signature import sign
 from logo_similarity.catalog.sources import Source
-from logo_similarity.catalog.versions import WORK_PREFIX, CatalogFolder
+from logo_similarity.catalog.trial import Trial
+from logo_similarity.catalog.versions import WORK_PREFIX, CatalogFolder, TryVersion
 from logo_similarity.domain import Record
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import MODEL_JSON, default_model_folder
@@ -81,6 +83,10 @@ class BuildOptions:
     threads: int = 1
     device: str = "auto"
     limits: ImageLimits = field(default_factory=ImageLimits)
+    trial: TryVersion = field(default_factory=Trial)
+    """What the version must pass before it becomes the live one."""
+    signing_key: Ed25519PrivateKey | None = None
+    """Signs the version; None: it is not signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ def build_catalog(
         SourceError: the source can't be read.
         EncoderError: the model can't be used.
         BuildError: no logo could be indexed, or the index finds less than `recall_floor` of the exact answers.
-        CatalogError: another build is at work in `root`.
+        CatalogError: another build is at work in `root`, or the version failed its trial.
     """
     encoder = Encoder.open(options.model, device=options.device, threads=1)
     ready = ReadyEmbeddings.open(options.embeddings, encoder) if options.embeddings else None
@@ -121,26 +127,30 @@ def build_catalog(
     folder = CatalogFolder(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # shards of another size can't be gone on with
     with folder.locked():
-        made = _already_made(folder, inputs, options.recall_floor)
+        made = _already_made(folder, inputs, options)
         if reused := made is not None:
             folder.flip(made[0].name)
         else:
             work.mkdir(exist_ok=True)
             manifest = _make_version(source, work, encoder, ready, inputs, options, progress)
-            made = publish(folder, work / VERSION, manifest), manifest
+            made = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
         shutil.rmtree(work, ignore_errors=True)
         return BuildResult(*made, reused=reused)
 
 
-def _already_made(folder: CatalogFolder, inputs: str, recall_floor: float) -> tuple[Path, Manifest] | None:
+def _already_made(folder: CatalogFolder, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
+    """The newest version of the same inputs that finds enough and passes its trial."""
     for name in reversed(folder.names()):
+        version = folder.root / name
         try:
-            manifest = read_manifest(folder.root / name)
-            if manifest.inputs == inputs and manifest.recall.value >= recall_floor:
-                check_sizes(folder.root / name, manifest)
-                return folder.root / name, manifest
+            manifest = read_manifest(version)
+            if manifest.inputs == inputs and manifest.recall.value >= options.recall_floor:
+                if options.signing_key is not None:
+                    sign(version, name, options.signing_key)
+                folder.admit(version, options.trial)
+                return version, manifest
         except CatalogError:
-            continue  # a damaged version is no reason not to build a good one
+            continue  # a damaged version does not stop the build of a good one
     return None
 
 

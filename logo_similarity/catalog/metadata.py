@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import queue
 import sqlite3
@@ -49,6 +50,14 @@ INSERT INTO logos_text (logos_text) VALUES ('rebuild');
 
 COLUMNS = "id, logo_id, filename, metadata"
 CONNECTIONS = 8
+MAPPED_BYTES = 1 << 30
+"""Most of the file that each connection maps."""
+MOST_ROW_BYTES = 16_000_000
+"""Largest row that is read."""
+
+SCHEMA_QUERY = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
+# What SQLite, ANALYZE and FTS5 add is theirs: what it looks like depends on the version of SQLite.
+ADDED = ("sqlite_", "logos_text_")
 
 # Which query tells whether any logo has the field.
 FIELD_PROBES = {
@@ -93,6 +102,9 @@ class Metadata:
     """Read-only access to a `metadata.db` from any number of threads, which share a few connections.
 
     These are all opened at once: the file may be deleted while it is read.
+
+    Raises:
+        CatalogError: it cannot be read, or has another schema than `write_metadata` gives it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -101,12 +113,39 @@ class Metadata:
         opened = [self._connect() for _ in range(CONNECTIONS)]
         for connection in opened:
             self._free.put(connection)
+        try:
+            self._check_schema()
+        except CatalogError:
+            _close_all(opened)
+            raise
         # With the last who holds this object, wherever that may be: a version that is no longer live closes by itself.
         self._closer = weakref.finalize(self, _close_all, opened)
 
     def count(self) -> int:
-        """Number of logos."""
-        return int(self._query("SELECT count(*) FROM logos")[0][0])
+        """Number of logos, from the first and the last row. Reads two rows; `check_rows` reads all of them.
+
+        Raises:
+            CatalogError: the first row is not row 0.
+        """
+        ((first, last),) = self._query("SELECT (SELECT min(id) FROM logos), (SELECT max(id) FROM logos)")
+        if first not in (None, 0):
+            raise CatalogError(f"{self._path}: begins with row {first}; row 0 is missing")
+        return 0 if last is None else int(last) + 1
+
+    def check_rows(self) -> None:
+        """Read every row.
+
+        Raises:
+            CatalogError: a row is missing, or the metadata of one is not a JSON object.
+        """
+        ((rows, unreadable),) = self._query(
+            "SELECT count(*), count(*) FILTER (WHERE NOT json_valid(metadata) OR json_type(metadata) <> 'object')"
+            " FROM logos NOT INDEXED"
+        )
+        if rows != self.count():
+            raise CatalogError(f"{self._path}: damaged: {self.count() - rows} rows are missing")
+        if unreadable:
+            raise CatalogError(f"{self._path}: damaged: the metadata of {unreadable} rows is not a JSON object")
 
     def fetch(self, ids: Sequence[int]) -> list[Logo]:
         """The logos with these rows, in this order, by one query.
@@ -146,6 +185,19 @@ class Metadata:
         """Close the connections. Nobody may be reading."""
         self._closer()
 
+    def _check_schema(self) -> None:
+        """Compare the schema with our own, text by text: a view or a generated column can compute for hours.
+
+        `PRAGMA trusted_schema = OFF` would guard against less, and SQLite 3.40 then refuses `json_extract` in our
+        own generated columns.
+        """
+        found = self._query(SCHEMA_QUERY)
+        odd = _own(found) ^ _schema()
+        odd |= {entry for entry in found if entry[0] not in ("table", "index")}
+        if odd:
+            kind, name, *_ = min(odd)
+            raise CatalogError(f"{self._path}: not a catalog's metadata: the {kind} {name!r} is missing or another")
+
     def _query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         connection = self._free.get()
         try:
@@ -161,10 +213,28 @@ class Metadata:
         try:
             # check_same_thread is off since whoever comes next takes it: one at a time.
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
-            connection.executescript("PRAGMA query_only = ON; PRAGMA mmap_size = 1073741824;")
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_ROW_BYTES)
+            connection.executescript(
+                f"PRAGMA cell_size_check = ON; PRAGMA query_only = ON; PRAGMA mmap_size = {MAPPED_BYTES};"
+            )
         except sqlite3.DatabaseError as error:
             raise CatalogError(f"{self._path}: {error}") from None
         return connection
+
+
+@functools.cache
+def _schema() -> frozenset[tuple[Any, ...]]:
+    """Type, name, table and SQL of everything that `write_metadata` makes, but for what SQLite and FTS5 add on their own."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.executescript(SCHEMA + INDEXES)
+        return _own(connection.execute(SCHEMA_QUERY))
+    finally:
+        connection.close()
+
+
+def _own(entries: Iterable[tuple[Any, ...]]) -> frozenset[tuple[Any, ...]]:
+    return frozenset(entry for entry in entries if not entry[1].startswith(ADDED))
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:

@@ -105,11 +105,12 @@ def verify_catalog(name: VersionName = None, catalogs: Catalogs = None, as_json:
 
 @catalog_app.command("activate")
 def activate(name: Annotated[str, typer.Argument(help="Name of the version.")], catalogs: Catalogs = None) -> None:
-    """Make a version the live one, after reading every byte of it."""
+    """Make a version the live one, after reading every byte of it and searching it in a process of its own."""
+    from logo_similarity.catalog.trial import Trial
     from logo_similarity.catalog.versions import CatalogFolder
 
     settings = load_settings(catalogs=catalogs)
-    CatalogFolder(settings.catalogs).activate(name)
+    CatalogFolder(settings.catalogs).activate(name, trial=Trial.of(settings))
     out.print(f"{name} is live", highlight=False)
     if settings.catalog_url is not None:
         err.print(
@@ -124,7 +125,7 @@ def prune(
     keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions stay.")] = 2,
     catalogs: Catalogs = None,
 ) -> None:
-    """Delete old versions, never the live one, and what broken-off builds left."""
+    """Delete old versions, never the live one or the one that a service opened last, and what broken-off builds left."""
     from logo_similarity.catalog.versions import CatalogFolder
 
     gone = CatalogFolder(load_settings(catalogs=catalogs).catalogs).prune(keep)
@@ -138,9 +139,13 @@ def publish(
     catalogs: Catalogs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a catalog version to a bucket, and make it the live one there; what is there already is not sent again."""
+    """Send a catalog version to a bucket, and make it the live one there; what is there already is not sent again.
+
+    With LOGO_CATALOG_SIGNING_KEY it is signed.
+    """
     from logo_similarity.catalog.manifest import read_manifest
     from logo_similarity.catalog.replica import publish_version
+    from logo_similarity.catalog.signature import signing_key_of
     from logo_similarity.catalog.versions import CatalogFolder
     from logo_similarity.storage.objects import ObjectFolder
 
@@ -151,7 +156,9 @@ def publish(
     total = sum(entry.size for entry in files.values())
     with progress(err) as report:
         add = adder(lambda done: report("bytes", done, total))
-        sent = publish_version(folder, ObjectFolder(_place(settings), settings), add)
+        sent = publish_version(
+            folder, ObjectFolder(_place(settings), settings), add, signing_key=signing_key_of(settings)
+        )
     if as_json:
         print_json({"version": folder.name, "files_sent": sent, "files": len(files), "bytes": total})
     else:
@@ -169,18 +176,20 @@ def pull(
     catalogs: Catalogs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch the live version from a bucket, checked while it comes, and make it the live one here."""
+    """Fetch the live version from a bucket, checked while it comes and searched afterwards, and make it the live one here."""
     from logo_similarity.catalog.replica import pull_version
+    from logo_similarity.catalog.trial import Trial
     from logo_similarity.catalog.versions import CatalogFolder
     from logo_similarity.storage.objects import ObjectFolder
 
     settings = load_settings(catalogs=catalogs, catalog_url=url)
     remote, folders = ObjectFolder(_place(settings), settings), CatalogFolder(settings.catalogs)
+    trial, keep = Trial.of(settings), settings.keep_versions if follow else None
     while True:
         with progress(err) as report:
             try:
                 add = adder(lambda done: report("bytes", done, None))
-                name = pull_version(remote, folders, add, keep=settings.keep_versions if follow else None)
+                name = pull_version(remote, folders, add, keep=keep, trial=trial, refusals_hold=follow)
             except LogoSimilarityError as error:
                 if not follow:
                     raise
@@ -195,6 +204,22 @@ def pull(
         if not follow:
             return
         time.sleep(settings.pull_seconds)
+
+
+@catalog_app.command("keygen")
+def keygen(path: Annotated[Path, typer.Argument(help="File to write the private key to; it must not exist.")]) -> None:
+    """Make a key that signs catalogs: the private key goes to a file, the public key is printed.
+
+    Set LOGO_CATALOG_SIGNING_KEY to the file where catalogs are published, and LOGO_CATALOG_PUBLIC_KEY to the public key where
+    they are served.
+    """
+    from logo_similarity.catalog.signature import make_key
+
+    try:
+        public_key = make_key(path)
+    except FileExistsError:
+        raise ConfigError(f"{path} exists already; a key is not overwritten") from None
+    print(public_key)  # noqa: T201 - alone on stdout
 
 
 def _place(settings: Settings) -> str:

@@ -133,7 +133,7 @@ class _Child:
         self._limits = limits
         numbers = (limits.max_bytes, limits.max_pixels, limits.max_memory, limits.max_seconds, limits.min_side)
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "logo_similarity.image.child", *map(str, numbers)],
+            [sys.executable, "-P", "-m", "logo_similarity.image.child", *map(str, numbers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

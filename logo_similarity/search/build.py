@@ -89,8 +89,10 @@ def build_hnsw(
     found = measure_recall(VectorIndex(index, path), asked, k=probe.k, ef_searches=probe.ef_searches, threads=threads)
     add(known, len(vectors))
     try:
-        faiss.write_index(index, str(path))
-    except RuntimeError as error:
+        # Given the path, FAISS would not notice on a full disk that its last few kilobytes were not written.
+        with path.open("wb") as file:
+            faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+    except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[-1]
         raise BuildError(f"{path}: cannot be written: {reason}; is the disk full?") from None
     return found

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import struct
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import faiss
 import numpy as np
@@ -13,6 +16,15 @@ from logo_similarity.errors import CatalogError
 
 FloatArray = NDArray[np.float32]
 IdArray = NDArray[np.int64]
+
+_HNSW_FLAT = b"IHNf"
+_FLAT = b"IxFI"
+_HEADER = "<i3q?i"
+"""Of an index: d, ntotal, two unused, is_trained, metric (`write_index_header` in FAISS)."""
+_GRAPH = (("assign_probas", 8), ("cum_nneighbor_per_level", 4), ("levels", 4), ("offsets", 8), ("neighbors", 4))
+"""Vectors of a graph in the file's order (`write_HNSW`), and the bytes of an item; each is preceded by its length."""
+_SEARCH = "<5i"
+"""entry_point, max_level, efConstruction, efSearch, one unused."""
 
 
 class VectorIndex:
@@ -31,12 +43,13 @@ class VectorIndex:
         """Map an index file. The pages are shared by every process that maps it; nothing is copied.
 
         Raises:
-            CatalogError: it is no HNSW index over inner products, or can't be read.
+            CatalogError: it is not an HNSW index over inner products, is damaged, or cannot be read.
         """
+        _check_layout(path)
         try:
             # IO_FLAG_MMAP would silently read an HNSW index into private memory; only MMAP_IFC maps it.
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             raise CatalogError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
         if not isinstance(index, faiss.IndexHNSWFlat) or index.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise CatalogError(f"{path}: not an HNSW index over inner products")
@@ -63,12 +76,72 @@ class VectorIndex:
         order = np.lexsort((rows, -scores))
         return rows[order], scores[order]
 
-    def check(self, *, ef_search: int) -> None:
-        """Search for a stored row. Raises CatalogError where the index doesn't find it again."""
-        row = self.count // 2
-        _, scores = self.search(np.array(self.vectors[row]), 1, ef_search=ef_search)
-        if not (len(scores) and scores[0] > 0.999):
-            raise CatalogError(f"{self.path}: damaged: a stored embedding does not find itself")
+    @property
+    def edges(self) -> int:
+        """Edges per node, M."""
+        return int(self._index.hnsw.nb_neighbors(1))
+
+    def check(self, rows: Sequence[int], *, ef_search: int) -> None:
+        """Search for stored rows.
+
+        A graph search is approximate, and many copies of one picture can hide others: half of the rows must find themselves.
+
+        Raises:
+            CatalogError: a stored embedding is not of unit length, or too few of them are found again.
+        """
+        found = 0
+        for row in rows:
+            vector = np.array(self.vectors[row])
+            if not abs(float(np.linalg.norm(vector)) - 1) < 1e-3:  # NaN compares false
+                raise CatalogError(f"{self.path}: damaged: the stored embedding {row} is not of unit length")
+            _, scores = self.search(vector, 1, ef_search=ef_search)
+            found += bool(len(scores)) and bool(scores[0] > 0.999)  # a copy of the same vector may stand in for the row
+        if found < len(rows) // 2:
+            raise CatalogError(f"{self.path}: damaged: {found} of {len(rows)} stored embeddings find themselves")
+
+
+def _check_layout(path: Path) -> None:
+    """Compare the lengths that an index file states with its size: FAISS reserves memory by some of them before it reads.
+
+    What they hold (neighbours, offsets, levels) FAISS checks itself.
+
+    Raises:
+        CatalogError: they disagree, or it is not an HNSW index over inner products.
+    """
+    try:
+        with path.open("rb") as file:
+            reason = _layout_fault(file, os.fstat(file.fileno()).st_size)
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read ({error.strerror})") from None
+    except struct.error:
+        reason = "damaged: cut off in its header"
+    if reason is not None:
+        raise CatalogError(f"{path}: {reason}")
+
+
+def _layout_fault(file: BinaryIO, size: int) -> str | None:
+    magic = file.read(4)
+    dimension, count, *_, metric = _take(file, _HEADER)
+    if magic != _HNSW_FLAT or metric != faiss.METRIC_INNER_PRODUCT:
+        return "not an HNSW index over inner products"
+    for name, item_bytes in _GRAPH:
+        (length,) = _take(file, "<Q")
+        if length * item_bytes > size - file.tell() or (name == "levels" and length != count):
+            return f"damaged: {length} {name} for {count} rows in {size} bytes"
+        file.seek(length * item_bytes, os.SEEK_CUR)
+    _take(file, _SEARCH)
+    magic = file.read(4)
+    stored_dimension, stored_count, *_ = _take(file, _HEADER)
+    (length,) = _take(file, "<Q")
+    if magic != _FLAT or (stored_dimension, stored_count) != (dimension, count):
+        return "damaged: its graph and its embeddings disagree"
+    if not dimension * count == length > 0 or file.tell() + 4 * length != size:
+        return f"damaged: {length} numbers for {count} embeddings of {dimension} dimensions in {size} bytes"
+    return None
+
+
+def _take(file: BinaryIO, layout: str) -> tuple[Any, ...]:
+    return struct.unpack(layout, file.read(struct.calcsize(layout)))
 
 
 class _StoredVectors:

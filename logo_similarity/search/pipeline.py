@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -58,8 +60,8 @@ class SearchEngine:
         """Open a catalog version (the live one unless named), warm, with its files mapped and not read.
 
         Raises:
-            CatalogError: there is none, or it is damaged as far as sizes, headers and a trial search can tell; `verify`
-                reads every byte.
+            CatalogError: there is none, or it is damaged as far as sizes, headers and one whole search can show; `check`
+                searches more, and `verify` reads every byte.
             EncoderError: its model can't be used here.
             NotFoundError: no version of that name.
         """
@@ -81,9 +83,36 @@ class SearchEngine:
             raise CatalogError(f"{folder}: its encoder and its index disagree on the dimension")
         if encoder.model.sha256 != manifest.encoder.sha256:
             raise CatalogError(f"{folder / MODEL_FOLDER}: not the encoder that made the embeddings")
-        index.check(ef_search=manifest.index.ef_search)
-        encoder.warm_up()
-        return cls(folder.name, manifest, encoder, index, reranker, metadata, Decoder(limits or ImageLimits()))
+        if index.edges != manifest.index.m:
+            raise CatalogError(
+                f"{folder}: its index has {index.edges} edges per node, its manifest says {manifest.index.m}"
+            )
+        engine = cls(folder.name, manifest, encoder, index, reranker, metadata, Decoder(limits or ImageLimits()))
+        engine.check((manifest.count // 2,))
+        return engine
+
+    def check(self, rows: Sequence[int]) -> None:
+        """Run one whole search of a drawn picture, and look these rows up in every file. The first search pays for warming up.
+
+        Raises:
+            CatalogError: an embedding, the patches or the metadata of a row are damaged.
+            EncoderError: the encoder gives something else than unit vectors.
+        """
+        found = self.search(_drawn_picture())
+        if not found.hits or not all(math.isfinite(hit.score) for hit in found.hits):
+            raise CatalogError(f"{self.version}: damaged: a search of a drawn picture finds nothing")
+        self.index.check(rows, ef_search=self.manifest.index.ef_search)
+        for row, logo in zip(rows, self.metadata.fetch(rows), strict=True):
+            try:
+                _ = logo.record
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                raise CatalogError(f"{self.version}: damaged: the metadata of row {row} cannot be read") from None
+            if self.reranker is not None:
+                vector = np.array(self.index.vectors[row])
+                candidates, cosines = self.index.search(vector, CANDIDATES, ef_search=self.manifest.index.ef_search)
+                scores = self.reranker.score(Query(vector, self.reranker.patches[row]), candidates, cosines)
+                if not np.isfinite(scores).all():
+                    raise CatalogError(f"{self.version}: damaged: row {row} has scores that are not finite")
 
     def search(
         self,
@@ -191,14 +220,25 @@ class _Clock:
 
 
 def _open_patches(folder: Path, encoder: Encoder, index: VectorIndex) -> Reranker:
-    """Map the patches; nothing is read."""
+    """Map the patches, and compare their shape with what the encoder gives."""
     try:
         patches = np.load(folder / PATCHES, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise CatalogError(f"{folder / PATCHES}: damaged: {error}") from None
     if patches.ndim != 3 or patches.dtype != np.int8:
         raise CatalogError(f"{folder / PATCHES}: not patches: {patches.dtype} {patches.shape}")
+    prepared = preprocess(_drawn_picture(), encoder.model.input_spec)
+    cells = encoder.infer_with_patches(prepared[np.newaxis])[1].shape[1:]
+    if patches.shape[1:] != cells:
+        raise CatalogError(f"{folder / PATCHES}: patches of shape {patches.shape[1:]}; the encoder's are {cells}")
     return Reranker(patches, index.vectors, encoder.model.rerank_weight)
+
+
+def _drawn_picture() -> NDArray[np.uint8]:
+    """(64, 64, 3) uint8: a cross on white."""
+    canvas = np.full((64, 64, 3), 255, np.uint8)
+    canvas[28:36, 8:56] = canvas[8:56, 28:36] = (200, 80, 20)
+    return canvas
 
 
 def _check_versions(folder: Path, manifest: Manifest) -> None:

@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from obstore import GetResult
+
     from logo_similarity.config import Settings
 
 _REQUEST = timedelta(seconds=120)
 """One piece of a file has that long."""
 _PIECE = 8 << 20
+MOST_BYTES = 16_000_000
+"""Largest object that is read into memory as a whole, unless its reader allows less."""
 _CREDENTIALS = (
     "these credentials are refused: check LOGO_S3_ACCESS_KEY, LOGO_S3_SECRET_KEY, LOGO_S3_REGION, what the key is allowed to do, "
     "and this machine's clock"
@@ -78,22 +82,39 @@ class ObjectFolder:
         except NotFoundError:
             return None
 
-    def read(self, key: str) -> bytes:
-        """A small object. Raises NotFoundError where there is none."""
-        with self._errors(key):
-            return bytes(obstore.get(self._store, key).bytes())
+    def read(self, key: str, most: int = MOST_BYTES) -> bytes:
+        """A small object.
 
-    def read_tagged(self, key: str, known: str | None) -> tuple[bytes | None, str | None]:
+        Raises:
+            NotFoundError: there is none.
+            StoreError: it has more than `most` bytes, or the bucket does not answer.
+        """
+        with self._errors(key):
+            return self._content(key, obstore.get(self._store, key), most)
+
+    def read_tagged(self, key: str, known: str | None, most: int = MOST_BYTES) -> tuple[bytes | None, str | None]:
         """A small object and the tag of its content; None for the object where its tag is the known one.
 
-        Raises NotFoundError where there is none.
+        Raises as `read` does.
         """
         with self._errors(key):
             try:
                 found = obstore.get(self._store, key, options={} if known is None else {"if_none_match": known})
             except NotModifiedError:
                 return None, known
-            return bytes(found.bytes()), found.meta["e_tag"]
+            return self._content(key, found, most), found.meta["e_tag"]
+
+    def _content(self, key: str, found: GetResult, most: int) -> bytes:
+        """The bytes of an object; of a larger one no more than a piece is read."""
+        content = bytearray()
+        if found.meta["size"] <= most:
+            for piece in found:
+                content += piece
+                if len(content) > most:
+                    break
+            else:
+                return bytes(content)
+        raise StoreError(f"{self.url}/{key}: larger than {most:,} bytes; it is not what it should be")
 
     def pieces(self, key: str, start: int, size: int) -> Iterator[bytes]:
         """The bytes of an object of that size from `start` on, some megabytes at a time."""

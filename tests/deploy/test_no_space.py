@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.catalog.manifest import verify
+from logo_similarity.catalog.replica import publish_version, pull_version
 from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.config import Settings
+from logo_similarity.errors import CatalogError
+from logo_similarity.storage.objects import ObjectFolder
 from tests.samples import SampleCatalog
 from tests.service import command
 
@@ -46,3 +51,30 @@ def test_a_build_says_so_and_ends_well_when_there_is_room(
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert verify(CatalogFolder(disk / "catalogs").current()).count == ROWS
+
+
+def test_a_pull_leaves_a_reserve(
+    built: CatalogFolder, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no room it fetches nothing, and where others fill the disk meanwhile it stops before the last byte."""
+    remote = ObjectFolder(str(settings.catalog_url), settings)
+    publish_version(built.current(), remote)
+    with small_disk(tmp_path / "disk", 4_000) as disk:
+        there = CatalogFolder(disk / "catalogs")
+        with pytest.raises(CatalogError, match="catalog prune"):
+            pull_version(remote, there)
+        assert not list(disk.rglob("model.onnx*"))
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        monkeypatch.setattr("logo_similarity.catalog.replica.PARALLEL", 1)
+
+        def fill(_: int) -> None:
+            if not (disk / "other").exists():  # the first piece is there, the others are to come
+                (disk / "other").write_bytes(bytes(shutil.disk_usage(disk).free - (2 << 20)))
+
+        with pytest.raises(CatalogError, match="catalog prune"):
+            pull_version(remote, there, fill)
+        assert shutil.disk_usage(disk).free > 1 << 20
+        assert there.names() == []
+        (disk / "other").unlink()
+        assert pull_version(remote, there) == built.current().name
+        verify(there.current())

@@ -21,6 +21,7 @@ import pytest
 from logo_similarity.api.live import LiveCatalog
 from logo_similarity.catalog.build import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
+from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.embed.model import model_folder
 from logo_similarity.search.pipeline import SearchEngine
@@ -184,7 +185,7 @@ def test_an_error_that_nobody_thought_of_does_not_end_the_following(two: Two) ->
 
     async def scenario() -> str:
         folder = CatalogFolder(two.root)
-        live = LiveCatalog(folder, open_version)
+        live = LiveCatalog(folder, open_version, Trial())
         first = live.current.engine.version
         (other,) = set(names) - {first}
         folder.activate(other)

@@ -18,7 +18,7 @@ from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import load_settings
 from logo_similarity.plan import plan_service
 from tests.cgroup import Group, memory_group
-from tests.hostile import BOMBS, Hostile, variants
+from tests.hostile_images import BOMBS, Hostile, variants
 from tests.service import command, running
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.samples import SampleCatalog
 
-VARIANTS = int(os.environ.get("LOGO_TEST_HOSTILE", "60"))
+VARIANTS = int(os.environ.get("LOGO_TEST_IMAGES", "60"))
 SEED = int(os.environ.get("LOGO_TEST_SEED", "1"))
 SMALL = 100_000
 REFUSALS = {"image_too_complex", "image_too_large", "image_too_small", "image_undecodable"}

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ def test_killed_and_run_again_it_ends_with_the_same_content(
     manifest = verify(live)
     assert manifest.files == uninterrupted.manifest.files
     assert manifest.logo_ids == uninterrupted.manifest.logo_ids
-    assert {path.name for path in out.iterdir()} == {"CURRENT", ".lock", live.name}
+    assert {path.name for path in out.iterdir()} == {"CURRENT", ".lock", f".tried-{live.name}", live.name}
 
 
 def test_finished_shards_are_not_made_again(source: Path, tmp_path: Path) -> None:
@@ -133,6 +134,16 @@ def test_an_index_under_the_floor_is_not_published(source: Path, tmp_path: Path)
     with pytest.raises(BuildError, match="--ef-search"):
         build_catalog(open_source(source), tmp_path, poor)
     assert CatalogFolder(tmp_path).current() == live
+
+
+def test_a_version_under_the_floor_that_is_asked_for_is_not_reused(source: Path, tmp_path: Path) -> None:
+    poor = BuildOptions(threads=2, m=2, ef_construction=1, ef_search=1, recall_floor=0.0)
+    first = build_catalog(open_source(source), tmp_path, poor)
+    assert first.manifest.recall.value < 1
+    assert build_catalog(open_source(source), tmp_path, poor).reused
+    with pytest.raises(BuildError, match="--ef-search"):
+        build_catalog(open_source(source), tmp_path, replace(poor, recall_floor=1.0))
+    assert CatalogFolder(tmp_path).current() == first.folder
 
 
 def test_a_source_of_broken_images_says_where_the_reasons_are(tmp_path: Path) -> None:

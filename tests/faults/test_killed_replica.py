@@ -72,4 +72,5 @@ def test_a_puller_that_dies_at_any_step(built: CatalogFolder, settings: Settings
     assert step > 10
     assert there.current().name == second
     verify(there.current())
-    assert {path.name for path in there.root.iterdir()} == {"CURRENT", ".lock", first, second}
+    marks = {f".tried-{name}" for name in (first, second)}
+    assert {path.name for path in there.root.iterdir()} == {"CURRENT", ".lock", first, second, *marks}

@@ -30,8 +30,13 @@ CONTENT = {
     "index.faiss": b"index" * 500,
     "metadata.db": b"rows" * 300,
     "model/model.json": b"{}",
+    "model/model.onnx": b"model",
     "rejected.jsonl": b"",
 }
+
+
+def no_trial(_: Path) -> None:
+    """The files here hold no real data: nothing can open them."""
 
 
 def add_version(root: Path, day: int) -> str:
@@ -80,16 +85,16 @@ def test_an_empty_folder_says_how_to_fill_it(catalogs: CatalogFolder) -> None:
 def test_activation_moves_current(catalogs: CatalogFolder) -> None:
     first, second = add_version(catalogs.root, 1), add_version(catalogs.root, 2)
     for name in (first, second, first):
-        catalogs.activate(name)
+        catalogs.activate(name, trial=no_trial)
         assert catalogs.current().name == name
     assert [(version.name, version.live) for version in catalogs.versions()] == [(first, True), (second, False)]
 
 
 def test_a_version_that_is_not_there(catalogs: CatalogFolder) -> None:
-    catalogs.activate(add_version(catalogs.root, 1))
+    catalogs.activate(add_version(catalogs.root, 1), trial=no_trial)
     for name in ("20260101T000000Z-00000000", "..", "", "../catalogs"):
         with pytest.raises(NotFoundError):
-            catalogs.activate(name)
+            catalogs.activate(name, trial=no_trial)
 
 
 @pytest.mark.parametrize("name", [*CONTENT, MANIFEST])
@@ -117,10 +122,10 @@ def test_a_file_that_is_gone_or_longer_is_named_without_reading_all(
 
 def test_a_damaged_version_changes_nothing(catalogs: CatalogFolder) -> None:
     good, bad = add_version(catalogs.root, 1), add_version(catalogs.root, 2)
-    catalogs.activate(good)
+    catalogs.activate(good, trial=no_trial)
     flip_byte(catalogs.root / bad / "index.faiss", 77)
     with pytest.raises(CatalogError, match=r"index\.faiss"):
-        catalogs.activate(bad)
+        catalogs.activate(bad, trial=no_trial)
     assert catalogs.current().name == good
 
 
@@ -143,7 +148,7 @@ def test_a_list_shows_what_is_wrong(catalogs: CatalogFolder) -> None:
 
 @pytest.mark.parametrize("content", [b"20200101T000000Z-00000000\n", b"../../etc\n", b"\xff\xfe", b""])
 def test_a_damaged_current_is_named(catalogs: CatalogFolder, content: bytes) -> None:
-    catalogs.activate(add_version(catalogs.root, 1))
+    catalogs.activate(add_version(catalogs.root, 1), trial=no_trial)
     (catalogs.root / CURRENT).write_bytes(content)
     with pytest.raises(CatalogError, match=CURRENT):
         catalogs.current()
@@ -151,7 +156,7 @@ def test_a_damaged_current_is_named(catalogs: CatalogFolder, content: bytes) -> 
 
 def test_pruning_keeps_the_newest_and_the_live_one(catalogs: CatalogFolder) -> None:
     names = [add_version(catalogs.root, day) for day in (1, 2, 3, 4, 5)]
-    catalogs.activate(names[1])
+    catalogs.activate(names[1], trial=no_trial)
     (catalogs.root / ".build-0123456789abcdef").mkdir()
     (catalogs.root / ".pruned-left-by-a-kill").mkdir()
     assert catalogs.prune(2) == [names[0], names[2]]
@@ -171,15 +176,62 @@ def test_two_writers_do_not_meet(catalogs: CatalogFolder) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(CatalogError, match="another build"):
-            catalogs.activate(name)
+            catalogs.activate(name, trial=no_trial)
         holder.kill()
-    catalogs.activate(name)  # the kernel let go of it
+    catalogs.activate(name, trial=no_trial)  # the kernel let go of it
 
 
 def test_a_mapped_version_can_be_pruned_under_its_reader(catalogs: CatalogFolder) -> None:
     old, new = add_version(catalogs.root, 1), add_version(catalogs.root, 2)
-    catalogs.activate(new)
+    catalogs.activate(new, trial=no_trial)
     with (catalogs.root / old / "index.faiss").open("rb") as reader:
         catalogs.prune(1)
         assert reader.read() == CONTENT["index.faiss"]
     assert not os.path.lexists(catalogs.root / old)
+
+
+def as_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def as_link(path: Path) -> None:
+    path.with_name("elsewhere").write_bytes(b"20200101T000000Z-00000000\n")
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        as_pipe,
+        as_link,
+        Path.mkdir,
+        lambda path: path.write_bytes(b"a\0b\n"),
+        lambda path: path.write_bytes(b"x" * 5_000_000),
+    ],
+    ids=["pipe", "link", "folder", "NUL", "large"],
+)
+def test_a_current_that_cannot_be_one_is_named_and_replaced(
+    catalogs: CatalogFolder, make: Callable[[Path], object]
+) -> None:
+    name = add_version(catalogs.root, 1)
+    make(catalogs.root / CURRENT)
+    for read in (catalogs.current, catalogs.current_name):
+        with pytest.raises(CatalogError, match=CURRENT):
+            read()
+    assert [version.live for version in catalogs.versions()] == [False]
+    if (catalogs.root / CURRENT).is_dir():
+        (catalogs.root / CURRENT).rmdir()
+    catalogs.activate(name, trial=no_trial)
+    assert catalogs.current().name == name
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused(catalogs: CatalogFolder) -> None:
+    folder = catalogs.root / add_version(catalogs.root, 1)
+    (folder / "rejected.jsonl").unlink()
+    os.mkfifo(folder / "rejected.jsonl")  # of the right size: 0
+    with pytest.raises(CatalogError, match=r"rejected\.jsonl: damaged: not a regular file"):
+        verify(folder)
+    (folder / MANIFEST).unlink()
+    os.mkfifo(folder / MANIFEST)
+    with pytest.raises(CatalogError, match=MANIFEST):
+        read_manifest(folder)

@@ -16,7 +16,7 @@ from logo_similarity.errors import BadImageError, ImageTooComplexError, ImageToo
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits, decode
 from logo_similarity.plan import decoder_limit
-from tests.hostile import BOMBS, avif, strip_tiff
+from tests.hostile_images import BOMBS, avif, strip_tiff
 from tests.pictures import encode, noise, quarters
 
 Children = Callable[[], list[psutil.Process]]

@@ -1,0 +1,117 @@
+"""Detached Ed25519 signatures of manifests: a version is signed by who publishes it and checked by who serves it.
+
+The manifest vouches for every other file, so its signature covers the whole version. An older version that was signed stays
+valid: whoever can write to the bucket can go back to it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from logo_similarity.catalog.files import read_small, replacing
+from logo_similarity.catalog.manifest import MANIFEST, MANIFEST_BYTES, SIGNATURE
+from logo_similarity.config import Settings
+from logo_similarity.errors import CatalogError, ConfigError
+
+SIGNATURE_BYTES = 1_000
+"""Largest signature file; one has 89."""
+_KEY_BYTES = 10_000
+_CONTEXT = b"logo-similarity catalog manifest, version 1"
+
+
+def make_key(path: Path) -> str:
+    """Write a new private key, readable by its owner alone. Returns the public key in base64.
+
+    Raises:
+        OSError: the file exists, or cannot be written.
+    """
+    key = Ed25519PrivateKey.generate()
+    content = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    return _public_text(key)
+
+
+def signing_key_of(settings: Settings) -> Ed25519PrivateKey | None:
+    """The private key that the settings name; None where they name none.
+
+    Raises:
+        ConfigError: it cannot be read, or does not belong to the public key of the settings.
+    """
+    path, public_key = settings.catalog_signing_key, settings.catalog_public_key
+    if path is None:
+        return None
+    try:
+        key = serialization.load_pem_private_key(read_small(path, _KEY_BYTES), password=None)
+    except OSError as error:
+        raise ConfigError(f"LOGO_CATALOG_SIGNING_KEY: {path} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(
+            f"LOGO_CATALOG_SIGNING_KEY: {path} is not an Ed25519 private key; `logo-similarity catalog keygen` makes one"
+        )
+    if public_key is not None and _public_text(key) != public_key:
+        raise ConfigError("LOGO_CATALOG_SIGNING_KEY does not belong to LOGO_CATALOG_PUBLIC_KEY")
+    return key
+
+
+def sign(folder: Path, name: str, key: Ed25519PrivateKey) -> None:
+    """Write the signature of the manifest in `folder`, for the version of that name."""
+    signature = key.sign(_message(name, read_small(folder / MANIFEST, MANIFEST_BYTES)))
+    with replacing(folder / SIGNATURE) as file:
+        file.write(base64.b64encode(signature) + b"\n")
+
+
+def check_signature(folder: Path, public_key: str) -> None:
+    """Check the signature of a version.
+
+    Raises:
+        CatalogError: it is missing or not valid.
+        ConfigError: `public_key` is not a public key.
+    """
+    key = _public_key(public_key)
+    try:
+        signature = base64.b64decode(read_small(folder / SIGNATURE, SIGNATURE_BYTES), validate=False)
+        key.verify(signature, _message(folder.name, read_small(folder / MANIFEST, MANIFEST_BYTES)))
+    except FileNotFoundError:
+        raise CatalogError(
+            f"version {folder.name!r} is not signed, and LOGO_CATALOG_PUBLIC_KEY is set: publish it with "
+            "LOGO_CATALOG_SIGNING_KEY"
+        ) from None
+    except OSError as error:
+        raise CatalogError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    except (InvalidSignature, binascii.Error):
+        raise CatalogError(
+            f"version {folder.name!r} is not signed by the key that LOGO_CATALOG_PUBLIC_KEY names"
+        ) from None
+
+
+def _message(name: str, manifest: bytes) -> bytes:
+    return b"\0".join((_CONTEXT, name.encode(), manifest))
+
+
+def _public_text(key: Ed25519PrivateKey) -> str:
+    raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return base64.b64encode(raw).decode()
+
+
+def _public_key(text: str) -> Ed25519PublicKey:
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
+    except ValueError:
+        raise ConfigError(
+            "LOGO_CATALOG_PUBLIC_KEY is not an Ed25519 public key in base64, as `logo-similarity catalog keygen` prints it"
+        ) from None

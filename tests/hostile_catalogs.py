@@ -1,0 +1,255 @@
+"""Catalog versions that are made to harm whoever opens them. Every digest in them is right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from logo_similarity.catalog.manifest import INDEX, MANIFEST, METADATA, MODEL_FOLDER, PATCHES, SIGNATURE
+from logo_similarity.catalog.publish import digest_files
+from logo_similarity.embed.model import MODEL_JSON
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+def rewrite_manifest(version: Path, edit: Edit = lambda _: None) -> Path:
+    """Give a version the manifest that belongs to its files, edited, and the name that belongs to that. Returns its folder."""
+    manifest = json.loads((version / MANIFEST).read_bytes())
+    (version / SIGNATURE).unlink(missing_ok=True)
+    manifest["files"] = {name: entry.model_dump() for name, entry in digest_files(version).items()}
+    model = json.loads((version / MODEL_FOLDER / MODEL_JSON).read_bytes())
+    manifest["encoder"]["sha256"] = model["sha256"]
+    edit(manifest)
+    content = json.dumps(manifest).encode()
+    (version / MANIFEST).write_bytes(content)
+    # Newer than any real one, so that it is the one that counts as the newest.
+    return version.rename(version.with_name(f"29991231T235959Z-{hashlib.sha256(content).hexdigest()[:8]}"))
+
+
+def replace_model(version: Path, graph: Callable[[dict[str, Any]], onnx.GraphProto]) -> None:
+    """Put another ONNX graph in the place of the model's; it gets `model.json`."""
+    path = version / MODEL_FOLDER / MODEL_JSON
+    described = json.loads(path.read_bytes())
+    model = helper.make_model(graph(described), opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    content = model.SerializeToString()
+    (version / MODEL_FOLDER / described["file"]).write_bytes(content)
+    described["sha256"] = hashlib.sha256(content).hexdigest()
+    path.write_text(json.dumps(described))
+
+
+def _constant(name: str, kind: int, values: list[Any], shape: list[int] | None = None) -> onnx.NodeProto:
+    dims = [len(values)] if shape is None else shape
+    return helper.make_node("Constant", [], [name], value=helper.make_tensor(name, kind, dims, values))
+
+
+def _graph(described: dict[str, Any], nodes: list[onnx.NodeProto]) -> onnx.GraphProto:
+    """A graph with the tensors that `model.json` names; `nodes` turn "mean" (n, 1) into "seed" (n, 1)."""
+    own, outputs = described["input"], described["outputs"]
+    reduce = [
+        helper.make_node("ReduceMean", [own["name"]], ["mean4"], axes=[1, 2, 3], keepdims=1),
+        _constant("column", TensorProto.INT64, [-1, 1]),
+        helper.make_node("Reshape", ["mean4", "column"], ["mean"]),
+    ]
+    expand = [
+        _constant("ones", TensorProto.FLOAT, [1.0] * described["dimension"], [1, described["dimension"]]),
+        helper.make_node("Add", ["seed", "ones"], [outputs["embedding"]]),
+        _constant("cells", TensorProto.FLOAT, [0.0] * (64 * 16), [1, 64, 16]),
+        _constant("third", TensorProto.INT64, [-1, 1, 1]),
+        helper.make_node("Reshape", ["seed", "third"], ["seed3"]),
+        _constant("zero", TensorProto.FLOAT, [0.0], [1]),
+        helper.make_node("Mul", ["seed3", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "cells"], [outputs["patches"]]),
+    ]
+    return helper.make_graph(
+        [*reduce, *nodes, *expand],
+        "hostile",
+        [helper.make_tensor_value_info(own["name"], TensorProto.FLOAT, ["n", 3, own["height"], own["width"]])],
+        [
+            helper.make_tensor_value_info(outputs["embedding"], TensorProto.FLOAT, ["n", described["dimension"]]),
+            helper.make_tensor_value_info(outputs["patches"], TensorProto.FLOAT, ["n", 64, 16]),
+        ],
+    )
+
+
+def endless_loop(version: Path) -> None:
+    """An encoder that computes for ever."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Add", ["sum_before", "sum_before"], ["sum_after"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum_before", TensorProto.FLOAT, ["n", 1]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum_after", TensorProto.FLOAT, ["n", 1]),
+        ],
+    )
+    replace_model(
+        version,
+        lambda described: _graph(
+            described,
+            [
+                _constant("turns", TensorProto.INT64, [2**63 - 1], []),
+                _constant("yes", TensorProto.BOOL, [True], []),
+                helper.make_node("Loop", ["turns", "yes", "mean"], ["seed"], body=body),
+            ],
+        ),
+    )
+
+
+def huge_tensor(version: Path) -> None:
+    """An encoder that wants 8 GB for one picture."""
+    replace_model(
+        version,
+        lambda described: _graph(
+            described,
+            [
+                _constant("size", TensorProto.INT64, [1, 2_000_000_000]),
+                helper.make_node("Expand", ["mean", "size"], ["wide"]),
+                helper.make_node("Exp", ["wide"], ["exp"]),
+                helper.make_node("ReduceMean", ["exp"], ["seed"], axes=[1], keepdims=1),
+            ],
+        ),
+    )
+
+
+def not_a_number(version: Path) -> None:
+    """An encoder that gives NaN."""
+    replace_model(
+        version,
+        lambda described: _graph(
+            described,
+            [
+                helper.make_node("Sub", ["mean", "mean"], ["none"]),
+                helper.make_node("Div", ["none", "none"], ["seed"]),
+            ],
+        ),
+    )
+
+
+@contextmanager
+def _metadata(version: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(version / METADATA)) as connection, connection:
+        yield connection
+
+
+def endless_view(version: Path) -> None:
+    """Metadata that is computed, for ever, when it is asked for."""
+    with _metadata(version) as connection:
+        connection.executescript(
+            "ALTER TABLE logos RENAME TO rows;"
+            "CREATE VIEW logos AS WITH RECURSIVE n(x) AS (VALUES (0) UNION ALL SELECT x + 1 FROM n)"
+            " SELECT id, logo_id, filename, metadata FROM rows, (SELECT max(x) FROM n);"
+        )
+
+
+def computed_column(version: Path) -> None:
+    """Metadata of 500 MB a row, which takes no room in the file."""
+    with _metadata(version) as connection:
+        connection.executescript(
+            "CREATE TABLE other (id INTEGER PRIMARY KEY, logo_id TEXT, filename TEXT,"
+            " metadata TEXT AS (hex(zeroblob(250000000))));"
+            "INSERT INTO other (id, logo_id, filename) SELECT id, logo_id, filename FROM logos;"
+            "DROP TABLE logos; ALTER TABLE other RENAME TO logos;"
+        )
+
+
+def trigger(version: Path) -> None:
+    """A schema with something in it that a catalog does not have."""
+    with _metadata(version) as connection:
+        connection.execute("CREATE TRIGGER surprise AFTER INSERT ON logos BEGIN SELECT 1; END")
+
+
+def gap(version: Path) -> None:
+    """Metadata without one of the rows; the first and the last are there."""
+    with _metadata(version) as connection:
+        connection.execute("DELETE FROM logos WHERE id = 7")
+
+
+def broken_json(version: Path) -> None:
+    """Metadata of which one row is not JSON; SQLite itself would not write it."""
+    content = (version / METADATA).read_bytes()
+    assert content.count(b'"company":"Company 7"') == 1
+    (version / METADATA).write_bytes(content.replace(b'"company":"Company 7"', b'"company":xCompany 7"'))
+
+
+def long_row(version: Path) -> None:
+    """Metadata of which one row has 20 MB."""
+    with _metadata(version) as connection:
+        connection.execute(
+            "UPDATE logos SET metadata = json_set(metadata, '$.extra.x', ?) WHERE id = 7", ["x" * 20_000_000]
+        )
+
+
+def other_patches(version: Path) -> None:
+    """Patches of another shape than the encoder's, of the same size."""
+    patches = np.load(version / PATCHES)
+    np.save(version / PATCHES, patches.reshape(len(patches), 16, -1))
+
+
+def wide_patches(version: Path) -> None:
+    """Patches of so many cells that the nearness of each to each would take terabytes."""
+    count = len(np.load(version / PATCHES))
+    np.save(version / PATCHES, np.zeros((count, 1_000_000, 1), np.int8))
+
+
+def zero_embedding(version: Path) -> None:
+    """An index whose last embedding is zero."""
+    index = version / INDEX
+    dimension = json.loads((version / MANIFEST).read_bytes())["dimension"]
+    index.write_bytes(index.read_bytes()[: -4 * dimension] + bytes(4 * dimension))
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "endless loop": (endless_loop, "LOGO_TRIAL_SECONDS|SIGKILL"),
+    "huge tensor": (huge_tensor, "failed"),
+    "not a number": (not_a_number, "not finite"),
+    "endless view": (endless_view, "logos"),
+    "computed column": (computed_column, "logos"),
+    "trigger": (trigger, "surprise"),
+    "gap": (gap, "1 rows are missing|has no row 7"),
+    "broken JSON": (broken_json, "metadata"),
+    "long row": (long_row, "too big"),
+    "other patches": (other_patches, "patches of shape"),
+    "wide patches": (wide_patches, "patches of shape"),
+    "zero embedding": (zero_embedding, "not of unit length"),
+}
+"""What is done to a version's files, and what its refusal says."""
+
+BAD_MANIFESTS: dict[str, tuple[Edit, str]] = {
+    "breadth of search": (lambda m: m["index"].update(ef_search=2**31 - 1), "ef_search"),
+    "breadth of a build": (lambda m: m["index"].update(ef_construction=10**9), "ef_construction"),
+    "edges": (lambda m: m["index"].update(m=10**6), "index.m"),
+    "size": (lambda m: m["files"][METADATA].update(size=10**15), "size"),
+    "negative size": (lambda m: m["files"][METADATA].update(size=-1), "size"),
+    "no logos": (lambda m: m.update(count=0), "count"),
+    "too many logos": (lambda m: m.update(count=2**40), "count"),
+    "logos that the index has no room for": (lambda m: m.update(count=2**30), INDEX),
+    "dimension": (lambda m: m.update(dimension=10**6), "dimension"),
+    "answers": (lambda m: m["recall"].update(k=2**62), "recall.k"),
+    "curve": (lambda m: m["recall"].update(curve=[{"ef_search": 1, "value": 1.0}] * 101), "curve"),
+    "no index": (lambda m: m["files"].pop(INDEX), INDEX),
+    "no metadata": (lambda m: m["files"].pop(METADATA), METADATA),
+    "no model": (lambda m: m["files"].pop("model/model.onnx"), "ONNX"),
+    "no model.json": (lambda m: m["files"].pop("model/model.json"), "model.json"),
+    "files": (lambda m: m["files"].update({f"f{n}": m["files"][INDEX] for n in range(100)}), "files"),
+    "path": (lambda m: m["files"].update({"../x": m["files"][INDEX]}), "files"),
+    "manifest in the manifest": (lambda m: m["files"].update({MANIFEST: m["files"][INDEX]}), MANIFEST),
+    "text": (lambda m: m.update(software="x" * 10_000), "software"),
+}
+"""How a manifest is edited, and what its refusal names."""

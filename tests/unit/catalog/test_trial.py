@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.catalog.manifest import MANIFEST, read_manifest, verify
+from logo_similarity.catalog.sources import open_source
+from logo_similarity.catalog.trial import Trial
+from logo_similarity.catalog.versions import RETRY_SECONDS, CatalogFolder
+from logo_similarity.errors import CatalogError
+from tests.hostile_catalogs import BAD_MANIFESTS, HOSTILE, endless_loop, gap, rewrite_manifest
+from tests.samples import SampleCatalog
+from tests.service import until
+
+
+@pytest.fixture
+def folder(sample_catalog: SampleCatalog, tmp_path: Path) -> CatalogFolder:
+    """A folder with one good version, which is live."""
+    shutil.copytree(sample_catalog.root, tmp_path / "catalogs", ignore=shutil.ignore_patterns(".*"))
+    return CatalogFolder(tmp_path / "catalogs")
+
+
+def hostile(folder: CatalogFolder, kind: str) -> Path:
+    """The live version once more, altered."""
+    copy = folder.root / "copy"
+    shutil.copytree(folder.current(), copy)
+    HOSTILE[kind][0](copy)
+    return rewrite_manifest(copy)
+
+
+def test_a_good_version_passes(folder: CatalogFolder) -> None:
+    Trial()(folder.current())
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_version_is_not_made_live(folder: CatalogFolder, kind: str) -> None:
+    good, bad = folder.current(), hostile(folder, kind)
+    verify(bad)  # every digest is right
+    seconds = 3 if kind == "endless loop" else 120
+    with pytest.raises(CatalogError, match=HOSTILE[kind][1]) as caught:
+        folder.activate(bad.name, trial=Trial(seconds=seconds))
+    assert bad.name in str(caught.value)
+    assert folder.current() == good
+    assert not psutil.Process().children()
+
+
+@pytest.mark.parametrize("kind", BAD_MANIFESTS)
+def test_a_manifest_out_of_its_bounds_is_refused(folder: CatalogFolder, kind: str) -> None:
+    edit, named = BAD_MANIFESTS[kind]
+    bad = rewrite_manifest(folder.current(), edit)
+    for refuse in (read_manifest, verify, Trial()):
+        with pytest.raises(CatalogError, match=named) as caught:
+            refuse(bad)
+        assert MANIFEST in str(caught.value)
+
+
+def test_a_trial_has_no_secrets_and_is_ended_from_another_thread(
+    folder: CatalogFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads what others made, and needs no key to do so."""
+    for name in ("LOGO_S3_SECRET_KEY", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "confidential")
+    copy = folder.root / "copy"
+    shutil.copytree(folder.current(), copy)
+    endless_loop(copy)
+    bad, trial, errors = rewrite_manifest(copy), Trial(seconds=300), list[str]()
+
+    def run() -> None:
+        with pytest.raises(CatalogError) as caught:
+            trial(bad)
+        errors.append(str(caught.value))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    environments: list[bytes] = []
+
+    def child_has_started() -> bool:
+        environments.extend(
+            Path(f"/proc/{child.pid}/environ").read_bytes()
+            for child in psutil.Process().children()
+            if b"search.trial" in Path(f"/proc/{child.pid}/cmdline").read_bytes()
+        )
+        return bool(environments)
+
+    until(child_has_started)
+    trial.stop()
+    thread.join()
+    assert "SIGKILL" in errors[0]
+    assert b"OMP_NUM_THREADS=1" in environments[0]
+    assert b"confidential" not in environments[0]
+
+
+class Counted:
+    """A trial that counts, and fails for some names."""
+
+    def __init__(self, *bad: str) -> None:
+        self.bad = bad
+        self.tried: list[str] = []
+
+    def __call__(self, folder: Path) -> None:
+        self.tried.append(folder.name)
+        if folder.name in self.bad:
+            raise CatalogError(f"{folder.name} is bad")
+
+
+def age(path: Path, seconds: float) -> None:
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+def test_a_version_is_tried_once(folder: CatalogFolder) -> None:
+    live = folder.current()
+    trial = Counted()
+    (folder.root / f".tried-{live.name}").unlink(missing_ok=True)
+    for _ in range(3):
+        folder.admit_once(live.name, trial)
+    assert len(trial.tried) == 1
+    (live / "index.faiss").write_bytes((live / "index.faiss").read_bytes())  # other files than those that were tried
+    folder.admit_once(live.name, trial)
+    assert len(trial.tried) == 2
+    (folder.root / f".tried-{live.name}").write_text("0.0.1")  # by another version of the software
+    folder.admit_once(live.name, trial)
+    assert len(trial.tried) == 3
+
+
+def test_a_failure_is_remembered_for_a_while(folder: CatalogFolder) -> None:
+    name = folder.current().name
+    (folder.root / f".tried-{name}").unlink(missing_ok=True)
+    trial = Counted(name)
+    for _ in range(3):
+        with pytest.raises(CatalogError, match="is bad"):
+            folder.admit_once(name, trial)
+    assert len(trial.tried) == 1
+    age(folder.root / f".refused-{name}", RETRY_SECONDS)
+    trial.bad = ()
+    folder.admit_once(name, trial)
+    assert folder.refusal(name) is None
+
+
+def more_versions(folder: CatalogFolder, count: int) -> list[str]:
+    """More good versions, newest last; the live one stays."""
+    live = folder.current()
+    names = []
+    for number in range(count):
+        copy = folder.root / "copy"
+        shutil.copytree(live, copy)
+        made = rewrite_manifest(copy, lambda m, number=number: m.update(software=f"test {number}"))  # type: ignore[misc]
+        names.append(made.rename(made.with_name(f"2999010{number + 1}{made.name[8:]}")).name)
+    return names
+
+
+def test_what_is_served_where_the_live_version_fails(folder: CatalogFolder) -> None:
+    live, (one, two, three) = folder.current().name, more_versions(folder, 3)
+    refused: list[str] = []
+
+    def chosen(*bad: str) -> str:
+        refused.clear()
+        trial = Counted(*bad)
+        choice = folder.choose(lambda name: trial(folder.root / name), lambda name, _: refused.append(name))
+        return choice.name
+
+    assert chosen() == live
+    assert chosen(live) == three
+    assert refused == [live]
+    folder.mark_opened(one)
+    assert chosen(live) == one
+    assert chosen(live, one, three) == two
+    assert refused == [live, one, three]
+    with pytest.raises(CatalogError, match=f"{live} is bad"):
+        chosen(live, one, two, three)
+    (folder.root / "CURRENT").write_bytes(b"\0")
+    assert chosen() == one
+
+
+def test_the_version_that_was_opened_last_is_not_deleted(folder: CatalogFolder) -> None:
+    live, (one, two, three) = folder.current().name, more_versions(folder, 3)
+    folder.mark_opened(live)
+    with folder.locked():
+        folder.flip(three)  # and no service has opened it yet
+        assert folder.drop(1) == [one, two]
+    folder.mark_opened(three)
+    age(folder.root / f".opened-{live}", 10)
+    assert folder.prune(1) == [live]
+    assert {path.name for path in folder.root.glob(".*-*")} == {f".opened-{three}"}
+
+
+def test_a_build_that_fails_its_trial_leaves_the_live_version(
+    folder: CatalogFolder, sample_catalog: SampleCatalog, tmp_path: Path
+) -> None:
+    live = folder.current()
+    table = tmp_path / "few.jsonl"
+    table.write_text("\n".join((sample_catalog.root.parent / "marks.jsonl").read_text().splitlines()[:20]))
+    source = open_source(table, images=sample_catalog.images)
+
+    def fail(version: Path) -> None:
+        raise CatalogError(f"{version.name} is bad")
+
+    with pytest.raises(CatalogError, match="is bad"):
+        build_catalog(source, folder.root, BuildOptions(threads=2, trial=fail))
+    assert folder.current() == live
+    assert folder.names() == [live.name]
+    made = build_catalog(source, folder.root, BuildOptions(threads=2))  # goes on where it was
+    assert folder.current() == made.folder
+
+
+def test_a_build_does_not_reuse_a_version_that_fails(
+    folder: CatalogFolder, sample_catalog: SampleCatalog, tmp_path: Path
+) -> None:
+    table = tmp_path / "few.jsonl"
+    table.write_text("\n".join((sample_catalog.root.parent / "marks.jsonl").read_text().splitlines()[:20]))
+    source = open_source(table, images=sample_catalog.images)
+    first = build_catalog(source, folder.root, BuildOptions(threads=2))
+    gap(first.folder)  # of the same size
+    again = build_catalog(source, folder.root, BuildOptions(threads=2))
+    assert not again.reused
+    Trial()(again.folder)
