@@ -12,13 +12,14 @@ from dataclasses import replace
 
 import pytest
 from starlette.types import Receive, Scope, Send
-from structlog.testing import capture_logs
 from uvicorn import Config
 from uvicorn import Server as Uvicorn
 
+from logo_similarity.api import refusals
 from logo_similarity.api.connections import MAX_PIPELINED, ConnectionBounds, bounded_protocol
 from logo_similarity.config import load_settings
 from logo_similarity.metrics import CONNECTIONS_REFUSED
+from tests.logs import logs_of
 from tests.service import PATIENCE, until
 
 BOUNDS = replace(ConnectionBounds.of(load_settings()), head_seconds=600, idle_seconds=600, write_seconds=600)
@@ -230,7 +231,7 @@ def test_idle_connections_are_closed_without_an_answer() -> None:
 
 
 def test_the_longest_idle_connection_makes_room() -> None:
-    with serving(replace(BOUNDS, connections=3)) as (_, connect), capture_logs() as logs:
+    with serving(replace(BOUNDS, connections=3)) as (_, connect), logs_of(refusals) as logs:
         before = counted("idle")
         connections = [connect() for _ in range(3)]
         for connection in connections:  # known to be accepted; the first is the one that has waited longest
@@ -264,7 +265,7 @@ def test_a_connection_too_many_is_refused_while_all_others_are_busy() -> None:
 
 
 def test_refusals_are_logged_once_a_second() -> None:
-    with capture_logs() as logs, serving(BOUNDS) as (_, connect):
+    with logs_of(refusals) as logs, serving(BOUNDS) as (_, connect):
         for _ in range(50):
             connection = connect()
             connection.sendall(b"nonsense\r\n\r\n")

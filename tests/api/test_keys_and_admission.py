@@ -12,8 +12,8 @@ import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 from starlette.types import Message
-from structlog.testing import capture_logs
 
+from logo_similarity.api import middleware, refusals
 from logo_similarity.api.admission import RESERVATION, run_while_connected
 from logo_similarity.api.app import create_app
 from logo_similarity.api.auth import OPEN_PATHS
@@ -24,6 +24,7 @@ from logo_similarity.errors import ConfigError, UnauthorizedError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.ring import KeyRing
 from logo_similarity.search.pipeline import SearchEngine
+from tests.logs import logs_of
 from tests.samples import SampleCatalog
 
 KEY = "correct-horse-battery"
@@ -132,18 +133,20 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
         runtime = app.state.runtime
         while runtime.gate.inside < 2:
             assert client.get("/healthz").status_code == 200
-        refusal = client.post("/v1/search", files={"file": data})
-        assert refusal.status_code == 503
-        assert refusal.json()["code"] == "overloaded"
-        assert 1 <= int(refusal.headers["Retry-After"]) <= 3
         counted = 'logo_requests_total{method="POST",route="/v1/search",status="503"}'
-        before = metric(client, counted)
-        with capture_logs() as logs:
+        with logs_of(refusals) as logs, logs_of(middleware) as requests:
+            refusal = client.post("/v1/search", files={"file": data})
+            assert refusal.status_code == 503
+            assert refusal.json()["code"] == "overloaded"
+            assert 1 <= int(refusal.headers["Retry-After"]) <= 3
+            before = metric(client, counted)
             assert {client.post("/v1/search", files={"file": data}).status_code for _ in range(20)} == {503}
-        assert metric(client, counted) == before + 20
+            assert metric(client, counted) == before + 20
         said = [line for line in logs if line["event"] == "refused_at_the_door"]
-        assert len(said) <= 2, "a flood of refusals floods the log"
-        assert not [line for line in logs if line["event"] == "request" and line["status"] == 503]
+        assert 1 <= len(said) <= 2, "a flood of refusals floods the log"
+        assert said[0]["route"] == "/v1/search"
+        assert said[0]["clients"] == {"testclient": 1}
+        assert [line for line in requests if line["event"] == "request" and line["status"] == 503] == []
         assert client.get("/readyz").status_code == 200
         assert client.get("/metrics").status_code == 200
         assert client.get("/v1/logos/EM/000001").status_code == 200

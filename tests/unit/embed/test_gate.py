@@ -7,11 +7,12 @@ from collections.abc import Callable
 from unittest.mock import patch
 
 import pytest
-from structlog.testing import capture_logs
 
+from logo_similarity.embed import gate as gate_module
 from logo_similarity.embed.gate import Gate
 from logo_similarity.errors import NotReadyError, OverloadedError, SearchTimeoutError
 from logo_similarity.metrics import STUCK_THREADS
+from tests.logs import logs_of
 
 
 def gate(*, threads: int = 1, max_queue: int = 8, queue_seconds: float = 60, run_seconds: float = 60) -> Gate:
@@ -201,7 +202,7 @@ def test_a_job_that_runs_too_long_is_answered_and_its_thread_is_stuck_until_it_e
         opened = gate(threads=2, queue_seconds=queue_seconds, run_seconds=run_seconds)
         opened.start()
         releases = threading.Event(), threading.Event()
-        with capture_logs() as logs:
+        with logs_of(gate_module) as logs:
             for number, release in enumerate(releases):
                 opened.check_ready()
                 with pytest.raises(SearchTimeoutError):
