@@ -116,12 +116,12 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
         assert release.wait(60)
         return real(engine, image, **parameters)
 
-    monkeypatch.setattr(SearchEngine, "search", blocked)
     data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
     statuses: list[int] = []
     settings = load_settings(catalogs=sample_catalog.root, threads=1, max_queue=1, log_level="error")
     app = create_app(settings)
     with TestClient(app) as client:
+        monkeypatch.setattr(SearchEngine, "search", blocked)
 
         def ask() -> None:
             statuses.append(client.post("/v1/search", files={"file": data}).status_code)
@@ -167,12 +167,12 @@ def test_stuck_searches_are_answered_and_the_worker_is_not_ready_until_one_ends(
         assert release.wait(60)
         return real(engine, image, **parameters)
 
-    monkeypatch.setattr(SearchEngine, "search", blocked)
     data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
     app = create_app(
         load_settings(catalogs=sample_catalog.root, threads=1, search_seconds=0.2, queue_seconds=0.3, log_level="error")
     )
     with TestClient(app) as client:
+        monkeypatch.setattr(SearchEngine, "search", blocked)
         stuck = client.post("/v1/search", files={"file": data})
         assert (stuck.status_code, stuck.json()["code"]) == (503, "search_timeout")
         assert stuck.headers["Content-Type"] == "application/problem+json"

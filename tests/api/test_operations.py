@@ -169,10 +169,10 @@ def test_a_client_that_leaves_takes_its_search_along(
         assert release.wait(60)
         return real(engine, image, **parameters)
 
-    monkeypatch.setattr(SearchEngine, "search", blocked)
     first, second = ((sample_catalog.images / name).read_bytes() for name in sample_catalog.files[:2])
     app = create_app(load_settings(catalogs=sample_catalog.root, threads=1, log_level="error"))
     with TestClient(app) as client:
+        monkeypatch.setattr(SearchEngine, "search", blocked)
         before = series(client)["logo_abandoned_total"]
         statuses: list[int] = []
         patient = threading.Thread(
