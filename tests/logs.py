@@ -1,9 +1,9 @@
-"""Log lines of one module."""
+"""Log lines of some modules."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -13,7 +13,9 @@ from structlog.testing import capture_logs
 
 
 @contextmanager
-def logs_of(module: ModuleType) -> Iterator[list[MutableMapping[str, Any]]]:
-    """What the module logs meanwhile, whatever logging was configured before: loggers keep their first configuration."""
-    with patch.object(module, "log", structlog.get_logger()), capture_logs() as lines:
+def logs_of(*modules: ModuleType) -> Iterator[list[MutableMapping[str, Any]]]:
+    """What the modules log meanwhile, whatever logging was configured before: loggers keep their first configuration."""
+    with ExitStack() as patches, capture_logs() as lines:
+        for module in modules:
+            patches.enter_context(patch.object(module, "log", structlog.get_logger()))
         yield lines

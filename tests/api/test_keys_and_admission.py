@@ -134,7 +134,7 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
         while runtime.gate.inside < 2:
             assert client.get("/healthz").status_code == 200
         counted = 'logo_requests_total{method="POST",route="/v1/search",status="503"}'
-        with logs_of(refusals) as logs, logs_of(middleware) as requests:
+        with logs_of(refusals, middleware) as logs:
             refusal = client.post("/v1/search", files={"file": data})
             assert refusal.status_code == 503
             assert refusal.json()["code"] == "overloaded"
@@ -146,7 +146,7 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
         assert 1 <= len(said) <= 2, "a flood of refusals floods the log"
         assert said[0]["route"] == "/v1/search"
         assert said[0]["clients"] == {"testclient": 1}
-        assert [line for line in requests if line["event"] == "request" and line["status"] == 503] == []
+        assert [line for line in logs if line["event"] == "request" and line["status"] == 503] == []
         assert client.get("/readyz").status_code == 200
         assert client.get("/metrics").status_code == 200
         assert client.get("/v1/logos/EM/000001").status_code == 200
