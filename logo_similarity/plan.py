@@ -37,7 +37,8 @@ class ServicePlan:
     private: int
     """In each worker, its decoders included."""
     burst: int
-    """In each worker for moments: all uploads that it may hold, and every thread decodes what takes as much as it may."""
+    """In each worker for moments: as many heads and bodies of requests as it may hold, and in every thread an image whose
+    decoding takes as much as it may."""
 
     @property
     def total(self) -> int:
@@ -69,7 +70,8 @@ def plan_service(catalog_bytes: int, model_bytes: int, cores: int, settings: Set
         threads=plan,
         shared=catalog_bytes + LIBRARY_BYTES,
         private=WORKER_BYTES + plan.threads * DECODER_BYTES + max(0, model_bytes - DEFAULT_MODEL_BYTES),
-        burst=settings.max_inflight_bytes
+        burst=max(settings.max_inflight_bytes, settings.max_upload_bytes)
+        + settings.max_connections * settings.max_head_bytes
         + plan.threads * decoder_limit(settings.decode_memory, settings.max_upload_bytes),
     )
 
