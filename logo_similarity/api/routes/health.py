@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from logo_similarity.api.deps import RuntimeDep
 from logo_similarity.api.schemas import Health, Readiness
+from logo_similarity.errors import NotReadyError
 from logo_similarity.metrics import CONTENT_TYPE, render
 
 router = APIRouter(tags=["operations"])
@@ -18,8 +19,10 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", summary="Whether this worker can answer a search")
-async def readyz(runtime: RuntimeDep) -> Readiness:
-    """Answers 200 only with a catalog open, the encoder warm, and not while stopping."""
+async def readyz(request: Request, runtime: RuntimeDep) -> Readiness:
+    """Answers 200 only with a catalog open, the encoder warm, and not while stopping or about to stop."""
+    if request.app.state.draining():
+        raise NotReadyError("the service is about to stop")
     runtime.gate.check_open()
     catalog = runtime.live.current
     encoder = catalog.engine.encoder

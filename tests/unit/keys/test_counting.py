@@ -33,6 +33,11 @@ def key(quota: int | None = None) -> Key:
     return Key(id="team", name="team", created=dt.datetime.now(dt.UTC), quota=quota, secrets=())
 
 
+def damage(folder: Path) -> None:
+    for path in folder.glob("usage.db*"):
+        path.write_bytes(b"garbage" * 2_000)
+
+
 async def outcomes(counter: UsageCounter, one: Key, times: int) -> list[str]:
     done = await asyncio.gather(*(counter.admit(one) for _ in range(times)), return_exceptions=True)
     return ["admitted" if outcome is None else type(outcome).__name__ for outcome in done]
@@ -55,8 +60,7 @@ async def test_the_event_loop_turns_while_a_count_waits(counter: UsageCounter, m
     monkeypatch.setattr(Usage, "admit", slow)
     monkeypatch.setattr(counting, "COUNT_SECONDS", PATIENCE)
     counted = asyncio.create_task(counter.admit(key()))
-    while not began.is_set():
-        await asyncio.sleep(0)
+    assert await asyncio.to_thread(began.wait, PATIENCE)
     release.set()  # never reached if the loop waited for the count
     await counted
 
@@ -102,8 +106,7 @@ async def test_a_disk_that_stalls_holds_no_request_for_long(
 
 
 async def test_a_damaged_file_is_closed_until_it_is_opened_anew(counter: UsageCounter, tmp_path: Path) -> None:
-    for path in tmp_path.glob("usage.db*"):
-        path.write_bytes(b"garbage" * 2_000)
+    damage(tmp_path)
     assert await outcomes(counter, key(quota=1), 1) == ["NotCountedError"]
     assert not counter.is_open
     assert counter.today(key()) is None
