@@ -259,7 +259,7 @@ def serve(
     log_format: Annotated[str | None, typer.Option(help="json or console.  [LOGO_LOG_FORMAT]")] = None,
 ) -> None:
     """Serve the live catalog over HTTP."""
-    from logo_similarity.api.server import check_address
+    from logo_similarity.api.server import check_address, check_images
     from logo_similarity.api.server import serve as serve_forever
     from logo_similarity.catalog.files import read_ahead
     from logo_similarity.catalog.manifest import read_manifest
@@ -275,6 +275,7 @@ def serve(
         log_format=log_format,
     )
     settings.check_exposure()
+    check_images(settings)
     check_address(settings)
     folder = CatalogFolder(settings.catalogs)
     if settings.catalog_url is not None and folder.marker() is None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
+import os
+import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -13,6 +17,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from logo_similarity.errors import ConfigError
 
 Positive = Annotated[int, Field(gt=0)]
+PREFIX = "LOGO_"
+# Variables of the tests, and those that Kubernetes and Docker set in every container for a service named `logo...`.
+FOREIGN = re.compile(r"LOGO_TEST_|LOGO_(.*_)?(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP|SCTP))")
 HTTP_ADDRESS = r"^https?://[^/\s?#]+"
 HttpAddress = Annotated[str, Field(pattern=HTTP_ADDRESS)]
 
@@ -20,7 +27,7 @@ HttpAddress = Annotated[str, Field(pattern=HTTP_ADDRESS)]
 class Settings(BaseSettings):
     """Every setting, read from `LOGO_<NAME>` in the environment. Build it with `load_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix="LOGO_", env_ignore_empty=True, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     catalogs: Path = Field(Path("catalogs"), description="Folder of the catalog versions and of CURRENT.")
     host: str = Field("127.0.0.1", description="Address to listen on. One that is not loopback needs API keys.")
@@ -148,9 +155,18 @@ class Settings(BaseSettings):
         60, description="A worker that does not turn its event loop for so long is killed and replaced."
     )
     metrics_dir: Path | None = Field(
-        None, description="Folder where the workers share their metrics. Default: `serve` makes a temporary one."
+        None,
+        description="Folder in which `serve` makes one of its own, where the workers share their metrics. "
+        "Default: that of temporary files.",
     )
-    graceful_seconds: Positive = Field(30, description="Time requests in flight have to finish at a stop, in seconds.")
+    drain_seconds: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="At SIGTERM, time for which `/readyz` answers 503 while everything else is still served, in seconds: "
+        "set it to what a balancer takes to notice.",
+    )
+    graceful_seconds: Positive = Field(
+        30, description="Time that requests in flight have to finish once the port is closed, in seconds."
+    )
     otlp_endpoint: HttpAddress | None = Field(
         None,
         description="OpenTelemetry collector that gets traces, as `http://collector:4318`. Needs the extra `otel`.",
@@ -225,6 +241,20 @@ def load_settings(**overrides: object) -> Settings:
                 words = "not an address; write http://host:port or https://host"
             lines.append(name + words)
         raise ConfigError("; ".join(lines)) from None
+
+
+def unknown_settings(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """One message for each variable that begins with `LOGO_` and is not a setting, with the nearest setting's name."""
+    known = [name.upper() for name in Settings.model_fields]
+    messages = []
+    for name, value in sorted(environment.items()):
+        if not name.startswith(PREFIX) or FOREIGN.match(name) or value.startswith(("tcp://", "udp://")):
+            continue
+        own = name.removeprefix(PREFIX)
+        if own not in known:
+            nearest = difflib.get_close_matches(own, known, 1)
+            messages.append(f"{name} is not a setting" + (f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""))
+    return messages
 
 
 def _is_loopback(host: str) -> bool:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from logo_similarity import __version__
 from logo_similarity.catalog.manifest import check_sizes, read_manifest
 from logo_similarity.catalog.versions import CatalogFolder
-from logo_similarity.config import Settings, load_settings
+from logo_similarity.config import Settings, load_settings, unknown_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import ConfigError, LogoSimilarityError
@@ -46,6 +46,7 @@ def examine() -> list[Finding]:
     findings = [Finding("logo-similarity", ok=True, detail=f"{__version__} on Python {sys.version.split()[0]}")]
     findings += [attempt(name, lambda name=name: _library(name)) for name in LIBRARIES]  # type: ignore[misc]
     findings.append(attempt("SQLite", _sqlite))
+    findings += [Finding("environment", ok=False, detail=message) for message in unknown_settings()]
     try:
         settings = load_settings()
         settings.check_exposure()
@@ -103,11 +104,13 @@ def _sqlite() -> str:
 
 def _keys(settings: Settings) -> str:
     if not settings.has_api_keys:
-        return "none: everybody who reaches the port may search"
+        return "authentication is disabled: anyone who can connect can search"
     fixed = read_fixed_keys(settings)
     made = open_keys(settings).read().keys if settings.keys is not None else ()
     if not fixed and not made:
-        raise ConfigError("nobody is let in: `logo-similarity keys create NAME` makes a key")
+        raise ConfigError(
+            "no API keys exist; every request is rejected: `logo-similarity keys create NAME` makes a key"
+        )
     now = dt.datetime.now(dt.UTC)
     states = Counter(key.state(now) for key in made)
     soon = sum(key.state(now + SOON) == "expired" for key in made) - states["expired"]

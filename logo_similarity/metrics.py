@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+
+from logo_similarity import __version__
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -48,12 +66,39 @@ CATALOG_CREATED = Gauge(
 CATALOG_SWAPS = Counter("logo_catalog_swaps_total", "New versions that were opened, or refused.", ["outcome"])
 
 
+def start_at_zero(
+    *, requests: Iterable[tuple[str, str, int]], codes: Iterable[str], connections: Iterable[str]
+) -> None:
+    """Create every series of the counters whose labels are bounded.
+
+    `increase()` and `rate()` do not see the step from a series that does not exist to 1: without this, an alert on a
+    first event would never fire.
+
+    Args:
+        requests: method, route and status of the answers to expect.
+        codes: codes that refusals may have.
+        connections: reasons for which connections may be refused.
+    """
+    for method, route, status in requests:
+        REQUESTS.labels(method, route, str(status))
+    for code in codes:
+        REFUSED.labels(code)
+    for reason in connections:
+        CONNECTIONS_REFUSED.labels(reason)
+    for outcome in ("swapped", "refused"):
+        CATALOG_SWAPS.labels(outcome)
+    for outcome in ("pulled", "failed"):
+        CATALOG_PULLS.labels(outcome)
+
+
 def render(folder: Path | None) -> bytes:
     """The metrics page: of all workers that write to `folder`, or of this process alone where it is None."""
-    if folder is None:
-        return generate_latest()
     registry = CollectorRegistry()
+    registry.register(_Build())
+    if folder is None:
+        return generate_latest(REGISTRY) + generate_latest(registry)
     registry.register(_Workers(folder))
+    registry.register(_Processes(folder))
     return generate_latest(registry)
 
 
@@ -63,6 +108,58 @@ def forget_worker(folder: Path, process: int) -> None:
     for path in folder.glob(f"*_{process}.db"):
         if path.stat().st_size == 0:
             path.unlink()
+
+
+class _Build(Collector):
+    """What this service is made of."""
+
+    def collect(self) -> list[Metric]:
+        return [_build_info()]
+
+
+@functools.cache
+def _build_info() -> Metric:
+    labels = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "onnxruntime": _installed("onnxruntime", "onnxruntime-gpu"),
+        "faiss": _installed("faiss-cpu"),
+    }
+    family = GaugeMetricFamily("logo_build_info", "Always 1; the labels hold the versions.", labels=list(labels))
+    family.add_metric(list(labels.values()), 1)
+    return family
+
+
+def _installed(*packages: str) -> str:
+    for package in packages:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+class _Processes(Collector):
+    """Memory, CPU time, descriptors and start time of the master and of each live worker.
+
+    The names are those of Prometheus's client libraries, whose own collector knows only the process that is asked.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> list[Metric]:
+        # A live worker has gauges; those of a dead one have been deleted.
+        workers = {int(path.stem.rpartition("_")[2]) for path in self._folder.glob("gauge_live*_*.db")}
+        master = os.getppid()
+        families: dict[str, Metric] = {}
+        for process in sorted(workers | {master}):
+            labels = {"pid": str(process), "process": "master" if process == master else "worker"}
+            for own in ProcessCollector(pid=lambda process=process: process, registry=None).collect():  # type: ignore[misc]
+                family = families.setdefault(own.name, Metric(own.name, own.documentation, own.type))
+                for sample in own.samples:
+                    family.add_sample(sample.name, labels, sample.value)
+        return list(families.values())
 
 
 class _Workers(Collector):

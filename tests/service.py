@@ -26,10 +26,15 @@ class Server:
     process: subprocess.Popen[bytes]
     url: str
     log: Path
-    metrics: Path
 
     def client(self) -> httpx2.Client:
         return httpx2.Client(base_url=self.url, headers={"X-API-Key": KEY}, timeout=PATIENCE)
+
+    @property
+    def metrics(self) -> Path:
+        """The folder where its workers share their metrics."""
+        (folder,) = self.log.with_name("metrics").glob("logo-similarity-metrics-*")
+        return folder
 
     def workers(self) -> list[int]:
         return [child.pid for child in psutil.Process(self.process.pid).children()]
@@ -78,7 +83,7 @@ def running(words: list[str], catalog: SampleCatalog, folder: Path, settings: di
     log = folder / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(words, env=environment, stderr=file)
-    server = Server(process, f"http://127.0.0.1:{port}", log, folder / "metrics")
+    server = Server(process, f"http://127.0.0.1:{port}", log)
     try:
         with server.client() as client:
             until(lambda: process.poll() is not None or client.get("/readyz").status_code == 200)

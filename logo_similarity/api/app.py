@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ import faiss
 import structlog
 from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
+from fastapi.routing import iter_route_contexts
 from fastapi.security import APIKeyHeader
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
@@ -22,8 +23,9 @@ from logo_similarity import __version__
 from logo_similarity.api.admission import AdmissionMiddleware, LoadSheddingMiddleware
 from logo_similarity.api.auth import OPEN_PREFIXES, ApiKeyMiddleware
 from logo_similarity.api.cache import AnswerCache
+from logo_similarity.api.connections import REASONS
 from logo_similarity.api.deps import Runtime
-from logo_similarity.api.errors import MEDIA_TYPE, add_handlers
+from logo_similarity.api.errors import CODES, MEDIA_TYPE, add_handlers
 from logo_similarity.api.live import LiveCatalog, replicate
 from logo_similarity.api.live_keys import LiveKeys
 from logo_similarity.api.middleware import PROBES, BodyMiddleware, RequestMiddleware
@@ -37,9 +39,10 @@ from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.gate import Gate
 from logo_similarity.embed.model import default_model_folder
-from logo_similarity.errors import StoreError
+from logo_similarity.errors import LogoSimilarityError, StoreError
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.log import configure_logging
+from logo_similarity.metrics import start_at_zero
 from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage import ImageStore, open_store
 from logo_similarity.storage.objects import ObjectFolder
@@ -55,11 +58,15 @@ MULTIPART_BYTES = 16_384
 """Room in a body for what multipart adds to the image: boundaries, headers, the other fields."""
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, draining: Callable[[], bool] = lambda: False) -> FastAPI:
     """The application with these settings, or with those of the environment. Nothing is opened before it starts.
 
+    Args:
+        settings: default: those of the environment.
+        draining: whether the service will stop soon; `/readyz` answers 503 then.
+
     Raises:
-        ConfigError: a setting can't be used.
+        ConfigError: a setting is invalid.
     """
     settings = settings or load_settings()
     settings.check_exposure()
@@ -100,6 +107,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             Middleware(AdmissionMiddleware, gate=gate),
         ],
     )
+    app.state.draining = draining
     add_handlers(app)
 
     # Only for the documentation: the middleware has let the request pass, or has not.
@@ -166,10 +174,11 @@ def _lifespan(
             device=engine.encoder.provider, threads=gate.threads, keys=len(keys.ring),
         )  # fmt: skip
         if keys.needed and not len(keys.ring):
-            log.warning("no_keys", hint="nobody is let in: `logo-similarity keys create NAME` makes a key")
+            log.warning("no_keys", hint="every request is rejected; create a key: `logo-similarity keys create NAME`")
         # Where searches and the event loop share a core, searches go first: else a flood of requests that are only refused
         # would take half of it. A thread's priority is its own on Linux, and the search threads keep theirs.
         gate.start()
+        start_at_zero(requests=_answers(app), codes=_codes(), connections=REASONS)
         os.nice(LOOP_NICENESS)
         following: list[asyncio.Task[None]] = [
             asyncio.create_task(live.follow(settings.watch_seconds)),
@@ -197,6 +206,27 @@ def _lifespan(
             tracing.close()
 
     return lifespan
+
+
+def _answers(app: FastAPI) -> Iterator[tuple[str, str, int]]:
+    """Method, route and status of every documented answer, and of an internal error."""
+    for context in iter_route_contexts(app.routes):
+        for method in context.methods or ():
+            documented = getattr(context, "responses", None) or ()
+            for status in {getattr(context, "status_code", None) or 200, *map(int, documented), 500}:
+                yield method, str(context.path), status
+    for method in ("GET", "POST"):
+        yield method, "unknown", 500
+
+
+def _codes() -> Iterator[str]:
+    """Every code that a refusal may have."""
+    yield from CODES.values()
+    kinds = [LogoSimilarityError]
+    while kinds:
+        kind = kinds.pop()
+        yield kind.code
+        kinds += kind.__subclasses__()
 
 
 def _telemetry(tracing: Tracing | None) -> TelemetryConfig:

@@ -42,7 +42,7 @@ class ApiKeyMiddleware:
         # Bytes all the way: a header may hold any of them, and text comparison fails on those outside ASCII.
         texts = [value for name, value in scope["headers"] if name == HEADER]
         try:
-            self._keys.admit(texts, role)
+            await self._keys.admit(texts, role)
         except LogoSimilarityError as error:
             await problem_of(error)(scope, receive, send)
             return

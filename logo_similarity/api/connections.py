@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import httptools
 from uvicorn._types import ASGI3Application
@@ -76,10 +76,17 @@ def bounded_protocol(bounds: ConnectionBounds) -> Callable[..., BoundedProtocol]
     return partial(BoundedProtocol, bounds=bounds, idle={}, refusals=RefusalLog("connections_refused"))
 
 
+Reason = Literal[
+    "connections", "framing", "head_bytes", "head_seconds", "headers", "idle", "malformed", "pipelined", "unread_body",
+    "write_seconds",
+]  # fmt: skip
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
 class Refusal(NamedTuple):
     """Why a connection is ended, and the answer that says so."""
 
-    reason: str
+    reason: Reason
     status: HTTPStatus
     detail: str
 
@@ -432,7 +439,7 @@ REFUSED_CONNECTION = Refusal(
 HEAD_CODES = {HTTPStatus.REQUEST_TIMEOUT: "head_too_slow", HTTPStatus.SERVICE_UNAVAILABLE: OverloadedError.code}
 
 
-def _head_refusal(reason: str, detail: str) -> Refusal:
+def _head_refusal(reason: Reason, detail: str) -> Refusal:
     return Refusal(reason, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import sqlite3
 import time
 from typing import NoReturn, assert_never
 
@@ -12,17 +11,18 @@ import structlog
 
 from logo_similarity.config import Settings
 from logo_similarity.errors import ConfigError, ForbiddenError, LogoSimilarityError, TryLaterError, UnauthorizedError
+from logo_similarity.keys.counting import NotCountedError, UsageCounter
 from logo_similarity.keys.document import Key, KeyDocument, Role
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.place import KeyPlace, open_keys
 from logo_similarity.keys.ring import KeyRing
-from logo_similarity.keys.usage import Usage, usage_path
+from logo_similarity.keys.usage import usage_path
 from logo_similarity.metrics import KEY_REQUESTS, KEYS_UNREAD, USAGE_LOST
 
 log = structlog.get_logger(__name__)
 
 LOST_SECONDS = 10.0
-"""How often it is said that requests can't be counted."""
+"""At most how often the log reports that requests cannot be counted."""
 
 
 class LiveKeys:
@@ -32,36 +32,34 @@ class LiveKeys:
         """Read nothing yet but the settings and their key file.
 
         Raises:
-            ConfigError: a setting can't be used.
+            ConfigError: a setting is invalid.
         """
         self._fixed = read_fixed_keys(settings)
         self._place: KeyPlace | None = None
         if settings.keys is not None:
             self._place = open_keys(settings, copy=settings.catalogs / ".keys.json")
-        self._usage_path = usage_path(settings)
+        self._counter = UsageCounter(usage_path(settings))
         self._lost: float | None = None
         self._uncounted = frozenset(key.id for key in self._fixed)
-        self._usage: Usage | None = None
         self._said = ""
         self.document = KeyDocument()
         self.needed = settings.has_api_keys
         self.ring = KeyRing(self._fixed)
 
     def open(self) -> None:
-        """Read the keys, and open the file that counts their requests, where it can be opened.
+        """Read the keys, and open the file that counts their requests; without that file, requests are not counted.
 
         Raises:
-            ConfigError, StoreError: the keys can't be had.
+            ConfigError, StoreError: the keys cannot be read.
         """
         if self._place is not None:
-            self._open_usage()
+            self._open_counter()
             self.document = self._place.read()
             self.ring = KeyRing((*self.document.keys, *self._fixed))
 
     def close(self) -> None:
         """Close that file."""
-        if self._usage is not None:
-            self._usage.close()
+        self._counter.close()
 
     async def follow(self, seconds: float) -> NoReturn:
         """Look for a change every so often, for ever."""
@@ -70,11 +68,11 @@ class LiveKeys:
             await self.look()
 
     async def look(self) -> None:
-        """Take the keys as they are now. Where they can't be read, those that were known stay."""
+        """Take the keys as they are now. Where they cannot be read, those that were known stay."""
         if self._place is None:
             return
-        if self._usage is None:
-            self._open_usage()
+        if not self._counter.is_open:
+            await asyncio.to_thread(self._open_counter)
         try:
             changed = await asyncio.to_thread(self._read_changed, self._place)
         except Exception as error:
@@ -89,7 +87,7 @@ class LiveKeys:
             self.document, self.ring = changed
             log.info("keys_changed", keys=len(self.document.keys), changes=len(self.document.audit))
 
-    def admit(self, texts: list[bytes], role: Role) -> None:
+    async def admit(self, texts: list[bytes], role: Role) -> None:
         """Let a request in, and count it.
 
         Args:
@@ -109,40 +107,29 @@ class LiveKeys:
             KEY_REQUESTS.labels(key.id, ForbiddenError.code).inc()
             raise ForbiddenError(f"this key has the role {key.role}, this needs the role {role}")
         try:
-            self._count(key)
+            await self._count(key)
         except TryLaterError as error:
             KEY_REQUESTS.labels(key.id, error.code).inc()
             raise
         KEY_REQUESTS.labels(key.id, "admitted").inc()
 
     def today(self, key: Key) -> int | None:
-        """How often the key was used today on this machine; None where nobody counts."""
-        try:
-            return None if self._usage is None else self._usage.today(key)
-        except sqlite3.Error:
-            return None
+        """How often the key was used today on this machine; None if that is unknown."""
+        return self._counter.today(key)
 
-    def _count(self, key: Key) -> None:
+    async def _count(self, key: Key) -> None:
         if self._place is None or key.id in self._uncounted:
             return
-        usage, reason = self._usage, "its file is not open"
-        if usage is not None:
-            try:
-                usage.admit(key)
-            except sqlite3.Error as error:
-                reason = str(error)
-                if not isinstance(error, sqlite3.OperationalError):  # damaged: the next look makes a new one
-                    usage.close()
-                    self._usage = None
-            else:
-                return
-        # A full disk must stop no search: for that long, bounds do not bind.
-        USAGE_LOST.inc()
-        self._say_lost(reason)
-
-    def _open_usage(self) -> None:
         try:
-            self._usage = Usage(self._usage_path)
+            await self._counter.admit(key)
+        except NotCountedError as error:
+            # A full disk must stop no search: until counting works again, rates and quotas do not bind.
+            USAGE_LOST.inc()
+            self._say_lost(str(error))
+
+    def _open_counter(self) -> None:
+        try:
+            self._counter.open()
         except ConfigError as error:
             self._say_lost(str(error))
 

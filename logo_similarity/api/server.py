@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import fcntl
+import mmap
 import os
 import shutil
 import signal
@@ -12,6 +15,7 @@ import tempfile
 import time
 from asyncio import Protocol
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +25,19 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.workers.base import Worker
+from uvicorn import Server as UvicornServer
 from uvicorn_worker import UvicornWorker
 
-from logo_similarity.config import Settings
+from logo_similarity import __version__
+from logo_similarity.config import Settings, unknown_settings
 from logo_similarity.cpu import ThreadPlan
 from logo_similarity.errors import ConfigError
-from logo_similarity.limits import DESCRIPTORS_BESIDE_CONNECTIONS, DESCRIPTORS_PER_CONNECTION, raise_descriptors
+from logo_similarity.limits import (
+    DESCRIPTORS_BESIDE_CONNECTIONS,
+    DESCRIPTORS_PER_CONNECTION,
+    die_with_parent,
+    raise_descriptors,
+)
 from logo_similarity.log import configure_logging
 from logo_similarity.plan import MEGABYTE, ServicePlan, memory_limit
 
@@ -37,26 +47,81 @@ log = structlog.get_logger(__name__)
 # them is loaded, since OpenMP reads it once.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 AGAIN_SECONDS = 1.0
+LAST_SECONDS = 5
+"""After the time in which the master would kill a worker that hangs or does not stop, the kernel does."""
+METRICS_PREFIX = "logo-similarity-metrics-"
+LOCK = "lock"
+
+
+class SharedFlag:
+    """A flag that a process shares with those that it forks afterwards. Once set, it stays set."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 1)
+
+    def set(self) -> None:
+        """Set it, in all of these processes."""
+        self._memory[0] = 1
+
+    def is_set(self) -> bool:
+        """Whether one of these processes has set it."""
+        return self._memory[0] == 1
+
+
+class SearchServer(UvicornServer):
+    """uvicorn's server in a worker: follows the master into the drain, and into its death."""
+
+    def __init__(self, worker: SearchWorker) -> None:
+        super().__init__(worker.config)
+        self._worker = worker
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen; from now on the death of the master is a stop, in which requests in flight are answered."""
+        await super().startup(sockets)
+        self._worker.ready.set()
+        for listener in sockets or []:
+            listener.listen(self.config.backlog)  # again: the master may have closed it while no worker was ready
+        die_with_parent(self._worker.ppid, signal.SIGTERM)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ask clients to close their connections while the service drains."""
+        leave = await super().on_tick(counter)
+        if self._worker.app.drain.is_set():
+            closing = (b"connection", b"close")
+            if closing not in self.server_state.default_headers:  # uvicorn renews them every second
+                self.server_state.default_headers.append(closing)
+        return leave
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, answer what was accepted, and end in any case: a master that has died kills no worker."""
+        signal.alarm(self._worker.cfg.graceful_timeout + LAST_SECONDS)
+        if os.getppid() != self._worker.ppid:
+            log.error("master_died", hint="the port is closed; requests in flight are answered")
+            for listener in sockets or []:
+                with suppress(OSError):  # another worker was first
+                    listener.shutdown(socket.SHUT_RDWR)  # for all processes: one of them may hang
+        await super().shutdown(sockets)
+
+    def stop(self) -> None:
+        """Do as at a SIGTERM."""
+        self.should_exit = True
 
 
 class SearchWorker(UvicornWorker):
-    """A uvicorn worker that lets requests in flight finish, but not for ever, when it is told to stop."""
+    """A uvicorn worker that lets requests in flight finish, within a bound, when it is told to stop."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed through
         super().__init__(*args, **kwargs)
         self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
-
-    def load_wsgi(self) -> None:
-        """Load the application, and bound the connections that it is reached by."""
-        super().load_wsgi()
-        self.config.http = self.app.protocol()
-        self.config.ws = "none"
+        self.ready = SharedFlag()
+        """Whether it has begun to answer; the master reads it."""
 
     def init_process(self) -> None:
-        """Start and serve. What stops the first workers from starting stops the service; what stops a later one does not.
+        """Start and serve. A failure of the first workers to start stops the service; one of a later worker does not.
 
-        gunicorn would end all of them when one can't start: those that answer go on, and the missing one is tried again.
+        gunicorn would end all of them when one cannot start: those that answer go on, and the missing one is tried again.
         """
+        die_with_parent(self.ppid)
         try:
             super().init_process()
         except (Exception, SystemExit) as error:
@@ -66,14 +131,48 @@ class SearchWorker(UvicornWorker):
                 raise
             if not isinstance(error, SystemExit):
                 log.error("worker_not_started", error=str(error))  # noqa: TRY400 - and again each second
-            time.sleep(AGAIN_SECONDS)
             sys.exit(1)
 
+    def load_wsgi(self) -> None:
+        """Load the application, and bound the connections that it is reached by; not at once after a failed start."""
+        if self.app.worker_failed:
+            time.sleep(AGAIN_SECONDS)
+        super().load_wsgi()
+        self.config.http = self.app.protocol()
+        self.config.ws = "none"
+
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        server = SearchServer(self)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.stop)
+        await server.serve(sockets=self.sockets)
+
     async def callback_notify(self) -> None:
-        """Tell the master that this worker lives; end, as at a SIGTERM, where it does not live itself."""
+        """Tell the master that this worker is alive, and have the kernel end it should it hang after the master's death."""
         await super().callback_notify()
-        if os.getppid() != self.ppid:
-            os.kill(os.getpid(), signal.SIGTERM)
+        signal.alarm(self.cfg.timeout + LAST_SECONDS)
+
+
+class Master(Arbiter):
+    """gunicorn's master, which drains the service before it stops."""
+
+    _drained: float | None = None
+    """When the drain ends, on the monotonic clock."""
+
+    def handle_term(self) -> None:
+        """Begin to drain at the first SIGTERM; stop at the second."""
+        seconds = self.app.drain_seconds
+        if self._drained is not None or seconds == 0:
+            super().handle_term()
+        log.info("draining", seconds=seconds)
+        self.app.drain.set()
+        self._drained = time.monotonic() + seconds
+
+    def manage_workers(self) -> None:
+        """Replace workers that ended, in the drain too; stop when it is over."""
+        if self._drained is not None and time.monotonic() >= self._drained:
+            raise StopIteration
+        super().manage_workers()
 
 
 class ServerLogger(Logger):
@@ -93,7 +192,15 @@ class Server(BaseApplication):
         self._settings = settings
         self._plan = plan
         self._metrics = metrics
+        self.drain = SharedFlag()
+        self.drain_seconds = settings.drain_seconds
+        self.worker_failed = False
+        """Whether the worker that ended last had not become ready."""
         super().__init__()
+
+    def run(self) -> None:
+        """Serve until told to stop, and end the process."""
+        Master(self).run()
 
     def load_config(self) -> None:
         """Give gunicorn its settings."""
@@ -113,7 +220,7 @@ class Server(BaseApplication):
             "proc_name": "logo-similarity",
             "loglevel": self._settings.log_level,
             "logger_class": ServerLogger,
-            "child_exit": self._forget_worker,
+            "child_exit": self._worker_ended,
             "on_exit": self._clean_up,
         }
         for name, value in options.items():
@@ -125,7 +232,7 @@ class Server(BaseApplication):
 
         # Workers must agree on the folder, on the plan, and on the secret that was made for this run.
         shared = {"metrics_dir": self._metrics, "workers": self._plan.workers, "threads": self._plan.threads}
-        return create_app(self._settings.model_copy(update=shared))
+        return create_app(self._settings.model_copy(update=shared), draining=self.drain.is_set)
 
     def protocol(self) -> Callable[..., Protocol]:
         """What makes the connections of a worker; called in each worker, after the fork."""
@@ -133,14 +240,33 @@ class Server(BaseApplication):
 
         return bounded_protocol(ConnectionBounds.of(self._settings))
 
-    def _forget_worker(self, _arbiter: Arbiter, worker: Worker) -> None:
+    def _worker_ended(self, arbiter: Arbiter, worker: SearchWorker) -> None:
         from logo_similarity.metrics import forget_worker  # prometheus_client looks for its folder at import
 
         forget_worker(self._metrics, worker.pid)
+        self.worker_failed = not worker.ready.is_set()
+        if worker.ready.is_set() and not _any_ready(arbiter) and arbiter.LISTENERS:
+            # Else the kernel would go on to accept, and clients would wait for an answer.
+            log.error("no_worker_ready", hint="the port is closed until one is: why did the workers end?")
+            for listener in arbiter.LISTENERS:
+                listener.shutdown(socket.SHUT_RDWR)
+            if _any_ready(arbiter):  # at this very moment
+                for listener in arbiter.LISTENERS:
+                    listener.listen(self.cfg.backlog)
 
     def _clean_up(self, _arbiter: Arbiter) -> None:
-        if self._settings.metrics_dir is None:
-            shutil.rmtree(self._metrics, ignore_errors=True)
+        shutil.rmtree(self._metrics, ignore_errors=True)
+
+
+def _any_ready(arbiter: Arbiter) -> bool:
+    return any(worker.ready.is_set() for worker in arbiter.WORKERS.values())
+
+
+def check_images(settings: Settings) -> None:
+    """Raise ConfigError if the folder of the images does not exist: every link would be dead."""
+    folder = settings.images_dir
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"LOGO_IMAGES_DIR: {folder} is not a folder; correct the path (--images)")
 
 
 def check_address(settings: Settings) -> None:
@@ -166,12 +292,12 @@ def serve(settings: Settings, plan: ServicePlan) -> None:
     """Serve until told to stop. Does not return: gunicorn ends the process."""
     for name in THREAD_VARIABLES:
         os.environ[name] = "1"
-    folder = settings.metrics_dir or Path(tempfile.mkdtemp(prefix="logo-similarity-metrics-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob("*.db"):
-        leftover.unlink()  # an earlier run's workers may have had the same process ids
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     configure_logging(settings.log_level, settings.log_format)
+    log.info("starting", version=__version__)
+    for message in unknown_settings():
+        log.warning("unknown_setting", hint=message)
+    folder = make_metrics_folder(settings.metrics_dir or Path(tempfile.gettempdir()))
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     log.info("plan", **plan.figures())
     wanted = DESCRIPTORS_PER_CONNECTION * settings.max_connections + DESCRIPTORS_BESIDE_CONNECTIONS
     if (allowed := raise_descriptors(wanted)) < wanted:
@@ -187,6 +313,35 @@ def serve(settings: Settings, plan: ServicePlan) -> None:
             "memory_limit_low",
             limit_mb=limit // MEGABYTE,
             needed_mb=plan.limit // MEGABYTE,
-            hint="raise it, or serve with fewer workers: `logo-similarity plan` tells",
+            hint="raise it, or serve with fewer workers; see `logo-similarity plan`",
         )
     Server(settings, plan.threads, folder).run()
+
+
+def make_metrics_folder(parent: Path) -> Path:
+    """A new folder for the metrics of this run's workers. Deletes those of runs that have ended without deleting their own.
+
+    A lock shows that a folder is in use. The workers inherit it: it is held until the last of them has ended.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for folder in parent.glob(METRICS_PREFIX + "*"):
+        _delete_abandoned(folder)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=METRICS_PREFIX, dir=parent))
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)  # never closed
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / LOCK).exists():
+            return folder
+        os.close(lock)  # another process that starts was faster than the lock
+
+
+def _delete_abandoned(folder: Path) -> None:
+    with suppress(OSError):  # not ours, or deleted by another process that starts
+        if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+            return
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+        finally:
+            os.close(lock)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from logo_similarity.config import load_settings
+from logo_similarity.errors import ConfigError
 from logo_similarity.terminal import print_json
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def list_keys(
     keys: Place = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the keys, and how often each was used on this machine today."""
+    """Show the keys, and how often each was used today on this machine (UTC)."""
     from logo_similarity.keys.place import open_keys
     from logo_similarity.keys.usage import requests_today, usage_path
 
@@ -75,7 +76,12 @@ def list_keys(
     now = dt.datetime.now(dt.UTC)
     document = open_keys(settings).read()
     shown = [key for key in document.keys if every or key.state(now) == "active"]
-    counts = requests_today(usage_path(settings), shown)
+    try:
+        counts = requests_today(usage_path(settings), shown)
+    except ConfigError as error:
+        counts = {}
+        if shown:
+            err.print(f"today's use is unknown: {error}", style="yellow", highlight=False, soft_wrap=True, markup=False)
     facts = [_facts(key, now) | {"requests_today": counts.get(key.id)} for key in shown]
     if as_json:
         print_json(facts)
@@ -96,12 +102,12 @@ def list_keys(
             key.state(now),
             f"{until:%Y-%m-%d}" if until else "",
             " ".join(bounds),
-            "" if today is None else f"{today:,}",
+            "unknown" if today is None else f"{today:,}",
         )
     out.print(table)
     if not document.keys:
         err.print(
-            f"{settings.keys} holds no keys: `logo-similarity keys create NAME` makes one",
+            f"no keys in {settings.keys}; create one with `logo-similarity keys create NAME`",
             highlight=False,
             soft_wrap=True,
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from logo_similarity.config import Settings
 from logo_similarity.errors import ConfigError
 from logo_similarity.keys.document import Key, Secret
+from logo_similarity.keys.files import read_regular
 
 KEY_LINE = re.compile(r"^(?P<name>[A-Za-z0-9._@\-]{1,64}):(?P<digest>[0-9a-f]{64})$")
 
@@ -18,7 +19,7 @@ def read_fixed_keys(settings: Settings) -> tuple[Key, ...]:
     """The keys of LOGO_API_KEYS and of LOGO_API_KEYS_FILE: for searching, without an end or bounds.
 
     Raises:
-        ConfigError: the key file can't be read, has a line that is no `name:sha256-hex`, or no key at all.
+        ConfigError: the key file cannot be read, has a line that is not `name:sha256-hex`, or holds no key.
     """
     found = [
         _fixed(f"setting-{number}", hashlib.sha256(key.get_secret_value().encode()).hexdigest())
@@ -31,9 +32,11 @@ def read_fixed_keys(settings: Settings) -> tuple[Key, ...]:
 
 def _read_key_file(path: Path) -> list[Key]:
     try:
-        lines = path.read_text(encoding="utf8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"LOGO_API_KEYS_FILE: {path} cannot be read: {error}") from None
+        lines = read_regular(path).decode().splitlines()
+    except OSError as error:
+        raise ConfigError(f"LOGO_API_KEYS_FILE: {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"LOGO_API_KEYS_FILE: {path} is not UTF-8: {error}") from None
     found = []
     for number, line in enumerate(lines, 1):
         content = line.partition("#")[0].strip()
@@ -44,7 +47,7 @@ def _read_key_file(path: Path) -> list[Key]:
             raise ConfigError(f"LOGO_API_KEYS_FILE: {path}, line {number}: expected `name:sha256-hex`")
         found.append(_fixed(match["name"], match["digest"]))
     if not found:
-        raise ConfigError(f"LOGO_API_KEYS_FILE: {path} holds no key: nobody could be let in")
+        raise ConfigError(f"LOGO_API_KEYS_FILE: {path} holds no key: every request would be rejected")
     return found
 
 

@@ -1,8 +1,9 @@
-"""Where the document of the keys lies: a file, or an object in a bucket that replicas share."""
+"""Where the document of the keys is kept: a file, or an object in a bucket that replicas share."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from logo_similarity.catalog.files import replacing
 from logo_similarity.config import Settings
 from logo_similarity.errors import ConfigError, NotFoundError, StoreError
 from logo_similarity.keys.document import KeyDocument
+from logo_similarity.keys.files import read_regular
 from logo_similarity.storage.objects import ObjectFolder
 
 OBJECT = "keys.json"
@@ -34,18 +36,18 @@ class KeyPlace(ABC):
 
     @abstractmethod
     def read(self) -> KeyDocument:
-        """The document; an empty one where there is none yet.
+        """The document; an empty one where none has been written yet.
 
         Raises:
-            ConfigError: what is there is no such document.
-            StoreError: the bucket can't be read.
+            ConfigError: the file or object is not a valid keys file.
+            StoreError: the bucket cannot be read.
         """
 
     @abstractmethod
     def read_changed(self) -> KeyDocument | None:
-        """The document where it is another than at the last read; None where it is the same.
+        """The document if it has changed since the last read, else None.
 
-        Raises as `read` does, and ConfigError where it was there and is gone.
+        Raises as `read` does, and ConfigError if the document has been deleted.
         """
 
     @abstractmethod
@@ -65,28 +67,28 @@ class FileKeys(KeyPlace):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int] | None = None
+        self._seen: bytes | None = None
+        """Digest of the last valid content."""
 
     def read(self) -> KeyDocument:
-        marker = self._marker()
-        try:
-            document = _document(self._path.read_bytes(), str(self._path))
-        except FileNotFoundError:
-            return KeyDocument()
-        except OSError as error:
-            raise ConfigError(f"LOGO_KEYS: {self._path} cannot be read: {error.strerror}") from None
-        self._seen = marker  # only now: what could not be read is tried again
-        return document
+        data = self._data()
+        return KeyDocument() if data is None else self._parsed(data)
 
     def read_changed(self) -> KeyDocument | None:
-        marker = self._marker()
-        if marker is None and self._seen is not None:
-            raise ConfigError(f"LOGO_KEYS: {self._path} is gone")
-        return None if marker == self._seen else self.read()
+        data = self._data()
+        if data is None:
+            if self._seen is not None:
+                raise ConfigError(f"LOGO_KEYS: {self._path} has been deleted")
+            return None
+        # By content: an edit in place can keep the size, and within a tick of the clock all timestamps.
+        return None if self._seen == _digest(data) else self._parsed(data)
 
     def change(self, change: Changed[Result]) -> Result:
+        if not self._path.parent.is_dir():
+            raise ConfigError(
+                f"LOGO_KEYS: {self._path}: the folder {self._path.parent} does not exist; create it, or correct the path"
+            )
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self._path):
                 document, result = change(self.read())
                 with replacing(self._path) as file:
@@ -96,12 +98,19 @@ class FileKeys(KeyPlace):
             raise ConfigError(f"LOGO_KEYS: {self._path} cannot be written: {error.strerror}") from None
         return result
 
-    def _marker(self) -> tuple[int, int] | None:
+    def _data(self) -> bytes | None:
+        """The content; None where there is no file."""
         try:
-            facts = self._path.stat()
-        except OSError:
+            return read_regular(self._path)
+        except FileNotFoundError:
             return None
-        return facts.st_ino, facts.st_mtime_ns
+        except OSError as error:
+            raise ConfigError(f"LOGO_KEYS: {self._path} cannot be read: {error.strerror}") from None
+
+    def _parsed(self, data: bytes) -> KeyDocument:
+        document = _document(data, str(self._path))
+        self._seen = _digest(data)  # only now: invalid content is reported at every look
+        return document
 
 
 class BucketKeys(KeyPlace):
@@ -128,7 +137,7 @@ class BucketKeys(KeyPlace):
         except NotFoundError:
             if self._tag is None:
                 return None
-            raise ConfigError(f"LOGO_KEYS: {self._remote.url}/{OBJECT} is gone") from None
+            raise ConfigError(f"LOGO_KEYS: {self._remote.url}/{OBJECT} has been deleted") from None
         if data is None:
             return None
         document = _document(data, f"{self._remote.url}/{OBJECT}")
@@ -188,16 +197,22 @@ def _own_as_before(descriptor: int, path: Path) -> None:
         os.fchown(descriptor, before.st_uid, before.st_gid)
 
 
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
 def _json(document: KeyDocument) -> bytes:
     return document.model_dump_json(indent=1).encode() + b"\n"
 
 
 def _document(data: bytes, place: str) -> KeyDocument:
     try:
-        return KeyDocument.model_validate_json(data)
+        document = KeyDocument.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise ConfigError(
-            f"LOGO_KEYS: {place} is no document of keys: {where or 'the whole'}: {first['msg']}"
-        ) from None
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        raise ConfigError(f"LOGO_KEYS: {place} is not a valid keys file: {reason}") from None
+    if "format" not in document.model_fields_set:  # `{}` would revoke every key
+        raise ConfigError(f"LOGO_KEYS: {place} is not a valid keys file: format: Field required")
+    return document

@@ -21,7 +21,7 @@ from logo_similarity.errors import ConfigError, QuotaSpentError, RateLimitedErro
 from logo_similarity.keys.document import LONGEST_WINDOW, Key, parse_rate
 
 LOCK_SECONDS = 0.25
-"""Longest wait for another worker's write, which takes some 20 microseconds: the event loop stands still meanwhile."""
+"""Longest wait for another process's write, which takes some 20 microseconds."""
 DAY = 86_400
 TABLES = """
 CREATE TABLE IF NOT EXISTS counters (key TEXT PRIMARY KEY, count INTEGER NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
@@ -173,15 +173,21 @@ class Usage:
 
 
 def requests_today(path: Path, keys: Iterable[Key]) -> dict[str, int]:
-    """How many requests of each key were let in since 00:00 UTC, by its id; none where nobody has counted. Writes nothing."""
+    """How many requests of each key were let in since 00:00 UTC, by the key's id. Writes nothing.
+
+    Raises:
+        ConfigError: the file does not exist or cannot be read; says which settings name it.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist; set LOGO_USAGE_DB, or LOGO_CATALOGS, as for the service")
     try:
         connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
         try:
             counts = dict(connection.execute("SELECT key, count FROM counters"))
         finally:
             connection.close()
-    except sqlite3.Error:
-        return {}
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
     return {key.id: min(counts.get(_counter(key), 0), key.quota or ANY_NUMBER) for key in keys}
 
 

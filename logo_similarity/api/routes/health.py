@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import Response
+from fastapi import Request, Response
 
 from logo_similarity.api.deps import RuntimeDep
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import Health, Readiness
+from logo_similarity.errors import NotReadyError
 from logo_similarity.metrics import CONTENT_TYPE, render
 
 router = CheckedRouter(tags=["operations"])
@@ -19,8 +20,10 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", summary="Whether this worker can answer a search")
-async def readyz(runtime: RuntimeDep) -> Readiness:
-    """200 with a catalog open and the encoder warm; 503 while stopping, or while every search thread is stuck."""
+async def readyz(request: Request, runtime: RuntimeDep) -> Readiness:
+    """200 with a catalog open and the encoder warm; 503 while stopping, about to stop, or with every search thread stuck."""
+    if request.app.state.draining():
+        raise NotReadyError("the service is about to stop")
     runtime.gate.check_ready()
     catalog = runtime.live.current
     encoder = catalog.engine.encoder

@@ -11,6 +11,7 @@ import pytest
 from logo_similarity.config import load_settings
 from logo_similarity.errors import ConfigError, InvalidRequestError
 from logo_similarity.keys.document import KeyDocument
+from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.place import FileKeys, KeyPlace, open_keys
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
@@ -27,7 +28,7 @@ def add(place: KeyPlace, name: str) -> str:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    writer, reader = FileKeys(tmp_path / "new" / "keys.json"), FileKeys(tmp_path / "new" / "keys.json")
+    writer, reader = FileKeys(tmp_path / "keys.json"), FileKeys(tmp_path / "keys.json")
     assert reader.read() == KeyDocument()
     assert reader.read_changed() is None
     add(writer, "one")
@@ -48,9 +49,11 @@ def test_a_file_that_went_away_is_said_each_time(tmp_path: Path) -> None:
     content = (tmp_path / "keys.json").read_bytes()
     (tmp_path / "keys.json").unlink()
     for _ in range(2):
-        with pytest.raises(ConfigError, match="is gone"):
+        with pytest.raises(ConfigError, match="deleted"):
             place.read_changed()
     (tmp_path / "keys.json").write_bytes(content)
+    assert place.read_changed() is None  # back again, with the same keys
+    add(FileKeys(tmp_path / "keys.json"), "two")
     assert place.read_changed() is not None
 
 
@@ -111,6 +114,7 @@ def test_writers_wait_for_each_other(tmp_path: Path) -> None:
     [
         b"",
         b"{",
+        b"{}",
         b"[]",
         b'{"format": 2}',
         b'{"format": 1, "keys": [{"id": "x"}]}',
@@ -134,6 +138,50 @@ def test_a_place_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None
         FileKeys(tmp_path).read()
     with pytest.raises(ConfigError, match="LOGO_KEYS"):
         add(FileKeys(tmp_path / "file" / "keys.json"), "one")
+
+
+def test_an_edit_that_leaves_every_timestamp_and_the_size_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    writer, reader = FileKeys(path), FileKeys(path)
+    add(writer, "one")
+    reader.read()
+    before = path.stat()
+    content = path.read_bytes().replace(b'"one"', b'"two"')
+    with path.open("r+b") as file:  # in place: the same inode
+        file.write(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+    changed = reader.read_changed()
+    assert changed is not None
+    assert [key.name for key in changed.keys] == ["two"]
+
+
+def test_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
+    """Opened as a file, it would hold the reader until a writer comes."""
+    path = tmp_path / "keys.json"
+    place = FileKeys(path)
+    add(place, "one")
+    path.unlink()
+    os.mkfifo(path)
+    for read in (place.read, place.read_changed):
+        with pytest.raises(ConfigError, match="not a regular file"):
+            read()
+    with pytest.raises(ConfigError, match="not a regular file"):
+        read_fixed_keys(load_settings(api_keys_file=path))
+
+
+def test_a_link_to_a_keys_file_is_followed(tmp_path: Path) -> None:
+    """As Kubernetes mounts a secret."""
+    add(FileKeys(tmp_path / "real.json"), "one")
+    (tmp_path / "keys.json").symlink_to("real.json")
+    assert [key.name for key in FileKeys(tmp_path / "keys.json").read().keys] == ["one"]
+
+
+def test_a_mistyped_folder_is_named_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="mistyped does not exist"):
+        add(FileKeys(tmp_path / "mistyped" / "keys.json"), "one")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_setting_says_where() -> None:

@@ -178,7 +178,8 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path) -> None
 def test_who_only_looks_writes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "usage.db"
     one, other = key("one", quota=2), key("other")
-    assert requests_today(path, [one]) == {}
+    with pytest.raises(ConfigError, match=r"usage\.db does not exist; set LOGO_USAGE_DB, or LOGO_CATALOGS"):
+        requests_today(path, [one])
     opened = Usage(path)
     admitted(opened, one, 5)
     files = {found.name for found in tmp_path.iterdir()}
@@ -186,4 +187,5 @@ def test_who_only_looks_writes_nothing(tmp_path: Path) -> None:
     assert {found.name for found in tmp_path.iterdir()} == files
     opened.close()
     path.write_bytes(b"no database" * 1000)
-    assert requests_today(path, [one]) == {}
+    with pytest.raises(ConfigError, match=r"usage\.db cannot be read"):
+        requests_today(path, [one])

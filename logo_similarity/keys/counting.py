@@ -1,0 +1,131 @@
+"""Counting the requests of keys on a thread of its own: a locked file or a slow disk never holds up the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from queue import SimpleQueue
+
+from logo_similarity.errors import ConfigError, TryLaterError
+from logo_similarity.keys.document import Key
+from logo_similarity.keys.usage import Usage
+
+COUNT_SECONDS = 1.0
+"""Longest wait of a request for its count. SQLite itself waits 0.25 s for a lock; a disk that stalls has no bound."""
+PAUSE_SECONDS = 1.0
+"""How long nothing is counted after a failure, so that requests do not wait for the next one."""
+
+Job = tuple[Key, "asyncio.Future[None]"]
+
+
+class NotCountedError(Exception):
+    """A request that could not be counted; the message says why."""
+
+
+class UsageCounter:
+    """Counts requests in the usage file of this machine, one after the other, in the order in which they came."""
+
+    def __init__(self, path: Path) -> None:
+        """Open nothing yet."""
+        self._path = path
+        self._usage: Usage | None = None
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._resume = 0.0
+        self._reason = "the file is not open"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a file to count in. A damaged one is closed."""
+        return self._usage is not None
+
+    def open(self) -> None:
+        """Open the file, or make it, and start the thread. May wait for other processes that open it.
+
+        Raises:
+            ConfigError: it cannot be made or written there.
+        """
+        try:
+            self._usage = Usage(self._path)
+        except ConfigError as error:
+            self._reason = str(error)
+            raise
+        self._resume = 0.0
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="usage", daemon=True)
+            self._thread.start()
+
+    async def admit(self, key: Key) -> None:
+        """Count one request of a key.
+
+        Raises:
+            RateLimitedError, QuotaSpentError: it asks too often.
+            NotCountedError: it could not be counted now, or counting is paused after a failure.
+        """
+        if self._usage is None or time.monotonic() < self._resume:
+            raise NotCountedError(self._reason)
+        counted = asyncio.get_running_loop().create_future()
+        self._jobs.put((key, counted))
+        try:
+            async with asyncio.timeout(COUNT_SECONDS):
+                await counted
+        except TimeoutError:
+            self._pause(f"{self._path} did not take a count within {COUNT_SECONDS:g} s")
+            raise NotCountedError(self._reason) from None
+
+    def today(self, key: Key) -> int | None:
+        """How many of the key's requests were let in on this machine since 00:00 UTC; None if that is unknown."""
+        try:
+            return None if self._usage is None else self._usage.today(key)
+        except sqlite3.Error:
+            return None
+
+    def close(self) -> None:
+        """Close the file. What still waits is not counted."""
+        self._resume = math.inf
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join(COUNT_SECONDS)  # one that a disk holds ends with the process
+        if self._usage is not None:
+            self._usage.close()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            key, counted = job
+            error = self._count(key)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: no request waits any more
+                counted.get_loop().call_soon_threadsafe(_finish, counted, error)
+
+    def _count(self, key: Key) -> Exception | None:
+        usage = self._usage
+        if usage is None or time.monotonic() < self._resume:
+            return NotCountedError(self._reason)
+        try:
+            usage.admit(key)
+        except TryLaterError as error:
+            return error
+        except sqlite3.Error as error:
+            self._pause(str(error))
+            if not isinstance(error, sqlite3.OperationalError):  # damaged: to be opened anew
+                self._usage = None
+                usage.close()
+            return NotCountedError(self._reason)
+        return None
+
+    def _pause(self, reason: str) -> None:
+        self._reason = reason
+        self._resume = max(self._resume, time.monotonic() + PAUSE_SECONDS)
+
+
+def _finish(counted: asyncio.Future[None], error: Exception | None) -> None:
+    if counted.done():  # its client left, or it waited too long
+        return
+    if error is None:
+        counted.set_result(None)
+    else:
+        counted.set_exception(error)
