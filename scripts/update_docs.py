@@ -128,14 +128,14 @@ def _twice(ask: Callable[[], httpx2.Response]) -> httpx2.Response:
     return ask()
 
 
-def _huge_png() -> bytes:
+def _png_that_claims(side: int, depth: int, colour: int) -> bytes:
     import struct
     import zlib
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, depth, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
 
 
@@ -213,8 +213,13 @@ CASES = (
     ),
     Case(
         "image_too_large",
-        lambda s: s.find(_huge_png()),
+        lambda s: s.find(_png_that_claims(20_000, 8, 0)),
         "send a smaller picture; `LOGO_MAX_PIXELS` is the bound. 512 pixels are enough",
+    ),
+    Case(
+        "image_too_complex",
+        lambda s: s.find(_png_that_claims(5_000, 16, 6)),
+        "send it smaller, or as a plain JPEG or PNG; `LOGO_DECODE_MEMORY` and `LOGO_DECODE_SECONDS` are the bounds",
     ),
     Case("image_format_unsupported", lambda s: s.find(b"%PDF-1.7"), "send JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"),
     Case(

@@ -38,6 +38,10 @@ def test_a_good_version_passes(folder: CatalogFolder) -> None:
     Trial()(folder.current())
 
 
+def trial_children() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "logo_similarity.search.trial" in child.cmdline()]
+
+
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_version_is_not_made_live(folder: CatalogFolder, kind: str) -> None:
     good, bad = folder.current(), hostile(folder, kind)
@@ -47,7 +51,7 @@ def test_a_hostile_version_is_not_made_live(folder: CatalogFolder, kind: str) ->
         folder.activate(bad.name, trial=Trial(seconds=seconds))
     assert bad.name in str(caught.value)
     assert folder.current() == good
-    assert not psutil.Process().children()
+    assert not trial_children()
 
 
 @pytest.mark.parametrize("kind", BAD_MANIFESTS)
@@ -81,11 +85,7 @@ def test_a_trial_has_no_secrets_and_is_ended_from_another_thread(
     environments: list[bytes] = []
 
     def child_has_started() -> bool:
-        environments.extend(
-            Path(f"/proc/{child.pid}/environ").read_bytes()
-            for child in psutil.Process().children()
-            if b"search.trial" in Path(f"/proc/{child.pid}/cmdline").read_bytes()
-        )
+        environments.extend(Path(f"/proc/{child.pid}/environ").read_bytes() for child in trial_children())
         return bool(environments)
 
     until(child_has_started)
