@@ -217,7 +217,7 @@ def zero_embedding(version: Path) -> None:
 
 HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "endless loop": (endless_loop, "LOGO_TRIAL_SECONDS|SIGKILL"),
-    "huge tensor": (huge_tensor, "failed"),
+    "huge tensor": (huge_tensor, "allocate memory"),
     "not a number": (not_a_number, "not finite"),
     "endless view": (endless_view, "logos"),
     "computed column": (computed_column, "logos"),

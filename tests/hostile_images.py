@@ -69,6 +69,20 @@ def jpeg_of_three_hundred_thousand_scans() -> bytes:
     return jpeg(5000, 5000, [scan("refine")] * 300_000)
 
 
+def jpeg_of_scans_behind_comments() -> bytes:
+    """Ten thousand empty comments, which a reader of segments may give up at."""
+    comments = b"\xff\xfe\0\2" * 10_000
+    return jpeg(2440, 2440, [comments, *(scan("empty", 1 + number % 3) for number in range(5_900))])
+
+
+def jpeg_of_scans_in_a_skipped_segment() -> bytes:
+    """With restarts, libjpeg skips an unknown marker alone, and not the length that seems to follow it."""
+    hidden = b"\xff\x02\xfe\0" + b"".join(scan("empty", 1 + number % 3) for number in range(6_450))
+    data = jpeg(2440, 2440, [scan("empty"), hidden])
+    at = data.index(b"\xff\xda")
+    return data[:at] + b"\xff\xdd\0\4\0\1" + data[at:]
+
+
 def jpeg_of_arithmetic_scans() -> bytes:
     """Arithmetic coding costs many times as much for each pixel; within the number of scans that is accepted."""
     return jpeg(5000, 5000, [scan("refine", 1 + number % 3, b"\x55" * 900) for number in range(90)], frame=0xCA)
@@ -263,6 +277,14 @@ def blank_gif(width: int, height: int, *, frames: int) -> bytes:
     return data[:at] + frame * min(frames, 9_000_000 // len(frame)) + b";"
 
 
+def gif_of_clear_codes() -> bytes:
+    """Codes that clear the table, eight in three bytes: each has OpenCV make it anew."""
+    codes = int("100" * 8, 2).to_bytes(3, "little") * 33_000
+    blocks = b"".join(bytes([len(codes[at : at + 255])]) + codes[at : at + 255] for at in range(0, len(codes), 255))
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 64, 48, 0) + b"\2" + blocks + b"\0"
+    return b"GIF89a" + struct.pack("<HHBBB", 64, 48, 0xF7, 0, 0) + bytes(768) + frame + b";"
+
+
 def lzw_of_long_strings(size: int) -> bytes:
     """Codes that stand for ever longer strings, then the longest one again and again."""
     codes, width, following = [(256, 9), (0, 9)], 9, 258
@@ -291,9 +313,12 @@ def bmp_of_runs(width: int, height: int, runs: bytes) -> bytes:
 
 
 BOMBS: dict[Callable[[], bytes], str | None] = {
-    jpeg_of_ten_thousand_scans: "scans; at most 100",
-    jpeg_of_dc_refinements: "scans; at most 100",
-    jpeg_of_three_hundred_thousand_scans: "scans; at most 100",
+    jpeg_of_ten_thousand_scans: "scans; 1,000 are",
+    jpeg_of_dc_refinements: "scans; 1,000 are",
+    jpeg_of_three_hundred_thousand_scans: "scans; 1,000 are",
+    jpeg_of_scans_behind_comments: "scans; 1,000 are",
+    jpeg_of_scans_in_a_skipped_segment: "scans; 1,000 are",
+    gif_of_clear_codes: "LOGO_DECODE_SECONDS",
     jpeg_of_arithmetic_scans: "LOGO_DECODE_SECONDS",
     png_of_a_long_text: None,
     png_of_many_texts: None,

@@ -23,6 +23,8 @@ from logo_similarity.image.decode import ImageLimits, decode
 from logo_similarity.limits import limit_memory
 from logo_similarity.plan import decoder_limit
 
+STARTED = b"S"
+"""Comes once, before all answers."""
 PIXELS, REFUSED = b"P", b"R"
 """First byte of an answer: height, width and pixels follow, or the length of a JSON object and the object."""
 REQUEST = struct.Struct("<Q")
@@ -39,8 +41,14 @@ def main(arguments: list[str]) -> None:
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # what a library prints is no answer
     cv2.setNumThreads(1)
+    # As a parent's thread may have left them, the kernel's signals would not come.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF, signal.SIGXCPU})
+    for number in (signal.SIGPROF, signal.SIGXCPU):
+        signal.signal(number, signal.SIG_DFL)
     _load_decoders()
     limit_memory(decoder_limit(limits.max_memory, limits.max_bytes))
+    answers.write(STARTED)
+    answers.flush()
     while head := requests.read(REQUEST.size):
         (size,) = REQUEST.unpack(head)
         _answer(requests.read(size), limits, answers)
@@ -79,10 +87,9 @@ def _allow_seconds(seconds: float) -> None:
 
     The timer is exact to some milliseconds and is a process's own to stop; the limit behind it is not, and counts whole seconds.
     """
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used = usage.ru_utime + usage.ru_stime
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 1, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 2, resource.RLIM_INFINITY))
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
 

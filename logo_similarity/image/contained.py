@@ -25,8 +25,8 @@ from logo_similarity.errors import (
     OverloadedError,
     UnsupportedFormatError,
 )
-from logo_similarity.image.child import PIXELS, PIXELS_HEAD, REFUSED_HEAD, REQUEST
-from logo_similarity.image.decode import ImageLimits, Pixels, check_bytes, checked_header, decode_checked
+from logo_similarity.image.child import PIXELS, PIXELS_HEAD, REFUSED, REFUSED_HEAD, REQUEST, STARTED
+from logo_similarity.image.decode import LONGEST_SIDE, ImageLimits, Pixels, check_bytes, checked_header, decode_checked
 from logo_similarity.image.header import Format, Header, recognise
 
 PLAIN_MEMORY = 64_000_000
@@ -38,7 +38,7 @@ _NOT_BY_HEADER = frozenset({Format.TIFF, Format.AVIF})
 _START_SECONDS = 10.0
 _WALL_PER_CPU = 5
 """Seconds to wait for each second of CPU time that a child may use, beside those for its start: the machine is shared."""
-_PIPE_BYTES = 1 << 20
+_LONGEST_REFUSAL = 1 << 16
 _ERRORS = {
     error.__name__: error
     for error in (BadImageError, ImageTooComplexError, ImageTooLargeError, ImageTooSmallError, UnsupportedFormatError)
@@ -79,9 +79,8 @@ class Decoder:
 
     def warm_up(self, children: int) -> None:
         """Start so many children, so that the first files do not wait for them."""
-        started = [_Child(self.limits) for _ in range(children)]
-        with self._lock:
-            self._idle += started
+        for _ in range(children):
+            self._take_back(_Child(self.limits))
 
     def close(self) -> None:
         """End the children. Those at work end when their file is done."""
@@ -96,10 +95,7 @@ class Decoder:
         self.close()
 
     def _decode_in_child(self, data: bytes) -> Pixels:
-        with self._lock:
-            child = self._idle.pop() if self._idle else None
-        if child is None:
-            child = _Child(self.limits)
+        child = self._take()
         try:
             pixels = child.decode(data)
         except BaseException:
@@ -107,6 +103,22 @@ class Decoder:
             raise
         self._take_back(child)
         return pixels
+
+    def _take(self) -> _Child:
+        """An idle child, or a new one."""
+        while True:
+            with self._lock:
+                child = self._idle.pop() if self._idle else None
+            if child is None:
+                break
+            if child.runs():
+                return child
+            child.end()  # something killed it while it had nothing to do
+        try:
+            return _Child(self.limits)
+        except OSError as error:
+            log.error("decoder_not_started", error=str(error))  # noqa: TRY400 - the traceback says no more
+            raise OverloadedError("the image cannot be decoded now; try again shortly", retry_after=2) from None
 
     def _take_back(self, child: _Child) -> None:
         with self._lock:
@@ -138,34 +150,52 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            pipesize=_PIPE_BYTES,
-            env={**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},  # no secrets of ours
+            env={**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(os.path.isabs, sys.path))},  # no secrets of ours
             process_group=0,  # Ctrl+C on a terminal is for the parent, which ends this
         )
         self._to, self._from = (pipe.fileno() for pipe in self._pipes())
         os.set_blocking(self._to, False)
         os.set_blocking(self._from, False)
         self.alive = True
+        self._started = False
 
     def decode(self, data: bytes) -> Pixels:
         seconds = self._limits.seconds(len(data))
         deadline = time.monotonic() + _START_SECONDS + _WALL_PER_CPU * seconds
         try:
+            self._started = self._started or self._receive(1, deadline) == STARTED
             self._send(REQUEST.pack(len(data)), deadline)
             self._send(data, deadline)
-            kind = bytes(self._receive(1, deadline))
-            if kind == PIXELS:
-                height, width = PIXELS_HEAD.unpack(self._receive(PIXELS_HEAD.size, deadline))
-                received = self._receive(3 * height * width, deadline)
-                return np.frombuffer(received, np.uint8).reshape(height, width, 3)
-            (size,) = REFUSED_HEAD.unpack(self._receive(REFUSED_HEAD.size, deadline))
-            refusal = json.loads(self._receive(size, deadline))
+            answer = self._answer(deadline)
         except (_EndedError, TimeoutError) as error:
             self._explain(error, seconds)
         except BaseException:
             self.alive = False  # in the middle of an exchange
             raise
-        raise _ERRORS[refusal["error"]](refusal["message"])
+        if isinstance(answer, BadImageError):
+            raise answer
+        return answer
+
+    def runs(self) -> bool:
+        """Whether it has not been killed."""
+        return self._process.poll() is None
+
+    def _answer(self, deadline: float) -> Pixels | BadImageError:
+        """What it says of the file. A child that a file has taken over may say anything: that ends it."""
+        kind = bytes(self._receive(1, deadline))
+        if kind == PIXELS:
+            height, width = PIXELS_HEAD.unpack(self._receive(PIXELS_HEAD.size, deadline))
+            if not (0 < height <= LONGEST_SIDE and 0 < width <= LONGEST_SIDE):
+                raise _EndedError
+            return np.frombuffer(self._receive(3 * height * width, deadline), np.uint8).reshape(height, width, 3)
+        (size,) = REFUSED_HEAD.unpack(self._receive(REFUSED_HEAD.size, deadline))
+        if kind != REFUSED or size > _LONGEST_REFUSAL:
+            raise _EndedError
+        try:
+            refusal = json.loads(self._receive(size, deadline))
+            return _ERRORS[refusal["error"]](refusal["message"])
+        except (ValueError, LookupError, TypeError):
+            raise _EndedError from None
 
     def end(self) -> None:
         """Kill it: what it is at is of no use to anyone."""
@@ -188,6 +218,9 @@ class _Child:
                 "the image was not decoded in time, because the service is busy; try again shortly", retry_after=2
             ) from None
         status = self._process.returncode
+        if not self._started:
+            log.error("decoder_failed", status=status)
+            raise OverloadedError("the image cannot be decoded now; try again shortly", retry_after=2) from None
         if -status in (signal.SIGPROF, signal.SIGXCPU):
             raise ImageTooComplexError(
                 f"decoding the image takes more than {seconds:.2f} s of CPU time (LOGO_DECODE_SECONDS); "
@@ -227,4 +260,4 @@ class _Child:
 
 
 class _EndedError(Exception):
-    """The child ended in the middle of an exchange."""
+    """The child ended in the middle of an exchange, or said what makes no sense."""

@@ -13,8 +13,10 @@ _PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
 _SMALL = frozenset({b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"sBIT", b"bKGD", b"tIME", b"hIST"})
 """Chunks that change nothing here; short, and in most files: to cut them out would copy the file."""
 _LONGEST_SMALL = 1024
-_CHANNELS = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}
-"""By colour type; a palette may hold transparency."""
+_REPEATED = frozenset({b"IDAT", b"IHDR"})
+"""Kept however often they come: the pixels, and a second header, which libpng refuses."""
+_CHANNELS = {0: 1, 2: 3, 3: 4, 4: 4, 6: 4}
+"""As decoded, by colour type: a palette may hold transparency, and grey with it becomes colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ def read_facts(data: bytes) -> PngFacts:
         raise ValueError("no header")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     channels = _CHANNELS.get(colour, 4)
-    if transparent and channels == 1:  # becomes colour with transparency
-        channels = 6
+    if transparent:
+        channels = 6 if channels == 1 else 4  # grey becomes colour beside the grey that it was
     return PngFacts(width, height, channels * max(1, depth // 8), compressed)
 
 
@@ -55,10 +57,17 @@ def still_picture(data: bytes) -> bytes:
     """The same file with nothing in it but its still picture; the very same bytes where there is not much else.
 
     OpenCV decodes animated files in another way, which shows whatever was in memory where a row is damaged; and libpng
-    inflates texts and profiles that are never looked at.
+    inflates texts and profiles that are never looked at, and prints a line for each chunk that comes twice.
     """
     chunks = list(_chunks(data))
-    kept = [kind in _PICTURE or (kind in _SMALL and length <= _LONGEST_SMALL) for kind, _, length in chunks]
+    seen: set[bytes] = set()
+
+    def is_kept(kind: bytes, length: int) -> bool:
+        new = kind in _REPEATED or kind not in seen
+        seen.add(kind)
+        return new and (kind in _PICTURE or (kind in _SMALL and length <= _LONGEST_SMALL))
+
+    kept = [is_kept(kind, length) for kind, _, length in chunks]
     if all(kept):
         return data
     starts = [start - 8 for _, start, _ in chunks] + [chunks[-1][1] + 4]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import threading
@@ -12,12 +11,19 @@ import numpy as np
 import psutil
 import pytest
 
-from logo_similarity.errors import BadImageError, ImageTooComplexError, ImageTooLargeError, UnsupportedFormatError
+from logo_similarity.errors import (
+    BadImageError,
+    ImageTooComplexError,
+    ImageTooLargeError,
+    OverloadedError,
+    UnsupportedFormatError,
+)
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits, decode
 from logo_similarity.plan import decoder_limit
 from tests.hostile_images import BOMBS, avif, strip_tiff
 from tests.pictures import encode, noise, quarters
+from tests.service import until
 
 Children = Callable[[], list[psutil.Process]]
 
@@ -143,11 +149,56 @@ def test_a_child_that_dies_costs_one_file(decoder: Decoder, children: Children) 
     data = encode(quarters(), "TIFF")
     decoder.decode(data)
     (child,) = children()
-    child.send_signal(signal.SIGKILL)
-    child.wait(10)
+    child.suspend()  # so that it has not answered yet when it is killed
+
+    def kill_at_work() -> None:
+        until(lambda: not decoder._idle)
+        child.kill()
+
+    killer = threading.Thread(target=kill_at_work)
+    killer.start()
     with pytest.raises(BadImageError, match="could not survive"):
         decoder.decode(data)
+    killer.join()
     assert decoder.decode(data).shape
+
+
+def test_a_child_that_was_killed_while_it_was_idle_costs_none(decoder: Decoder, children: Children) -> None:
+    data = encode(quarters(), "TIFF")
+    decoder.decode(data)
+    (child,) = children()
+    child.kill()
+    child.wait(10)
+    assert decoder.decode(data).shape
+
+
+def test_a_child_that_cannot_start_is_not_the_files_fault(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(quarters(), "TIFF")
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    with pytest.raises(OverloadedError, match="cannot be decoded now"):
+        decoder.decode(data)
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(OverloadedError, match="cannot be decoded now"):
+        decoder.decode(data)
+    monkeypatch.undo()
+    assert decoder.decode(data).shape
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"P" + b"\xff" * 8, b"P" + bytes(8), b"X" + bytes(8), b"R\xff\xff\xff\xff", b"R\2\0\0\0[]", b"R\2\0\0\0{}"],
+)
+def test_a_child_that_answers_nonsense_is_ended(decoder: Decoder, answer: bytes, tmp_path: Path) -> None:
+    """A file may have taken it over."""
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable}\nimport os\nos.write(1, {b'S' + answer!r})\nos.read(0, 1 << 20)\n")
+    program.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.executable", str(program))
+        decoder.warm_up(1)
+    with pytest.raises(BadImageError, match="could not survive"):
+        decoder.decode(encode(quarters(), "TIFF"))
+    assert decoder.decode(encode(quarters(), "TIFF")).shape
 
 
 def test_a_child_ends_with_its_parent() -> None:

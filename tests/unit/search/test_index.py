@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from pathlib import Path
 
 import faiss
@@ -167,3 +168,23 @@ def test_damage_in_the_vectors_is_seen_by_the_trial_search(tmp_path: Path, vecto
     path.write_bytes(content.replace(row, bytes(len(row))))
     with pytest.raises(CatalogError, match="not of unit length"):
         VectorIndex.open(path).check([250], ef_search=100)
+
+
+@pytest.mark.parametrize(
+    ("position", "layout", "value", "named"),
+    [
+        (37, "<Q", 200_000_000, "200000000 assign_probas"),  # FAISS would reserve 1.6 GB, and then read
+        (8, "<q", 501, "500 levels for 501 rows"),
+        (4, "<i", 65, "disagree|numbers"),
+    ],
+)
+def test_lengths_that_the_file_cannot_hold_are_refused_before_faiss_reads_it(
+    tmp_path: Path, vectors: FloatArray, position: int, layout: str, value: int, named: str
+) -> None:
+    path = tmp_path / "lengths.faiss"
+    build_hnsw(vectors[:500], path, m=8, ef_construction=40, threads=1)
+    content = bytearray(path.read_bytes())
+    struct.pack_into(layout, content, position, value)
+    path.write_bytes(content)
+    with pytest.raises(CatalogError, match=named):
+        VectorIndex.open(path)
