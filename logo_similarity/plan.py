@@ -39,6 +39,8 @@ class ServicePlan:
     burst: int
     """In each worker for moments: as many heads and bodies of requests as it may hold, and in every thread an image whose
     decoding takes as much as it may."""
+    trial: int
+    """Once, for moments: the process that tries a new version. It maps the version's files, as the workers will."""
 
     @property
     def total(self) -> int:
@@ -48,7 +50,7 @@ class ServicePlan:
     @property
     def limit(self) -> int:
         """What to give a container at least."""
-        return round(SPARE * self.total) + self.threads.workers * self.burst
+        return round(SPARE * self.total) + self.threads.workers * self.burst + self.trial
 
     def figures(self) -> dict[str, int]:
         """For JSON and logs; memory in megabytes."""
@@ -58,6 +60,7 @@ class ServicePlan:
             "shared_mb": self.shared // MEGABYTE,
             "private_mb": self.private // MEGABYTE,
             "burst_mb": self.burst // MEGABYTE,
+            "trial_mb": self.trial // MEGABYTE,
             "total_mb": self.total // MEGABYTE,
             "limit_mb": self.limit // MEGABYTE,
         }
@@ -66,13 +69,15 @@ class ServicePlan:
 def plan_service(catalog_bytes: int, model_bytes: int, cores: int, settings: Settings) -> ServicePlan:
     """The plan for a catalog whose files and whose encoder have these sizes, on so many cores."""
     plan = thread_plan(cores, settings.workers, settings.threads)
+    worker = WORKER_BYTES + max(0, model_bytes - DEFAULT_MODEL_BYTES)
     return ServicePlan(
         threads=plan,
         shared=catalog_bytes + LIBRARY_BYTES,
-        private=WORKER_BYTES + plan.threads * DECODER_BYTES + max(0, model_bytes - DEFAULT_MODEL_BYTES),
+        private=worker + plan.threads * DECODER_BYTES,
         burst=max(settings.max_inflight_bytes, settings.max_upload_bytes)
         + settings.max_connections * settings.max_head_bytes
         + plan.threads * decoder_limit(settings.decode_memory, settings.max_upload_bytes),
+        trial=worker,
     )
 
 

@@ -46,7 +46,8 @@ def plan(
         table.add_row("workers x threads", f"{found['workers']} x {found['threads']}")
         table.add_row("memory shared by all workers", f"{found['shared_mb']:,} MB")
         table.add_row("memory of each worker's own", f"{found['private_mb']:,} MB")
-        table.add_row("memory of each worker for images that are being decoded", f"{found['burst_mb']:,} MB")
+        table.add_row("memory of each worker for requests in progress, at most", f"{found['burst_mb']:,} MB")
+        table.add_row("memory of the process that tries a new version", f"{found['trial_mb']:,} MB")
         table.add_row("memory in all", f"{found['total_mb']:,} MB")
         table.add_row("limits to set", f"{found['workers'] * found['threads']} CPUs, {found['limit_mb']:,} MB")
         out.print(table)
@@ -56,7 +57,7 @@ def plan(
 
 def _advice(made: ServicePlan, memory: float) -> str:
     needed = f"{made.limit / 1e9:.1f} GB are needed and {memory:g} are there"
-    room = memory * 1e9 - SPARE * made.shared
+    room = memory * 1e9 - SPARE * made.shared - made.trial
     possible = math.floor(room / (SPARE * made.private + made.burst))
     if possible >= 1:
         return f"{needed}: with --workers {min(possible, made.threads.workers - 1)} it fits"

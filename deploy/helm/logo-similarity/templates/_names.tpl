@@ -27,13 +27,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- add $shared (mul (int64 .Values.workers) $worker) }}
 {{- end }}
 
-{{/* Memory to allow: a quarter more for the next version, which is opened beside this one, and an image in every thread. */}}
+{{/* Memory to allow: a quarter more for the next version, which is opened beside this one, the process that tries it, and what
+     requests in progress may take: heads and bodies in every worker, an image in every thread. */}}
 {{- define "logo-similarity.limitMegabytes" -}}
 {{- $images := mul (int64 .Values.workers) (int64 (include "logo-similarity.threads" .)) }}
 {{- $decoding := get .Values.settings "LOGO_DECODE_MEMORY" | default 256000000 | int64 }}
 {{- $upload := get .Values.settings "LOGO_MAX_UPLOAD_BYTES" | default 10000000 | int64 }}
 {{- $image := div (add $decoding (mul 2 $upload) 48000000) 1000000 }}
-{{- add (div (mul 5 (int64 (include "logo-similarity.megabytes" .))) 4) (mul $images $image) }}
+{{- $bodies := max $upload (get .Values.settings "LOGO_MAX_INFLIGHT_BYTES" | default 64000000 | int64) }}
+{{- $connections := get .Values.settings "LOGO_MAX_CONNECTIONS" | default 512 | int64 }}
+{{- $head := get .Values.settings "LOGO_MAX_HEAD_BYTES" | default 65536 | int64 }}
+{{- $requests := div (add $bodies (mul $connections $head)) 1000000 | add1 }}
+{{- $burst := add (mul $images $image) (mul (int64 .Values.workers) $requests) }}
+{{- add (div (mul 5 (int64 (include "logo-similarity.megabytes" .))) 4) $burst (int64 .Values.memory.workerMegabytes) }}
 {{- end }}
 
 {{- define "logo-similarity.serviceAccount" -}}
