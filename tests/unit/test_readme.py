@@ -82,6 +82,14 @@ def test_every_link_leads_somewhere(document: Path) -> None:
             assert anchor in anchors, f"{document.name}: {target}#{anchor}"
 
 
+def test_every_test_that_a_document_names_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (DOCS / "security.md").read_text())
+    assert len(named) > 30
+    for file, function in named:
+        text = (DOCS.parent / file).read_text()
+        assert not function or f"def test_{function}(" in text, (file, function)
+
+
 def test_every_setting_that_a_document_names_exists() -> None:
     settings = {f"LOGO_{name.upper()}" for name in Settings.model_fields}
     for document in (README, *sorted(DOCS.glob("*.md"))):
