@@ -1,4 +1,4 @@
-# The whole developer interface: demo, test, lint, bench, faults with faults-tools (and lock, after a change to the dependencies).
+# The whole developer interface: demo, test, lint, bench, mutants, faults with faults-tools (and lock, after a change to the dependencies).
 # Everything lands in .venv and in folders that git ignores.
 PYTHON ?= python3
 BIN := .venv/bin

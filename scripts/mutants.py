@@ -122,6 +122,8 @@ PRELOADED = [
 MEMORY = 8 << 30
 """Bytes of address space of a test run: a mutant may ask for any amount."""
 
+Key = tuple[str, str, str, str]
+
 LOG = "pytest.log"
 """What the last test run printed, beside the copy."""
 
@@ -138,7 +140,7 @@ class Mutant:
     source: str
 
     @property
-    def key(self) -> tuple[str, ...]:
+    def key(self) -> Key:
         """What names it in the results, whatever is added above it."""
         return self.definition, self.operator, self.before, self.after
 
@@ -155,25 +157,39 @@ def main() -> None:
     if unknown := [module for module in modules if module not in TESTS]:
         parser.error(f"no tests are named for {', '.join(unknown)}; add a line to TESTS in {__file__}")
 
-    results: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = copy_repository(Path(folder) / "copy")
         for module in modules or TESTS:
             mutants = make_mutants(copy / "logo_similarity" / module, sample=options.sample, seed=options.seed)
-            known = results.get(module, {}).get("survivors", [])
+            judged, unjudged = known_survivors(module)
             drawn = mutants
             if options.survivors:
-                wanted = {key_of(entry) for entry in known if not entry["equivalent"]}
-                if not {key_of(entry) for entry in known} <= {mutant.key for mutant in mutants}:
+                if not {*judged, *unjudged} <= {mutant.key for mutant in mutants}:
                     sys.exit(f"{module} has changed since its last run; run it without --survivors")
-                drawn = [mutant for mutant in mutants if mutant.key in wanted]
+                drawn = [mutant for mutant in mutants if mutant.key in unjudged]
             survivors = run_mutants(module, drawn, copy)
             if options.survivors:
-                kept = {key_of(entry) for entry in known if entry["equivalent"]}
-                survivors += [mutant for mutant in mutants if mutant.key in kept]
-            results[module] = summarize(mutants, survivors, known, seed=options.seed)
-            print(f"{module}: {', '.join(f'{name} {results[module][name]}' for name in COUNTS)}", flush=True)
+                survivors += [mutant for mutant in mutants if mutant.key in judged]
+            outcome = summarize(mutants, survivors, judged, seed=options.seed)
+            print(f"{module}: {', '.join(f'{name} {outcome[name]}' for name in COUNTS)}", flush=True)
+            results = read_results() | {module: outcome}
             RESULT.write_text(json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_results() -> dict[str, Any]:
+    """The outcome of each module so far."""
+    return json.loads(RESULT.read_text()) if RESULT.exists() else {}
+
+
+def known_survivors(module: str) -> tuple[dict[Key, str], set[Key]]:
+    """Survivors of the module's last run: why each equivalent one is, and those that are not judged yet."""
+    entries = {
+        (entry["definition"], entry["operator"], entry["before"], entry["after"]): entry["equivalent"]
+        for entry in read_results().get(module, {}).get("survivors", [])
+    }
+    return {key: reason for key, reason in entries.items() if reason}, {
+        key for key, reason in entries.items() if not reason
+    }
 
 
 def copy_repository(folder: Path) -> Path:
@@ -313,11 +329,8 @@ def run_tests(copy: Path, tests: tuple[str, ...]) -> None:
 COUNTS = ("run", "killed", "survived", "equivalent")
 
 
-def summarize(
-    mutants: list[Mutant], survivors: list[Mutant], known: list[dict[str, Any]], *, seed: int
-) -> dict[str, Any]:
+def summarize(mutants: list[Mutant], survivors: list[Mutant], judged: dict[Key, str], *, seed: int) -> dict[str, Any]:
     """What is kept of a module's run; the reasons written to survivors of earlier runs stay."""
-    reasons = {key_of(entry): entry["equivalent"] for entry in known}
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -328,7 +341,7 @@ def summarize(
             "operator": mutant.operator,
             "before": mutant.before,
             "after": mutant.after,
-            "equivalent": reasons.get(mutant.key, ""),
+            "equivalent": judged.get(mutant.key, ""),
         }
         for mutant in sorted(survivors, key=lambda mutant: mutant.line)
     ]
@@ -342,11 +355,6 @@ def summarize(
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "survivors": entries,
     }
-
-
-def key_of(entry: dict[str, Any]) -> tuple[str, ...]:
-    """The key of the mutant that an entry of the results describes."""
-    return entry["definition"], entry["operator"], entry["before"], entry["after"]
 
 
 if __name__ == "__main__":

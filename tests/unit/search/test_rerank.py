@@ -171,3 +171,11 @@ def test_patches_without_a_like_agree_in_nothing(sign: int) -> None:
 
 def test_stored_patches_fill_the_range_of_int8() -> None:
     np.testing.assert_array_equal(stored(np.array([-1, -0.5, 0, 1 / 127, 1], np.float32)), [-127, -64, 0, 1, 127])
+
+
+def test_nearness_falls_as_a_gaussian_of_two_cells_beyond_the_next_cell() -> None:
+    near = nearness(20)
+    np.testing.assert_allclose(near[0, :6], [1, 1, 0.941248, 0.803265, 0.662326, 0.567668], atol=1e-6)
+    assert near[0, 3 * 20 + 1] == near[0, 3]  # the larger of the distances along the two axes
+    assert near[0, 19] == pytest.approx(0.5, abs=1e-6)
+    np.testing.assert_array_equal(near, near.T)
