@@ -13,8 +13,8 @@ _PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
 _SMALL = frozenset({b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"sBIT", b"bKGD", b"tIME", b"hIST"})
 """Chunks that change nothing here; short, and in most files: to cut them out would copy the file."""
 _LONGEST_SMALL = 1024
-_CHANNELS = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}
-"""By colour type; a palette may hold transparency."""
+_CHANNELS = {0: 1, 2: 3, 3: 4, 4: 4, 6: 4}
+"""Of the decoded picture, by colour type: grey with transparency becomes colour, and a palette may hold transparency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ def read_facts(data: bytes) -> PngFacts:
         raise ValueError("no header")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     channels = _CHANNELS.get(colour, 4)
-    if transparent and channels == 1:  # becomes colour with transparency
-        channels = 6
+    if transparent:  # one grey or colour is: transparency is added, to a grey picture in a step of its own
+        channels = 6 if channels == 1 else 4
     return PngFacts(width, height, channels * max(1, depth // 8), compressed)
 
 
