@@ -41,8 +41,8 @@ CATALOG = "tests/unit/catalog"
 SOURCES = (f"{CATALOG}/sources",)
 EVALUATION = "tests/unit/evaluation"
 TESTS: dict[str, tuple[str, ...]] = {
-    "image/header.py": (f"{IMAGE}/test_header.py", f"{IMAGE}/test_avif_size.py", f"{IMAGE}/test_hostile_files.py"),
-    "image/png.py": (f"{IMAGE}/test_png.py", f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py"),
+    "image/header.py": (f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py", f"{IMAGE}/test_cost.py"),
+    "image/png.py": (f"{IMAGE}/test_png.py", f"{IMAGE}/test_header.py", f"{IMAGE}/test_cost.py"),
     "image/tiff.py": (f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py", f"{IMAGE}/test_decode.py"),
     "image/avif.py": (f"{IMAGE}/test_avif_size.py", f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py"),
     "image/av1.py": (f"{IMAGE}/test_avif_size.py", f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py"),
@@ -232,7 +232,10 @@ def make_mutants(path: Path, *, sample: int, seed: int) -> list[Mutant]:
         specs = sorted(choose.sample(specs, sample), key=lambda spec: (spec.start_pos, spec.operator_name))
     mutants = []
     for spec in specs:
-        changed = mutate_code(source, get_operator(spec.operator_name)(), spec.occurrence)
+        try:
+            changed = mutate_code(source, get_operator(spec.operator_name)(), spec.occurrence)
+        except AttributeError:  # Cosmic Ray cannot replace an exception with a dotted name
+            continue
         if changed is None or changed == source:
             continue
         old, new = source.splitlines(), changed.splitlines()
