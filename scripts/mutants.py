@@ -239,9 +239,9 @@ def make_mutants(path: Path, *, sample: int, seed: int) -> list[Mutant]:
         if changed is None or changed == source:
             continue
         old, new = source.splitlines(), changed.splitlines()
-        first = next(
-            (row for row, (left, right) in enumerate(zip(old, new, strict=False)) if left != right), len(new) - 1
-        )
+        first = spec.start_pos[0] - 1
+        if len(old) == len(new):
+            first = next(row for row, (left, right) in enumerate(zip(old, new, strict=True)) if left != right)
         after = new[first].strip() if len(old) == len(new) else ""
         name = spec.operator_name.removeprefix("core/")
         mutants.append(Mutant(first + 1, spec.definition_name or "", name, old[first].strip(), after, changed))

@@ -215,7 +215,7 @@ def covering_a_side(side: str) -> Pixels:
     """Red but for three of its sides, which are green. The red side is a long one."""
     height, width = (30, 90) if side in {"top", "bottom"} else (90, 30)
     image = framed(height, width, border=GREEN)
-    image[{"top": np.s_[0], "bottom": np.s_[-1], "left": np.s_[:, 0], "right": np.s_[:, -1]}[side]] = RED
+    {"top": image[0], "bottom": image[-1], "left": image[:, 0], "right": image[:, -1]}[side][:] = RED
     return image
 
 
