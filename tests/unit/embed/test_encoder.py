@@ -64,7 +64,7 @@ def write_model(folder: Path, **changes: object) -> Path:
         "dimension": 12,
     }
     for name, value in changes.items():
-        part = described["input"] if name in ("name", "width", "height", "layout") else described
+        part = described["input"] if name in ("name", "width", "height", "layout", "margin", "std") else described
         assert isinstance(part, dict)
         part[name] = value
     (folder / "model.json").write_text(json.dumps(described))
@@ -250,6 +250,33 @@ def test_another_model_works_by_its_description(tmp_path: Path) -> None:
 def test_a_wrong_description_says_what_is_wrong(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(EncoderError, match=message):
         Encoder.open(write_model(tmp_path / "wrong", **changes), device="cpu")
+
+
+def test_what_a_description_may_leave_out(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path / "short"))
+    assert (model.input.margin, model.rerank_weight, model.outputs.patches) == (0, 0, None)
+    linear = load_model(write_linear(tmp_path / "linear")).input
+    assert (linear.channels, linear.layout) == ("rgb", "nchw")
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("width", (16, 1024), (15, 1025)),
+        ("height", (16, 1024), (15, 1025)),
+        ("margin", (0, 0.4), (-0.001, 0.401)),
+        ("std", ([1e-6] * 3,), ([0, 1, 1], [1, 0, 1], [1, 1, 0])),
+        ("dimension", (2, 8192), (1, 8193)),
+        ("rerank_weight", (0, 1), (-0.001, 1.001)),
+        ("id", ("x" * 100,), ("", "x" * 101)),
+    ],
+)
+def test_the_bounds_of_a_description(tmp_path: Path, field: str, good: tuple[object], bad: tuple[object]) -> None:
+    for number, value in enumerate(good):
+        load_model(write_model(tmp_path / f"good-{number}", **{field: value}))
+    for number, value in enumerate(bad):
+        with pytest.raises(EncoderError, match=rf"model\.json: (input\.)?{field}"):
+            load_model(write_model(tmp_path / f"bad-{number}", **{field: value}))
 
 
 @pytest.mark.parametrize(
