@@ -1,10 +1,10 @@
-# The whole developer interface: demo, test, lint, bench, faults with faults-tools (and lock, after a change to the dependencies).
+# The whole developer interface: demo, test, lint, bench, mutants, faults with faults-tools (and lock, after a change to the dependencies).
 # Everything lands in .venv and in folders that git ignores.
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test faults faults-tools test-torch lint format bench lock clean
+.PHONY: demo test faults faults-tools mutants test-torch lint format bench lock clean
 .DEFAULT_GOAL := demo
 
 # Serves the sample logos on http://127.0.0.1:8000
@@ -29,6 +29,11 @@ faults: .venv/installed-dev
 faults-tools:
 	apt-get install -qy --no-install-recommends nginx-light faketime prometheus buildah debootstrap systemd strace chromium \
 	  fonts-dejavu-core
+
+# Mutation testing: `make mutants MODULES=logo_similarity/image/png.py`, or every module of the table in scripts/mutants.py.
+mutants: .venv/installed-dev
+	$(BIN)/pip install --quiet -e '.[mutants]'
+	nice -n 10 $(BIN)/python -m scripts.mutants $(MODULES)
 
 # Training and export, which need torch: an environment of their own.
 test-torch: .venv-torch/installed

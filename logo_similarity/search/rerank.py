@@ -114,7 +114,10 @@ def stored(patches: Floats) -> StoredPatches:
 
 
 def nearness(grid: int) -> Floats:
-    """(cells, cells) float32, symmetric: what a match counts, 1 in the same cell or the next, half far away."""
+    """(cells, cells) float32, symmetric: the weight of a match, 1 in the same cell or the next, half far away.
+
+    In between it falls as a Gaussian with a standard deviation of two cells, measured from the next cell.
+    """
     rows, columns = np.divmod(np.arange(grid * grid), grid)
     distance = np.maximum(np.abs(rows[:, None] - rows), np.abs(columns[:, None] - columns))
     moved = np.maximum(distance - 1, 0)

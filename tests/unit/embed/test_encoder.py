@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from logo_similarity.embed.encoder import Encoder
+from logo_similarity.embed.encoder import CPU, CUDA, Encoder
 from logo_similarity.embed.model import default_model_folder, load_model, model_folder
 from logo_similarity.errors import EncoderError
 from logo_similarity.image.preprocess import preprocess
@@ -63,25 +64,25 @@ def write_model(folder: Path, **changes: object) -> Path:
         "dimension": 12,
     }
     for name, value in changes.items():
-        part = described["input"] if name in ("name", "width", "height", "layout") else described
+        part = described["input"] if name in ("name", "width", "height", "layout", "margin", "std") else described
         assert isinstance(part, dict)
         part[name] = value
     (folder / "model.json").write_text(json.dumps(described))
     return folder
 
 
-def write_patches(folder: Path, *, cells: int) -> Path:
-    """The same with the features as patches, too: (n, cells, 12 / cells)."""
+def write_patches(folder: Path, *, shape: tuple[int, ...], weight: float = 0.5) -> Path:
+    """The same with the features as patches, too, in this shape; -1: what remains."""
     write_model(folder)
     model = onnx.load(folder / "quarters.onnx")
     model.graph.node.append(helper.make_node("Reshape", ["features", "cells"], ["patches"]))
-    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, cells, 12 // cells], np.int64), "cells"))
-    model.graph.output.append(helper.make_tensor_value_info("patches", TensorProto.FLOAT, ["n", cells, 12 // cells]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), "cells"))
+    model.graph.output.append(helper.make_tensor_value_info("patches", TensorProto.FLOAT, None))
     onnx.save(model, folder / "quarters.onnx")
     described = json.loads((folder / "model.json").read_text())
     described["sha256"] = hashlib.sha256((folder / "quarters.onnx").read_bytes()).hexdigest()
     described["outputs"]["patches"] = "patches"
-    described["rerank_weight"] = 0.5
+    described["rerank_weight"] = weight
     (folder / "model.json").write_text(json.dumps(described))
     return folder
 
@@ -169,6 +170,11 @@ def test_same_picture_same_bits_from_every_thread(encoder: Encoder) -> None:
     assert not different
 
 
+def test_every_encoder_can_warm_up(encoder: Encoder, tmp_path: Path) -> None:
+    encoder.warm_up()
+    Encoder.open(write_model(tmp_path / "other"), device="cpu").warm_up()
+
+
 def test_patches_are_one_vector_for_each_cell(encoder: Encoder) -> None:
     batch = np.stack([preprocess(picture(seed), encoder.model.input_spec) for seed in range(3)])
     embeddings, patches = encoder.infer_with_patches(batch)
@@ -246,6 +252,33 @@ def test_a_wrong_description_says_what_is_wrong(tmp_path: Path, changes: dict[st
         Encoder.open(write_model(tmp_path / "wrong", **changes), device="cpu")
 
 
+def test_what_a_description_may_leave_out(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path / "short"))
+    assert (model.input.margin, model.rerank_weight, model.outputs.patches) == (0, 0, None)
+    linear = load_model(write_linear(tmp_path / "linear")).input
+    assert (linear.channels, linear.layout) == ("rgb", "nchw")
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("width", (16, 1024), (15, 1025)),
+        ("height", (16, 1024), (15, 1025)),
+        ("margin", (0, 0.4), (-0.001, 0.401)),
+        ("std", ([1e-6] * 3,), ([0, 1, 1], [1, 0, 1], [1, 1, 0])),
+        ("dimension", (2, 8192), (1, 8193)),
+        ("rerank_weight", (0, 1), (-0.001, 1.001)),
+        ("id", ("x" * 100,), ("", "x" * 101)),
+    ],
+)
+def test_the_bounds_of_a_description(tmp_path: Path, field: str, good: tuple[object], bad: tuple[object]) -> None:
+    for number, value in enumerate(good):
+        load_model(write_model(tmp_path / f"good-{number}", **{field: value}))
+    for number, value in enumerate(bad):
+        with pytest.raises(EncoderError, match=rf"model\.json: (input\.)?{field}"):
+            load_model(write_model(tmp_path / f"bad-{number}", **{field: value}))
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -289,6 +322,35 @@ def test_cuda_is_not_promised_where_it_does_not_load() -> None:
         assert Encoder.open(default_model_folder(), device="auto").provider == "cpu"
 
 
+@pytest.mark.parametrize(("device", "wanted"), [("cpu", [CPU]), ("auto", [CUDA, CPU]), ("cuda", [CUDA, CPU])])
+def test_cuda_is_taken_where_it_is_there_and_wanted(
+    monkeypatch: pytest.MonkeyPatch, device: str, wanted: list[str]
+) -> None:
+    """The package for CUDA is pretended: its libraries do not load, and the session falls back to the CPU."""
+    real, asked, preloaded = onnxruntime.InferenceSession, [], []
+
+    def open_session(path: Path, options: Any, providers: list[str]) -> Any:
+        asked.append(providers)
+        return real(path, options, providers=[CPU])
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: preloaded.append(device))
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
+    if device == "cuda":
+        with pytest.raises(EncoderError, match="CUDA does not load here"):
+            Encoder.open(default_model_folder(), device=device)
+    else:
+        assert Encoder.open(default_model_folder(), device=device).provider == "cpu"
+    assert asked == [wanted]
+    assert bool(preloaded) is (CUDA in wanted)
+
+
+def test_without_onnx_runtime_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EncoderError, match="ONNX Runtime is not installed"):
+        Encoder.open(default_model_folder(), device="cpu")
+
+
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_an_output_that_is_no_embedding_is_an_error(tmp_path: Path, value: float) -> None:
     other = Encoder.open(write_model(tmp_path / "zero"), device="cpu")
@@ -299,7 +361,7 @@ def test_an_output_that_is_no_embedding_is_an_error(tmp_path: Path, value: float
 
 @pytest.mark.parametrize(("value", "wrong"), [(np.nan, True), (0.9, True), (0.2, False)])
 def test_patches_longer_than_one_or_not_finite_are_an_error(tmp_path: Path, value: float, wrong: bool) -> None:
-    other = Encoder.open(write_patches(tmp_path / "patches", cells=4), device="cpu")
+    other = Encoder.open(write_patches(tmp_path / "patches", shape=(-1, 4, 3)), device="cpu")
     batch = np.full((1, 48, 32, 3), value, np.float32)
     if wrong:
         with pytest.raises(EncoderError, match="longer than 1 or not finite"):
@@ -308,10 +370,20 @@ def test_patches_longer_than_one_or_not_finite_are_an_error(tmp_path: Path, valu
         assert other.infer_with_patches(batch)[1].shape == (1, 4, 3)
 
 
-def test_patches_that_are_no_square_grid_are_an_error(tmp_path: Path) -> None:
-    other = Encoder.open(write_patches(tmp_path / "patches", cells=2), device="cpu")
+@pytest.mark.parametrize("shape", [(-1, 2, 6), (1, 4, -1), (-1, 4, 1, 3)])
+def test_patches_that_are_not_a_square_grid_for_each_picture_are_an_error(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    other = Encoder.open(write_patches(tmp_path / "patches", shape=shape), device="cpu")
     with pytest.raises(EncoderError, match="a square grid is needed"):
-        other.infer_with_patches(np.full((1, 48, 32, 3), 0.1, np.float32))
+        other.infer_with_patches(np.full((2, 48, 32, 3), 0.1, np.float32))
+
+
+def test_patches_are_there_where_the_model_gives_them_and_they_count(tmp_path: Path) -> None:
+    shape = (-1, 4, 3)
+    assert Encoder.open(write_patches(tmp_path / "both", shape=shape), device="cpu").has_patches is True
+    assert Encoder.open(write_patches(tmp_path / "unused", shape=shape, weight=0), device="cpu").has_patches is False
+    assert Encoder.open(write_model(tmp_path / "none", rerank_weight=0.5), device="cpu").has_patches is False
 
 
 def test_fewer_embeddings_than_pictures_are_an_error(tmp_path: Path) -> None:
@@ -325,3 +397,8 @@ def test_session_takes_the_threads_it_is_given_and_does_not_spin() -> None:
     options = Encoder.open(default_model_folder(), device="cpu", threads=2)._session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_a_call_takes_one_thread_unless_told_otherwise() -> None:
+    options = Encoder.open(default_model_folder(), device="cpu")._session.get_session_options()
+    assert options.intra_op_num_threads == 1

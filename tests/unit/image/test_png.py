@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,6 +36,55 @@ def test_the_animation_is_left_out_and_the_still_picture_kept() -> None:
     left = png.still_picture(moving)
     assert not any(kind in left for kind in (b"acTL", b"fcTL", b"fdAT"))
     np.testing.assert_array_equal(decode(left), quarters())
+
+
+PIXELS = [  # colour type, bit depth, whether a chunk says what is transparent; bytes of a pixel
+    *((0, depth, False, 1) for depth in (1, 2, 4, 8)),
+    *((3, depth, transparent, 4) for depth in (1, 2, 4, 8) for transparent in (False, True)),
+    *((0, 8, True, 6), (0, 16, False, 2), (0, 16, True, 12)),
+    *((2, 8, False, 3), (2, 8, True, 4), (2, 16, False, 6), (2, 16, True, 8)),
+    *((4, 8, False, 4), (4, 16, False, 8), (6, 8, False, 4), (6, 16, False, 8)),
+]
+
+
+@pytest.mark.parametrize(("colour", "depth", "transparent", "pixel_bytes"), PIXELS)
+def test_no_pixel_takes_more_than_is_counted_for_it(
+    colour: int, depth: int, transparent: bool, pixel_bytes: int
+) -> None:
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 8, 8, depth, colour, 0, 0, 0)),
+        (b"PLTE", bytes(3)),
+        (b"tRNS", bytes(2 * samples) if colour != 3 else b"\0"),
+        (b"IDAT", zlib.compress((b"\0" + bytes(samples * depth)) * 8)),
+        (b"IEND", b""),
+    ]
+    wanted = {b"IHDR", b"IDAT", b"IEND"} | ({b"PLTE"} if colour == 3 else set()) | ({b"tRNS"} if transparent else set())
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, content) for kind, content in chunks if kind in wanted)
+    facts = png.read_facts(data)
+    assert facts.pixel_bytes == pixel_bytes
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert decoded.nbytes <= pixel_bytes * 64
+
+
+def test_what_follows_the_end_is_left_out_with_the_texts() -> None:
+    whole = encode(quarters(), "PNG")
+    assert png.still_picture(whole[:33] + png_chunk(b"tEXt", b"Title\0a") + whole[33:] + b"more") == whole
+
+
+def test_the_last_chunk_claims_no_more_than_there_is() -> None:
+    data = bytearray(encode(quarters(), "PNG"))
+    data[-12:-8] = struct.pack(">I", 0x7000_0000)
+    with pytest.raises(ValueError, match="past the end"):
+        png.read_facts(bytes(data))
+
+
+def test_a_png_of_more_than_20_000_chunks_is_refused() -> None:
+    whole = encode(quarters(), "PNG")
+    data = [whole[:33] + png_chunk(b"tEXt", b"") * count + whole[33:] for count in (19_997, 19_998)]
+    assert png.read_facts(data[0]).width == 64
+    with pytest.raises(ValueError, match="too many chunks"):
+        png.read_facts(data[1])
 
 
 def _grey_png(side: int, depth: int, rows: bytes, transparent: int) -> bytes:

@@ -101,6 +101,12 @@ def test_margin_stays_free(margin: float) -> None:
     assert extent(reddish(got)) == Box(side, side, 100 - side, 100 - side)
 
 
+@pytest.mark.parametrize(("box", "top", "left"), [(Box(50, 20, 130, 180), 10, 30), (Box(50, 50, 210, 130), 30, 10)])
+def test_margin_stays_free_on_the_longer_side(box: Box, top: int, left: int) -> None:
+    got = pixels(with_mark(WHITE, box), replace(CONTENT, margin=0.1, width=100, height=100))
+    assert extent(reddish(got)) == Box(left, top, 100 - left, 100 - top)
+
+
 @pytest.mark.parametrize("height_width", [(300, 100), (100, 300), (200, 200), (777, 333)])
 @pytest.mark.parametrize("size", [(96, 96), (128, 64), (64, 128)])
 def test_cover_fills_with_the_centre_unstretched(height_width: tuple[int, int], size: tuple[int, int]) -> None:
@@ -128,6 +134,12 @@ def test_cover_cuts_the_longer_side_and_keeps_the_shorter_one() -> None:
     assert not (got == RED).all(axis=2).any()
     assert tuple(got[0, 48]) == GREEN
     assert tuple(got[-1, 48]) == GREEN
+
+
+def test_of_a_line_one_pixel_high_the_middle_one_is_kept() -> None:
+    image = np.full((1, 1001, 3), GREEN, np.uint8)
+    image[0, 500] = RED
+    assert (pixels(image, COVER) == RED).all()
 
 
 @pytest.mark.parametrize("spec", [PLAIN, COVER, CONTENT, replace(CONTENT, resize="cover")])
@@ -185,11 +197,34 @@ def test_one_channel_is_enough_to_differ() -> None:
         assert content_box(with_mark(GREEN, BOX, fill=(fill[0], fill[1], fill[2])), GREEN) == BOX
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("difference", "seen"), [(24, False), (25, True)])
+def test_more_than_24_levels_of_difference_are_a_mark(sign: int, difference: int, seen: bool) -> None:
+    image = with_mark((128, 128, 128), BOX, fill=(128, 128, 128 + sign * difference))
+    assert (content_box(image, (128, 128, 128)) == BOX) is seen
+
+
 @pytest.mark.parametrize("box", [Box(250, 0, 300, 60), Box(0, 0, 60, 50), Box(100, 150, 200, 200)])
 def test_a_border_with_a_few_other_pixels_keeps_its_colour(box: Box) -> None:
     image = with_mark(GREEN, box)
     assert border_colour(image) == GREEN
     assert content_box(image, GREEN) == box
+
+
+def covering_a_side(side: str) -> Pixels:
+    """Red but for three of its sides, which are green. The red side is a long one."""
+    height, width = (30, 90) if side in {"top", "bottom"} else (90, 30)
+    image = framed(height, width, border=GREEN)
+    {"top": image[0], "bottom": image[-1], "left": image[:, 0], "right": image[:, -1]}[side][:] = RED
+    return image
+
+
+@pytest.mark.parametrize("side", ["top", "bottom", "left", "right"])
+def test_a_mark_that_covers_one_side_leaves_the_border_its_colour(side: str) -> None:
+    image = covering_a_side(side)
+    assert border_colour(image) == GREEN
+    spec = replace(PLAIN, height=image.shape[0], width=image.shape[1])
+    assert inked_cells(preprocess(image, spec)[np.newaxis], spec, 5).all()
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
@@ -302,3 +337,11 @@ def test_inked_cells_are_those_with_another_colour_than_the_border(
         for r in range(grid)
     ]
     np.testing.assert_array_equal(found[0].reshape(grid, grid), expected)
+
+
+@pytest.mark.parametrize("channel", range(3))
+def test_ink_may_differ_in_one_channel_alone(channel: int) -> None:
+    image = np.full((96, 96, 3), GREEN, np.uint8)
+    image[30, 60, channel] += 40
+    found = inked_cells(preprocess(image, PLAIN)[np.newaxis], PLAIN, 4)
+    assert np.flatnonzero(found[0]).tolist() == [1 * 4 + 2]

@@ -62,6 +62,12 @@ def test_the_same_picture_has_score_one_and_nothing_has_more(copies: int) -> Non
     assert np.delete(scores, 7).max() < 0.99
 
 
+def test_a_cosine_rounded_above_one_gives_no_score_above_one() -> None:
+    vectors, gallery = unit(1, 2), stored(patches(3, 2))
+    query, cosines = Query(vectors[0], gallery[0]), np.array([1 + 1e-6, 0], np.float32)
+    assert Reranker(gallery, vectors, 0.0).score(query, np.arange(2), cosines).max() == 1
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
 def test_score_is_the_mean_of_cosine_and_agreement_less_what_all_candidates_share(weight: float) -> None:
     gallery, vectors, query = stored(patches(4, 5)), unit(4, 5), Query(unit(5, 1)[0], stored(patches(5)[0]))
@@ -123,6 +129,24 @@ def test_matches_are_each_others_best_and_strongest_first() -> None:
     assert reranker.matches(stored(mark), 0, least=1.01) == []
 
 
+def test_matches_name_the_cell_of_each_logo_and_how_much_of_it_is_found() -> None:
+    """Three parts have changed places in a circle and faded; both logos leave their first cell empty."""
+    query, other = (np.zeros((CELLS, CHANNELS), np.float32) for _ in range(2))
+    moves = {5: (6, 0.6), 6: (9, 0.9), 9: (5, 0.75)}
+    for channel, (cell, (target, length)) in enumerate(moves.items()):
+        query[cell, channel], other[target, channel] = 0.9, length
+    found = of_patches(np.stack([stored(other)])).matches(stored(query), 0)
+    assert [(match.cell, match.other) for match in found] == [(6, 9), (9, 5), (5, 6)]
+    assert [match.strength for match in found] == pytest.approx([1, 0.75 / 0.9, 0.6 / 0.9], abs=0.01)
+
+
+def test_a_match_exactly_as_strong_as_asked_for_is_kept() -> None:
+    mark = np.zeros((CELLS, CHANNELS), np.int8)
+    mark[5, 0] = 127
+    (match,) = of_patches(mark[np.newaxis]).matches(mark, 0, least=1.0)
+    assert match.strength == 1
+
+
 def test_a_cell_is_matched_once() -> None:
     """Two cells of the query have the same best in the other logo: the better one gets it."""
     query, other = (np.zeros((CELLS, CHANNELS), np.float32) for _ in range(2))
@@ -135,3 +159,23 @@ def test_an_empty_picture_agrees_with_nothing() -> None:
     gallery = np.stack([stored(patches(10)[0]), np.zeros((CELLS, CHANNELS), np.int8)])
     agreement = of_patches(gallery).agreement(np.zeros((CELLS, CHANNELS), np.int8), np.arange(2))
     np.testing.assert_array_equal(agreement, 0)
+
+
+@pytest.mark.parametrize("sign", [0, -1])
+def test_patches_without_a_like_agree_in_nothing(sign: int) -> None:
+    """At right angles to all of the other logo's, or opposite to them: exactly 0, whichever direction is compared."""
+    query, other = (np.zeros((CELLS, CHANNELS), np.float32) for _ in range(2))
+    query[:, 0], other[:, 0], other[:, 1] = 0.5, sign * 0.5, 0.5
+    assert of_patches(np.stack([stored(other)])).agreement(stored(query), np.arange(1)) == 0
+
+
+def test_stored_patches_fill_the_range_of_int8() -> None:
+    np.testing.assert_array_equal(stored(np.array([-1, -0.5, 0, 1 / 127, 1], np.float32)), [-127, -64, 0, 1, 127])
+
+
+def test_nearness_falls_as_a_gaussian_of_two_cells_beyond_the_next_cell() -> None:
+    near = nearness(20)
+    np.testing.assert_allclose(near[0, :6], [1, 1, 0.941248, 0.803265, 0.662326, 0.567668], atol=1e-6)
+    assert near[0, 3 * 20 + 1] == near[0, 3]  # the larger of the distances along the two axes
+    assert near[0, 19] == pytest.approx(0.5, abs=1e-6)
+    np.testing.assert_array_equal(near, near.T)

@@ -1,0 +1,364 @@
+"""Mutation testing: change one operator, number or condition of a module at a time and see whether its tests notice.
+
+    python -m scripts.mutants logo_similarity/image/header.py
+    python -m scripts.mutants --survivors logo_similarity/image/header.py
+
+Needs the extra `mutants`. Cosmic Ray makes the mutants; of every place in the code one is drawn, and of these a seeded
+sample. Each is written into a copy of the repository, where the tests named in `TESTS` run in a process of their own.
+The outcome of each module is kept in `benchmarks/results/mutants.json`. A survivor is either a gap in the tests or
+equivalent: no behaviour differs. Say so in its `equivalent` entry there; later runs keep what is written.
+
+`--survivors` runs only those that survived the last time and have no reason yet: the fast way to check a new test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import datetime as dt
+import itertools
+import json
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "mutants.json"
+
+IMAGE = "tests/unit/image"
+CATALOG = "tests/unit/catalog"
+SOURCES = (f"{CATALOG}/sources",)
+EVALUATION = "tests/unit/evaluation"
+TESTS: dict[str, tuple[str, ...]] = {
+    "image/header.py": (f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py", f"{IMAGE}/test_cost.py"),
+    "image/png.py": (f"{IMAGE}/test_png.py", f"{IMAGE}/test_header.py", f"{IMAGE}/test_cost.py"),
+    "image/tiff.py": (f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py", f"{IMAGE}/test_decode.py"),
+    "image/avif.py": (f"{IMAGE}/test_avif_size.py", f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py"),
+    "image/av1.py": (f"{IMAGE}/test_avif_size.py", f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py"),
+    "image/decode.py": (f"{IMAGE}/test_decode.py", f"{IMAGE}/test_damaged_files.py", f"{IMAGE}/test_preprocess.py"),
+    "image/preprocess.py": (f"{IMAGE}/test_preprocess.py",),
+    "image/contained.py": (f"{IMAGE}/test_contained.py",),
+    "image/child.py": (f"{IMAGE}/test_contained.py",),
+    "search/rerank.py": ("tests/unit/search/test_rerank.py", "tests/unit/search/test_pipeline.py"),
+    "search/index.py": ("tests/unit/search/test_index.py",),
+    "search/build.py": ("tests/unit/search/test_index.py",),
+    "search/pipeline.py": ("tests/unit/search/test_pipeline.py",),
+    "embed/model.py": ("tests/unit/embed/test_encoder.py",),
+    "embed/encoder.py": ("tests/unit/embed/test_encoder.py",),
+    "embed/gate.py": ("tests/unit/embed/test_gate.py",),
+    "evaluation/ranking.py": (f"{EVALUATION}/test_ranking.py",),
+    "evaluation/truth.py": (f"{EVALUATION}/test_labels_and_truth.py",),
+    "evaluation/labels.py": (f"{EVALUATION}/test_labels_and_truth.py",),
+    "evaluation/copies.py": (f"{EVALUATION}/test_features_and_copies.py",),
+    "evaluation/features.py": (f"{EVALUATION}/test_features_and_copies.py",),
+    "catalog/sources/__init__.py": SOURCES,
+    "catalog/sources/fields.py": SOURCES,
+    "catalog/sources/folder.py": SOURCES,
+    "catalog/sources/images.py": SOURCES,
+    "catalog/sources/l3d.py": SOURCES,
+    "catalog/sources/table.py": SOURCES,
+    "catalog/records.py": (f"{CATALOG}/test_records.py",),
+    "catalog/metadata.py": (f"{CATALOG}/test_metadata.py",),
+    "catalog/inputs.py": (f"{CATALOG}/test_records.py", f"{CATALOG}/test_ready.py"),
+    "catalog/files.py": (f"{CATALOG}/test_versions.py", f"{CATALOG}/test_ready.py"),
+    "catalog/embeddings.py": (f"{CATALOG}/test_ready.py",),
+    "catalog/ready.py": (f"{CATALOG}/test_ready.py",),
+    "catalog/build.py": (f"{CATALOG}/test_versions.py", f"{CATALOG}/test_records.py", f"{CATALOG}/test_ready.py"),
+    "catalog/manifest.py": (f"{CATALOG}/test_versions.py",),
+    "catalog/versions.py": (f"{CATALOG}/test_versions.py",),
+    "keys/document.py": ("tests/unit/keys/test_document.py",),
+    "keys/ring.py": ("tests/unit/keys",),
+    "keys/usage.py": ("tests/unit/keys/test_usage.py",),
+    "keys/place.py": ("tests/unit/keys/test_place.py",),
+    "api/cache.py": ("tests/api/test_cache.py",),
+    "plan.py": ("tests/unit/test_plan.py",),
+    "limits.py": ("tests/unit/test_plan.py", "tests/unit/keys"),
+}
+"""The tests that hold each module's behaviour: as few as possible, since every survivor runs them all."""
+
+OPERATORS = (
+    *("AddNot", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd"),
+    *("ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ExceptionReplacer", "NumberReplacer"),
+    *("RemoveDecorator", "ZeroIterationForLoop", "ReplaceUnaryOperator_USub_UAdd", "ReplaceUnaryOperator_Delete_Not"),
+    *("ReplaceComparisonOperator_Lt_LtE", "ReplaceComparisonOperator_LtE_Lt", "ReplaceComparisonOperator_Gt_GtE"),
+    *("ReplaceComparisonOperator_GtE_Gt", "ReplaceComparisonOperator_Eq_NotEq", "ReplaceComparisonOperator_NotEq_Eq"),
+    *("ReplaceComparisonOperator_Is_IsNot", "ReplaceComparisonOperator_IsNot_Is"),
+    *("ReplaceBinaryOperator_Add_Sub", "ReplaceBinaryOperator_Sub_Add", "ReplaceBinaryOperator_Mul_FloorDiv"),
+    *("ReplaceBinaryOperator_Div_Mul", "ReplaceBinaryOperator_FloorDiv_Mul", "ReplaceBinaryOperator_Mod_FloorDiv"),
+    *("ReplaceBinaryOperator_Pow_Mul", "ReplaceBinaryOperator_LShift_RShift", "ReplaceBinaryOperator_RShift_LShift"),
+    *(
+        "ReplaceBinaryOperator_BitOr_BitAnd",
+        "ReplaceBinaryOperator_BitAnd_BitOr",
+        "ReplaceBinaryOperator_BitXor_BitAnd",
+    ),
+)
+"""Of Cosmic Ray's operators those that no other one makes superfluous."""
+
+PRELOADED = [
+    "cv2",
+    "faiss",
+    "fastapi",
+    "hypothesis",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "PIL.Image",
+    "psutil",
+    "pyarrow",
+    "pytest",
+]
+"""Imported once: every test run starts as a fork of a process that holds them. Nothing of the project may be here."""
+MEMORY = 8 << 30
+"""Bytes of address space of a test run: a mutant may ask for any amount."""
+
+Key = tuple[str, str, str, str]
+
+LOG = "pytest.log"
+"""What the last test run printed, beside the copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change to a module: the line it is in, before and after, and the whole text with it."""
+
+    line: int
+    definition: str
+    operator: str
+    before: str
+    after: str
+    source: str
+
+    @property
+    def key(self) -> Key:
+        """What names it in the results, whatever is added above it."""
+        return self.definition, self.operator, self.before, self.after
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", type=Path, help="modules to mutate; default: all that TESTS names")
+    parser.add_argument("--sample", type=int, default=50, help="most mutants of a module (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=13)
+    parser.add_argument("--survivors", action="store_true", help="only those that survived the last run")
+    options = parser.parse_args()
+    modules = [path.resolve().relative_to(ROOT / "logo_similarity").as_posix() for path in options.modules]
+    if unknown := [module for module in modules if module not in TESTS]:
+        parser.error(f"no tests are named for {', '.join(unknown)}; add a line to TESTS in {__file__}")
+
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = copy_repository(Path(folder) / "copy")
+        for module in modules or TESTS:
+            mutants = make_mutants(copy / "logo_similarity" / module, sample=options.sample, seed=options.seed)
+            judged, unjudged = known_survivors(module)
+            drawn = mutants
+            if options.survivors:
+                if not {*judged, *unjudged} <= {mutant.key for mutant in mutants}:
+                    sys.exit(f"{module} has changed since its last run; run it without --survivors")
+                drawn = [mutant for mutant in mutants if mutant.key in unjudged]
+            survivors = run_mutants(module, drawn, copy)
+            if options.survivors:
+                survivors += [mutant for mutant in mutants if mutant.key in judged]
+            outcome = summarize(mutants, survivors, judged, seed=options.seed)
+            print(f"{module}: {', '.join(f'{name} {outcome[name]}' for name in COUNTS)}", flush=True)
+            results = read_results() | {module: outcome}
+            RESULT.write_text(json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_results() -> dict[str, Any]:
+    """The outcome of each module so far."""
+    return json.loads(RESULT.read_text()) if RESULT.exists() else {}
+
+
+def known_survivors(module: str) -> tuple[dict[Key, str], set[Key]]:
+    """Survivors of the module's last run: why each equivalent one is, and those that are not judged yet."""
+    entries = {
+        (entry["definition"], entry["operator"], entry["before"], entry["after"]): entry["equivalent"]
+        for entry in read_results().get(module, {}).get("survivors", [])
+    }
+    return {key: reason for key, reason in entries.items() if reason}, {
+        key for key, reason in entries.items() if not reason
+    }
+
+
+def copy_repository(folder: Path) -> Path:
+    """The files that git knows, as they are in the work tree. Returns the copy's folder."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def make_mutants(path: Path, *, sample: int, seed: int) -> list[Mutant]:
+    """A sample of the module's mutants, in the order of its lines: at most one for every place and kind of change."""
+    from cosmic_ray.commands import init
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+    from cosmic_ray.work_db import WorkDB, use_db
+
+    source = path.read_text()
+    ignored = ignored_ranges(source)
+    choose = random.Random(f"{seed} {path.name}")
+    places: dict[tuple[Any, ...], list[Any]] = {}
+    with use_db(str(path.with_suffix(".sqlite")), WorkDB.Mode.create) as database:
+        init([path], database, {})
+        for item in database.work_items:
+            spec = item.mutations[0]
+            name = spec.operator_name.removeprefix("core/")
+            if name in OPERATORS and not any(start <= spec.start_pos < end for start, end in ignored):
+                places.setdefault((spec.start_pos, spec.end_pos, name), []).append(spec)
+    path.with_suffix(".sqlite").unlink()
+
+    specs = [choose.choice(sorted(places[place], key=lambda spec: spec.occurrence)) for place in sorted(places)]
+    if len(specs) > sample:
+        specs = sorted(choose.sample(specs, sample), key=lambda spec: (spec.start_pos, spec.operator_name))
+    mutants = []
+    for spec in specs:
+        try:
+            changed = mutate_code(source, get_operator(spec.operator_name)(), spec.occurrence)
+        except AttributeError:  # Cosmic Ray cannot replace an exception with a dotted name
+            continue
+        if changed is None or changed == source:
+            continue
+        old, new = source.splitlines(), changed.splitlines()
+        first = spec.start_pos[0] - 1
+        if len(old) == len(new):
+            first = next(row for row, (left, right) in enumerate(zip(old, new, strict=True)) if left != right)
+        after = new[first].strip() if len(old) == len(new) else ""
+        name = spec.operator_name.removeprefix("core/")
+        mutants.append(Mutant(first + 1, spec.definition_name or "", name, old[first].strip(), after, changed))
+    return mutants
+
+
+def ignored_ranges(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where a change means nothing when the program runs: annotations, `if TYPE_CHECKING`, the guards `frozen` and `strict`."""
+    nodes: list[ast.expr] = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.arg(annotation=ast.expr() as annotation) | ast.AnnAssign(annotation=annotation):
+                nodes.append(annotation)
+            case ast.FunctionDef(returns=ast.expr() as returns) | ast.AsyncFunctionDef(returns=ast.expr() as returns):
+                nodes.append(returns)
+            case ast.Call(func=ast.Name(id="dataclass" | "zip"), keywords=keywords):
+                nodes += [keyword.value for keyword in keywords]
+            case ast.If(test=ast.Name(id="TYPE_CHECKING") as test):
+                nodes.append(test)
+    return [((node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0)) for node in nodes]
+
+
+def run_mutants(module: str, mutants: list[Mutant], copy: Path) -> list[Mutant]:
+    """Run the module's tests with each mutant. Returns those that no test noticed.
+
+    Raises:
+        SystemExit: the tests fail without a mutant, or pass without the module.
+    """
+    path = copy / "logo_similarity" / module
+    source = path.read_text()
+    seconds = itertools.count(1_000_000_000)
+
+    def write(text: str) -> None:
+        path.write_text(text)
+        os.utime(
+            path, times=(now := next(seconds), now)
+        )  # or a mutant of the same second would run an older one's bytecode
+
+    began = time.monotonic()
+    if mutants and not passes(copy, module, timeout=600):
+        sys.exit(f"{(copy.parent / LOG).read_text()}\nthe tests of {module} fail without a mutant")
+    timeout = 10 + 5 * (time.monotonic() - began)
+    survivors = []
+    try:
+        write("raise RuntimeError\n")
+        if mutants and passes(copy, module, timeout=600):
+            sys.exit(f"the tests of {module} do not import it: {' '.join(TESTS[module])}")
+        for mutant in mutants:
+            write(mutant.source)
+            if passes(copy, module, timeout=timeout):
+                survivors.append(mutant)
+                print(f"{module}:{mutant.line}: {mutant.operator}\n  - {mutant.before}\n  + {mutant.after}", flush=True)
+    finally:
+        write(source)
+    return survivors
+
+
+def passes(copy: Path, module: str, *, timeout: float) -> bool:
+    """Whether the module's tests pass in the copy, as it is now, within `timeout` seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=run_tests, args=(copy, TESTS[module]))
+    process.start()
+    process.join(timeout)
+    if process.pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and what its tests left behind
+    process.join()
+    return process.exitcode == 0
+
+
+def run_tests(copy: Path, tests: tuple[str, ...]) -> None:
+    """Run pytest, up to the first failure, and exit with its status."""
+    import pytest
+
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    log = os.open(copy.parent / LOG, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    for descriptor in range(3):
+        os.dup2(log, descriptor)
+    os.chdir(copy)
+    os.environ["PYTHONPATH"] = str(copy)
+    sys.path.insert(0, str(copy))
+    preloaded = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    os._exit(pytest.main(["-q", "-x", "-n0", "-m", "not slow", "-p", "no:cacheprovider", *preloaded, *tests]))
+
+
+COUNTS = ("run", "killed", "survived", "equivalent")
+
+
+def summarize(mutants: list[Mutant], survivors: list[Mutant], judged: dict[Key, str], *, seed: int) -> dict[str, Any]:
+    """What is kept of a module's run; the reasons written to survivors of earlier runs stay."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    entries = [
+        {
+            "line": mutant.line,
+            "definition": mutant.definition,
+            "operator": mutant.operator,
+            "before": mutant.before,
+            "after": mutant.after,
+            "equivalent": judged.get(mutant.key, ""),
+        }
+        for mutant in sorted(survivors, key=lambda mutant: mutant.line)
+    ]
+    return {
+        "run": len(mutants),
+        "killed": len(mutants) - len(entries),
+        "survived": len(entries),
+        "equivalent": sum(bool(entry["equivalent"]) for entry in entries),
+        "seed": seed,
+        "commit": commit.stdout.strip(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "survivors": entries,
+    }
+
+
+if __name__ == "__main__":
+    main()
