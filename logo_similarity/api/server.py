@@ -245,12 +245,12 @@ class Server(BaseApplication):
 
         forget_worker(self._metrics, worker.pid)
         self.worker_failed = not worker.ready.is_set()
-        if worker.ready.is_set() and not _any_ready(arbiter) and arbiter.LISTENERS:
-            # Else the kernel would go on to accept, and clients would wait for an answer.
-            log.error("no_worker_ready", hint="the port is closed until one is: why did the workers end?")
+        if arbiter.LISTENERS and worker.ready.is_set() and not _any_ready(arbiter):
+            # The kernel would go on accepting connections, and their clients would wait for an answer.
             for listener in arbiter.LISTENERS:
                 listener.shutdown(socket.SHUT_RDWR)
-            if _any_ready(arbiter):  # at this very moment
+            log.error("no_worker_ready", hint="the port is closed until a worker is ready; see why the workers ended")
+            if _any_ready(arbiter):  # one that became ready meanwhile
                 for listener in arbiter.LISTENERS:
                     listener.listen(self.cfg.backlog)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -82,6 +83,7 @@ def test_what_cannot_be_is_said_and_changes_nothing(tmp_path: Path) -> None:
         (["revoke", "nobody"], "keys list"),
         (["rotate", "nobody"], "keys list"),
         (["list", "--keys", "http://x/y"], "s3://bucket/prefix"),
+        (["create", "new", "--keys", str(tmp_path / "mistyped" / "keys.json")], "mistyped does not exist"),
     ]:
         done = subprocess.run(
             command("keys", *words),
@@ -94,6 +96,56 @@ def test_what_cannot_be_is_said_and_changes_nothing(tmp_path: Path) -> None:
         assert message in done.stderr
         assert "Traceback" not in done.stderr
     assert place.read_bytes() == before
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_a_count_that_is_looked_for_elsewhere_is_unknown_and_not_zero(tmp_path: Path) -> None:
+    place = str(tmp_path / "keys.json")
+    keys(place, "create", "team")
+    elsewhere = {"LOGO_CATALOGS": str(tmp_path / "elsewhere")}
+    done = subprocess.run(
+        command("keys", "list"), env={**os.environ, "LOGO_KEYS": place, **elsewhere},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "unknown" in done.stdout
+    assert f"{tmp_path / 'elsewhere' / '.usage.db'} does not exist; set LOGO_USAGE_DB, or LOGO_CATALOGS" in done.stderr
+    assert json.loads(keys(place, "list", "--json", **elsewhere))[0]["requests_today"] is None
+
+
+def test_a_count_that_another_process_holds_delays_no_request(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    """Requests are let in uncounted, and are counted again afterwards."""
+    place, usage = str(tmp_path / "keys.json"), tmp_path / "usage.db"
+    secret = keys(place, "create", "team", "--quota", "5")
+    with serving(sample_catalog, tmp_path, LOGO_KEYS=place, LOGO_USAGE_DB=str(usage)) as server:
+        other = sqlite3.connect(usage, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert set(statuses(server, secret, 30)) == {200}
+        assert '"usage_not_counted"' in server.log.read_text()
+        other.execute("ROLLBACK")
+        other.close()
+        until(lambda: 429 in statuses(server, secret))
+
+
+@pytest.mark.parametrize("content", [b"", b"{}"])
+def test_an_empty_keys_file_revokes_no_key_and_starts_no_service(
+    sample_catalog: SampleCatalog, tmp_path: Path, content: bytes
+) -> None:
+    place = tmp_path / "keys.json"
+    secret = keys(str(place), "create", "team")
+    settings = {"LOGO_KEYS": str(place), "LOGO_USAGE_DB": str(tmp_path / "usage.db")}
+    with serving(sample_catalog, tmp_path, **settings) as server:
+        until(lambda: server.log.read_text().count('"event": "ready"') == 2)
+        place.write_bytes(content)
+        until(lambda: server.log.read_text().count('"keys_not_read"') == 2)  # by each worker
+        assert set(statuses(server, secret)) == {200}
+        assert "logo_keys_unread_total 0.0" not in httpx2.get(server.url + "/metrics").text
+    done = subprocess.run(
+        command("serve"), env={**os.environ, **settings, "LOGO_CATALOGS": str(sample_catalog.root)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"{place} is not a valid keys file" in done.stderr
 
 
 def test_tables_are_for_reading(tmp_path: Path) -> None:

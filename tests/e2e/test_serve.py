@@ -17,6 +17,7 @@ import httpx2
 import psutil
 import pytest
 
+from logo_similarity import __version__
 from tests.samples import SampleCatalog
 from tests.seaweedfs import free_ports
 from tests.service import KEY, PATIENCE, Server, command, serving, until
@@ -87,6 +88,40 @@ def test_metrics_are_those_of_all_workers(server: Server, sample_catalog: Sample
         with server.client() as client:
             assert search(client, sample_catalog, number).status_code == 200
     assert {searches_counted(server) - before for _ in range(10)} == {24}
+
+
+def test_counters_of_alerts_are_there_before_the_first_event(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    """`increase()` does not see the step from no series to 1."""
+    with serving(sample_catalog, tmp_path) as fresh:
+        lines = httpx2.get(fresh.url + "/metrics").text.splitlines()
+    for series in (
+        'logo_catalog_swaps_total{outcome="refused"}',
+        'logo_catalog_swaps_total{outcome="swapped"}',
+        'logo_catalog_pulls_total{outcome="failed"}',
+        'logo_refused_total{code="overloaded"}',
+        'logo_refused_total{code="body_too_large"}',
+        'logo_requests_total{method="POST",route="/v1/search",status="500"}',
+        'logo_requests_total{method="GET",route="/v1/logos/{logo_id:path}",status="500"}',
+        "logo_keys_unread_total",
+        "logo_usage_lost_total",
+    ):
+        assert f"{series} 0.0" in lines
+
+
+def test_metrics_name_the_build_and_every_process(server: Server) -> None:
+    text = httpx2.get(server.url + "/metrics").text
+    assert re.search(
+        rf'^logo_build_info{{faiss="[\d.]+",onnxruntime="[\d.]+",python="3[\d.]+",version="{__version__}"}} 1.0$',
+        text, re.MULTILINE,
+    )  # fmt: skip
+    own = {server.process.pid: "master"} | dict.fromkeys(server.workers(), "worker")
+    for name in ("resident_memory_bytes", "cpu_seconds_total", "open_fds", "start_time_seconds"):
+        found = re.findall(rf'^process_{name}{{pid="(\d+)",process="(\w+)"}} (\S+)$', text, re.MULTILINE)
+        assert {int(pid): process for pid, process, _ in found} == own
+        assert all(float(value) > 0 for _, _, value in found)
+    started = dict(re.findall(r'^process_start_time_seconds{pid="(\d+)",.*} (\S+)$', text, re.MULTILINE))
+    for pid in own:
+        assert abs(float(started[str(pid)]) - psutil.Process(pid).create_time()) < 1
 
 
 def test_the_master_loads_no_library_that_cannot_be_forked(server: Server) -> None:
@@ -342,15 +377,30 @@ def test_an_upload_that_a_stop_finds_half_done_is_answered(sample_catalog: Sampl
     assert list(tmp_path.glob("logo-similarity-metrics-*")) == []
 
 
-def test_what_an_earlier_run_left_does_not_count(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
-    (tmp_path / "metrics").mkdir()
-    (tmp_path / "metrics" / "counter_1.db").write_bytes(b"no metrics at all")
+def test_only_what_an_earlier_run_left_is_deleted(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics"
+    stale, foreign = metrics / "logo-similarity-metrics-stale", metrics / "logo-similarity-metrics-without-a-lock"
+    for folder in (stale, foreign):
+        folder.mkdir(parents=True)
+        (folder / "counter_1.db").write_bytes(b"not metrics")
+    (stale / "lock").touch()
+    for name in ("register.db", ".usage.db", "counter_1.db"):
+        (metrics / name).write_bytes(b"another program's data")
     settings = {"LOGO_WORKERS": "1", "LOGO_API_KEYS": "", "LOGO_HOST": "0.0.0.0", "LOGO_ALLOW_ANONYMOUS": "true"}
+    kept = {"register.db", ".usage.db", "counter_1.db", foreign.name}
     with serving(sample_catalog, tmp_path, **settings) as server:
         page = httpx2.get(server.url + "/metrics")
         assert page.status_code == 200
         assert "logo_catalog_logos" in page.text
-        assert httpx2.get(server.url + "/v1/logos/EM/000001").status_code == 200  # nobody asked for a key
+        assert httpx2.get(server.url + "/v1/logos/EM/000001").status_code == 200  # without a key
+        (own,) = {path.name for path in metrics.iterdir()} - kept
+        # A second service that starts meanwhile leaves the folder of this one alone.
+        (tmp_path / "second").mkdir()
+        with serving(sample_catalog, tmp_path / "second", **settings, LOGO_METRICS_DIR=str(metrics)):
+            assert (metrics / own).is_dir()
+            assert httpx2.get(server.url + "/metrics").status_code == 200
+    assert {path.name for path in metrics.iterdir()} == kept
+    assert (metrics / "register.db").read_bytes() == b"another program's data"
 
 
 def connected(server: Server) -> socket.socket:

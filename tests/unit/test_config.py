@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from logo_similarity.config import load_settings
+from logo_similarity.config import load_settings, unknown_settings
 from logo_similarity.errors import ConfigError
 
 
@@ -80,3 +80,16 @@ def test_secrets_are_not_printed() -> None:
     settings = load_settings(api_keys="very-secret-key", s3_access_key="an-id", s3_secret_key="a-secret")
     assert "very-secret-key" not in repr(settings)
     assert "a-secret" not in repr(settings)
+
+
+def test_a_name_that_is_not_a_setting_is_reported_with_the_nearest() -> None:
+    assert unknown_settings({"LOGO_PROT": "8", "LOGO_PORT": "8000", "PATH": "/bin"}) == [
+        "LOGO_PROT is not a setting; did you mean LOGO_PORT?"
+    ]
+    assert unknown_settings({"LOGO_XYZZY": "secret"}) == ["LOGO_XYZZY is not a setting"]
+
+
+def test_variables_of_tests_and_of_orchestrators_are_not_reported() -> None:
+    names = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8000_TCP", "PORT_8000_TCP_ADDR")
+    assert unknown_settings({f"LOGO_SIMILARITY_{name}": "x" for name in names}) == []
+    assert unknown_settings({"LOGO_SIMILARITY_PORT": "tcp://10.0.0.7:8000", "LOGO_TEST_KILLS": "3"}) == []
