@@ -97,12 +97,9 @@ class Decoder:
     def _decode_in_child(self, data: bytes) -> Pixels:
         child = self._take()
         try:
-            pixels = child.decode(data)
-        except BaseException:
+            return child.decode(data)
+        finally:
             self._take_back(child)
-            raise
-        self._take_back(child)
-        return pixels
 
     def _take(self) -> _Child:
         """An idle child, or a new one."""
