@@ -11,6 +11,7 @@ from httpx2 import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from logo_similarity.api.app import MULTIPART_BYTES
 from tests.samples import SampleCatalog
 
 
@@ -85,6 +86,20 @@ def test_too_many_bytes_without_a_length(client: TestClient) -> None:
 
     response = client.post("/v1/search", content=body(), headers={"Content-Type": "multipart/form-data; boundary=x"})
     refused(response, 413, "body_too_large")
+
+
+@pytest.mark.parametrize(("more", "code"), [(0, "image_too_large"), (1, "body_too_large")])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_body_is_refused_from_the_first_byte_over_its_bound(
+    client: TestClient, chunked: bool, more: int, code: str
+) -> None:
+    start = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    end = b"\r\n--x--\r\n"
+    size = 300_000 + MULTIPART_BYTES + more
+    body = start + bytes(size - len(start) - len(end)) + end
+    content = (body[at : at + 10_000] for at in range(0, size, 10_000)) if chunked else body
+    response = client.post("/v1/search", content=content, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    refused(response, 413, code)
 
 
 def test_too_many_pixels(client: TestClient) -> None:
