@@ -51,6 +51,22 @@ def test_more_than_there_are_gives_all(tmp_path: Path) -> None:
     assert sorted(rows) == list(range(7))
 
 
+def test_rows_that_a_poor_graph_does_not_reach_are_left_out(tmp_path: Path) -> None:
+    vectors = unit_vectors(500)
+    poor = make(vectors, tmp_path / "poor.faiss", m=2, ef_construction=2)
+    rows, scores = poor.search(vectors[0], 500, ef_search=10)
+    assert 0 < len(rows) == len(set(rows.tolist())) < 500
+    assert rows.min() >= 0
+    np.testing.assert_allclose(scores, (vectors @ vectors[0])[rows], atol=1e-6)
+
+
+def test_the_opposite_of_a_query_has_a_score_of_minus_one(tmp_path: Path) -> None:
+    pair = unit_vectors(1).repeat(2, axis=0) * np.array([[1], [-1]], np.float32)
+    rows, scores = make(pair, tmp_path / "pair.faiss").search(pair[0], 2, ef_search=10)
+    assert rows.tolist() == [0, 1]
+    np.testing.assert_allclose(scores, [1, -1], atol=1e-6)
+
+
 def test_breadth_is_raised_to_k(index: VectorIndex) -> None:
     rows, _ = index.search(unit_vectors(1, seed=2)[0], 300, ef_search=1)
     assert len(set(rows.tolist())) == 300
