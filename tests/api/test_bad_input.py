@@ -12,7 +12,7 @@ from httpx2 import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from logo_similarity.api.app import create_app
+from logo_similarity.api.app import MULTIPART_BYTES, create_app
 from logo_similarity.config import load_settings
 from tests.pictures import encode, noise
 from tests.samples import SampleCatalog
@@ -135,6 +135,20 @@ def test_uploads_in_progress_are_bounded_together(sample_catalog: SampleCatalog)
         busy.result(60)
         assert statuses == [200]
         assert client.post("/v1/search", content=slowly(), headers=headers).status_code == 200  # released
+
+
+@pytest.mark.parametrize(("more", "code"), [(0, "image_too_large"), (1, "body_too_large")])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_body_is_refused_from_the_first_byte_over_its_bound(
+    client: TestClient, chunked: bool, more: int, code: str
+) -> None:
+    start = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    end = b"\r\n--x--\r\n"
+    size = 300_000 + MULTIPART_BYTES + more
+    body = start + bytes(size - len(start) - len(end)) + end
+    content = (body[at : at + 10_000] for at in range(0, size, 10_000)) if chunked else body
+    response = client.post("/v1/search", content=content, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    refused(response, 413, code)
 
 
 def test_too_many_pixels(client: TestClient) -> None:

@@ -386,6 +386,16 @@ def test_patches_are_there_where_the_model_gives_them_and_they_count(tmp_path: P
     assert Encoder.open(write_model(tmp_path / "none", rerank_weight=0.5), device="cpu").has_patches is False
 
 
+def test_of_a_failure_while_it_runs_the_first_line_is_told() -> None:
+    class Failing:
+        def run(self, *_: object) -> None:
+            raise RuntimeError("out of memory\nat node 7\nin a file")
+
+    other = Encoder(load_model(default_model_folder()), Failing())
+    with pytest.raises(EncoderError, match=r"failed: out of memory$"):
+        other.infer(np.zeros((1, 3, 128, 128), np.float32))
+
+
 def test_fewer_embeddings_than_pictures_are_an_error(tmp_path: Path) -> None:
     other = Encoder.open(write_linear(tmp_path / "summed", batch_summed=True), device="cpu")
     assert other.infer(np.ones((1, 3, 16, 16), np.float32)).shape == (1, 12)

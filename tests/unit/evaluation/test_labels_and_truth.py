@@ -27,6 +27,17 @@ def test_other_drawings_of_the_brand_are_right_and_other_kinds_are_ignored() -> 
     assert found[0].ignored.tolist() == [2]
 
 
+def test_queries_of_a_split_may_come_after_those_of_another() -> None:
+    labels = [label("a", split="train"), label(None), label("a"), label("a")]
+    assert [query.row for query in brand_queries(labels, "public")] == [2, 3]
+
+
+def test_drawings_that_correlate_by_exactly_the_bound_are_easy() -> None:
+    thumbnails = np.array([[1, 0], [0.6, 0.8], [0.59, 0.8]], np.float32)
+    [hard] = hard_queries([Query(0, np.array([1, 2]), np.array([], np.int64))], thumbnails)
+    assert (hard.relevant.tolist(), hard.ignored.tolist()) == ([2], [1])
+
+
 def picture(ink: tuple[int, int, int], *, hollow: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     image = np.full((120, 120, 3), 255, np.uint8)
     cv2.circle(image, (60, 60), 40, ink, 4 if hollow else -1)
@@ -46,6 +57,13 @@ def test_a_recoloured_and_a_negative_copy_are_easy_and_an_outline_is_hard() -> N
     assert hard.relevant.tolist() == [3]
     assert sorted(hard.ignored.tolist()) == [1, 2]
     assert hard_queries([Query(0, np.array([1, 2]), np.array([], np.int64))], thumbnails) == []
+
+
+def test_a_thumbnail_has_unit_length_however_faint_the_picture_is() -> None:
+    faint = np.full((32, 32, 3), 100, np.uint8)
+    faint[10, 10] = 101
+    assert thumbnail(faint).shape == (1024,)
+    assert np.linalg.norm(thumbnail(faint)) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_picture_of_one_grey_has_an_empty_thumbnail() -> None:
@@ -89,3 +107,12 @@ def test_labels_of_other_images(tmp_path: Path) -> None:
     path.write_text(json.dumps({"x.png": {"brand": "a", "kind": "mark", "split": "public"}}))
     with pytest.raises(SourceError, match="are these the right images"):
         read_truth(path, ["a.png"])
+
+
+def test_labels_without_a_split_are_answers_and_no_queries(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    rows = {"a.png": {"split": "public"}, "b.png": {}, "c.png": {}}
+    path.write_text(json.dumps({name: {"brand": "a", "kind": "mark", **row} for name, row in rows.items()}))
+    truth = read_truth(path, [*rows, "unknown.png"])
+    assert [(query.row, query.relevant.tolist()) for query in truth.splits["public"]] == [(0, [1, 2])]
+    assert list(truth.splits) == ["public"]

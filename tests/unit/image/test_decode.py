@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from logo_similarity.errors import BadImageError
-from logo_similarity.image.decode import LONGEST_SIDE, Pixels, decode
+from logo_similarity.errors import BadImageError, ImageTooComplexError
+from logo_similarity.image.decode import LONGEST_SIDE, ImageLimits, Pixels, decode
+from logo_similarity.image.header import read_header
 from tests.pictures import FORMATS, encode, encode_turned, noise, png_chunk, quarters
 
 WHITE, BLACK, RED = (255, 255, 255), (0, 0, 0), (200, 30, 40)
@@ -39,6 +40,19 @@ def on(background: tuple[int, int, int], colour: tuple[int, int, int]) -> Pixels
     picture = np.full((32, 32, 3), background, np.uint8)
     picture[8:24, 8:24] = colour
     return picture
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(0, 1.0), (500, 1.5), (1000, 2.0), (5000, 2.0)])
+def test_a_short_file_has_half_of_the_time_and_a_long_one_all(size: int, seconds: float) -> None:
+    assert ImageLimits(max_bytes=1000, max_seconds=2.0).seconds(size) == pytest.approx(seconds)
+
+
+def test_a_picture_that_takes_more_memory_than_allowed_is_refused() -> None:
+    data = encode(quarters(), "PNG")
+    memory = read_header(data).cost.memory
+    assert decode(data, ImageLimits(max_memory=memory)).shape == (48, 64, 3)
+    with pytest.raises(ImageTooComplexError, match="at most 4 MB are allowed"):
+        decode(data, ImageLimits(max_memory=memory - 1))
 
 
 @pytest.mark.parametrize("file_format", FORMATS)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import struct
 import subprocess
@@ -11,9 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logo_similarity.errors import BadImageError, ImageTooLargeError, ImageTooSmallError, UnsupportedFormatError
+from logo_similarity.errors import (
+    BadImageError,
+    ImageTooComplexError,
+    ImageTooLargeError,
+    ImageTooSmallError,
+    UnsupportedFormatError,
+)
 from logo_similarity.image.decode import ImageLimits, decode
 from logo_similarity.image.header import read_header
+from tests import hostile_images as hostile
 from tests.pictures import FORMATS, encode, encode_turned, noise, png, png_bomb, png_chunk, quarters
 
 EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"
@@ -82,6 +90,98 @@ def test_size_of_each_kind_of_webp(options: dict[str, object]) -> None:
 def test_size_of_a_turned_image_is_that_of_the_stored_pixels(file_format: str) -> None:
     header = read_header(encode_turned(quarters(48, 64), file_format, 6))
     assert (header.width, header.height) == (48, 64)
+
+
+def frame(marker: int) -> bytes:
+    """A JPEG whose frame header has this marker."""
+    data = encode(quarters(), "JPEG")
+    at = data.index(b"\xff\xc0")
+    return data[: at + 1] + bytes([marker]) + data[at + 2 :]
+
+
+@pytest.mark.parametrize("marker", range(0xC0, 0xD0))
+def test_only_huffman_coded_frames_of_a_jpeg_have_a_bounded_time(marker: int) -> None:
+    if marker in {0xC4, 0xC8, 0xCC}:  # tables, a reserved one, and conditioning: not frames
+        with pytest.raises(BadImageError):
+            read_header(frame(marker))
+    else:
+        header = read_header(frame(marker))
+        assert (header.width, header.height) == (64, 48)
+        assert math.isfinite(header.cost.seconds) is (marker in {0xC0, 0xC1, 0xC2})
+
+
+@pytest.mark.parametrize("marker", [0x00, 0x01, *range(0xD0, 0xD8)])
+def test_a_marker_without_a_length_hides_no_frame_of_a_jpeg(marker: int) -> None:
+    data = encode(quarters(), "JPEG")
+    header = read_header(data[:2] + bytes([0xFF, marker]) + data[2:])
+    assert (header.width, header.height) == (64, 48)
+
+
+@pytest.mark.parametrize("marker", [0xD8, 0xD9, 0xDA])
+def test_no_frame_of_a_jpeg_follows_another_start_an_end_or_a_scan(marker: int) -> None:
+    data = encode(quarters(), "JPEG")
+    with pytest.raises(BadImageError):
+        read_header(data[:2] + bytes([0xFF, marker, 0, 4, 0, 0]) + data[2:])
+
+
+def jpeg_of_scans(count: int) -> bytes:
+    return hostile.jpeg(16, 16, [hostile.scan("empty")] * (count - 1), progressive=False)
+
+
+def test_more_than_100_scans_of_a_jpeg_are_left_to_a_child_and_more_than_1000_refused() -> None:
+    assert math.isfinite(read_header(jpeg_of_scans(100)).cost.seconds)
+    assert math.isinf(read_header(jpeg_of_scans(101)).cost.seconds)
+    assert read_header(jpeg_of_scans(1000)).width == 16
+    with pytest.raises(ImageTooComplexError, match="1,001 scans"):
+        read_header(jpeg_of_scans(1001))
+
+
+@pytest.mark.parametrize("film", [True, False])
+def test_a_picture_with_a_thumbnail_or_an_appended_film_is_not_refused(film: bool) -> None:
+    data = encode(quarters(), "JPEG")
+    others = hostile.scan("empty") * 200
+    segment = b"\xff\xe5" + struct.pack(">H", 2 + len(others)) + others
+    assert read_header(data + others if film else data[:2] + segment + data[2:]).width == 64
+
+
+def tiff(tags: dict[int, tuple[int, int, bytes]]) -> bytes:
+    """A little-endian TIFF of nothing but a directory: type, count and value of each tag."""
+    entries = b"".join(struct.pack("<HHI4s", tag, *entry) for tag, entry in sorted(tags.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
+def tiff_of_tiles(side: int) -> bytes:
+    sides = {256: 5000, 257: 5000, 322: side, 323: 16}
+    return tiff({tag: (4, 1, struct.pack("<I", value)) for tag, value in sides.items()})
+
+
+def test_tiles_of_a_tiff_have_at_most_4096_pixels_a_side_and_count_whole() -> None:
+    header = read_header(tiff_of_tiles(4096))
+    assert (header.width, header.height) == (5000, 5000)
+    assert header.cost.memory >= 2 * 8192 * 5008
+    with pytest.raises(BadImageError):
+        read_header(tiff_of_tiles(4097))
+
+
+@pytest.mark.parametrize(("bits", "accepted"), [(16, True), (17, False), (32, False)])
+def test_samples_of_a_tiff_have_at_most_16_bits(bits: int, accepted: bool) -> None:
+    one = {tag: (4, 1, struct.pack("<I", value)) for tag, value in {256: 64, 257: 48}.items()}
+    data = tiff({**one, 258: (3, 1, struct.pack("<HH", bits, 0))})
+    if accepted:
+        assert read_header(data).cost.memory > 2 * 64 * 48 * 2
+    else:
+        with pytest.raises(BadImageError, match=f"{bits} bits a sample"):
+            read_header(data)
+
+
+def test_the_largest_of_several_sample_sizes_counts() -> None:
+    one = {tag: (4, 1, struct.pack("<I", value)) for tag, value in {256: 64, 257: 48}.items()}
+    small = tiff({**one, 258: (3, 2, struct.pack("<HH", 8, 16))})
+    assert (
+        read_header(small).cost.memory == read_header(tiff({**one, 258: (3, 1, struct.pack("<HH", 16, 0))})).cost.memory
+    )
+    with pytest.raises(BadImageError, match="32 bits a sample"):
+        read_header(tiff({**one, 258: (3, 2, struct.pack("<HH", 8, 32))}))
 
 
 @pytest.mark.parametrize("byte_order", ["II", "MM"])

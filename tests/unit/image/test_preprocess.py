@@ -225,6 +225,11 @@ def test_a_mark_that_covers_one_side_leaves_the_border_its_colour(side: str) -> 
     assert border_colour(image) == GREEN
     spec = replace(PLAIN, height=image.shape[0], width=image.shape[1])
     assert inked_cells(preprocess(image, spec)[np.newaxis], spec, 5).all()
+    image[1:-1, 1:-1] = GREEN
+    inked = inked_cells(preprocess(image, spec)[np.newaxis], spec, 5).reshape(5, 5)
+    expected = np.zeros((5, 5), bool)
+    {"top": expected[0], "bottom": expected[-1], "left": expected[:, 0], "right": expected[:, -1]}[side][:] = True
+    np.testing.assert_array_equal(inked, expected)
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from contextlib import nullcontext
 from pathlib import Path
 
 import faiss
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from logo_similarity.errors import BuildError, CatalogError
-from logo_similarity.search.build import Probe, Recall, build_hnsw, enough, measure_recall
+from logo_similarity.search.build import Probe, Recall, build_hnsw, check_unit_length, enough, measure_recall
 from logo_similarity.search.index import FloatArray, VectorIndex
 
 
@@ -49,6 +50,22 @@ def test_more_than_there_are_gives_all(tmp_path: Path) -> None:
     few = make(unit_vectors(7), tmp_path / "few.faiss")
     rows, _ = few.search(unit_vectors(1, seed=3)[0], 100, ef_search=10)
     assert sorted(rows) == list(range(7))
+
+
+def test_rows_that_a_poor_graph_does_not_reach_are_left_out(tmp_path: Path) -> None:
+    vectors = unit_vectors(500)
+    poor = make(vectors, tmp_path / "poor.faiss", m=2, ef_construction=2)
+    rows, scores = poor.search(vectors[0], 500, ef_search=10)
+    assert 0 < len(rows) == len(set(rows.tolist())) < 500
+    assert rows.min() >= 0
+    np.testing.assert_allclose(scores, (vectors @ vectors[0])[rows], atol=1e-6)
+
+
+def test_the_opposite_of_a_query_has_a_score_of_minus_one(tmp_path: Path) -> None:
+    pair = unit_vectors(1).repeat(2, axis=0) * np.array([[1], [-1]], np.float32)
+    rows, scores = make(pair, tmp_path / "pair.faiss").search(pair[0], 2, ef_search=10)
+    assert rows.tolist() == [0, 1]
+    np.testing.assert_allclose(scores, [1, -1], atol=1e-6)
 
 
 def test_breadth_is_raised_to_k(index: VectorIndex) -> None:
@@ -97,6 +114,32 @@ def test_a_vector_that_is_not_of_unit_length_is_refused(tmp_path: Path, wrong: f
     bad[17] *= wrong
     with pytest.raises(BuildError, match="embedding 17 "):
         build_hnsw(bad, tmp_path / "bad.faiss", m=8, ef_construction=40, threads=1)
+
+
+def test_a_vector_among_those_that_ask_is_named_by_its_row(tmp_path: Path) -> None:
+    bad = unit_vectors(30)
+    bad[28] *= 2
+    with pytest.raises(BuildError, match="embedding 28 "):
+        build_hnsw(bad, tmp_path / "bad.faiss", m=8, ef_construction=40, threads=1)
+
+
+@pytest.mark.parametrize(("length", "refused"), [(0.9985, True), (0.9995, False), (1.0005, False), (1.0015, True)])
+def test_lengths_may_be_off_by_a_thousandth(length: float, refused: bool) -> None:
+    vectors = unit_vectors(3)
+    vectors[2] *= length
+    with pytest.raises(BuildError, match="embedding 2 ") if refused else nullcontext():
+        check_unit_length(vectors)
+
+
+def test_the_progress_of_a_build_ends_with_all_rows(tmp_path: Path) -> None:
+    steps: list[int] = []
+    build_hnsw(unit_vectors(9_500), tmp_path / "i", m=4, ef_construction=8, threads=2, on_rows=steps.append)
+    assert steps == [8_192, 9_000, 9_500]
+
+
+def test_an_index_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"missing/i\.faiss: cannot be written: .*is the disk full"):
+        build_hnsw(unit_vectors(20), tmp_path / "missing" / "i.faiss", m=4, ef_construction=8, threads=1)
 
 
 def test_recall_is_high_with_breadth_and_lower_without(index: VectorIndex) -> None:

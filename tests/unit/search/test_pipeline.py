@@ -108,7 +108,16 @@ def test_min_score_and_top_k(engine: SearchEngine, sample_catalog: SampleCatalog
     assert engine.search(picture(sample_catalog), top_k=200, min_score=every[9].score).hits == every[:10]
 
 
-@pytest.mark.parametrize("options", [{"top_k": 0}, {"top_k": 1001}, {"min_score": 2}, {"min_score": float("nan")}])
+def test_parameters_at_the_ends_of_their_ranges(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
+    data = picture(sample_catalog)
+    assert len(engine.search(data, top_k=1000, min_score=-1).hits) == 200
+    assert len(engine.search(data, top_k=1, min_score=None).hits) == 1
+    assert len(engine.search(data, top_k=1, min_score=1).hits) <= 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"top_k": 0}, {"top_k": 1001}, {"min_score": 1.01}, {"min_score": -1.01}, {"min_score": float("nan")}]
+)
 def test_parameters_out_of_range(engine: SearchEngine, sample_catalog: SampleCatalog, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):
         engine.search(picture(sample_catalog), **options)
