@@ -170,7 +170,7 @@ def main() -> None:
             survivors = run_mutants(module, drawn, copy)
             if options.survivors:
                 survivors += [mutant for mutant in mutants if mutant.key in judged]
-            outcome = summarize(mutants, survivors, judged, seed=options.seed)
+            outcome = summarize(mutants, survivors, judged, sample=options.sample, seed=options.seed)
             print(f"{module}: {', '.join(f'{name} {outcome[name]}' for name in COUNTS)}", flush=True)
             results = read_results() | {module: outcome}
             RESULT.write_text(json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False) + "\n")
@@ -332,7 +332,9 @@ def run_tests(copy: Path, tests: tuple[str, ...]) -> None:
 COUNTS = ("run", "killed", "survived", "equivalent")
 
 
-def summarize(mutants: list[Mutant], survivors: list[Mutant], judged: dict[Key, str], *, seed: int) -> dict[str, Any]:
+def summarize(
+    mutants: list[Mutant], survivors: list[Mutant], judged: dict[Key, str], *, sample: int, seed: int
+) -> dict[str, Any]:
     """What is kept of a module's run; the reasons written to survivors of earlier runs stay."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -353,6 +355,7 @@ def summarize(mutants: list[Mutant], survivors: list[Mutant], judged: dict[Key, 
         "killed": len(mutants) - len(entries),
         "survived": len(entries),
         "equivalent": sum(bool(entry["equivalent"]) for entry in entries),
+        "sample": sample,
         "seed": seed,
         "commit": commit.stdout.strip(),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
