@@ -339,6 +339,8 @@ def _open_all(settings: Settings) -> None:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}")
+    except KeyboardInterrupt:  # the parent, which gets it too, says so
+        sys.exit(130)
 
 
 @app.command()

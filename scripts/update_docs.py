@@ -27,6 +27,7 @@ from logo_similarity.cli import app
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.keys.document import KeyDocument, Role
 from logo_similarity.keys.place import KeyPlace, open_keys
+from logo_similarity.plan import DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
 from scripts.update_readme import RESULTS, ROOT, replaced, shorten
 
 DOCS = ROOT / "docs"
@@ -324,22 +325,30 @@ def sizes() -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["figures"]["sizes"]:
-        used = row.get("memory_mb", row["planned_mb"])
+        plans = {workers: planned(row, int(workers)) for workers in ("1", "4")}
+        used = row.get("memory_mb") or {workers: plan.total / MEGABYTE for workers, plan in plans.items()}
         about = "" if "memory_mb" in row else "about "
         searches = row.get("searches_a_second_on_one_core", "")
         lines.append(
             f"| {row['logos']:,} | {about}{row['disk_mb'] / 1000:.2f} GB | {about}{used['1'] / 1000:.2f} GB "
-            f"| {about}{used['4'] / 1000:.2f} GB | {row['limit_mb']['4'] / 1000:.2f} GB | {searches} |"
+            f"| {about}{used['4'] / 1000:.2f} GB | {plans['4'].limit / 1e9:.2f} GB | {searches} |"
         )
     images = rate["bare_images_per_second"] * rate["embed_stage_over_bare"]
     said = (
         f"Measured with `python -m benchmarks.sizing` on {machine['usable_cores']} cores of an {machine['processor']}, shared "
         f'with other work, at commit {machine["commit"]}; lines with "about" are what `logo-similarity plan` reckons from '
-        f"{result['figures']['bytes_a_logo']:,} bytes a logo. Memory is that of all workers together; searches are those of one "
+        f"{result['figures']['bytes_a_logo']:,} bytes a logo, and so is the limit. Memory is that of all workers together, "
+        "and was measured before each thread had a process to decode in, which takes 22 MB; searches are those of one "
         f"worker with one thread. A build reads and embeds some {images:,.0f} images a second on such a machine "
         "(`python -m benchmarks.encode_rate`), and makes the index after that."
     )
     return "\n".join([*lines, "", said])
+
+
+def planned(row: dict[str, Any], workers: int) -> ServicePlan:
+    """What `logo-similarity plan` says of a catalog of the row's size, with one thread in each worker."""
+    settings = load_settings(workers=workers, threads=1)
+    return plan_service(round(row["disk_mb"] * MEGABYTE), DEFAULT_MODEL_BYTES, workers, settings)
 
 
 def scores() -> str:

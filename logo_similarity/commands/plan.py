@@ -39,7 +39,14 @@ def plan(
     made = plan_service(manifest.size, manifest.model_size, cores or usable_cores(), settings)
     fits = memory is None or made.limit <= memory * 1000 * MEGABYTE
     if as_json:
-        print_json({"logos": manifest.count, "fits": fits, **made.figures()})
+        print_json(
+            {
+                "logos": manifest.count,
+                "bytes_per_logo": round(manifest.size / manifest.count),
+                "fits": fits,
+                **made.figures(),
+            }
+        )
     else:
         table = Table("", "", title=f"{manifest.count:,} logos", show_header=False)
         found = made.figures()
@@ -48,17 +55,20 @@ def plan(
         table.add_row("memory of each worker's own", f"{found['private_mb']:,} MB")
         table.add_row("memory of each worker for requests in progress, at most", f"{found['burst_mb']:,} MB")
         table.add_row("memory of the process that tries a new version", f"{found['trial_mb']:,} MB")
-        table.add_row("memory in all", f"{found['total_mb']:,} MB")
-        table.add_row("limits to set", f"{found['workers'] * found['threads']} CPUs, {found['limit_mb']:,} MB")
+        table.add_row("memory in normal use", f"{found['total_mb']:,} MB")
+        table.add_row(
+            "limits to set, with all of this at once and a quarter to spare",
+            f"{found['workers'] * found['threads']} CPUs, {found['limit_mb']:,} MB",
+        )
         out.print(table)
     if not fits:
         raise ConfigError(_advice(made, memory or 0))
 
 
 def _advice(made: ServicePlan, memory: float) -> str:
-    needed = f"{made.limit / 1e9:.1f} GB are needed and {memory:g} are there"
+    needed = f"needs {made.limit / 1e9:.1f} GB, but only {memory:g} GB is available"
     room = memory * 1e9 - SPARE * made.shared - made.trial
     possible = math.floor(room / (SPARE * made.private + made.burst))
     if possible >= 1:
-        return f"{needed}: with --workers {min(possible, made.threads.workers - 1)} it fits"
+        return f"{needed}; it fits with --workers {min(possible, made.threads.workers - 1)}"
     return f"{needed}: the catalog alone does not fit; searches would wait for the disk. Give the machine more memory"
