@@ -47,6 +47,8 @@ log = structlog.get_logger(__name__)
 # them is loaded, since OpenMP reads it once.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 AGAIN_SECONDS = 1.0
+UNREADY_SECONDS = 2.0
+"""How long clients wait for a worker when there is none: one that was killed is back in that time."""
 LAST_SECONDS = 5
 """After the time in which the master would kill a worker that hangs or does not stop, the kernel does."""
 METRICS_PREFIX = "logo-similarity-metrics-"
@@ -158,6 +160,10 @@ class Master(Arbiter):
 
     _drained: float | None = None
     """When the drain ends, on the monotonic clock."""
+    opened = False
+    """Whether a worker has been ready since the port was closed last."""
+    _unready: float | None = None
+    """Since when none has been."""
 
     def handle_term(self) -> None:
         """Begin to drain at the first SIGTERM; stop at the second."""
@@ -173,6 +179,28 @@ class Master(Arbiter):
         if self._drained is not None and time.monotonic() >= self._drained:
             raise StopIteration
         super().manage_workers()
+        self._close_without_workers()
+
+    def _close_without_workers(self) -> None:
+        """Close the port when no worker has been ready for a while; the next one that is opens it again.
+
+        Else the kernel would go on accepting connections, and their clients would wait for an answer.
+        """
+        if self._any_ready():
+            self.opened, self._unready = True, None
+        elif self.opened and self._unready is None:
+            self._unready = time.monotonic()
+        elif self._unready is not None and time.monotonic() - self._unready >= UNREADY_SECONDS:
+            self.opened, self._unready = False, None
+            for listener in self.LISTENERS:
+                listener.shutdown(socket.SHUT_RDWR)
+            log.error("no_worker_ready", hint="the port is closed until a worker is ready; see why the workers ended")
+            if self._any_ready():  # one that became ready meanwhile
+                for listener in self.LISTENERS:
+                    listener.listen(self.cfg.backlog)
+
+    def _any_ready(self) -> bool:
+        return any(worker.ready.is_set() for worker in self.WORKERS.values())
 
 
 class ServerLogger(Logger):
@@ -240,26 +268,16 @@ class Server(BaseApplication):
 
         return bounded_protocol(ConnectionBounds.of(self._settings))
 
-    def _worker_ended(self, arbiter: Arbiter, worker: SearchWorker) -> None:
+    def _worker_ended(self, arbiter: Master, worker: SearchWorker) -> None:
         from logo_similarity.metrics import forget_worker  # prometheus_client looks for its folder at import
 
         forget_worker(self._metrics, worker.pid)
         self.worker_failed = not worker.ready.is_set()
-        if arbiter.LISTENERS and worker.ready.is_set() and not _any_ready(arbiter):
-            # The kernel would go on accepting connections, and their clients would wait for an answer.
-            for listener in arbiter.LISTENERS:
-                listener.shutdown(socket.SHUT_RDWR)
-            log.error("no_worker_ready", hint="the port is closed until a worker is ready; see why the workers ended")
-            if _any_ready(arbiter):  # one that became ready meanwhile
-                for listener in arbiter.LISTENERS:
-                    listener.listen(self.cfg.backlog)
+        if worker.ready.is_set():
+            arbiter.opened = True
 
     def _clean_up(self, _arbiter: Arbiter) -> None:
         shutil.rmtree(self._metrics, ignore_errors=True)
-
-
-def _any_ready(arbiter: Arbiter) -> bool:
-    return any(worker.ready.is_set() for worker in arbiter.WORKERS.values())
 
 
 def check_images(settings: Settings) -> None:

@@ -279,6 +279,9 @@ def test_the_doctor_looks_at_the_bucket_the_keys_and_the_traces(
     assert not told["traces"][0]
     assert told["published catalog"] == (True, f"{settings.catalog_url}: {older}; here is {newer}")
     assert told["API keys"] == (True, "2 active; 1 expired; 1 of them end within 14 days")
+    assert "environment" not in told
+    told = findings(LOGO_PROT="8")
+    assert told["environment"] == (False, "LOGO_PROT is not a setting; did you mean LOGO_PORT?")
     told = findings(LOGO_S3_SECRET_KEY="wrong")
     assert "LOGO_S3_SECRET_KEY" in told["published catalog"][1]
 

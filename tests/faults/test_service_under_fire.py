@@ -20,12 +20,13 @@ OPEN = {"LOGO_API_KEYS": "", "LOGO_CACHE_HITS": "500"}
 
 def test_killed_workers_cost_at_most_what_they_were_at(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
     with serving(sample_catalog, tmp_path, **OPEN) as server, Clients(server.url, sample_catalog) as clients:
+        until(lambda: server.log.read_text().count('"event": "ready"') == 2)
         for kill in range(KILLS):
             asked = clients.outcomes["good"]
             until(lambda asked=asked: clients.outcomes["good"] > asked + 20)
             victim = server.workers()[kill % 2]
             psutil.Process(victim).kill()
-            until(lambda victim=victim: len(set(server.workers()) - {victim}) == 2)
+            until(lambda kill=kill: server.log.read_text().count('"event": "ready"') == 3 + kill)
             assert httpx2.get(server.url + "/metrics").status_code == 200
         asked = clients.outcomes["good"]
         until(lambda: clients.outcomes["good"] > asked + 100)
