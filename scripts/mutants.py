@@ -42,7 +42,7 @@ SOURCES = (f"{CATALOG}/sources",)
 EVALUATION = "tests/unit/evaluation"
 TESTS: dict[str, tuple[str, ...]] = {
     "image/header.py": (f"{IMAGE}/test_header.py", f"{IMAGE}/test_cost.py"),
-    "image/png.py": (f"{IMAGE}/test_png.py", f"{IMAGE}/test_cost.py"),
+    "image/png.py": (f"{IMAGE}/test_png.py", f"{IMAGE}/test_header.py", f"{IMAGE}/test_cost.py"),
     "image/tiff.py": (f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py", f"{IMAGE}/test_decode.py"),
     "image/avif.py": (f"{IMAGE}/test_avif_size.py", f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py"),
     "image/av1.py": (f"{IMAGE}/test_avif_size.py", f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py"),
