@@ -27,7 +27,7 @@ from logo_similarity.cli import app
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.keys.document import KeyDocument, Role
 from logo_similarity.keys.place import KeyPlace, open_keys
-from logo_similarity.plan import DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
+from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
 from scripts.update_readme import RESULTS, ROOT, replaced, shorten
 
 DOCS = ROOT / "docs"
@@ -338,7 +338,7 @@ def sizes() -> str:
         f"Measured with `python -m benchmarks.sizing` on {machine['usable_cores']} cores of an {machine['processor']}, shared "
         f'with other work, at commit {machine["commit"]}; lines with "about" are what `logo-similarity plan` reckons from '
         f"{result['figures']['bytes_a_logo']:,} bytes a logo, and so is the limit. Memory is that of all workers together, "
-        "and was measured before each thread had a process to decode in, which takes 22 MB; searches are those of one "
+        f"and was measured before each search thread had a process that decodes, {DECODER_BYTES // MEGABYTE} MB in the plan; searches are those of one "
         f"worker with one thread. A build reads and embeds some {images:,.0f} images a second on such a machine "
         "(`python -m benchmarks.encode_rate`), and makes the index after that."
     )

@@ -139,7 +139,7 @@ def publish(
     catalogs: Catalogs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a catalog version to a bucket, and make it the live one there; what is there already is not sent again.
+    """Send a catalog version to a bucket, and make it the live one there. Files that the bucket already has are not sent again.
 
     With LOGO_CATALOG_SIGNING_KEY it is signed.
     """

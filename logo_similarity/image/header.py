@@ -27,7 +27,7 @@ class Format(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Upper bounds of what decoding takes."""
+    """What decoding takes at most, as far as the header says. For TIFF and AVIF it is an estimate: a child enforces the bound."""
 
     memory: int
     """Bytes at the peak, the file itself not counted."""
