@@ -338,7 +338,8 @@ def sizes() -> str:
         f"Measured with `python -m benchmarks.sizing` on {machine['usable_cores']} cores of an {machine['processor']}, shared "
         f'with other work, at commit {machine["commit"]}; lines with "about" are what `logo-similarity plan` reckons from '
         f"{result['figures']['bytes_a_logo']:,} bytes a logo, and so is the limit. Memory is that of all workers together, "
-        f"and was measured before each search thread had a process that decodes, {DECODER_BYTES // MEGABYTE} MB in the plan; searches are those of one "
+        f"and was measured before each search thread had a process that decodes, {DECODER_BYTES // MEGABYTE} MB in the plan; "
+        "searches are those of one "
         f"worker with one thread. A build reads and embeds some {images:,.0f} images a second on such a machine "
         "(`python -m benchmarks.encode_rate`), and makes the index after that."
     )
