@@ -22,7 +22,7 @@ from logo_similarity.catalog.manifest import INDEX, read_manifest
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.cpu import usable_cores
 from logo_similarity.search.build import measure_recall
-from logo_similarity.search.index import VectorIndex
+from logo_similarity.search.hnsw import VectorIndex
 
 QUERIES, ROUNDS, K = 500, 3, 100
 LEAST_RECALL = 0.98

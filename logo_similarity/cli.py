@@ -8,7 +8,7 @@ import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from logo_similarity.commands.catalogs import catalog_app
 from logo_similarity.commands.evaluate import evaluate
 from logo_similarity.commands.export import export
 from logo_similarity.commands.keys import keys_app
+from logo_similarity.commands.parameters import with_parameters
 from logo_similarity.commands.plan import plan
 from logo_similarity.commands.train import train
 from logo_similarity.config import Settings, load_settings
@@ -122,7 +123,7 @@ def build(
 
     Stop it at any time and run it again: it goes on where it was. A version that was built from the same inputs is reused.
     """
-    from logo_similarity.catalog.build import BuildOptions, build_catalog
+    from logo_similarity.build.catalog import BuildOptions, build_catalog
     from logo_similarity.catalog.manifest import METADATA
     from logo_similarity.catalog.metadata import Metadata
     from logo_similarity.catalog.signature import signing_key_of
@@ -188,31 +189,26 @@ def build(
 
 
 @app.command()
+@with_parameters(top_k=10)
 def search(
-    image: Annotated[Path, typer.Argument(help="The picture to look for.")],
+    image: Annotated[Path, typer.Argument(help="The image file to search for.")],
     catalogs: Catalogs = None,
-    top_k: Annotated[int, typer.Option(min=1, max=1000, help="At most this many results.")] = 10,
-    min_score: Annotated[float | None, typer.Option(min=-1, max=1, help="Leave out hits with a smaller score.")] = None,
-    rerank: Annotated[
-        bool | None,
-        typer.Option(
-            "--rerank/--no-rerank", help="Score the first candidates again by parts. Default: where the catalog can."
-        ),
-    ] = None,
     device: Device = None,
     as_json: AsJson = False,
+    **parameters: Any,  # noqa: ANN401 - each of the type that `Query` declares
 ) -> None:
     """Find the logos most similar to a picture, without a server.
 
-    A score of 1 is the same picture. It is not a probability: unrelated logos reach 0.8 (docs/scores.md).
+    A score of 1 is an identical picture. It is not a probability: unrelated logos reach 0.8 (docs/search.md).
     """
+    from logo_similarity.domain import Query
+    from logo_similarity.engine import SearchEngine
     from logo_similarity.image.decode import ImageLimits
-    from logo_similarity.search.pipeline import SearchEngine
 
     settings = load_settings(catalogs=catalogs, device=device)
     limits = ImageLimits.of(settings)
     with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
-        result = engine.search(image.read_bytes(), top_k=top_k, min_score=min_score, rerank=rerank)
+        result = engine.search(Query(image=image.read_bytes(), **parameters))
     if as_json:
         print_json(
             {

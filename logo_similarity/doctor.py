@@ -21,11 +21,11 @@ from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings, unknown_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import ConfigError, LogoSimilarityError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.place import open_keys
 from logo_similarity.plan import MEGABYTE, memory_limit, plan_service
-from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage import open_store
 
 LIBRARIES = ("cv2", "faiss", "fastapi", "gunicorn", "numpy", "obstore", "onnxruntime", "uvicorn")

@@ -39,11 +39,11 @@ from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.gate import Gate
 from logo_similarity.embed.model import default_model_folder
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import LogoSimilarityError, StoreError
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.log import configure_logging
 from logo_similarity.metrics import start_at_zero
-from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage import ImageStore, open_store
 from logo_similarity.storage.objects import ObjectFolder
 from logo_similarity.tracing import Tracing

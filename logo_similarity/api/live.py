@@ -15,9 +15,9 @@ from logo_similarity.catalog.files import read_ahead
 from logo_similarity.catalog.replica import pull_version
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogError, FolderBusyError, LogoSimilarityError
 from logo_similarity.metrics import CATALOG_CREATED, CATALOG_LOGOS, CATALOG_PULLS, CATALOG_SWAPS
-from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage.objects import ObjectFolder
 
 log = structlog.get_logger(__name__)

@@ -9,8 +9,9 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from logo_similarity.embed.describe import Floats
 from logo_similarity.errors import BuildError
-from logo_similarity.search.index import FloatArray, VectorIndex
+from logo_similarity.search.hnsw import VectorIndex
 
 ADD_ROWS = 8_192
 # Two scores closer than this are a tie: which of the two rows is among the k is then no loss.
@@ -40,7 +41,7 @@ class Recall:
 
 
 def build_hnsw(
-    vectors: FloatArray,
+    vectors: Floats,
     path: Path,
     *,
     m: int,
@@ -98,7 +99,7 @@ def build_hnsw(
     return found
 
 
-def check_unit_length(vectors: FloatArray, first_row: int = 0) -> None:
+def check_unit_length(vectors: Floats, first_row: int = 0) -> None:
     """Raise BuildError, naming the row, where a vector is not finite and of length 1 (to 1e-3)."""
     off = ~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3)  # NaN compares false, so it counts as off
     if off.any():
@@ -106,7 +107,7 @@ def check_unit_length(vectors: FloatArray, first_row: int = 0) -> None:
 
 
 def measure_recall(
-    index: VectorIndex, asked: FloatArray, *, k: int, ef_searches: Sequence[int], threads: int
+    index: VectorIndex, asked: Floats, *, k: int, ef_searches: Sequence[int], threads: int
 ) -> tuple[Recall, ...]:
     """Recall at `k` against exact search, for each breadth.
 
@@ -135,6 +136,6 @@ def measure_recall(
     return tuple(Recall(ef_search, k, len(asked), share(ef_search)) for ef_search in ef_searches)
 
 
-def enough(curve: Sequence[Recall], target: float) -> Recall:
+def choose_ef_search(curve: Sequence[Recall], target: float) -> Recall:
     """The smallest breadth that reaches the target; the one that finds most where none does."""
     return next((recall for recall in curve if recall.value >= target), max(curve, key=lambda recall: recall.value))

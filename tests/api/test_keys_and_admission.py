@@ -20,10 +20,10 @@ from logo_similarity.api.auth import OPEN_PATHS
 from logo_similarity.config import load_settings
 from logo_similarity.domain import SearchResult
 from logo_similarity.embed.gate import Gate
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import ConfigError, UnauthorizedError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.ring import KeyRing
-from logo_similarity.search.pipeline import SearchEngine
 from tests.logs import logs_of
 from tests.samples import SampleCatalog
 

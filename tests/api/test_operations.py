@@ -16,8 +16,8 @@ from logo_similarity.api.server import Server
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import ThreadPlan
 from logo_similarity.domain import SearchResult
+from logo_similarity.engine import SearchEngine
 from logo_similarity.keys.place import open_keys
-from logo_similarity.search.pipeline import SearchEngine
 from tests.keys import make_key
 from tests.samples import SampleCatalog
 

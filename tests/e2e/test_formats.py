@@ -10,7 +10,8 @@ import pytest
 
 from logo_similarity.catalog.manifest import FORMAT, verify
 from logo_similarity.catalog.versions import CURRENT, CatalogFolder
-from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.domain import Query
+from logo_similarity.engine import SearchEngine
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 SAMPLES = Path(__file__).parent.parent.parent / "samples" / "images"
@@ -31,7 +32,7 @@ def test_a_catalog_of_that_time_gives_the_answers_of_that_time(number: int, tmp_
     assert len(answers) == 5
     with SearchEngine.open(root) as engine:
         for file, expected in answers.items():
-            result = engine.search((SAMPLES / file).read_bytes(), top_k=5)
+            result = engine.search(Query(image=(SAMPLES / file).read_bytes(), top_k=5))
             assert result.reranked
             assert [hit.logo.logo_id for hit in result.hits] == [hit["id"] for hit in expected]
             assert [hit.score for hit in result.hits] == pytest.approx([hit["score"] for hit in expected], abs=2e-3)

@@ -17,9 +17,9 @@ from logo_similarity.catalog.manifest import FileEntry, read_manifest, verify
 from logo_similarity.catalog.replica import publish_version, pull_version
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.config import Settings, load_settings
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogError, ConfigError, FolderBusyError, NotFoundError, StoreError
 from logo_similarity.keys.place import open_keys
-from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage.objects import ObjectFolder
 from tests.keys import make_key
 from tests.samples import SampleCatalog

@@ -19,12 +19,12 @@ import httpx2
 import pytest
 
 from logo_similarity.api.live import LiveCatalog
-from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.embed.model import model_folder
-from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.engine import SearchEngine
 from tests.samples import SampleCatalog
 from tests.service import Server, serving, until
 

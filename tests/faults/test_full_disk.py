@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.manifest import verify
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import CatalogFolder
-from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.engine import SearchEngine
 from tests.samples import SampleCatalog
 from tests.seaweedfs import S3Server
 from tests.service import command, serving

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, BuildResult, build_catalog
+from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
 from logo_similarity.catalog.manifest import verify
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.domain import Query
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import BuildError, CatalogError
-from logo_similarity.search.pipeline import SearchEngine
 
 pytestmark = pytest.mark.slow
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -123,7 +124,7 @@ def test_same_inputs_are_not_built_twice_and_other_inputs_are(source: Path, tmp_
     assert not second.reused
     assert second.manifest.count == LOGOS + 1
     with SearchEngine.open(tmp_path / "out") as engine:
-        twins = engine.search(picture.read_bytes(), top_k=2)
+        twins = engine.search(Query(image=picture.read_bytes(), top_k=2))
     assert {hit.logo.record.filename for hit in twins.hits} == {picture.name, "new.jpg"}
 
 

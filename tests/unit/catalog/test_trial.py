@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.manifest import MANIFEST, read_manifest, verify
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.trial import Trial
@@ -39,7 +39,7 @@ def test_a_good_version_passes(folder: CatalogFolder) -> None:
 
 
 def trial_children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "logo_similarity.search.trial" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "logo_similarity.trial" in child.cmdline()]
 
 
 @pytest.mark.parametrize("kind", HOSTILE)

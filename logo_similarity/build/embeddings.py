@@ -11,34 +11,29 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from logo_similarity.build.records import read_records
 from logo_similarity.catalog.files import replacing
-from logo_similarity.catalog.records import read_records
 from logo_similarity.domain import Record, Reject
+from logo_similarity.embed.describe import Description, Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
-from logo_similarity.image.preprocess import preprocess
-from logo_similarity.search.index import FloatArray
-from logo_similarity.search.rerank import StoredPatches, stored
 
 SHARD_ROWS = 1_024
 # Records that one thread takes at a time: enough to make the hand-over cheap, few enough to keep all threads busy.
 TASK_ROWS = 16
-# What an encoder says of one image: its embedding, and its patches where there are any.
-Described = tuple[FloatArray, StoredPatches | None]
 # Shards being worked on at once, so that no thread waits while the last images of a shard are finished.
 SHARDS_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """What the encoder says of some images: embeddings (m, d) float32, patches (m, cells, channels) int8 or none."""
+    """The descriptions of some images: embeddings (m, d) float32, patches (m, cells, channels) int8 or None."""
 
-    embeddings: FloatArray
-    patches: StoredPatches | None
+    embeddings: Floats
+    patches: Patches | None
 
 
 def embed_records(
@@ -71,16 +66,16 @@ def embed_records(
     """
     shards.mkdir(exist_ok=True)
     done = 0
-    pending: deque[tuple[int, list[Future[list[Described | str]]]]] = deque()
+    pending: deque[tuple[int, list[Future[list[Description | str]]]]] = deque()
 
     def finish_oldest() -> int:
         number, tasks = pending.popleft()
         outcomes = [outcome for task in tasks for outcome in task.result()]
-        write_shard(shards, number, *_described_shard(outcomes, encoder.dimension))
+        write_shard(shards, number, *_make_shard(outcomes, encoder.dimension))
         return len(outcomes)
 
-    def work(batch: list[Record]) -> list[Described | str]:
-        return [_embed(images / record.filename, encoder, decoder) for record in batch]
+    def work(batch: list[Record]) -> list[Description | str]:
+        return [_describe_file(images / record.filename, encoder, decoder) for record in batch]
 
     with Decoder(limits) as decoder, ThreadPoolExecutor(threads, "embed") as pool:
         try:
@@ -112,9 +107,9 @@ def read_shards(shards: Path, total: int, records: Path) -> Iterator[tuple[list[
     """Shard by shard: the records that have an embedding, what the encoder says of them, and the rejects."""
     reader = read_records(records)
     for number in range(shard_count(total)):
-        embeddings: FloatArray = np.load(shards / f"{number:06}.npy", allow_pickle=False)
-        described = shards / f"{number:06}.patches.npy"
-        patches = np.load(described, allow_pickle=False) if described.exists() else None
+        embeddings: Floats = np.load(shards / f"{number:06}.npy", allow_pickle=False)
+        patches_file = shards / f"{number:06}.patches.npy"
+        patches = np.load(patches_file, allow_pickle=False) if patches_file.exists() else None
         refused = dict(json.loads((shards / f"{number:06}.json").read_bytes()))
         rows = list(islice(reader, SHARD_ROWS))
         kept = [record for position, record in enumerate(rows) if position not in refused]
@@ -127,30 +122,25 @@ def shard_count(total: int) -> int:
     return -(-total // SHARD_ROWS)
 
 
-def _embed(path: Path, encoder: Encoder, decoder: Decoder) -> Described | str:
-    """What the encoder says of one image file, or why it says nothing."""
+def _describe_file(path: Path, encoder: Encoder, decoder: Decoder) -> Description | str:
+    """The description of one image file, or the reason why it has none."""
     try:
         if path.stat().st_size > decoder.limits.max_bytes:
             return f"the file has more than {decoder.limits.max_bytes:,} bytes (LOGO_MAX_UPLOAD_BYTES)"
-        image: NDArray[np.uint8] = decoder.decode(path.read_bytes())
+        pixels = decoder.decode(path.read_bytes())
     except OSError as error:
         return f"the file cannot be read: {error.strerror}"
     except BadImageError as error:
         return str(error)
-    # One image at a time, as a query is: a batch would gain nothing on a core, and might round differently.
-    prepared = preprocess(image, encoder.model.input_spec)[np.newaxis]
-    if not encoder.has_patches:
-        return encoder.infer(prepared)[0], None
-    embeddings, patches = encoder.infer_with_patches(prepared)
-    return embeddings[0], stored(patches[0])
+    return describe(pixels, encoder)
 
 
-def _described_shard(outcomes: list[Described | str], dimension: int) -> tuple[Shard, dict[int, str]]:
-    """What was found of some images, and of which nothing, by position."""
+def _make_shard(outcomes: list[Description | str], dimension: int) -> tuple[Shard, dict[int, str]]:
+    """The descriptions as arrays, and the reasons why the other images have none, by position."""
     refused = {position: reason for position, reason in enumerate(outcomes) if isinstance(reason, str)}
-    described = [outcome for outcome in outcomes if not isinstance(outcome, str)]
-    embeddings = np.array([embedding for embedding, _ in described], dtype=np.float32).reshape(-1, dimension)
-    patches = [cells for _, cells in described if cells is not None]
+    descriptions = [outcome for outcome in outcomes if not isinstance(outcome, str)]
+    embeddings = np.array([one.embedding for one in descriptions], dtype=np.float32).reshape(-1, dimension)
+    patches = [one.patches for one in descriptions if one.patches is not None]
     return Shard(embeddings, np.stack(patches) if patches else None), refused
 
 

@@ -19,9 +19,11 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from logo_similarity import __version__
-from logo_similarity.catalog.embeddings import SHARD_ROWS, embed_records, read_shards, shard_count
+from logo_similarity.build.embeddings import SHARD_ROWS, embed_records, read_shards, shard_count
+from logo_similarity.build.inputs import digest_inputs
+from logo_similarity.build.precomputed import PrecomputedEmbeddings
+from logo_similarity.build.records import count_lines, reject_line, write_records
 from logo_similarity.catalog.files import create_array, replacing, sync_file
-from logo_similarity.catalog.inputs import digest_inputs
 from logo_similarity.catalog.manifest import (
     FORMAT,
     INDEX,
@@ -39,20 +41,18 @@ from logo_similarity.catalog.manifest import (
 )
 from logo_similarity.catalog.metadata import write_metadata
 from logo_similarity.catalog.publish import copy_model, digest_files, publish
-from logo_similarity.catalog.ready import ReadyEmbeddings
-from logo_similarity.catalog.records import count_lines, reject_line, write_records
 from logo_similarity.catalog.signature import sign
 from logo_similarity.catalog.sources import Source
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import WORK_PREFIX, CatalogFolder, TryVersion
 from logo_similarity.domain import Record
+from logo_similarity.embed.describe import Floats
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import MODEL_JSON, default_model_folder
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.search.build import EF_SEARCHES, Probe, Recall, build_hnsw, enough
-from logo_similarity.search.index import FloatArray
+from logo_similarity.search.build import EF_SEARCHES, Probe, Recall, build_hnsw, choose_ef_search
 
 Progress = Callable[[str, int, int | None], None]
 """Gets the stage, what is done of it, and how much there is to do (None while that is unknown)."""
@@ -113,7 +113,7 @@ def build_catalog(
         CatalogError: another build is at work in `root`, or the version failed its trial.
     """
     encoder = Encoder.open(options.model, device=options.device, threads=1)
-    ready = ReadyEmbeddings.open(options.embeddings, encoder) if options.embeddings else None
+    precomputed = PrecomputedEmbeddings.open(options.embeddings, encoder) if options.embeddings else None
     inputs = digest_inputs(
         source,
         FORMAT,
@@ -122,7 +122,7 @@ def build_catalog(
         PREPROCESSING_VERSION,
         options.limits,
         (options.m, options.ef_construction, options.ef_search, options.recall_target),
-        *(() if ready is None else ready.digests()),
+        *(() if precomputed is None else precomputed.digests()),
     )
     folder = CatalogFolder(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # shards of another size can't be gone on with
@@ -132,7 +132,7 @@ def build_catalog(
             folder.flip(made[0].name)
         else:
             work.mkdir(exist_ok=True)
-            manifest = _make_version(source, work, encoder, ready, inputs, options, progress)
+            manifest = _make_version(source, work, encoder, precomputed, inputs, options, progress)
             made = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
         shutil.rmtree(work, ignore_errors=True)
         return BuildResult(*made, reused=reused)
@@ -158,7 +158,7 @@ def _make_version(
     source: Source,
     work: Path,
     encoder: Encoder,
-    ready: ReadyEmbeddings | None,
+    precomputed: PrecomputedEmbeddings | None,
     inputs: str,
     options: BuildOptions,
     progress: Progress,
@@ -173,7 +173,7 @@ def _make_version(
     def on_rows(done: int) -> None:
         progress("embed", done, total)
 
-    if ready is None:
+    if precomputed is None:
         embed_records(
             records,
             total,
@@ -185,10 +185,10 @@ def _make_version(
             on_rows=on_rows,
         )
     else:
-        ready.check(records, source.images, encoder, options.limits)
-        ready.write_shards(records, total, work / SHARDS, on_rows)
+        precomputed.check(records, source.images, encoder, options.limits)
+        precomputed.write_shards(records, total, work / SHARDS, on_rows)
     count, logo_ids, fields = _write_rows(work, version, total, encoder.dimension)
-    vectors: FloatArray = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
+    vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
     curve = _write_index(vectors, work, version, options, progress)
     recall = _check_recall(curve, options, progress)
     copy_model(options.model, version / MODEL_FOLDER)
@@ -262,7 +262,7 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
 
 
 def _write_index(
-    vectors: FloatArray, work: Path, version: Path, options: BuildOptions, progress: Progress
+    vectors: Floats, work: Path, version: Path, options: BuildOptions, progress: Progress
 ) -> tuple[Recall, ...]:
     """The recall of the index at each breadth of search; the index is made where it is not there yet."""
     partial = version / (INDEX + ".partial")
@@ -288,7 +288,7 @@ def _write_index(
 
 def _check_recall(curve: Sequence[Recall], options: BuildOptions, progress: Progress) -> Recall:
     progress("check", 0, None)
-    recall = enough(curve, options.recall_target)
+    recall = choose_ef_search(curve, options.recall_target)
     if recall.value < options.recall_floor:
         raise BuildError(
             f"the index finds {recall.value:.1%} of the exact answers, the floor is {options.recall_floor:.1%}: not "

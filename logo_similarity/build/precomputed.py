@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from logo_similarity.catalog.embeddings import SHARD_ROWS, Shard, shard_count, write_shard
+from logo_similarity.build.embeddings import SHARD_ROWS, Shard, shard_count, write_shard
+from logo_similarity.build.records import read_records
 from logo_similarity.catalog.files import sha256_file
-from logo_similarity.catalog.records import read_records
+from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError, BuildError, SourceError
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
-from logo_similarity.search.index import FloatArray
-from logo_similarity.search.rerank import StoredPatches
 
 IDS, EMBEDDINGS, CELLS = "ids.txt", "embeddings.npy", "patches.npy"
 CHECKED_IMAGES = 8
@@ -28,7 +27,7 @@ BAD_EMBEDDING = "its ready embedding is zero or not finite"
 
 
 @dataclass(frozen=True, slots=True)
-class ReadyEmbeddings:
+class PrecomputedEmbeddings:
     """A folder of embeddings: `ids.txt`, one logo id a line, and in the same order the rows of `embeddings.npy`.
 
     `embeddings.npy` is (n, d) float32 of any length but 0, `patches.npy`, which may be missing, (n, cells, channels) int8 as
@@ -38,11 +37,11 @@ class ReadyEmbeddings:
     folder: Path
     rows: dict[str, int]
     """From a logo id to its row."""
-    embeddings: FloatArray
-    patches: StoredPatches | None
+    embeddings: Floats
+    patches: Patches | None
 
     @classmethod
-    def open(cls, folder: Path, encoder: Encoder) -> ReadyEmbeddings:
+    def open(cls, folder: Path, encoder: Encoder) -> PrecomputedEmbeddings:
         """Map the files.
 
         Raises:

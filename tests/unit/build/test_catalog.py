@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, BuildResult, build_catalog
+from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import CatalogFolder
 from logo_similarity.errors import BuildError
