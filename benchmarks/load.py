@@ -28,6 +28,7 @@ import numpy as np
 from benchmarks.machine import write_result
 from benchmarks.make_register import SAMPLES, register_catalog
 from benchmarks.service import Client, Service, running
+from logo_similarity.embed.describe import describe
 from logo_similarity.engine import SearchEngine
 from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import preprocess
@@ -95,7 +96,7 @@ def check_recall(service: Service, catalogs: Path) -> float:
     found, wanted = 0, 0
     with SearchEngine.open(catalogs) as engine:
         for path in sorted((SAMPLES / "images").glob("*.jpg"))[:RECALL_QUERIES]:
-            (query,) = engine.encoder.encode([decode(path.read_bytes())])
+            query = describe(decode(path.read_bytes()), engine.encoder).embedding
             cosines = engine.base.index.vectors @ query
             floor = np.partition(cosines, -100)[-100] - 1e-5
             _, answer = client.search(path, rerank=False)

@@ -12,7 +12,7 @@ import numpy as np
 from logo_similarity.build.embeddings import SHARD_ROWS, Shard, shard_count, write_shard
 from logo_similarity.build.records import read_records
 from logo_similarity.catalog.files import sha256_file
-from logo_similarity.embed.describe import Floats, Patches
+from logo_similarity.embed.describe import Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError, BuildError, SourceError
 from logo_similarity.image.contained import Decoder
@@ -50,8 +50,8 @@ class PrecomputedEmbeddings:
         try:
             ids = (folder / IDS).read_text(encoding="utf8").splitlines()
             embeddings = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
-            there = (folder / CELLS).exists()
-            patches = np.load(folder / CELLS, mmap_mode="r", allow_pickle=False) if there else None
+            used = encoder.has_patches and (folder / CELLS).exists()
+            patches = np.load(folder / CELLS, mmap_mode="r", allow_pickle=False) if used else None
         except (OSError, ValueError) as error:
             raise SourceError(f"{folder}: no folder of ready embeddings ({IDS} and {EMBEDDINGS}): {error}") from None
         if embeddings.dtype != np.float32 or embeddings.shape != (len(ids), encoder.dimension):
@@ -86,7 +86,7 @@ class PrecomputedEmbeddings:
         known = (record for record in read_records(records) if record.logo_id in self.rows)
         for record in islice((record for record in known if (images / record.filename).is_file()), CHECKED_IMAGES):
             try:
-                (made,) = encoder.encode([decoder.decode((images / record.filename).read_bytes())])
+                made = describe(decoder.decode((images / record.filename).read_bytes()), encoder).embedding
             except BadImageError:
                 continue
             given = self.embeddings[self.rows[record.logo_id]]

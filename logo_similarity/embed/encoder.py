@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -80,11 +79,6 @@ class Encoder:
     def provider(self) -> str:
         """Where it really runs: "cuda" or "cpu"."""
         return "cuda" if CUDA in self._session.get_providers() else "cpu"
-
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> Floats:
-        """(n, dimension) float32 embeddings of n pictures, each (h, w, 3) uint8 RGB."""
-        spec = self.model.input_spec
-        return self.infer(np.stack([preprocess(image, spec) for image in images]))
 
     @property
     def has_patches(self) -> bool:

@@ -23,6 +23,7 @@ from logo_similarity.search import score
 from logo_similarity.search.score import nearness
 from logo_similarity.training.network import LogoNetwork, load_encoder
 from logo_similarity.training.objective import agreement, contrastive_loss
+from tests.pictures import embed
 
 SAMPLES = sorted((Path(__file__).parents[2] / "samples" / "images").glob("*.jpg"))[::25][:80]
 
@@ -77,10 +78,10 @@ def test_it_ends_in_encoders_that_work(run: Path) -> None:
     images = [decode(path.read_bytes()) for path in SAMPLES[:6]]
     whole, small = (Encoder.open(run / name, device="cpu") for name in ("encoder", "encoder-int8"))
     assert (whole.dimension, whole.model.input_spec) == (256, small.model.input_spec)
-    first, second = whole.encode(images), small.encode(images)
+    first, second = embed(whole, images), embed(small, images)
     assert (first @ second.T).argmax(axis=1).tolist() == list(range(6))
     assert (run / "encoder-int8" / "model.onnx").stat().st_size < (run / "encoder" / "model.onnx").stat().st_size
-    again = whole.encode([CHANGES["in a corner"](image) for image in images])
+    again = embed(whole, [CHANGES["in a corner"](image) for image in images])
     assert (first @ again.T).argmax(axis=1).tolist() == list(range(6))
 
 

@@ -18,6 +18,7 @@ from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import BadImageError, CatalogError, InvalidRequestError, NotFoundError
 from logo_similarity.image.decode import decode
 from logo_similarity.search.score import RERANKED, agreement
+from tests.pictures import embed
 from tests.samples import SampleCatalog
 
 
@@ -42,9 +43,9 @@ def test_bytes_and_their_pixels_find_the_same(engine: SearchEngine, sample_catal
 
 @pytest.mark.parametrize("rerank", [True, False])
 def test_cosines_are_those_of_the_embeddings(engine: SearchEngine, sample_catalog: SampleCatalog, rerank: bool) -> None:
-    (query,) = engine.encoder.encode([decode(picture(sample_catalog, 3))])
+    (query,) = embed(engine.encoder, [decode(picture(sample_catalog, 3))])
     for hit in engine.search(Query(image=picture(sample_catalog, 3), top_k=20, rerank=rerank)).hits:
-        (other,) = engine.encoder.encode([decode(picture(sample_catalog, hit.logo.id))])
+        (other,) = embed(engine.encoder, [decode(picture(sample_catalog, hit.logo.id))])
         assert hit.cosine == pytest.approx(float(query @ other), abs=1e-5)
         assert rerank or hit.score == hit.cosine
 

@@ -16,11 +16,11 @@ from logo_similarity.api.middleware import new_request_id
 from logo_similarity.api.parameters import ParametersDep
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import SearchResponse, hit_json, timings_of
-from logo_similarity.domain import Query, SearchResult, Timings
+from logo_similarity.domain import STAGES, Query, SearchResult, Timings
 from logo_similarity.metrics import CACHED, STAGE_SECONDS
 
 router = CheckedRouter()
-NO_TIME = Timings(*[0.0] * 6)
+NO_TIME = Timings(*[0.0] * len(STAGES))
 
 
 @router.post(
