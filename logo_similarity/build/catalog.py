@@ -1,8 +1,8 @@
-"""The offline flow: from a source to a published catalog version.
+"""The build: from a source to a live catalog version.
 
-A build works in `.build-<digest of its inputs>` inside the catalog folder. Each stage leaves a file that is renamed into
-place when it is whole, and a later run with the same inputs goes on behind the last of them. Nobody sees the version
-before its manifest is written and its folder renamed.
+A build works in `.build-<digest of its inputs>` inside the catalog folder. Each stage writes a file that is renamed into
+place when it is complete, and a later run with the same inputs resumes after the last complete stage. The version becomes
+visible when its manifest is written and its folder renamed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.build import EF_SEARCHES, Probe, Recall, build_hnsw, choose_ef_search
 
 Progress = Callable[[str, int, int | None], None]
-"""Gets the stage, what is done of it, and how much there is to do (None while that is unknown)."""
+"""Called with the stage, the work done, and the total (None while it is unknown)."""
 
 RECORDS = "records.jsonl"
 SOURCE_REJECTS = "source-rejects.jsonl"
@@ -67,15 +67,15 @@ RECALL = "recall.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
-    """What a build can be told."""
+    """Options of a build."""
 
     model: Path = field(default_factory=default_model_folder)
     embeddings: Path | None = None
-    """Folder of ready embeddings by this model, instead of making them from the images."""
+    """Folder of precomputed embeddings by this model; None: they are computed from the images."""
     m: int = 32
     ef_construction: int = 200
     ef_search: int | None = None
-    """Breadth of a query's search; None: the smallest of `EF_SEARCHES` that reaches `recall_target`."""
+    """Breadth of the graph search of a query; None: the smallest of `EF_SEARCHES` that reaches `recall_target`."""
     recall_target: float = 0.99
     recall_floor: float = 0.95
     recall_queries: int = 500
@@ -84,14 +84,14 @@ class BuildOptions:
     device: str = "auto"
     limits: ImageLimits = field(default_factory=ImageLimits)
     trial: TryVersion = field(default_factory=Trial)
-    """What the version must pass before it becomes the live one."""
+    """The test that the version must pass before it becomes live."""
     signing_key: Ed25519PrivateKey | None = None
-    """Signs the version; None: it is not signed."""
+    """Signs the version; None: the version is not signed."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """The version that is live after a build, and whether it was there already."""
+    """The version that is live after a build, and whether it existed before."""
 
     folder: Path
     manifest: Manifest
@@ -101,16 +101,16 @@ class BuildResult:
 def build_catalog(
     source: Source, root: Path, options: BuildOptions, progress: Progress = lambda _stage, _done, _total: None
 ) -> BuildResult:
-    """Build a catalog version from `source` in the catalog folder `root`, and make it the live one.
+    """Build a catalog version from `source` in the folder `root`, and make it live.
 
-    Where a version was built from the same inputs before, that one is made live instead. Killed at any point and run
-    again, it goes on where it was and ends with the same content.
+    If a version was built from the same inputs before, that version is made live instead. A build that was killed at any
+    point resumes when it is run again, and ends with the same content.
 
     Raises:
-        SourceError: the source can't be read.
-        EncoderError: the model can't be used.
-        BuildError: no logo could be indexed, or the index finds less than `recall_floor` of the exact answers.
-        CatalogError: another build is at work in `root`, or the version failed its trial.
+        SourceError: the source cannot be read.
+        EncoderError: the model cannot be used.
+        BuildError: no logo could be indexed, or the recall of the index is below `recall_floor`.
+        CatalogError: another build runs in `root`, or the version failed its trial.
     """
     encoder = Encoder.open(options.model, device=options.device, threads=1)
     precomputed = PrecomputedEmbeddings.open(options.embeddings, encoder) if options.embeddings else None
@@ -125,7 +125,7 @@ def build_catalog(
         *(() if precomputed is None else precomputed.digests()),
     )
     folder = CatalogFolder(root)
-    work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # shards of another size can't be gone on with
+    work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # a build with shards of another size cannot be resumed
     with folder.locked():
         made = _already_made(folder, inputs, options)
         if reused := made is not None:
@@ -139,7 +139,7 @@ def build_catalog(
 
 
 def _already_made(folder: CatalogFolder, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
-    """The newest version of the same inputs that finds enough and passes its trial."""
+    """The newest version of the same inputs whose recall is high enough and that passes its trial."""
     for name in reversed(folder.names()):
         version = folder.root / name
         try:
@@ -150,7 +150,7 @@ def _already_made(folder: CatalogFolder, inputs: str, options: BuildOptions) -> 
                 folder.admit(version, options.trial)
                 return version, manifest
         except CatalogError:
-            continue  # a damaged version does not stop the build of a good one
+            continue  # a damaged version must not prevent the build of a good one
     return None
 
 
@@ -163,7 +163,7 @@ def _make_version(
     options: BuildOptions,
     progress: Progress,
 ) -> Manifest:
-    """Fill `work / VERSION` with everything but the manifest, which is returned."""
+    """Write everything but the manifest into `work / VERSION`. Returns the manifest."""
     records, version = work / RECORDS, work / VERSION
     version.mkdir(exist_ok=True)
     if not records.exists():
@@ -217,10 +217,10 @@ def _make_version(
 
 
 def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[int, str, tuple[str, ...]]:
-    """Number the logos that have an embedding, and write their vectors, their metadata and all rejects.
+    """Number the logos that have an embedding; write their embeddings, their metadata and all rejects.
 
     Returns:
-        How many there are, the digest of their ids in order, and the fields that occur.
+        The number of logos, the digest of their ids in order, and the names of the fields that occur.
     """
     shards = [work / SHARDS / f"{number:06}.npy" for number in range(shard_count(total))]
     count = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
@@ -264,7 +264,7 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
 def _write_index(
     vectors: Floats, work: Path, version: Path, options: BuildOptions, progress: Progress
 ) -> tuple[Recall, ...]:
-    """The recall of the index at each breadth of search; the index is made where it is not there yet."""
+    """Build the index unless it exists. Returns its recall at each breadth of search."""
     partial = version / (INDEX + ".partial")
     if (version / INDEX).exists():
         return tuple(Recall(**point) for point in json.loads((work / RECALL).read_bytes()))
@@ -291,8 +291,8 @@ def _check_recall(curve: Sequence[Recall], options: BuildOptions, progress: Prog
     recall = choose_ef_search(curve, options.recall_target)
     if recall.value < options.recall_floor:
         raise BuildError(
-            f"the index finds {recall.value:.1%} of the exact answers, the floor is {options.recall_floor:.1%}: not "
-            f"published; build with a larger --ef-search (now {recall.ef_search}), --m or --ef-construction, or lower "
-            "--recall-floor"
+            f"the index finds {recall.value:.1%} of the exact answers, less than the floor of {options.recall_floor:.1%}, and "
+            f"was not published: build with a larger --ef-search (now {recall.ef_search}), --m or --ef-construction, or "
+            "with a lower --recall-floor"
         )
     return recall

@@ -1,4 +1,4 @@
-"""The long part of a build: every image decoded and encoded, on all cores, in shards that survive a kill."""
+"""The longest stage of a build: every image is decoded and encoded, on all cores, in shards that survive a kill."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
 
 SHARD_ROWS = 1_024
-# Records that one thread takes at a time: enough to make the hand-over cheap, few enough to keep all threads busy.
+# Records in one task of a thread: enough to make the hand-over cheap, few enough to keep all threads busy.
 TASK_ROWS = 16
-# Shards being worked on at once, so that no thread waits while the last images of a shard are finished.
+# Shards in progress at once, so that no thread waits for the last images of a shard.
 SHARDS_AHEAD = 2
 
 
@@ -47,22 +47,21 @@ def embed_records(
     limits: ImageLimits,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Embed the records of a file that has no shard yet.
+    """Embed the records that are in no shard yet.
 
-    A shard is two or three files: `<number>.json`, the rejects of its records as `[position in the shard, reason]`;
-    `<number>.npy`, the embeddings of the others, (m, dimension) float32 in order; and where the encoder gives patches,
-    `<number>.patches.npy`, (m, cells, channels) int8. The embeddings are renamed into place last, so a shard is there or it
-    is not.
+    A shard consists of `<number>.json`, the rejects of its records as `[position in the shard, reason]`; `<number>.npy`,
+    the embeddings of the others, (m, dimension) float32 in order; and if the encoder has patches, `<number>.patches.npy`,
+    (m, cells, channels) int8. The embeddings are renamed into place last: then the shard is complete.
 
     Args:
-        records: the file that `write_records` made.
-        total: how many records it has.
+        records: file written by `write_records`.
+        total: number of its records.
         images: the folder that their filenames are relative to.
         shards: the folder to fill.
-        encoder: gives the embeddings; called from `threads` threads at once.
-        threads: how many images are worked on at a time.
-        limits: an image past them is a reject.
-        on_rows: gets the number of records done, those of earlier runs included.
+        encoder: called from `threads` threads at once.
+        threads: number of images in progress at once.
+        limits: an image beyond them is a reject.
+        on_rows: called with the number of records done, including those of earlier runs.
     """
     shards.mkdir(exist_ok=True)
     done = 0
@@ -104,7 +103,7 @@ def embed_records(
 
 
 def read_shards(shards: Path, total: int, records: Path) -> Iterator[tuple[list[Record], Shard, list[Reject]]]:
-    """Shard by shard: the records that have an embedding, what the encoder says of them, and the rejects."""
+    """Shard by shard: the records that have an embedding, their descriptions, and the rejects."""
     reader = read_records(records)
     for number in range(shard_count(total)):
         embeddings: Floats = np.load(shards / f"{number:06}.npy", allow_pickle=False)
@@ -145,7 +144,7 @@ def _make_shard(outcomes: list[Description | str], dimension: int) -> tuple[Shar
 
 
 def write_shard(shards: Path, number: int, shard: Shard, refused: dict[int, str]) -> None:
-    """Write one shard; `refused` says of which of its records there is nothing, by position, and why."""
+    """Write one shard; `refused` has the reasons for its records without an embedding, by position."""
     with replacing(shards / f"{number:06}.json") as file:
         file.write(json.dumps(list(refused.items()), ensure_ascii=False).encode())
     if shard.patches is not None:

@@ -1,4 +1,4 @@
-"""Embeddings that were made elsewhere, as a build takes them in place of the images."""
+"""Embeddings that were computed elsewhere; a build takes them instead of the images."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from logo_similarity.image.decode import ImageLimits
 IDS, EMBEDDINGS, CELLS = "ids.txt", "embeddings.npy", "patches.npy"
 CHECKED_IMAGES = 8
 ALIKE = 0.98
-"""Least cosine between a ready embedding and the encoder's own: other processors and int8 round, another model does not agree."""
-NO_EMBEDDING = "the ready embeddings hold none for its id"
-BAD_EMBEDDING = "its ready embedding is zero or not finite"
+"""Least cosine between a precomputed embedding and the encoder's own: processors round differently, other models differ more."""
+NO_EMBEDDING = "the precomputed embeddings have none for its id"
+BAD_EMBEDDING = "its precomputed embedding is zero or not finite"
 
 
 @dataclass(frozen=True, slots=True)
 class PrecomputedEmbeddings:
     """A folder of embeddings: `ids.txt`, one logo id a line, and in the same order the rows of `embeddings.npy`.
 
-    `embeddings.npy` is (n, d) float32 of any length but 0, `patches.npy`, which may be missing, (n, cells, channels) int8 as
-    `search.rerank` stores them.
+    `embeddings.npy` is (n, d) float32 of any length but 0; `patches.npy`, which may be missing, is (n, cells, channels) int8
+    as from `embed.describe.quantize_patches`.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class PrecomputedEmbeddings:
         """Map the files.
 
         Raises:
-            SourceError: one can't be read, has another shape or type, or an id occurs twice.
+            SourceError: a file cannot be read or has another shape or dtype, or an id occurs twice.
         """
         try:
             ids = (folder / IDS).read_text(encoding="utf8").splitlines()
@@ -53,15 +53,17 @@ class PrecomputedEmbeddings:
             used = encoder.has_patches and (folder / CELLS).exists()
             patches = np.load(folder / CELLS, mmap_mode="r", allow_pickle=False) if used else None
         except (OSError, ValueError) as error:
-            raise SourceError(f"{folder}: no folder of ready embeddings ({IDS} and {EMBEDDINGS}): {error}") from None
+            raise SourceError(
+                f"{folder} is not a folder of precomputed embeddings ({IDS} and {EMBEDDINGS}): {error}"
+            ) from None
         if embeddings.dtype != np.float32 or embeddings.shape != (len(ids), encoder.dimension):
             raise SourceError(
-                f"{folder / EMBEDDINGS}: is {embeddings.dtype} {embeddings.shape}; with these {len(ids)} ids and the encoder "
+                f"{folder / EMBEDDINGS} is {embeddings.dtype} {embeddings.shape}; for {len(ids)} ids and the encoder "
                 f"{encoder.model.id} it must be float32 ({len(ids)}, {encoder.dimension})"
             )
         if patches is not None and (patches.dtype != np.int8 or patches.ndim != 3 or len(patches) != len(ids)):
             raise SourceError(
-                f"{folder / CELLS}: is {patches.dtype} {patches.shape}; it must be int8 ({len(ids)}, cells, channels)"
+                f"{folder / CELLS} is {patches.dtype} {patches.shape}; it must be int8 ({len(ids)}, cells, channels)"
             )
         rows = {logo_id: row for row, logo_id in enumerate(ids)}
         if len(rows) < len(ids):
@@ -74,10 +76,10 @@ class PrecomputedEmbeddings:
         return tuple(sha256_file(path) for name in (IDS, EMBEDDINGS, CELLS) if (path := self.folder / name).exists())
 
     def check(self, records: Path, images: Path, encoder: Encoder, limits: ImageLimits) -> None:
-        """Compare some of them with what the encoder says of the image, where there are images at all.
+        """Compare some of them with the encoder's own embeddings, as far as the images are at hand.
 
         Raises:
-            BuildError: they are another encoder's.
+            BuildError: another encoder made them.
         """
         with Decoder(limits) as decoder:
             self._check(records, images, encoder, decoder)
@@ -92,12 +94,12 @@ class PrecomputedEmbeddings:
             given = self.embeddings[self.rows[record.logo_id]]
             if not float(made @ given) >= ALIKE * float(np.linalg.norm(given)):
                 raise BuildError(
-                    f"{self.folder}: the embedding of {record.logo_id} is not what {encoder.model.id} makes of "
-                    f"{record.filename}; say by --model which encoder made them: queries must be encoded by the same"
+                    f"{self.folder}: the embedding of {record.logo_id} differs from that of {encoder.model.id} for "
+                    f"{record.filename}; name the encoder that made the embeddings with --model: queries must use the same"
                 )
 
     def write_shards(self, records: Path, total: int, shards: Path, on_rows: Callable[[int], None]) -> None:
-        """Write the shards that `embed_records` would; a record without an embedding is a reject."""
+        """Write shards as `embed_records` does; a record without an embedding is a reject."""
         shards.mkdir(exist_ok=True)
         reader = read_records(records)
         for number in range(shard_count(total)):

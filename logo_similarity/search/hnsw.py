@@ -68,9 +68,9 @@ class VectorIndex:
         """
         k = min(k, self.count)
         parameters = faiss.SearchParametersHNSW(efSearch=max(ef_search, k))
-        cosines, found = self._index.search(query[np.newaxis], k, params=parameters)
-        filled = found[0] >= 0  # FAISS pads the rows that it does not reach with -1
-        rows, scores = found[0][filled], np.clip(cosines[0][filled], -1.0, 1.0)
+        cosines, ids = self._index.search(query[np.newaxis], k, params=parameters)
+        filled = ids[0] >= 0  # FAISS pads the rows that it does not reach with -1
+        rows, scores = ids[0][filled], np.clip(cosines[0][filled], -1.0, 1.0)
         # Best first; equal scores by row, so that the same request has the same answer in every worker.
         order = np.lexsort((rows, -scores))
         return rows[order], scores[order]
@@ -88,15 +88,15 @@ class VectorIndex:
         Raises:
             CatalogError: a stored embedding is not of unit length, or too few of them are found again.
         """
-        found = 0
+        hits = 0
         for row in rows:
             vector = np.array(self.vectors[row])
             if not abs(float(np.linalg.norm(vector)) - 1) < 1e-3:  # NaN compares false
                 raise CatalogError(f"{self.path}: damaged: the stored embedding {row} is not of unit length")
             _, scores = self.search(vector, 1, ef_search=ef_search)
-            found += bool(len(scores)) and bool(scores[0] > 0.999)  # a copy of the same vector may stand in for the row
-        if found < len(rows) // 2:
-            raise CatalogError(f"{self.path}: damaged: {found} of {len(rows)} stored embeddings find themselves")
+            hits += bool(len(scores)) and bool(scores[0] > 0.999)  # a copy of the same vector may stand in for the row
+        if hits < len(rows) // 2:
+            raise CatalogError(f"{self.path}: damaged: {hits} of {len(rows)} stored embeddings find themselves")
 
 
 @dataclass(frozen=True, slots=True)
