@@ -78,9 +78,9 @@ def test_a_logo_without_a_usable_embedding_is_a_reject(
     rejects = [json.loads(line) for line in (result.folder / "rejected.jsonl").read_text().splitlines()]
     reasons = sorted(reject["reason"] for reject in rejects)
     assert reasons == [
-        "its ready embedding is zero or not finite",
-        "its ready embedding is zero or not finite",
-        "the ready embeddings hold none for its id",
+        "its precomputed embedding is zero or not finite",
+        "its precomputed embedding is zero or not finite",
+        "the precomputed embeddings have none for its id",
     ]
     with SearchEngine.open(tmp_path / "out") as engine:
         assert engine.manifest.count == len(ids) - 3
@@ -111,8 +111,8 @@ def test_embeddings_of_another_model_are_found_out(sample_catalog: SampleCatalog
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: (folder / "ids.txt").unlink(), "no folder of ready embeddings"),
-        (lambda folder: (folder / "embeddings.npy").write_bytes(b"no array"), "no folder of ready embeddings"),
+        (lambda folder: (folder / "ids.txt").unlink(), "not a folder of precomputed embeddings"),
+        (lambda folder: (folder / "embeddings.npy").write_bytes(b"no array"), "not a folder of precomputed embeddings"),
         (
             lambda folder: (folder / "ids.txt").write_text("one\ntwo\n"),
             r"with these 2 ids .* it must be float32 \(2, 256\)",
