@@ -74,7 +74,7 @@ def measure(folder: Path) -> dict[str, object]:
                 for name, rerank in (("score", True), ("cosine", False))
             }
             encoder = engine.encoder.model.id
-    return write_result("score_meaning", {"encoder": encoder, "top_k": Query.top_k, "galleries": galleries})
+    return write_result("score_meaning", {"encoder": encoder, "top_k": Query(image=b"").top_k, "galleries": galleries})
 
 
 def make_gallery(folder: Path, labels: Labels, size: int) -> Path:

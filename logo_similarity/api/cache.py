@@ -33,6 +33,7 @@ class AnswerCache:
 
     def key(self, version: str, query: Query) -> CacheKey:
         """The key of a search by the content of an image file."""
+        assert isinstance(query.image, bytes)  # noqa: S101 - a client cannot send an array
         return CacheKey(version, replace(query, image=hashlib.sha256(query.image).digest()))
 
     def get(self, key: CacheKey) -> SearchResult | None:

@@ -35,7 +35,8 @@ def _arguments() -> Iterator[inspect.Parameter]:
         query = Query(description=parameter.description + default, **bounds)
         form = Form(alias=parameter.name, **bounds)
         yield _argument(parameter.name, Annotated[parameter.type | None, query])
-        yield _argument(parameter.name + _FIELD, Annotated[SkipJsonSchema[parameter.type | None], form])
+        undocumented = SkipJsonSchema[parameter.type | None]  # type: ignore[misc,name-defined]
+        yield _argument(parameter.name + _FIELD, Annotated[undocumented, form])
 
 
 def _argument(name: str, annotation: object) -> inspect.Parameter:

@@ -95,7 +95,7 @@ def build_hnsw(
             faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[-1]
-        raise BuildError(f"{path} cannot be written: {reason}; check that the disk is not full") from None
+        raise BuildError(f"{path}: cannot be written: {reason}; is the disk full?") from None
     return curve
 
 

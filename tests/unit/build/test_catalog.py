@@ -33,6 +33,6 @@ def test_a_version_is_used_again_down_to_the_recall_that_it_has(sample_catalog: 
     assert (first.reused, 0 < recall < 1) == (False, True)
     again = build(table, sample_catalog.images, replace(POOR, recall_floor=recall))
     assert (again.reused, again.folder) == (True, first.folder)
-    with pytest.raises(BuildError, match="the floor is"):
+    with pytest.raises(BuildError, match="less than the floor of"):
         build(table, sample_catalog.images, replace(POOR, recall_floor=recall + 1e-6))
     assert CatalogFolder(table.parent / "catalogs").current() == first.folder

@@ -115,10 +115,10 @@ def test_embeddings_of_another_model_are_found_out(sample_catalog: SampleCatalog
         (lambda folder: (folder / "embeddings.npy").write_bytes(b"no array"), "not a folder of precomputed embeddings"),
         (
             lambda folder: (folder / "ids.txt").write_text("one\ntwo\n"),
-            r"with these 2 ids .* it must be float32 \(2, 256\)",
+            r"for 2 ids .* it must be float32 \(2, 256\)",
         ),
         (lambda folder: np.save(folder / "embeddings.npy", np.ones((60, 256))), "is float64"),
-        (lambda folder: np.save(folder / "patches.npy", np.ones((60, 64, 16))), r"patches\.npy: is float64"),
+        (lambda folder: np.save(folder / "patches.npy", np.ones((60, 64, 16))), r"patches\.npy is float64"),
         (
             lambda folder: (folder / "ids.txt").write_text(
                 (folder / "ids.txt").read_text().replace("EM/000004", "EM/000003")
