@@ -25,7 +25,7 @@ from usearch.index import Index as UsearchIndex
 from benchmarks.machine import write_result
 from benchmarks.make_register import grow, register_catalog, sample_catalog
 from logo_similarity.catalog.manifest import INDEX
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
 from logo_similarity.embed.describe import Floats
 from logo_similarity.search.build import TIE
@@ -41,9 +41,9 @@ Search = Callable[[Floats, int], NDArray[np.integer[Any]]]
 
 def measure(logos: int = 100_000, only: list[str] | None = None) -> dict[str, object]:
     """Build and measure them one after the other."""
-    mapped = VectorIndex.open(CatalogFolder(register_catalog(logos)).current() / INDEX)
+    mapped = VectorIndex.open(Catalog(register_catalog(logos)).current() / INDEX)
     vectors = mapped.vectors
-    samples = VectorIndex.open(CatalogFolder(sample_catalog()).current() / INDEX).vectors
+    samples = VectorIndex.open(Catalog(sample_catalog()).current() / INDEX).vectors
     queries, _ = grow(np.array(samples), QUERIES, np.random.default_rng((7, logos)))
     faiss.omp_set_num_threads(usable_cores())
     scores, _ = faiss.knn(queries, vectors, K, metric=faiss.METRIC_INNER_PRODUCT)

@@ -35,7 +35,7 @@ from logo_similarity.catalog.manifest import FORMAT, read_manifest
 from logo_similarity.catalog.metadata import SCHEMA
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.images import NamesAsWritten
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
 from logo_similarity.domain import JsonValue
 from logo_similarity.embed.describe import Floats, Patches
@@ -91,11 +91,11 @@ def sample_catalog() -> Path:
 
 def register_is_made(count: int) -> bool:
     """Whether the register of that size is there."""
-    return bool(CatalogFolder(_register_folder(count)).names())
+    return bool(Catalog(_register_folder(count)).names())
 
 
 def _register_folder(count: int) -> Path:
-    samples = read_manifest(CatalogFolder(sample_catalog()).current())
+    samples = read_manifest(Catalog(sample_catalog()).current())
     # Everything that the rows are made of: one of another format, schema, model or sample set is not this register.
     made_of = (RECIPE, FORMAT, SCHEMA, samples.logo_ids, samples.encoder.sha256, PREPROCESSING_VERSION)
     return DATA / f"register-{count}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
@@ -104,7 +104,7 @@ def _register_folder(count: int) -> Path:
 def register_catalog(count: int) -> Path:
     """Catalog folder of a register with `count` logos, the samples among them, made where it is not there yet."""
     root = _register_folder(count)
-    if not CatalogFolder(root).names():
+    if not Catalog(root).names():
         raw = root.with_name(root.name + ".raw")
         if not (raw / "whole").exists():
             _write_raw(raw, count)

@@ -12,6 +12,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from logo_similarity.version import __version__
+
 if TYPE_CHECKING:
     from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
     from logo_similarity.catalog.sources import open_source
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from logo_similarity.domain import Hit, Logo, Query, SearchResult
     from logo_similarity.engine import SearchEngine
     from logo_similarity.errors import LogoSimilarityError
-
-__version__ = "0.1.0"
 
 # Libraries that report to their makers by default. ONNX Runtime starts when it is imported, and calling
 # `disable_telemetry_events()` afterwards does not stop it; every process of ours imports this package before any library.

@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from logo_similarity import __version__
 from logo_similarity.commands.catalogs import catalog_app
 from logo_similarity.commands.evaluate import evaluate
 from logo_similarity.commands.export import export
@@ -27,9 +26,10 @@ from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import ConfigError, LogoSimilarityError
 from logo_similarity.plan import plan_service
 from logo_similarity.terminal import print_json, progress
+from logo_similarity.version import __version__
 
 if TYPE_CHECKING:
-    from logo_similarity.catalog.versions import CatalogFolder
+    from logo_similarity.catalog.versions import Catalog
 
 app = typer.Typer(
     help="The open trademark-image search engine. Settings come from LOGO_* variables; options win over them.",
@@ -259,7 +259,7 @@ def serve(
     from logo_similarity.api.server import serve as serve_forever
     from logo_similarity.catalog.files import read_ahead
     from logo_similarity.catalog.manifest import read_manifest
-    from logo_similarity.catalog.versions import CatalogFolder
+    from logo_similarity.catalog.versions import Catalog
 
     settings = load_settings(
         catalogs=catalogs,
@@ -273,7 +273,7 @@ def serve(
     settings.check_exposure()
     check_images(settings)
     check_address(settings)
-    folder = CatalogFolder(settings.catalogs)
+    folder = Catalog(settings.catalogs)
     if settings.catalog_url is not None and folder.marker() is None:
         _pull_first(settings)  # else what is here is served at once, and the workers fetch what is newer
     # Once here, for all workers. Its bytes were compared with the manifest when it was published; `catalog verify` does it again.
@@ -286,7 +286,7 @@ def serve(
     serve_forever(settings, plan_service(manifest.size, manifest.model_size, cores, settings))
 
 
-def _choose_version(folder: CatalogFolder, settings: Settings) -> Path:
+def _choose_version(folder: Catalog, settings: Settings) -> Path:
     """The version to serve: the live one, or another where the live one fails its trial, which is an error in the log."""
     import structlog
 

@@ -22,7 +22,7 @@ from logo_similarity.catalog.manifest import (
     read_manifest,
 )
 from logo_similarity.catalog.metadata import Metadata
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import Hit, Logo, Query, SearchResult, Timings
 from logo_similarity.embed.describe import Description, Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
@@ -71,7 +71,7 @@ class SearchEngine:
             EncoderError: its model cannot be used on this machine.
             NotFoundError: there is no version of that name.
         """
-        folders = CatalogFolder(catalogs)
+        folders = Catalog(catalogs)
         folder = folders.current() if version is None else folders.folder(version)
         manifest = read_manifest(folder)
         check_sizes(folder, manifest)

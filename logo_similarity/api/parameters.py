@@ -35,7 +35,7 @@ def _arguments() -> Iterator[inspect.Parameter]:
         query = Query(description=parameter.description + default, **bounds)
         form = Form(alias=parameter.name, **bounds)
         yield _argument(parameter.name, Annotated[parameter.type | None, query])
-        undocumented = SkipJsonSchema[parameter.type | None]  # type: ignore[misc,name-defined]
+        undocumented = SkipJsonSchema[parameter.type | None]  # type: ignore[name-defined]
         yield _argument(parameter.name + _FIELD, Annotated[undocumented, form])
 
 

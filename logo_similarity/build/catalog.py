@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from logo_similarity import __version__
 from logo_similarity.build.embeddings import SHARD_ROWS, embed_records, read_shards, shard_count
 from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
@@ -44,7 +43,7 @@ from logo_similarity.catalog.publish import copy_model, digest_files, publish
 from logo_similarity.catalog.signature import sign
 from logo_similarity.catalog.sources import Source
 from logo_similarity.catalog.trial import Trial
-from logo_similarity.catalog.versions import WORK_PREFIX, CatalogFolder, TryVersion
+from logo_similarity.catalog.versions import WORK_PREFIX, Catalog, TryVersion
 from logo_similarity.domain import Record
 from logo_similarity.embed.describe import Floats
 from logo_similarity.embed.encoder import Encoder
@@ -53,6 +52,7 @@ from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.build import EF_SEARCHES, Probe, Recall, build_hnsw, choose_ef_search
+from logo_similarity.version import __version__
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the stage, the work done, and the total (None while it is unknown)."""
@@ -124,7 +124,7 @@ def build_catalog(
         (options.m, options.ef_construction, options.ef_search, options.recall_target),
         *(() if precomputed is None else precomputed.digests()),
     )
-    folder = CatalogFolder(root)
+    folder = Catalog(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # a build with shards of another size cannot be resumed
     with folder.locked():
         made = _already_made(folder, inputs, options)
@@ -138,7 +138,7 @@ def build_catalog(
         return BuildResult(*made, reused=reused)
 
 
-def _already_made(folder: CatalogFolder, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
+def _already_made(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
     """The newest version of the same inputs whose recall is high enough and that passes its trial."""
     for name in reversed(folder.names()):
         version = folder.root / name

@@ -33,7 +33,7 @@ def main(source: Path, out: Path, fatal_stage: str, fatal_number: int) -> None:
         report("flip", 0, None)
 
     if fatal_stage == "flip":
-        setattr(versions.CatalogFolder, "flip", die)  # noqa: B010 - a method, as mypy knows
+        setattr(versions.Catalog, "flip", die)  # noqa: B010 - a method, as mypy knows
     catalog.build_catalog(open_source(source), out, catalog.BuildOptions(threads=2), report)
 
 

@@ -11,7 +11,7 @@ import pytest
 from logo_similarity.catalog.manifest import MANIFEST, PATCHES, EncoderEntry, Manifest, read_manifest, version_name
 from logo_similarity.catalog.metadata import write_metadata
 from logo_similarity.catalog.publish import digest_files
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import STAGES, Query, Record
 from logo_similarity.embed.describe import describe
 from logo_similarity.engine import SearchEngine
@@ -79,7 +79,7 @@ def test_reranking_looks_past_what_is_asked_for(engine: SearchEngine, sample_cat
 
 def test_a_catalog_without_patches_says_so(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
     shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
-    folder = CatalogFolder(tmp_path / "catalogs")
+    folder = Catalog(tmp_path / "catalogs")
     version = folder.current()
     (version / PATCHES).unlink()
     changed = read_manifest(version).model_copy(update={"files": digest_files(version)})
@@ -197,7 +197,7 @@ def test_a_version_that_contradicts_itself_is_not_opened(
 ) -> None:
     """Every digest is right here: the parts are whole and do not belong together."""
     shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
-    folder = CatalogFolder(tmp_path / "catalogs")
+    folder = Catalog(tmp_path / "catalogs")
     version = folder.current()
     changed = change(version, read_manifest(version)).model_copy(update={"files": digest_files(version)})
     (version / MANIFEST).write_bytes(changed.to_json())

@@ -7,7 +7,7 @@ import pytest
 
 from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.errors import BuildError
 from tests.samples import SampleCatalog
 
@@ -35,4 +35,4 @@ def test_a_version_is_used_again_down_to_the_recall_that_it_has(sample_catalog: 
     assert (again.reused, again.folder) == (True, first.folder)
     with pytest.raises(BuildError, match="less than the floor of"):
         build(table, sample_catalog.images, replace(POOR, recall_floor=recall + 1e-6))
-    assert CatalogFolder(table.parent / "catalogs").current() == first.folder
+    assert Catalog(table.parent / "catalogs").current() == first.folder
