@@ -48,7 +48,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The folder that holds the versions and `CURRENT`."""
+    """A folder of versions; `CURRENT` names the live one."""
 
     root: Path
 
