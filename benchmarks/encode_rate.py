@@ -21,20 +21,20 @@ import onnxruntime
 
 from benchmarks.machine import write_result
 from benchmarks.make_register import SAMPLES
-from logo_similarity.catalog.embeddings import embed_records
-from logo_similarity.catalog.records import count_lines, write_records
+from logo_similarity.build.embeddings import embed_records
+from logo_similarity.build.records import count_lines, write_records
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.cpu import usable_cores
+from logo_similarity.embed.describe import Floats
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import default_model_folder
 from logo_similarity.image.decode import ImageLimits, decode
 from logo_similarity.image.preprocess import preprocess
-from logo_similarity.search.index import FloatArray
 
-Work = Callable[[FloatArray], object]
+Work = Callable[[Floats], object]
 
 
-def rate(work: Work, inputs: list[FloatArray], threads: int) -> float:
+def rate(work: Work, inputs: list[Floats], threads: int) -> float:
     """Images a second with `threads` threads, each taking one image at a time."""
     started = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:

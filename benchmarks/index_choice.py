@@ -25,24 +25,25 @@ from usearch.index import Index as UsearchIndex
 from benchmarks.machine import write_result
 from benchmarks.make_register import grow, register_catalog, sample_catalog
 from logo_similarity.catalog.manifest import INDEX
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
+from logo_similarity.embed.describe import Floats
 from logo_similarity.search.build import TIE
-from logo_similarity.search.index import FloatArray, VectorIndex
+from logo_similarity.search.hnsw import VectorIndex
 
 K, QUERIES, TARGET = 100, 500, 0.99
 EF_SEARCHES = (64, 100, 128, 160, 192, 224, 256, 320, 384, 512, 768)
 SHORT = ["faiss hnsw32 float32", "usearch float32", "hnswlib float32"]
 """What `make bench` compares."""
-Search = Callable[[FloatArray, int], NDArray[np.integer[Any]]]
+Search = Callable[[Floats, int], NDArray[np.integer[Any]]]
 """A query and a breadth in, rows out."""
 
 
 def measure(logos: int = 100_000, only: list[str] | None = None) -> dict[str, object]:
     """Build and measure them one after the other."""
-    mapped = VectorIndex.open(CatalogFolder(register_catalog(logos)).current() / INDEX)
+    mapped = VectorIndex.open(Catalog(register_catalog(logos)).current() / INDEX)
     vectors = mapped.vectors
-    samples = VectorIndex.open(CatalogFolder(sample_catalog()).current() / INDEX).vectors
+    samples = VectorIndex.open(Catalog(sample_catalog()).current() / INDEX).vectors
     queries, _ = grow(np.array(samples), QUERIES, np.random.default_rng((7, logos)))
     faiss.omp_set_num_threads(usable_cores())
     scores, _ = faiss.knn(queries, vectors, K, metric=faiss.METRIC_INNER_PRODUCT)
@@ -64,7 +65,7 @@ def measure(logos: int = 100_000, only: list[str] | None = None) -> dict[str, ob
     return write_result(f"index_choice_{logos}", {"logos": logos, "k": K, "recall_target": TARGET, "indexes": figures})
 
 
-def _at_target(search: Search, queries: FloatArray, vectors: FloatArray, floors: FloatArray) -> dict[str, object]:
+def _at_target(search: Search, queries: Floats, vectors: Floats, floors: Floats) -> dict[str, object]:
     """The curve of recall and time up to the target, and the times there."""
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(everywhere)})
@@ -91,7 +92,7 @@ def _at_target(search: Search, queries: FloatArray, vectors: FloatArray, floors:
     return {"at_target": reached, "curve": curve}
 
 
-def _own(_vectors: FloatArray, mapped: VectorIndex) -> tuple[Search, int]:
+def _own(_vectors: Floats, mapped: VectorIndex) -> tuple[Search, int]:
     return lambda query, breadth: mapped.search(query, K, ef_search=breadth)[0], _file_bytes(mapped)
 
 
@@ -99,10 +100,10 @@ def _file_bytes(mapped: VectorIndex) -> int:
     return mapped.path.stat().st_size
 
 
-def _with_codes(kind: int, code_bytes: int) -> Callable[[FloatArray, VectorIndex], tuple[Search, int]]:
+def _with_codes(kind: int, code_bytes: int) -> Callable[[Floats, VectorIndex], tuple[Search, int]]:
     """The catalog's graph over other codes of the same vectors; three times as many as are asked for are scored again."""
 
-    def make(vectors: FloatArray, mapped: VectorIndex) -> tuple[Search, int]:
+    def make(vectors: Floats, mapped: VectorIndex) -> tuple[Search, int]:
         whole = faiss.read_index(str(mapped.path))  # a private copy, whose graph can be taken
         index = faiss.IndexHNSWSQ(vectors.shape[1], kind, 32, faiss.METRIC_INNER_PRODUCT)
         storage = faiss.downcast_index(index.storage)
@@ -111,7 +112,7 @@ def _with_codes(kind: int, code_bytes: int) -> Callable[[FloatArray, VectorIndex
         index.hnsw = whole.hnsw
         index.ntotal, index.is_trained = whole.ntotal, True
 
-        def search(query: FloatArray, breadth: int) -> NDArray[np.integer[Any]]:
+        def search(query: Floats, breadth: int) -> NDArray[np.integer[Any]]:
             parameters = faiss.SearchParametersHNSW(efSearch=breadth)
             _, found = index.search(query[np.newaxis], min(breadth, 3 * K), params=parameters)
             rows = found[0][found[0] >= 0]
@@ -122,16 +123,16 @@ def _with_codes(kind: int, code_bytes: int) -> Callable[[FloatArray, VectorIndex
     return make
 
 
-def _graph(m: int, ef_construction: int) -> Callable[[FloatArray, VectorIndex], tuple[Search, int]]:
+def _graph(m: int, ef_construction: int) -> Callable[[Floats, VectorIndex], tuple[Search, int]]:
     """Another HNSW graph of faiss."""
 
-    def make(vectors: FloatArray, _mapped: VectorIndex) -> tuple[Search, int]:
+    def make(vectors: Floats, _mapped: VectorIndex) -> tuple[Search, int]:
         faiss.omp_set_num_threads(usable_cores())
         index = faiss.IndexHNSWFlat(vectors.shape[1], m, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = ef_construction
         index.add(vectors)
 
-        def search(query: FloatArray, breadth: int) -> NDArray[np.integer[Any]]:
+        def search(query: Floats, breadth: int) -> NDArray[np.integer[Any]]:
             found = index.search(query[np.newaxis], K, params=faiss.SearchParametersHNSW(efSearch=breadth))[1]
             return np.asarray(found[0])
 
@@ -140,12 +141,12 @@ def _graph(m: int, ef_construction: int) -> Callable[[FloatArray, VectorIndex], 
     return make
 
 
-def _usearch(vectors: FloatArray, _mapped: VectorIndex) -> tuple[Search, int]:
+def _usearch(vectors: Floats, _mapped: VectorIndex) -> tuple[Search, int]:
     index = UsearchIndex(ndim=vectors.shape[1], metric="ip", dtype="f32", connectivity=32, expansion_add=200)
     # A copy: in the mapped file they do not lie at multiples of four bytes, which usearch refuses.
     index.add(np.arange(len(vectors)), np.array(vectors), threads=usable_cores())
 
-    def search(query: FloatArray, breadth: int) -> NDArray[np.integer[Any]]:
+    def search(query: Floats, breadth: int) -> NDArray[np.integer[Any]]:
         if index.expansion_search != breadth:
             index.expansion_search = breadth
         return np.asarray(index.search(query, K, threads=1).keys, np.int64)
@@ -153,20 +154,20 @@ def _usearch(vectors: FloatArray, _mapped: VectorIndex) -> tuple[Search, int]:
     return search, int(index.memory_usage)
 
 
-def _hnswlib(vectors: FloatArray, _mapped: VectorIndex) -> tuple[Search, int]:
+def _hnswlib(vectors: Floats, _mapped: VectorIndex) -> tuple[Search, int]:
     index = hnswlib.Index(space="ip", dim=vectors.shape[1])
     index.init_index(max_elements=len(vectors), M=32, ef_construction=200, random_seed=0)
     index.add_items(np.array(vectors), num_threads=usable_cores())
     index.set_num_threads(1)
 
-    def search(query: FloatArray, breadth: int) -> NDArray[np.integer[Any]]:
+    def search(query: Floats, breadth: int) -> NDArray[np.integer[Any]]:
         index.set_ef(max(breadth, K))
         return np.asarray(index.knn_query(query, k=K, num_threads=1)[0][0], np.int64)
 
     return search, index.index_file_size()
 
 
-MAKERS: dict[str, Callable[[FloatArray, VectorIndex], tuple[Search, int]]] = {
+MAKERS: dict[str, Callable[[Floats, VectorIndex], tuple[Search, int]]] = {
     "faiss hnsw32 float32": _own,
     "faiss hnsw32 float16, rescored": _with_codes(faiss.ScalarQuantizer.QT_fp16, 2),
     "faiss hnsw32 8 bit, rescored": _with_codes(faiss.ScalarQuantizer.QT_8bit, 1),

@@ -28,9 +28,10 @@ import numpy as np
 from benchmarks.machine import write_result
 from benchmarks.make_register import SAMPLES, register_catalog
 from benchmarks.service import Client, Service, running
+from logo_similarity.embed.describe import describe
+from logo_similarity.engine import SearchEngine
 from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import preprocess
-from logo_similarity.search.pipeline import SearchEngine
 
 USERS = 50
 PERIOD = 2.0
@@ -68,13 +69,13 @@ def bare_rate(catalogs: Path, core: int, seconds: float) -> float:
     faiss.omp_set_num_threads(1)
     try:
         with SearchEngine.open(catalogs) as engine:
-            spec, ef_search = engine.encoder.model.input_spec, engine.manifest.index.ef_search
+            spec, ef_search = engine.encoder.model.input_spec, engine.base.ef_search
             images = [path.read_bytes() for path in sorted((SAMPLES / "images").glob("*.jpg"))[:QUERIES]]
-            vectors = engine.index.vectors
+            vectors = engine.base.index.vectors
 
             def search(image: bytes) -> None:
                 (query,) = engine.encoder.infer(preprocess(decode(image), spec)[np.newaxis])
-                rows, cosines = engine.index.search(query, 100, ef_search=ef_search)
+                rows, cosines = engine.base.index.search(query, 100, ef_search=ef_search)
                 if cosines[0] < 0.999 or not np.isclose(vectors[rows[0]] @ query, cosines[0]):
                     raise ValueError("the bare loop found the wrong logo")
 
@@ -95,8 +96,8 @@ def check_recall(service: Service, catalogs: Path) -> float:
     found, wanted = 0, 0
     with SearchEngine.open(catalogs) as engine:
         for path in sorted((SAMPLES / "images").glob("*.jpg"))[:RECALL_QUERIES]:
-            (query,) = engine.encoder.encode([decode(path.read_bytes())])
-            cosines = engine.index.vectors @ query
+            query = describe(decode(path.read_bytes()), engine.encoder).embedding
+            cosines = engine.base.index.vectors @ query
             floor = np.partition(cosines, -100)[-100] - 1e-5
             _, answer = client.search(path, rerank=False)
             found += sum(hit["cosine"] >= floor for hit in answer["results"])

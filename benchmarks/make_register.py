@@ -29,20 +29,19 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.machine import DATA, ROOT, write_result
-from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.precomputed import CELLS, EMBEDDINGS, IDS
 from logo_similarity.catalog.manifest import FORMAT, read_manifest
 from logo_similarity.catalog.metadata import SCHEMA
-from logo_similarity.catalog.ready import CELLS, EMBEDDINGS, IDS
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.images import NamesAsWritten
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
 from logo_similarity.domain import JsonValue
+from logo_similarity.embed.describe import Floats, Patches
+from logo_similarity.engine import SearchEngine
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.build import Probe, build_hnsw
-from logo_similarity.search.index import FloatArray
-from logo_similarity.search.pipeline import SearchEngine
-from logo_similarity.search.rerank import StoredPatches
 from logo_similarity.terminal import progress
 
 SAMPLES = ROOT / "samples"
@@ -92,11 +91,11 @@ def sample_catalog() -> Path:
 
 def register_is_made(count: int) -> bool:
     """Whether the register of that size is there."""
-    return bool(CatalogFolder(_register_folder(count)).names())
+    return bool(Catalog(_register_folder(count)).names())
 
 
 def _register_folder(count: int) -> Path:
-    samples = read_manifest(CatalogFolder(sample_catalog()).current())
+    samples = read_manifest(Catalog(sample_catalog()).current())
     # Everything that the rows are made of: one of another format, schema, model or sample set is not this register.
     made_of = (RECIPE, FORMAT, SCHEMA, samples.logo_ids, samples.encoder.sha256, PREPROCESSING_VERSION)
     return DATA / f"register-{count}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
@@ -105,7 +104,7 @@ def _register_folder(count: int) -> Path:
 def register_catalog(count: int) -> Path:
     """Catalog folder of a register with `count` logos, the samples among them, made where it is not there yet."""
     root = _register_folder(count)
-    if not CatalogFolder(root).names():
+    if not Catalog(root).names():
         raw = root.with_name(root.name + ".raw")
         if not (raw / "whole").exists():
             _write_raw(raw, count)
@@ -120,11 +119,11 @@ def _write_raw(raw: Path, count: int) -> None:
     """A table of marks and a folder of ready embeddings, `whole` last."""
     raw.mkdir(parents=True, exist_ok=True)
     with SearchEngine.open(sample_catalog()) as samples:
-        real = [logo.record for logo in samples.metadata.fetch(list(range(min(count, samples.index.count))))]
-        vectors = np.array(samples.index.vectors)
-        if samples.reranker is None:
+        real = [logo.record for logo in samples.metadata.fetch(list(range(min(count, samples.base.index.count))))]
+        vectors = np.array(samples.base.index.vectors)
+        if samples.base.patches is None:
             raise ValueError("the sample catalog has no patches")
-        patches = np.array(samples.reranker.patches)
+        patches = np.array(samples.base.patches)
     embeddings = np.lib.format.open_memmap(raw / EMBEDDINGS, "w+", np.float32, (count, vectors.shape[1]))
     cells = np.lib.format.open_memmap(raw / CELLS, "w+", np.int8, (count, *patches.shape[1:]))
     embeddings[: len(real)], cells[: len(real)] = vectors[: len(real)], patches[: len(real)]
@@ -145,7 +144,7 @@ def _write_raw(raw: Path, count: int) -> None:
     (raw / "whole").touch()
 
 
-def grow(real: FloatArray, rows: int, random: np.random.Generator) -> tuple[FloatArray, NDArray[np.int64]]:
+def grow(real: Floats, rows: int, random: np.random.Generator) -> tuple[Floats, NDArray[np.int64]]:
     """(rows, d) float32 unit vectors around real ones, and of each the real one that it is most of."""
     bases = random.integers(len(real), size=rows)
     near = random.random((rows, 1)) < NEAR_SHARE
@@ -156,7 +155,7 @@ def grow(real: FloatArray, rows: int, random: np.random.Generator) -> tuple[Floa
     return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32), bases
 
 
-def _mixed_cells(real: StoredPatches, bases: NDArray[np.int64], random: np.random.Generator) -> StoredPatches:
+def _mixed_cells(real: Patches, bases: NDArray[np.int64], random: np.random.Generator) -> Patches:
     """Patches of the bases, a third of the cells from some other logo."""
     others = real[random.integers(len(real), size=len(bases))]
     return np.where(random.random((len(bases), real.shape[1], 1)) < 1 / 3, others, real[bases])
@@ -194,7 +193,7 @@ def _marks(first: int, count: int) -> Iterator[dict[str, JsonValue]]:
 def check(catalogs: Path) -> dict[str, object]:
     """Compare the neighbours of a real catalog with those that the recipe makes of a twentieth of it."""
     with SearchEngine.open(catalogs) as engine:
-        name, real = engine.version, np.array(engine.index.vectors)
+        name, real = engine.version, np.array(engine.base.index.vectors)
     random = np.random.default_rng(0)
     few = real[random.permutation(len(real))[: len(real) // GROWTH]]
     synthetic = np.concatenate((few, grow(few, len(real) - len(few), random)[0]))

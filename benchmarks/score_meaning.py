@@ -23,12 +23,13 @@ import cv2
 import numpy as np
 
 from benchmarks.machine import DATA, ROOT, write_result
-from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.cpu import usable_cores
+from logo_similarity.domain import Query
+from logo_similarity.engine import SearchEngine
 from logo_similarity.evaluation.copies import CHANGES
 from logo_similarity.evaluation.gallery import read_image
-from logo_similarity.search.pipeline import DEFAULT_TOP_K, SearchEngine
 
 if TYPE_CHECKING:
     from logo_similarity.image.decode import Pixels
@@ -73,7 +74,7 @@ def measure(folder: Path) -> dict[str, object]:
                 for name, rerank in (("score", True), ("cosine", False))
             }
             encoder = engine.encoder.model.id
-    return write_result("score_meaning", {"encoder": encoder, "top_k": DEFAULT_TOP_K, "galleries": galleries})
+    return write_result("score_meaning", {"encoder": encoder, "top_k": Query(image=b"").top_k, "galleries": galleries})
 
 
 def make_gallery(folder: Path, labels: Labels, size: int) -> Path:
@@ -101,7 +102,7 @@ def ask_all(engine: SearchEngine, folder: Path, labels: Labels, *, rerank: bool)
     copied = [asked[place] for place in np.linspace(0, len(asked) - 1, COPIED).astype(int)]
 
     def hits(picture: bytes | Pixels) -> dict[str, float]:
-        return {hit.logo.filename: hit.score for hit in engine.search(picture, rerank=rerank).hits}
+        return {hit.logo.filename: hit.score for hit in engine.search(Query(image=picture, rerank=rerank)).hits}
 
     def best(picture: Pixels) -> float:
         return max(hits(picture).values())

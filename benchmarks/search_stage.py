@@ -19,10 +19,10 @@ from benchmarks.machine import write_result
 from benchmarks.make_register import grow, register_catalog, sample_catalog
 from logo_similarity.catalog.files import read_ahead
 from logo_similarity.catalog.manifest import INDEX, read_manifest
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
 from logo_similarity.search.build import measure_recall
-from logo_similarity.search.index import VectorIndex
+from logo_similarity.search.hnsw import VectorIndex
 
 QUERIES, ROUNDS, K = 500, 3, 100
 LEAST_RECALL = 0.98
@@ -31,12 +31,12 @@ SIZES = (100_000, 770_000)
 
 def measure(sizes: tuple[int, ...] = SIZES) -> dict[str, object]:
     """Run it."""
-    samples = VectorIndex.open(CatalogFolder(sample_catalog()).current() / INDEX).vectors
+    samples = VectorIndex.open(Catalog(sample_catalog()).current() / INDEX).vectors
     queries, _ = grow(np.array(samples), QUERIES, np.random.default_rng(7))
     figures: dict[str, dict[str, float]] = {}
     everywhere = os.sched_getaffinity(0)
     for size in sizes:
-        folder = CatalogFolder(register_catalog(size)).current()
+        folder = Catalog(register_catalog(size)).current()
         ef_search = read_manifest(folder).index.ef_search
         read_ahead(folder / INDEX)
         index = VectorIndex.open(folder / INDEX)

@@ -19,7 +19,7 @@ from benchmarks.make_register import SAMPLES, register_catalog, sample_catalog
 from benchmarks.service import Client, running
 from benchmarks.worker_memory import memory
 from logo_similarity.catalog.manifest import Manifest, read_manifest
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import load_settings
 from logo_similarity.plan import ServicePlan, plan_service
 
@@ -67,7 +67,7 @@ def planned(size: int, model_size: int, workers: int) -> ServicePlan:
 
 def measured(catalogs: Path) -> tuple[Manifest, dict[str, object]]:
     """One size."""
-    manifest = read_manifest(CatalogFolder(catalogs).current())
+    manifest = read_manifest(Catalog(catalogs).current())
     used = {workers: memory(catalogs, workers).whole for workers in WORKERS}
     plans = {workers: planned(manifest.size, manifest.model_size, workers) for workers in WORKERS}
     return manifest, {

@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 
 from benchmarks.machine import write_result
-from logo_similarity.catalog.records import count_lines, write_records
+from logo_similarity.build.records import count_lines, write_records
 from logo_similarity.catalog.sources import open_source
 
 RECORDS = 770_000

@@ -17,7 +17,7 @@ from benchmarks.machine import write_result
 from benchmarks.make_register import SAMPLES, register_catalog, sample_catalog
 from benchmarks.service import Client, Service, running
 from logo_similarity.catalog.manifest import read_manifest
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import load_settings
 from logo_similarity.plan import plan_service
 
@@ -51,7 +51,7 @@ def memory(catalogs: Path, workers: int) -> Memory:
 
 def planned(catalogs: Path, workers: int) -> int:
     """What `logo-similarity plan` expects, in bytes."""
-    manifest = read_manifest(CatalogFolder(catalogs).current())
+    manifest = read_manifest(Catalog(catalogs).current())
     return plan_service(manifest.size, manifest.model_size, workers, load_settings(workers=workers)).total
 
 

@@ -1,9 +1,63 @@
-"""The open trademark-image search engine: a picture in, the most similar registered logos out."""
+"""The open trademark-image search engine: a picture in, the most similar registered logos out.
 
+The names below are the public interface. Everything else may change between versions.
+
+>>> from pathlib import Path
+>>> from logo_similarity import Query, SearchEngine
+>>> with SearchEngine.open(Path("catalogs")) as engine:
+...     result = engine.search(Query(image=Path("logo.png").read_bytes(), top_k=10))
+"""
+
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from logo_similarity.version import __version__
 
-# Libraries that report to their makers unless told not to. ONNX Runtime starts when it is imported, and calling
+if TYPE_CHECKING:
+    from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
+    from logo_similarity.catalog.sources import open_source
+    from logo_similarity.catalog.versions import Catalog
+    from logo_similarity.domain import Hit, Logo, Query, SearchResult
+    from logo_similarity.engine import SearchEngine
+    from logo_similarity.errors import LogoSimilarityError
+
+# Libraries that report to their makers by default. ONNX Runtime starts when it is imported, and calling
 # `disable_telemetry_events()` afterwards does not stop it; every process of ours imports this package before any library.
 os.environ.update(ORT_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_TELEMETRY="1")
+
+_PUBLIC = {
+    "BuildOptions": "build.catalog",
+    "BuildResult": "build.catalog",
+    "Catalog": "catalog.versions",
+    "Hit": "domain",
+    "Logo": "domain",
+    "LogoSimilarityError": "errors",
+    "Query": "domain",
+    "SearchEngine": "engine",
+    "SearchResult": "domain",
+    "build_catalog": "build.catalog",
+    "open_source": "catalog.sources",
+}
+
+__all__ = [
+    "BuildOptions",
+    "BuildResult",
+    "Catalog",
+    "Hit",
+    "Logo",
+    "LogoSimilarityError",
+    "Query",
+    "SearchEngine",
+    "SearchResult",
+    "__version__",
+    "build_catalog",
+    "open_source",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
+    """A public name, imported when it is first used: importing the package loads no library."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)

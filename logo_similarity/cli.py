@@ -8,17 +8,17 @@ import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from logo_similarity import __version__
 from logo_similarity.commands.catalogs import catalog_app
 from logo_similarity.commands.evaluate import evaluate
 from logo_similarity.commands.export import export
 from logo_similarity.commands.keys import keys_app
+from logo_similarity.commands.parameters import with_parameters
 from logo_similarity.commands.plan import plan
 from logo_similarity.commands.train import train
 from logo_similarity.config import Settings, load_settings
@@ -26,9 +26,10 @@ from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import ConfigError, LogoSimilarityError
 from logo_similarity.plan import plan_service
 from logo_similarity.terminal import print_json, progress
+from logo_similarity.version import __version__
 
 if TYPE_CHECKING:
-    from logo_similarity.catalog.versions import CatalogFolder
+    from logo_similarity.catalog.versions import Catalog
 
 app = typer.Typer(
     help="The open trademark-image search engine. Settings come from LOGO_* variables; options win over them.",
@@ -122,7 +123,7 @@ def build(
 
     Stop it at any time and run it again: it goes on where it was. A version that was built from the same inputs is reused.
     """
-    from logo_similarity.catalog.build import BuildOptions, build_catalog
+    from logo_similarity.build.catalog import BuildOptions, build_catalog
     from logo_similarity.catalog.manifest import METADATA
     from logo_similarity.catalog.metadata import Metadata
     from logo_similarity.catalog.signature import signing_key_of
@@ -188,31 +189,26 @@ def build(
 
 
 @app.command()
+@with_parameters(top_k=10)
 def search(
-    image: Annotated[Path, typer.Argument(help="The picture to look for.")],
+    image: Annotated[Path, typer.Argument(help="The image file to search for.")],
     catalogs: Catalogs = None,
-    top_k: Annotated[int, typer.Option(min=1, max=1000, help="At most this many results.")] = 10,
-    min_score: Annotated[float | None, typer.Option(min=-1, max=1, help="Leave out hits with a smaller score.")] = None,
-    rerank: Annotated[
-        bool | None,
-        typer.Option(
-            "--rerank/--no-rerank", help="Score the first candidates again by parts. Default: where the catalog can."
-        ),
-    ] = None,
     device: Device = None,
     as_json: AsJson = False,
+    **parameters: Any,  # noqa: ANN401 - each of the type that `Query` declares
 ) -> None:
     """Find the logos most similar to a picture, without a server.
 
-    A score of 1 is the same picture. It is not a probability: unrelated logos reach 0.8 (docs/scores.md).
+    A score of 1 is an identical picture. It is not a probability: unrelated logos reach 0.8 (docs/search.md).
     """
+    from logo_similarity.domain import Query
+    from logo_similarity.engine import SearchEngine
     from logo_similarity.image.decode import ImageLimits
-    from logo_similarity.search.pipeline import SearchEngine
 
     settings = load_settings(catalogs=catalogs, device=device)
     limits = ImageLimits.of(settings)
     with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
-        result = engine.search(image.read_bytes(), top_k=top_k, min_score=min_score, rerank=rerank)
+        result = engine.search(Query(image=image.read_bytes(), **parameters))
     if as_json:
         print_json(
             {
@@ -263,7 +259,7 @@ def serve(
     from logo_similarity.api.server import serve as serve_forever
     from logo_similarity.catalog.files import read_ahead
     from logo_similarity.catalog.manifest import read_manifest
-    from logo_similarity.catalog.versions import CatalogFolder
+    from logo_similarity.catalog.versions import Catalog
 
     settings = load_settings(
         catalogs=catalogs,
@@ -277,7 +273,7 @@ def serve(
     settings.check_exposure()
     check_images(settings)
     check_address(settings)
-    folder = CatalogFolder(settings.catalogs)
+    folder = Catalog(settings.catalogs)
     if settings.catalog_url is not None and folder.marker() is None:
         _pull_first(settings)  # else what is here is served at once, and the workers fetch what is newer
     # Once here, for all workers. Its bytes were compared with the manifest when it was published; `catalog verify` does it again.
@@ -290,7 +286,7 @@ def serve(
     serve_forever(settings, plan_service(manifest.size, manifest.model_size, cores, settings))
 
 
-def _choose_version(folder: CatalogFolder, settings: Settings) -> Path:
+def _choose_version(folder: Catalog, settings: Settings) -> Path:
     """The version to serve: the live one, or another where the live one fails its trial, which is an error in the log."""
     import structlog
 

@@ -15,18 +15,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from logo_similarity import __version__
 from logo_similarity.catalog.manifest import check_sizes, read_manifest
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings, load_settings, unknown_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import ConfigError, LogoSimilarityError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.place import open_keys
 from logo_similarity.plan import MEGABYTE, memory_limit, plan_service
-from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage import open_store
+from logo_similarity.version import __version__
 
 LIBRARIES = ("cv2", "faiss", "fastapi", "gunicorn", "numpy", "obstore", "onnxruntime", "uvicorn")
 SOON = dt.timedelta(days=14)
@@ -129,7 +129,7 @@ def _encoder(settings: Settings) -> str:
 
 
 def _catalog(settings: Settings) -> str:
-    folder = CatalogFolder(settings.catalogs).current()
+    folder = Catalog(settings.catalogs).current()
     check_sizes(folder, read_manifest(folder))
     with SearchEngine.open(settings.catalogs, device=settings.device) as engine:
         manifest = engine.manifest
@@ -137,7 +137,7 @@ def _catalog(settings: Settings) -> str:
 
 
 def _memory(settings: Settings, cores: int) -> str:
-    manifest = read_manifest(CatalogFolder(settings.catalogs).current())
+    manifest = read_manifest(Catalog(settings.catalogs).current())
     plan = plan_service(manifest.size, manifest.model_size, cores, settings)
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = min(memory_limit() or there, there)
@@ -148,7 +148,7 @@ def _memory(settings: Settings, cores: int) -> str:
 
 
 def _disk(settings: Settings) -> str:
-    version = CatalogFolder(settings.catalogs).current()
+    version = Catalog(settings.catalogs).current()
     size, free = read_manifest(version).size, shutil.disk_usage(version).free
     says = f"{free // MEGABYTE:,} MB free, {size // MEGABYTE:,} MB for a next version like this one"
     if settings.catalog_url is not None and not os.access(settings.catalogs, os.W_OK):
@@ -164,7 +164,7 @@ def _published(settings: Settings) -> str:
 
     remote = ObjectFolder(str(settings.catalog_url), settings)
     name = published_version(remote)
-    here = CatalogFolder(settings.catalogs).current_name()
+    here = Catalog(settings.catalogs).current_name()
     return f"{remote.url}: {name}" + ("" if name == here else f"; here is {here}")
 
 

@@ -1,12 +1,19 @@
-"""The words of the house as frozen dataclasses. No I/O, no third-party imports."""
+"""The project's vocabulary as frozen dataclasses. No I/O, no third-party imports."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from logo_similarity.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -96,11 +103,71 @@ class Hit(NamedTuple):
     """One result. Like `Logo` a tuple, since an answer has a hundred of them."""
 
     score: float
-    """-1 to 1, 1 for the same picture; what hits are ordered by. The cosine, or where hits were re-ranked a mean of it and
-    of the agreement of parts, less what all candidates share."""
+    """-1 to 1, 1 for an identical picture; hits are ordered by it. The cosine; or, re-ranked, the mean of the cosine and the
+    agreement of patches, corrected for what all candidates have in common."""
     cosine: float
     """Between the query's and the logo's embedding, -1 to 1."""
     logo: Logo
+
+
+def _parameter(default: Any, description: str, least: float | None = None, most: float | None = None) -> Any:  # noqa: ANN401 - as `dataclasses.field`
+    """A field of `Query` that clients may set: HTTP, the command line and the documentation take it from here."""
+    return field(default=default, metadata={"description": description, "least": least, "most": most})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A search: the picture, and the parameters of the answer.
+
+    Raises:
+        InvalidRequestError: a parameter is out of its range.
+    """
+
+    image: bytes | NDArray[np.uint8]
+    """The content of an image file, or (h, w, 3) uint8 RGB pixels."""
+    top_k: int = _parameter(100, "Maximum number of results.", 1, 1000)
+    min_score: float | None = _parameter(
+        None,
+        "Leave out results with a smaller `score`. No value keeps all right results and drops all wrong ones; 0.9 keeps most "
+        "copies of a picture.",
+        -1,
+        1,
+    )
+    rerank: bool | None = _parameter(
+        None, "Score the first candidates again by their parts. Default: yes, if the catalog can."
+    )
+
+    def __post_init__(self) -> None:
+        for parameter in PARAMETERS:
+            value = getattr(self, parameter.name)
+            # NaN compares false, so it is out of every range.
+            if value is not None and parameter.least is not None and not parameter.least <= value <= parameter.most:
+                raise InvalidRequestError(
+                    f"{parameter.name} is {value}; it must be from {parameter.least} to {parameter.most}"
+                )
+
+
+class Parameter(NamedTuple):
+    """A parameter of a search, as `Query` declares it."""
+
+    name: str
+    type: type
+    """int, float or bool."""
+    default: Any
+    """None: the parameter is optional and has no default value."""
+    description: str
+    least: Any
+    """Smallest and largest value; None: any value is accepted."""
+    most: Any
+
+
+_TYPES = {"int": int, "float": float, "bool": bool}
+PARAMETERS = tuple(
+    Parameter(declared.name, _TYPES[str(declared.type).removesuffix(" | None")], declared.default, **declared.metadata)
+    for declared in dataclasses.fields(Query)
+    if declared.metadata
+)
+"""Every parameter of a search, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +182,12 @@ class Timings:
     metadata: float
 
 
+STAGES = tuple(stage.name for stage in dataclasses.fields(Timings))
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Hits, best first, with the catalog version that answered and the time each stage took."""
+    """Hits, best first, the catalog version that answered, and the time of each stage."""
 
     hits: tuple[Hit, ...]
     reranked: bool

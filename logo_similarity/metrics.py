@@ -24,7 +24,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from logo_similarity import __version__
+from logo_similarity.version import __version__
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from opentelemetry import trace
 
-from logo_similarity import __version__
 from logo_similarity.errors import ConfigError
+from logo_similarity.version import __version__
 
 EXPORT_SECONDS = 5
 """A collector has so long to take what it is sent; what it does not take is dropped."""

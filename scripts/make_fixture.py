@@ -19,10 +19,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.manifest import FORMAT
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.domain import Query
+from logo_similarity.engine import SearchEngine
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
@@ -109,7 +110,7 @@ def main() -> None:
     answers = {}
     with SearchEngine.open(place) as engine:
         for file in files[:QUERIES]:
-            found = engine.search((SAMPLES / "images" / file).read_bytes(), top_k=5)
+            found = engine.search(Query(image=(SAMPLES / "images" / file).read_bytes(), top_k=5))
             answers[file] = [
                 {"id": hit.logo.logo_id, "score": round(hit.score, 4), "metadata": json.loads(hit.logo.metadata_json)}
                 for hit in found.hits

@@ -38,6 +38,7 @@ RESULT = ROOT / "benchmarks" / "results" / "mutants.json"
 
 IMAGE = "tests/unit/image"
 CATALOG = "tests/unit/catalog"
+BUILD = "tests/unit/build"
 SOURCES = (f"{CATALOG}/sources",)
 EVALUATION = "tests/unit/evaluation"
 TESTS: dict[str, tuple[str, ...]] = {
@@ -50,10 +51,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "image/preprocess.py": (f"{IMAGE}/test_preprocess.py",),
     "image/contained.py": (f"{IMAGE}/test_contained.py",),
     "image/child.py": (f"{IMAGE}/test_contained.py",),
-    "search/rerank.py": ("tests/unit/search/test_rerank.py", "tests/unit/search/test_pipeline.py"),
-    "search/index.py": ("tests/unit/search/test_index.py",),
-    "search/build.py": ("tests/unit/search/test_index.py",),
-    "search/pipeline.py": ("tests/unit/search/test_pipeline.py",),
+    "search/score.py": ("tests/unit/search/test_score.py", "tests/unit/test_engine.py"),
+    "search/candidates.py": ("tests/unit/search/test_candidates.py",),
+    "search/hnsw.py": ("tests/unit/search/test_hnsw.py",),
+    "search/build.py": ("tests/unit/search/test_hnsw.py",),
+    "engine.py": ("tests/unit/test_engine.py",),
     "embed/model.py": ("tests/unit/embed/test_encoder.py",),
     "embed/encoder.py": ("tests/unit/embed/test_encoder.py",),
     "embed/gate.py": ("tests/unit/embed/test_gate.py",),
@@ -68,13 +70,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     "catalog/sources/images.py": SOURCES,
     "catalog/sources/l3d.py": SOURCES,
     "catalog/sources/table.py": SOURCES,
-    "catalog/records.py": (f"{CATALOG}/test_records.py",),
+    "build/records.py": (f"{BUILD}/test_records.py",),
     "catalog/metadata.py": (f"{CATALOG}/test_metadata.py",),
-    "catalog/inputs.py": (f"{CATALOG}/test_records.py", f"{CATALOG}/test_ready.py"),
-    "catalog/files.py": (f"{CATALOG}/test_versions.py", f"{CATALOG}/test_ready.py"),
-    "catalog/embeddings.py": (f"{CATALOG}/test_ready.py",),
-    "catalog/ready.py": (f"{CATALOG}/test_ready.py",),
-    "catalog/build.py": (f"{CATALOG}/test_versions.py", f"{CATALOG}/test_records.py", f"{CATALOG}/test_ready.py"),
+    "build/inputs.py": (f"{BUILD}/test_records.py", f"{BUILD}/test_precomputed.py"),
+    "catalog/files.py": (f"{CATALOG}/test_versions.py", f"{BUILD}/test_precomputed.py"),
+    "build/embeddings.py": (f"{BUILD}/test_precomputed.py",),
+    "build/precomputed.py": (f"{BUILD}/test_precomputed.py",),
+    "build/catalog.py": (f"{CATALOG}/test_versions.py", BUILD),
     "catalog/manifest.py": (f"{CATALOG}/test_versions.py",),
     "catalog/versions.py": (f"{CATALOG}/test_versions.py",),
     "keys/document.py": ("tests/unit/keys/test_document.py",),

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings
 from tests.samples import SampleCatalog, make_sample_catalog
 from tests.seaweedfs import S3Server, run_seaweedfs
@@ -50,11 +50,11 @@ def settings(s3_server: S3Server) -> Settings:
 
 
 @pytest.fixture
-def built(sample_catalog: SampleCatalog, tmp_path: Path) -> CatalogFolder:
+def built(sample_catalog: SampleCatalog, tmp_path: Path) -> Catalog:
     """A folder with two versions; the second is live."""
     rows = (sample_catalog.root.parent / "marks.jsonl").read_text().splitlines()
     for count in (30, 40):
         table = tmp_path / f"{count}.jsonl"
         table.write_text("\n".join(rows[:count]))
         build_catalog(open_source(table, images=sample_catalog.images), tmp_path / "built", BuildOptions(threads=2))
-    return CatalogFolder(tmp_path / "built")
+    return Catalog(tmp_path / "built")

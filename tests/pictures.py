@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from logo_similarity.embed.describe import describe
+from logo_similarity.embed.encoder import Encoder
 
 Array = NDArray[np.uint8]
 
@@ -22,6 +26,11 @@ LOSSLESS: dict[str, dict[str, Any]] = {
 """What keeps a file nearest to the picture."""
 
 ORIENTATION = 0x0112
+
+
+def embed(encoder: Encoder, pictures: Sequence[Array]) -> NDArray[np.float32]:
+    """(n, dimension): the embeddings of some pictures."""
+    return np.stack([describe(picture, encoder).embedding for picture in pictures])
 
 
 def quarters(height: int = 48, width: int = 64) -> Array:

@@ -19,7 +19,6 @@ from fastapi.security import APIKeyHeader
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 
-from logo_similarity import __version__
 from logo_similarity.api.admission import AdmissionMiddleware, LoadSheddingMiddleware
 from logo_similarity.api.auth import OPEN_PREFIXES, ApiKeyMiddleware
 from logo_similarity.api.cache import AnswerCache
@@ -33,20 +32,21 @@ from logo_similarity.api.routes import docs, files, health, keys, logos, search
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import Problem
 from logo_similarity.catalog.trial import Trial
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.gate import Gate
 from logo_similarity.embed.model import default_model_folder
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import LogoSimilarityError, StoreError
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.log import configure_logging
 from logo_similarity.metrics import start_at_zero
-from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage import ImageStore, open_store
 from logo_similarity.storage.objects import ObjectFolder
 from logo_similarity.tracing import Tracing
+from logo_similarity.version import __version__
 
 log = structlog.get_logger(__name__)
 
@@ -162,7 +162,7 @@ def _lifespan(
             return engine
 
         trial = Trial.of(settings)
-        live = LiveCatalog(CatalogFolder(settings.catalogs), open_version, trial)
+        live = LiveCatalog(Catalog(settings.catalogs), open_version, trial)
         store = open_store(settings)
         await asyncio.to_thread(keys.open)  # a bucket may take its time
         if tracing is not None:

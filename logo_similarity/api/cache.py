@@ -1,47 +1,40 @@
-"""Answers to recent searches, so that the same picture is not searched for twice."""
+"""Answers to recent searches, for repeated queries with the same image."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
+from dataclasses import replace
 from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from logo_similarity.domain import SearchResult
-
-
-class SearchParameters(NamedTuple):
-    """The parameters of a search besides its image."""
-
-    top_k: int
-    min_score: float | None
-    rerank: bool | None
+from logo_similarity.domain import Query, SearchResult
 
 
 class CacheKey(NamedTuple):
-    """All that an answer depends on."""
+    """Everything that an answer depends on."""
 
     version: str
     """Of the catalog."""
-    sha256: bytes
-    """Of the picture's file."""
-    parameters: SearchParameters
+    query: Query
+    """With the SHA-256 of the image file in place of its content."""
 
 
 class AnswerCache:
-    """At most so many hits in all; the answers that were not asked for the longest go first. For any number of threads.
+    """Holds at most `max_hits` hits in all and drops the least recently used answers first. Safe to use from many threads.
 
-    Links are no part of it: each request signs its own.
+    It holds no links: each request signs its own.
     """
 
     def __init__(self, max_hits: int) -> None:
         self._answers: LRUCache[CacheKey, SearchResult] = LRUCache(max_hits, getsizeof=_size)
         self._lock = threading.Lock()
 
-    def key(self, version: str, image: bytes, parameters: SearchParameters) -> CacheKey:
-        """The key of a search."""
-        return CacheKey(version, hashlib.sha256(image).digest(), parameters)
+    def key(self, version: str, query: Query) -> CacheKey:
+        """The key of a search by the content of an image file."""
+        assert isinstance(query.image, bytes)  # noqa: S101 - a client cannot send an array
+        return CacheKey(version, replace(query, image=hashlib.sha256(query.image).digest()))
 
     def get(self, key: CacheKey) -> SearchResult | None:
         """The answer, if it is there."""

@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Form, Query, Request
-from pydantic.json_schema import SkipJsonSchema
+from fastapi import Depends, Request
 
-from logo_similarity.api.cache import AnswerCache, SearchParameters
+from logo_similarity.api.cache import AnswerCache
 from logo_similarity.api.live import LiveCatalog
 from logo_similarity.api.live_keys import LiveKeys
 from logo_similarity.config import Settings
 from logo_similarity.embed.gate import Gate
-from logo_similarity.search.pipeline import DEFAULT_TOP_K, MAX_TOP_K
 from logo_similarity.storage import ImageStore
 from logo_similarity.tracing import Tracing
 
@@ -62,45 +60,5 @@ async def get_links(request: Request, runtime: Annotated[Runtime, Depends(get_ru
     return Links(runtime.store, base.rstrip("/"))
 
 
-TopK = Annotated[
-    int | None, Query(ge=1, le=MAX_TOP_K, description=f"At most this many results. Default {DEFAULT_TOP_K}.")
-]
-MinScore = Annotated[
-    float | None,
-    Query(
-        ge=-1,
-        le=1,
-        description="Leave out results with a smaller `score`. No value keeps all right results and drops all wrong ones; 0.9 "
-        "keeps most copies of a picture. Default: none is left out.",
-    ),
-]
-Rerank = Annotated[
-    bool | None,
-    Query(description="Score the first candidates again by their parts. Default: where the catalog can."),
-]
-# The same as form fields. Only the query parameters are documented: two places for one value mislead, and a form that
-# is made from the description (as on /docs) would fill these in and send them.
-TopKField = Annotated[SkipJsonSchema[int | None], Form(alias="top_k", ge=1, le=MAX_TOP_K)]
-MinScoreField = Annotated[SkipJsonSchema[float | None], Form(alias="min_score", ge=-1, le=1)]
-RerankField = Annotated[SkipJsonSchema[bool | None], Form(alias="rerank")]
-
-
-async def get_parameters(
-    top_k: TopK = None,
-    min_score: MinScore = None,
-    rerank: Rerank = None,
-    top_k_field: TopKField = None,
-    min_score_field: MinScoreField = None,
-    rerank_field: RerankField = None,
-) -> SearchParameters:
-    """The parameters from the query string or from the form. The route refuses one that is in both."""
-    return SearchParameters(
-        top_k=next((value for value in (top_k, top_k_field) if value is not None), DEFAULT_TOP_K),
-        min_score=min_score if min_score is not None else min_score_field,
-        rerank=rerank if rerank is not None else rerank_field,
-    )
-
-
 RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 LinksDep = Annotated[Links, Depends(get_links)]
-ParametersDep = Annotated[SearchParameters, Depends(get_parameters)]

@@ -14,10 +14,10 @@ from logo_similarity.api.schemas import CatalogOut
 from logo_similarity.catalog.files import read_ahead
 from logo_similarity.catalog.replica import pull_version
 from logo_similarity.catalog.trial import Trial
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogError, FolderBusyError, LogoSimilarityError
 from logo_similarity.metrics import CATALOG_CREATED, CATALOG_LOGOS, CATALOG_PULLS, CATALOG_SWAPS
-from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage.objects import ObjectFolder
 
 log = structlog.get_logger(__name__)
@@ -46,8 +46,8 @@ class LiveCatalog:
     One that fails is refused, logged and counted, and the old one stays; it is tried again when CURRENT is set again.
     """
 
-    def __init__(self, folder: CatalogFolder, open_version: Callable[[str], SearchEngine], trial: Trial) -> None:
-        """Open the live version, or where it fails its trial the one that `CatalogFolder.choose` falls back to.
+    def __init__(self, folder: Catalog, open_version: Callable[[str], SearchEngine], trial: Trial) -> None:
+        """Open the live version, or where it fails its trial the one that `Catalog.choose` falls back to.
 
         Args:
             folder: of the versions.
@@ -126,7 +126,7 @@ async def replicate(remote: ObjectFolder, catalogs: Path, seconds: float, *, kee
     All workers do this; the folder's lock lets one of them work at a time, and the next finds it done. The newest `keep` stay.
     One that fails its trial is tried again when another one was published meanwhile, or after an hour.
     """
-    folder = CatalogFolder(catalogs)
+    folder = Catalog(catalogs)
     said = ""
     while True:
         await asyncio.sleep(seconds)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.config import JsonDict
 
-from logo_similarity.domain import Hit, SearchResult
+from logo_similarity.domain import STAGES, Hit, SearchResult
 
 IMAGE_URL = "Signed and short-lived. Null where the service has no image store."
 EXAMPLE_HIT: JsonDict = {
@@ -103,17 +104,12 @@ class CatalogOut(BaseModel):
     fields: Annotated[tuple[str, ...], Field(description="The metadata that its source has.")]
 
 
-class TimingsOut(BaseModel):
-    """Milliseconds in each stage."""
-
-    queue: float
-    decode: float
-    preprocess: float
-    embed: float
-    search: float
-    rerank: float
-    metadata: float
-    links: float
+if TYPE_CHECKING:
+    TimingsOut = BaseModel
+else:
+    TimingsOut = create_model(
+        "TimingsOut", __doc__="Milliseconds in each stage.", **dict.fromkeys(("queue", *STAGES, "links"), (float, ...))
+    )
 
 
 class SearchResponse(BaseModel):
@@ -192,16 +188,6 @@ def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
 
 
 def timings_of(result: SearchResult, *, queue: float, links: float) -> dict[str, float]:
-    """What makes a TimingsOut: all stages, in milliseconds rounded to microseconds."""
-    timings = result.timings
-    stages = {
-        "queue": queue,
-        "decode": timings.decode,
-        "preprocess": timings.preprocess,
-        "embed": timings.embed,
-        "search": timings.search,
-        "rerank": timings.rerank,
-        "metadata": timings.metadata,
-        "links": links,
-    }
+    """The content of a TimingsOut: all stages, in milliseconds rounded to microseconds."""
+    stages = {"queue": queue, **asdict(result.timings), "links": links}
     return {stage: round(milliseconds, 3) for stage, milliseconds in stages.items()}

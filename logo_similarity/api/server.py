@@ -28,7 +28,6 @@ from gunicorn.glogging import Logger
 from uvicorn import Server as UvicornServer
 from uvicorn_worker import UvicornWorker
 
-from logo_similarity import __version__
 from logo_similarity.config import Settings, unknown_settings
 from logo_similarity.cpu import ThreadPlan
 from logo_similarity.errors import ConfigError
@@ -40,6 +39,7 @@ from logo_similarity.limits import (
 )
 from logo_similarity.log import configure_logging
 from logo_similarity.plan import MEGABYTE, ServicePlan, memory_limit
+from logo_similarity.version import __version__
 
 log = structlog.get_logger(__name__)
 

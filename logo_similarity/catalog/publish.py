@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from logo_similarity.catalog.files import replacing, sha256_file, sync_folder
 from logo_similarity.catalog.manifest import MANIFEST, SIGNATURE, FileEntry, Manifest, version_name
 from logo_similarity.catalog.signature import sign
-from logo_similarity.catalog.versions import CatalogFolder, TryVersion
+from logo_similarity.catalog.versions import Catalog, TryVersion
 from logo_similarity.embed.model import MODEL_JSON, load_model
 from logo_similarity.errors import CatalogError
 
@@ -32,7 +32,7 @@ def digest_files(version: Path) -> dict[str, FileEntry]:
 
 
 def publish(
-    folder: CatalogFolder, version: Path, manifest: Manifest, trial: TryVersion, signing_key: Ed25519PrivateKey | None
+    folder: Catalog, version: Path, manifest: Manifest, trial: TryVersion, signing_key: Ed25519PrivateKey | None
 ) -> Path:
     """Write the manifest, rename the version into its place, try it, make it the live one; the caller holds the lock.
 

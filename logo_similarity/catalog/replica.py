@@ -32,7 +32,7 @@ from logo_similarity.catalog.manifest import (
 )
 from logo_similarity.catalog.signature import SIGNATURE_BYTES, sign
 from logo_similarity.catalog.trial import Trial
-from logo_similarity.catalog.versions import CURRENT, CURRENT_BYTES, PULL_PREFIX, CatalogFolder, is_version_name
+from logo_similarity.catalog.versions import CURRENT, CURRENT_BYTES, PULL_PREFIX, Catalog, is_version_name
 from logo_similarity.errors import CatalogError, NotFoundError
 from logo_similarity.storage.objects import ObjectFolder
 
@@ -106,7 +106,7 @@ def published_version(remote: ObjectFolder) -> str:
 
 def pull_version(
     remote: ObjectFolder,
-    catalogs: CatalogFolder,
+    catalogs: Catalog,
     on_bytes: Callable[[int], None] = lambda _: None,
     *,
     keep: int | None = None,
@@ -154,7 +154,7 @@ def pull_version(
     return name
 
 
-def _is_live(name: str, catalogs: CatalogFolder, trial: Trial) -> bool:
+def _is_live(name: str, catalogs: Catalog, trial: Trial) -> bool:
     """Whether the version is live here, and signed as it should be."""
     try:
         live = catalogs.current_name() == name and name in catalogs.names()
@@ -165,9 +165,7 @@ def _is_live(name: str, catalogs: CatalogFolder, trial: Trial) -> bool:
     return live
 
 
-def _fetch(
-    name: str, remote: ObjectFolder, catalogs: CatalogFolder, trial: Trial, on_bytes: Callable[[int], None]
-) -> Path:
+def _fetch(name: str, remote: ObjectFolder, catalogs: Catalog, trial: Trial, on_bytes: Callable[[int], None]) -> Path:
     """Bring a version into a folder of its own name beside the versions, whole. Returns that folder."""
     # The manifest can be checked against that name before anything else comes.
     work = catalogs.root / f"{PULL_PREFIX}{name}" / name
@@ -232,7 +230,7 @@ def _keep_reserve(folder: Path, coming: int) -> None:
         )
 
 
-def _files_here(catalogs: CatalogFolder) -> dict[str, Path]:
+def _files_here(catalogs: Catalog) -> dict[str, Path]:
     """Files of the versions that are here, by their sha256."""
     found: dict[str, Path] = {}
     for version in catalogs.versions():

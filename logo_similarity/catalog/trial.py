@@ -19,7 +19,7 @@ from logo_similarity.errors import CatalogError
 
 SECONDS = 120.0
 LONGEST_REASON = 1_000
-_PROGRAM = "logo_similarity.search.trial"
+_PROGRAM = "logo_similarity.trial"
 _SECRETS = ("LOGO_", "AWS_")
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 

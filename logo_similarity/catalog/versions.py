@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from logo_similarity import __version__
 from logo_similarity.catalog.files import read_small, replacing, sync_folder
 from logo_similarity.catalog.manifest import MANIFEST, Manifest, read_manifest, verify
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.errors import CatalogError, FolderBusyError, NotFoundError
+from logo_similarity.version import __version__
 
 CURRENT = "CURRENT"
 CURRENT_BYTES = 1_000
@@ -47,8 +47,8 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class CatalogFolder:
-    """The folder that holds the versions and `CURRENT`."""
+class Catalog:
+    """A folder of versions; `CURRENT` names the live one."""
 
     root: Path
 

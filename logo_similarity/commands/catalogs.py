@@ -32,9 +32,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 @catalog_app.command("list")
 def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:
     """Show the versions, oldest first."""
-    from logo_similarity.catalog.versions import CatalogFolder
+    from logo_similarity.catalog.versions import Catalog
 
-    folder = CatalogFolder(load_settings(catalogs=catalogs).catalogs)
+    folder = Catalog(load_settings(catalogs=catalogs).catalogs)
     if not folder.root.is_dir():
         raise NotFoundError(
             f"{folder.root}: there is no such folder; `logo-similarity build SOURCE --out {folder.root}` makes it"
@@ -90,9 +90,9 @@ VersionName = Annotated[str | None, typer.Argument(help="Name of the version. De
 def verify_catalog(name: VersionName = None, catalogs: Catalogs = None, as_json: AsJson = False) -> None:
     """Read every byte of a version and compare it with its manifest."""
     from logo_similarity.catalog.manifest import read_manifest, verify
-    from logo_similarity.catalog.versions import CatalogFolder
+    from logo_similarity.catalog.versions import Catalog
 
-    folders = CatalogFolder(load_settings(catalogs=catalogs).catalogs)
+    folders = Catalog(load_settings(catalogs=catalogs).catalogs)
     folder = folders.current() if name is None else folders.folder(name)
     total = sum(entry.size for entry in read_manifest(folder).files.values())
     with progress(err) as report:
@@ -107,10 +107,10 @@ def verify_catalog(name: VersionName = None, catalogs: Catalogs = None, as_json:
 def activate(name: Annotated[str, typer.Argument(help="Name of the version.")], catalogs: Catalogs = None) -> None:
     """Make a version the live one, after reading every byte of it and searching it in a process of its own."""
     from logo_similarity.catalog.trial import Trial
-    from logo_similarity.catalog.versions import CatalogFolder
+    from logo_similarity.catalog.versions import Catalog
 
     settings = load_settings(catalogs=catalogs)
-    CatalogFolder(settings.catalogs).activate(name, trial=Trial.of(settings))
+    Catalog(settings.catalogs).activate(name, trial=Trial.of(settings))
     out.print(f"{name} is live", highlight=False)
     if settings.catalog_url is not None:
         err.print(
@@ -126,9 +126,9 @@ def prune(
     catalogs: Catalogs = None,
 ) -> None:
     """Delete old versions, never the live one or the one that a service opened last, and what broken-off builds left."""
-    from logo_similarity.catalog.versions import CatalogFolder
+    from logo_similarity.catalog.versions import Catalog
 
-    gone = CatalogFolder(load_settings(catalogs=catalogs).catalogs).prune(keep)
+    gone = Catalog(load_settings(catalogs=catalogs).catalogs).prune(keep)
     out.print("\n".join(f"deleted {name}" for name in gone) or "nothing to delete", highlight=False)
 
 
@@ -146,11 +146,11 @@ def publish(
     from logo_similarity.catalog.manifest import read_manifest
     from logo_similarity.catalog.replica import publish_version
     from logo_similarity.catalog.signature import signing_key_of
-    from logo_similarity.catalog.versions import CatalogFolder
+    from logo_similarity.catalog.versions import Catalog
     from logo_similarity.storage.objects import ObjectFolder
 
     settings = load_settings(catalogs=catalogs, catalog_url=url)
-    folders = CatalogFolder(settings.catalogs)
+    folders = Catalog(settings.catalogs)
     folder = folders.current() if version is None else folders.folder(version)
     files = read_manifest(folder).files
     total = sum(entry.size for entry in files.values())
@@ -179,11 +179,11 @@ def pull(
     """Fetch the live version from a bucket, checked while it comes and searched afterwards, and make it the live one here."""
     from logo_similarity.catalog.replica import pull_version
     from logo_similarity.catalog.trial import Trial
-    from logo_similarity.catalog.versions import CatalogFolder
+    from logo_similarity.catalog.versions import Catalog
     from logo_similarity.storage.objects import ObjectFolder
 
     settings = load_settings(catalogs=catalogs, catalog_url=url)
-    remote, folders = ObjectFolder(_place(settings), settings), CatalogFolder(settings.catalogs)
+    remote, folders = ObjectFolder(_place(settings), settings), Catalog(settings.catalogs)
     trial, keep = Trial.of(settings), settings.keep_versions if follow else None
     while True:
         with progress(err) as report:

@@ -18,9 +18,9 @@ from logo_similarity.errors import SourceError
 from logo_similarity.terminal import Report, progress
 
 if TYPE_CHECKING:
+    from logo_similarity.engine import SearchEngine
     from logo_similarity.evaluation.evaluate import Evaluation
     from logo_similarity.evaluation.gallery import Gallery
-    from logo_similarity.search.pipeline import SearchEngine
 
 out = Console()
 err = Console(stderr=True)
@@ -64,7 +64,7 @@ def evaluate(
         threads = threads or usable_cores()
         gallery, engine = _open(model, catalogs, baseline, images, threads, load_settings(device=device).device, show)
         if not rerank:
-            gallery = dataclasses.replace(gallery, reranker=None)
+            gallery = dataclasses.replace(gallery, features=dataclasses.replace(gallery.features, patches=None))
         truth = read_truth(labels or folder / "labels.json", list(gallery.files))
         found = evaluate_gallery(gallery, engine, truth, split, copies, images, lambda *news: show("copies", *news))
     if report is not None:
@@ -107,9 +107,9 @@ def _open(
 ) -> tuple[Gallery, SearchEngine | None]:
     from logo_similarity.embed.encoder import Encoder
     from logo_similarity.embed.model import model_folder
+    from logo_similarity.engine import SearchEngine
     from logo_similarity.evaluation.features import BASELINES
     from logo_similarity.evaluation.gallery import describe_as, describe_by, describe_gallery, image_files, open_gallery
-    from logo_similarity.search.pipeline import SearchEngine
 
     if catalogs is not None:
         engine = SearchEngine.open(catalogs, device=device)

@@ -32,10 +32,10 @@ def plan(
 ) -> None:
     """Say what serving the live catalog takes: workers, threads, memory, and the limits to set. Status 1 where it won't fit."""
     from logo_similarity.catalog.manifest import read_manifest
-    from logo_similarity.catalog.versions import CatalogFolder
+    from logo_similarity.catalog.versions import Catalog
 
     settings = load_settings(catalogs=catalogs, workers=workers)
-    manifest = read_manifest(CatalogFolder(settings.catalogs).current())
+    manifest = read_manifest(Catalog(settings.catalogs).current())
     made = plan_service(manifest.size, manifest.model_size, cores or usable_cores(), settings)
     fits = memory is None or made.limit <= memory * 1000 * MEGABYTE
     if as_json:

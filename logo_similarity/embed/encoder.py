@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +13,7 @@ from logo_similarity.embed.model import EncoderModel, load_model
 from logo_similarity.errors import EncoderError
 from logo_similarity.image.preprocess import inked_cells, preprocess
 
-FloatArray = NDArray[np.float32]
+Floats = NDArray[np.float32]
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -81,17 +80,12 @@ class Encoder:
         """Where it really runs: "cuda" or "cpu"."""
         return "cuda" if CUDA in self._session.get_providers() else "cpu"
 
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> FloatArray:
-        """(n, dimension) float32 embeddings of n pictures, each (h, w, 3) uint8 RGB."""
-        spec = self.model.input_spec
-        return self.infer(np.stack([preprocess(image, spec) for image in images]))
-
     @property
     def has_patches(self) -> bool:
         """Whether it gives patches that count for something."""
         return self.model.outputs.patches is not None and self.model.rerank_weight > 0
 
-    def infer(self, batch: FloatArray) -> FloatArray:
+    def infer(self, batch: Floats) -> Floats:
         """(n, dimension) float32 unit vectors of a prepared batch (as `preprocess` makes it, stacked).
 
         Raises:
@@ -99,7 +93,7 @@ class Encoder:
         """
         return self._unit(self._run([self.model.outputs.embedding], batch)[0], len(batch))
 
-    def infer_with_patches(self, batch: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def infer_with_patches(self, batch: Floats) -> tuple[Floats, Floats]:
         """The same, and (n, cells, channels) float32: a vector no longer than 1 for each cell of a square grid.
 
         Zero where the cell shows nothing: paper is like any other paper, and that says nothing of a mark.
@@ -117,7 +111,7 @@ class Encoder:
         inked = inked_cells(batch, self.model.input_spec, math.isqrt(patches.shape[1]))
         return self._unit(embeddings, len(batch)), patches * inked[..., np.newaxis]
 
-    def _unit(self, embeddings: FloatArray, count: int) -> FloatArray:
+    def _unit(self, embeddings: Floats, count: int) -> Floats:
         if embeddings.shape != (count, self.dimension):
             raise EncoderError(f"{self.model.id}: gave embeddings of shape {embeddings.shape}")
         lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -132,7 +126,7 @@ class Encoder:
             preprocess(np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))[..., np.newaxis].repeat(3, 2), spec)[None]
         )
 
-    def _run(self, outputs: list[str], batch: FloatArray) -> list[FloatArray]:
+    def _run(self, outputs: list[str], batch: Floats) -> list[Floats]:
         # All outputs are computed whichever is asked for: `only_execute_path_to_fetches` works in training builds alone.
         try:
             return [np.asarray(found) for found in self._session.run(outputs, {self.model.input.name: batch})]

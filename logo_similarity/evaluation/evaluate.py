@@ -11,19 +11,18 @@ from logo_similarity.errors import SourceError
 from logo_similarity.evaluation.copies import CHANGES
 from logo_similarity.evaluation.gallery import measure_speed, read_image
 from logo_similarity.evaluation.labels import hard_queries
-from logo_similarity.evaluation.ranking import Figures, Floats, Query, QueryFigures, mean_figures, rank_query
-from logo_similarity.search.rerank import CANDIDATES
-from logo_similarity.search.rerank import Query as Asked
+from logo_similarity.evaluation.ranking import Figures, Floats, LabelledQuery, QueryFigures, mean_figures, rank_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from logo_similarity.evaluation.gallery import Describe, Described, Gallery, Speed
+    from logo_similarity.embed.describe import Description
+    from logo_similarity.engine import SearchEngine
+    from logo_similarity.evaluation.features import Features
+    from logo_similarity.evaluation.gallery import Describe, Gallery, Speed
     from logo_similarity.evaluation.truth import Truth
     from logo_similarity.image.decode import Pixels
-    from logo_similarity.search.pipeline import SearchEngine
-    from logo_similarity.search.rerank import Reranker
 
 BLOCK = 256
 """Queries scored at once: 256 against 40,000 pictures take 40 MB."""
@@ -105,14 +104,14 @@ def evaluate_gallery(
             copied_queries(truth, names[0], copies),
             lambda row: read_image(images / gallery.files[row]),
             gallery.describe,
-            lambda described: score_all(described, gallery.features, gallery.reranker),
+            gallery.features.scores,
             on_change,
         )
     return Evaluation(
         gallery.name,
-        gallery.reranker is not None,
+        gallery.features.patches is not None,
         len(gallery.files),
-        gallery.features.shape[1],
+        gallery.features.embeddings.shape[1],
         tuple(evaluate_split(name, truth, gallery) for name in names),
         tuple(found),
         measure_speed(gallery, images, engine),
@@ -123,8 +122,8 @@ def evaluate_split(name: str, truth: Truth, gallery: Gallery) -> Split:
     """Figures of one split. The gallery's thumbnails tell which answers are easy."""
     queries = truth.splits[name]
     hard = hard_queries(queries, gallery.thumbnails)
-    results = {result.row: result for result in rank_all(queries, gallery.features, gallery.reranker)}
-    hard_results = {result.row: result for result in rank_all(hard, gallery.features, gallery.reranker)}
+    results = {result.row: result for result in rank_all(queries, gallery.features)}
+    hard_results = {result.row: result for result in rank_all(hard, gallery.features)}
 
     def part(label: str, rows: Sequence[int]) -> Part:
         figures = mean_figures([results[row] for row in rows])
@@ -147,44 +146,18 @@ def evaluate_split(name: str, truth: Truth, gallery: Gallery) -> Split:
     )
 
 
-def rank_all(queries: Sequence[Query], features: Floats, reranker: Reranker | None = None) -> list[QueryFigures]:
-    """Every query against the whole gallery: by cosine, the first candidates by the second stage where there is one."""
+def rank_all(queries: Sequence[LabelledQuery], features: Features) -> list[QueryFigures]:
+    """Figures of every query against the whole gallery."""
     results: list[QueryFigures] = []
     for start in range(0, len(queries), BLOCK):
         block = queries[start : start + BLOCK]
-        cosines = features[[query.row for query in block]] @ features.T
+        cosines = features.embeddings[[query.row for query in block]] @ features.embeddings.T
         for query, row in zip(block, cosines, strict=True):
-            results.append(rank_query(query, _rescored(row, _own(features, reranker, query.row), reranker)))
+            results.append(rank_query(query, features.scores(features.description(query.row), row)))
     return results
 
 
-def scores_of(row: int, features: Floats, reranker: Reranker | None) -> Floats:
-    """(n,) float32: the whole gallery for one of its pictures."""
-    return _rescored(features @ features[row], _own(features, reranker, row), reranker)
-
-
-def score_all(described: Described, features: Floats, reranker: Reranker | None) -> Floats:
-    """(n,) float32: the whole gallery for any picture."""
-    asked = None if described.patches is None else Asked(described.features, described.patches)
-    return _rescored(features @ described.features, asked, reranker)
-
-
-def _own(features: Floats, reranker: Reranker | None, row: int) -> Asked | None:
-    return None if reranker is None else Asked(features[row], reranker.patches[row])
-
-
-def _rescored(cosines: Floats, asked: Asked | None, reranker: Reranker | None) -> Floats:
-    """The best candidates by the second stage, if any, everything else in its order below them."""
-    if reranker is None or asked is None:
-        return cosines
-    count = min(CANDIDATES, len(cosines))
-    rows = np.argpartition(-cosines, count - 1)[:count].astype(np.int64)
-    scores = cosines - 10  # below every score
-    scores[rows] = reranker.score(asked, rows, cosines[rows])
-    return scores
-
-
-def copied_queries(truth: Truth, split: str, count: int = COPIED) -> list[Query]:
+def copied_queries(truth: Truth, split: str, count: int = COPIED) -> list[LabelledQuery]:
     """Queries whose copies are looked for: evenly over the split, so that the same gallery gives the same ones."""
     queries = truth.splits[split]
     return [
@@ -193,10 +166,10 @@ def copied_queries(truth: Truth, split: str, count: int = COPIED) -> list[Query]
 
 
 def evaluate_copies(
-    queries: Sequence[Query],
+    queries: Sequence[LabelledQuery],
     images: Callable[[int], Pixels],
     describe: Describe,
-    score: Callable[[Described], Floats],
+    score: Callable[[Description], Floats],
     on_change: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[CopyFigures]:
     """The changed copies of some pictures, each looked for in the whole gallery.

@@ -1,22 +1,62 @@
-"""Descriptions of pictures that can be compared by cosine: an encoder's, and simple ones to measure it against."""
+"""The descriptions of a gallery, compared exactly; and simple descriptions to measure an encoder against."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from logo_similarity.embed.describe import Description, Floats, Patches
 from logo_similarity.evaluation.labels import thumbnail
-from logo_similarity.evaluation.ranking import Floats
 from logo_similarity.image.preprocess import InputSpec, preprocess
+from logo_similarity.search.candidates import gather
+from logo_similarity.search.score import RERANKED, score
 
 if TYPE_CHECKING:
     from logo_similarity.image.decode import Pixels
 
 Baseline = Callable[["Pixels"], Floats]
 """(h, w, 3) uint8 RGB to (d,) float32; what it gives need not have unit length."""
+
+BELOW = 10
+"""Subtracted from the cosines of what is not re-ranked: below every score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The descriptions of a gallery's pictures, row by row."""
+
+    embeddings: Floats
+    """(n, d) float32, unit length."""
+    patches: Patches | None = None
+    """(n, cells, channels) int8; None: candidates are not re-ranked."""
+    weight: float = 0.0
+    """Share of the agreement of patches in a score."""
+
+    def description(self, row: int) -> Description:
+        """The description of one picture."""
+        return Description(self.embeddings[row], None if self.patches is None else self.patches[row])
+
+    def scores(self, query: Description, cosines: Floats | None = None) -> Floats:
+        """(n,) float32 scores of the whole gallery: the best candidates re-ranked, all others in their order below them.
+
+        Args:
+            query: may be of a picture of the gallery.
+            cosines: (n,) float32, if they are known.
+        """
+        if cosines is None:
+            cosines = self.embeddings @ query.embedding
+        if self.patches is None or query.patches is None:
+            return cosines
+        count = min(RERANKED, len(cosines))
+        rows = np.argpartition(-cosines, count - 1)[:count].astype(np.int64)
+        scores = cosines - BELOW
+        scores[rows] = score(query, gather(rows, cosines[rows], self.embeddings, self.patches), self.weight)
+        return scores
+
 
 HOG_SIDE, HOG_CELL, HOG_BINS = 64, 8, 9
 PHASH_SIDE, PHASH_KEPT = 32, 8

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logo_similarity.embed.describe import Description, describe
 from logo_similarity.errors import SourceError
-from logo_similarity.evaluation.features import unit
+from logo_similarity.evaluation.features import Features, unit
 from logo_similarity.evaluation.labels import thumbnail
 from logo_similarity.image.decode import decode
-from logo_similarity.image.preprocess import preprocess
 from logo_similarity.search.build import measure_recall
-from logo_similarity.search.rerank import Query, Reranker, stored
+from logo_similarity.search.candidates import gather
+from logo_similarity.search.score import score
 
 if TYPE_CHECKING:
+    from logo_similarity.embed.describe import Floats
     from logo_similarity.embed.encoder import Encoder
-    from logo_similarity.evaluation.ranking import Floats
+    from logo_similarity.engine import SearchEngine
     from logo_similarity.image.decode import Pixels
-    from logo_similarity.search.pipeline import SearchEngine
-    from logo_similarity.search.rerank import StoredPatches
 
 RECALL_K, RECALL_QUERIES = 100, 500
 TIMED = 100
@@ -34,15 +34,7 @@ ROWS_AT_ONCE = 10_000
 Report = Callable[[str, int, int | None], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
-    """What is known of a picture: features (d,) of unit length, patches (cells, channels) int8 or None."""
-
-    features: Floats
-    patches: StoredPatches | None = None
-
-
-Describe = Callable[["Pixels"], Described]
+Describe = Callable[["Pixels"], Description]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +44,9 @@ class Gallery:
     name: str
     """Of what made the features."""
     files: tuple[str, ...]
-    features: Floats
-    """(n, d), unit length."""
+    features: Features
     thumbnails: Floats
     """(n, 1024)."""
-    reranker: Reranker | None
-    """The second stage over the same rows, if any."""
     describe: Describe
     """The way the gallery's own features were made."""
 
@@ -72,21 +61,12 @@ def image_files(folder: Path) -> list[str]:
 
 def describe_by(encoder: Encoder) -> Describe:
     """An encoder as one way to describe a picture."""
-    spec = encoder.model.input_spec
-
-    def describe(image: Pixels) -> Described:
-        prepared = preprocess(image, spec)[np.newaxis]
-        if not encoder.has_patches:
-            return Described(encoder.infer(prepared)[0])
-        embeddings, patches = encoder.infer_with_patches(prepared)
-        return Described(embeddings[0], stored(patches[0]))
-
-    return describe
+    return lambda pixels: describe(pixels, encoder)
 
 
 def describe_as(name: str, baseline: Callable[[Pixels], Floats]) -> Describe:
     """One of `BASELINES` as a way to describe a picture."""
-    return lambda image: Described(unit(baseline(image)[np.newaxis], name)[0])
+    return lambda pixels: Description(unit(baseline(pixels)[np.newaxis], name)[0], None)
 
 
 def describe_gallery(
@@ -109,22 +89,21 @@ def describe_gallery(
     """
     files = tuple(files)
 
-    def work(file: str) -> tuple[Described, Floats]:
+    def work(file: str) -> tuple[Description, Floats]:
         image = read_image(folder / file)
         return describe(image), thumbnail(image)
 
-    rows, patches, thumbnails = [], [], []
+    embeddings, patches, thumbnails = [], [], []
     with ThreadPoolExecutor(threads) as pool:
         for done, (one, small) in enumerate(pool.map(work, files), 1):
-            rows.append(one.features)
+            embeddings.append(one.embedding)
             if one.patches is not None:
                 patches.append(one.patches)
             thumbnails.append(small)
             if done % 100 == 0 or done == len(files):
                 report(name, done, len(files))
-    features = unit(np.stack(rows), name)
-    reranker = Reranker(np.stack(patches), features, weight) if patches and weight else None
-    return Gallery(name, files, features, np.stack(thumbnails), reranker, describe)
+    features = Features(unit(np.stack(embeddings), name), np.stack(patches) if patches and weight else None, weight)
+    return Gallery(name, files, features, np.stack(thumbnails), describe)
 
 
 def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Report) -> Gallery:
@@ -134,8 +113,9 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
         SourceError: a logo's picture is not below `folder`.
     """
     names: list[str] = []
-    for start in range(0, engine.index.count, ROWS_AT_ONCE):
-        rows = list(range(start, min(start + ROWS_AT_ONCE, engine.index.count)))
+    base = engine.base
+    for start in range(0, base.index.count, ROWS_AT_ONCE):
+        rows = list(range(start, min(start + ROWS_AT_ONCE, base.index.count)))
         names.extend(logo.filename for logo in engine.metadata.fetch(rows))
     missing = next((name for name in names if not (folder / name).is_file()), None)
     if missing is not None:
@@ -148,11 +128,10 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
             thumbnails.append(small)
             if done % 500 == 0 or done == len(files):
                 report("thumbnails", done, len(files))
-    name, reranker = engine.encoder.model.id, engine.reranker
-    features = unit(np.ascontiguousarray(engine.index.vectors[order]), name)
-    if reranker is not None:
-        reranker = Reranker(reranker.patches[order], features, reranker.weight)
-    return Gallery(name, files, features, np.stack(thumbnails), reranker, describe_by(engine.encoder))
+    name, patches = engine.encoder.model.id, base.patches
+    embeddings = unit(np.ascontiguousarray(base.index.vectors[order]), name)
+    features = Features(embeddings, None if patches is None else patches[order], engine.encoder.model.rerank_weight)
+    return Gallery(name, files, features, np.stack(thumbnails), describe_by(engine.encoder))
 
 
 def read_image(path: Path) -> Pixels:
@@ -179,27 +158,28 @@ class Speed:
 def measure_speed(gallery: Gallery, folder: Path, engine: SearchEngine | None) -> Speed:
     """Latency, and the recall that the index has at it."""
     places = np.unique(np.linspace(0, len(gallery.files) - 1, min(TIMED, len(gallery.files))).astype(int))
+    features = gallery.features
     describing, reranking, searching = [], [], []
-    for image in [read_image(folder / gallery.files[place]) for place in places]:
+    for pixels in [read_image(folder / gallery.files[place]) for place in places]:
         started = time.perf_counter()
-        described = gallery.describe(image)
+        query = gallery.describe(pixels)
         describing.append(time.perf_counter() - started)
-        if gallery.reranker is not None and described.patches is not None:
-            rows = np.argsort(-(gallery.features @ described.features))[:RECALL_K]
-            cosines = gallery.features[rows] @ described.features
+        if features.patches is not None and query.patches is not None:
+            cosines = features.embeddings @ query.embedding
+            rows = np.argsort(-cosines)[:RECALL_K]
             started = time.perf_counter()
-            gallery.reranker.score(Query(described.features, described.patches), rows, cosines)
+            score(query, gather(rows, cosines[rows], features.embeddings, features.patches), features.weight)
             reranking.append(time.perf_counter() - started)
         if engine is not None:
             started = time.perf_counter()
-            engine.index.search(described.features, RECALL_K, ef_search=engine.manifest.index.ef_search)
+            engine.base.index.search(query.embedding, RECALL_K, ef_search=engine.base.ef_search)
             searching.append(time.perf_counter() - started)
     recall = None
     if engine is not None:
-        breadth = (engine.manifest.index.ef_search,)
-        rows = np.unique(np.linspace(0, engine.index.count - 1, RECALL_QUERIES).astype(int))
-        asked = np.ascontiguousarray(engine.index.vectors[rows])
-        recall = measure_recall(engine.index, asked, k=RECALL_K, ef_searches=breadth, threads=1)[0].value
+        index = engine.base.index
+        rows = np.unique(np.linspace(0, index.count - 1, RECALL_QUERIES).astype(int))
+        queries = np.ascontiguousarray(index.vectors[rows])
+        recall = measure_recall(index, queries, k=RECALL_K, ef_searches=(engine.base.ef_search,), threads=1)[0].value
     return Speed(_median(describing) or 0.0, _median(reranking), _median(searching), recall)
 
 

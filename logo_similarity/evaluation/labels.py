@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from logo_similarity.evaluation.ranking import Floats, Query, Rows
+from logo_similarity.evaluation.ranking import Floats, LabelledQuery, Rows
 from logo_similarity.image.preprocess import border_colour, content_box
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Label:
     licence: str | None = None
 
 
-def brand_queries(labels: Sequence[Label], split: str) -> list[Query]:
+def brand_queries(labels: Sequence[Label], split: str) -> list[LabelledQuery]:
     """Each drawing of a split as a query.
 
     Relevant are the other drawings of its brand and kind in the gallery; those of its brand and another kind are ignored.
@@ -49,11 +49,11 @@ def brand_queries(labels: Sequence[Label], split: str) -> list[Query]:
         same = np.array([other for other in by_brand[label.brand] if other != row], np.int64)
         alike = np.array([labels[other].kind == label.kind for other in same], bool)
         if alike.any():
-            queries.append(Query(row, same[alike], same[~alike]))
+            queries.append(LabelledQuery(row, same[alike], same[~alike]))
     return queries
 
 
-def hard_queries(queries: Sequence[Query], thumbnails: Floats) -> list[Query]:
+def hard_queries(queries: Sequence[LabelledQuery], thumbnails: Floats) -> list[LabelledQuery]:
     """The same queries, drawings that look like the query at a glance ignored; queries without any other drawing left out."""
     hard = []
     for query in queries:
@@ -61,7 +61,7 @@ def hard_queries(queries: Sequence[Query], thumbnails: Floats) -> list[Query]:
         easy = correlations >= ALIKE
         if not easy.all():
             ignored: Rows = np.concatenate((query.ignored, query.relevant[easy]))
-            hard.append(Query(query.row, query.relevant[~easy], ignored))
+            hard.append(LabelledQuery(query.row, query.relevant[~easy], ignored))
     return hard
 
 

@@ -16,8 +16,8 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """One question and its right answers, as rows of the gallery."""
+class LabelledQuery:
+    """A query and its relevant answers, as rows of the gallery."""
 
     row: int
     relevant: Rows
@@ -49,7 +49,7 @@ class Figures:
     normalised_average_rank: float
 
 
-def rank_query(query: Query, scores: Floats) -> QueryFigures:
+def rank_query(query: LabelledQuery, scores: Floats) -> QueryFigures:
     """Figures of one ranking.
 
     Args:

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from logo_similarity.evaluation.evaluate import scores_of
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from logo_similarity.evaluation.evaluate import CopyFigures, Evaluation, Part
     from logo_similarity.evaluation.gallery import Gallery, Speed
-    from logo_similarity.evaluation.ranking import Query
+    from logo_similarity.evaluation.ranking import LabelledQuery
     from logo_similarity.evaluation.truth import Truth
     from logo_similarity.image.decode import Pixels
 
@@ -88,9 +86,9 @@ def write_html(found: Evaluation, gallery: Gallery, truth: Truth, image: Callabl
     return f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>" + "\n".join(parts)
 
 
-def _query(query: Query, first_rank: int, gallery: Gallery, image: Callable[[int], Pixels]) -> str:
+def _query(query: LabelledQuery, first_rank: int, gallery: Gallery, image: Callable[[int], Pixels]) -> str:
     """One query and its first answers."""
-    scores = scores_of(query.row, gallery.features, gallery.reranker).copy()
+    scores = gallery.features.scores(gallery.features.description(query.row)).copy()
     scores[[query.row, *query.ignored]] = -np.inf
     first = np.argsort(-scores, kind="stable")[:ANSWERS]
     figures = [_figure(image(query.row), gallery.files[query.row], "query")]

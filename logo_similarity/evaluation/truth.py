@@ -12,7 +12,7 @@ import numpy as np
 
 from logo_similarity.errors import SourceError
 from logo_similarity.evaluation.labels import Label, brand_queries
-from logo_similarity.evaluation.ranking import Query
+from logo_similarity.evaluation.ranking import LabelledQuery
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ class Truth:
 
     files: tuple[str, ...]
     labels: tuple[Label, ...]
-    splits: dict[str, list[Query]]
+    splits: dict[str, list[LabelledQuery]]
 
 
 def read_truth(path: Path, files: list[str]) -> Truth:
@@ -76,5 +76,7 @@ def _from_pairs(path: Path, gallery: tuple[str, ...]) -> Truth:
     if not relevant:
         raise SourceError(f"{path}: no pairs")
     none = np.empty(0, np.int64)
-    queries = [Query(row, np.array(sorted(answers), np.int64), none) for row, answers in sorted(relevant.items())]
+    queries = [
+        LabelledQuery(row, np.array(sorted(answers), np.int64), none) for row, answers in sorted(relevant.items())
+    ]
     return Truth(gallery, tuple(Label() for _ in gallery), {"pairs": queries})

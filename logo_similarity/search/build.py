@@ -1,4 +1,4 @@
-"""Making the HNSW index, and measuring what it finds against exact search."""
+"""Building an HNSW index, and measuring its recall against exact search."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from logo_similarity.embed.describe import Floats
 from logo_similarity.errors import BuildError
-from logo_similarity.search.index import FloatArray, VectorIndex
+from logo_similarity.search.hnsw import VectorIndex
 
 ADD_ROWS = 8_192
-# Two scores closer than this are a tie: which of the two rows is among the k is then no loss.
+# Two scores closer than this are a tie: either of the two rows may be among the k.
 TIE = 1e-6
 EF_SEARCHES = (100, 128, 160, 192, 256, 320, 384, 512, 768)
 
@@ -24,14 +25,14 @@ class Probe:
 
     k: int = 100
     queries: int = 500
-    """How many rows ask; a tenth of all at most, and where that is none, all of them, after they were added."""
+    """Number of rows that are queries: at most a tenth of all; if that is none, all rows, after they were added."""
     ef_searches: tuple[int, ...] = EF_SEARCHES
-    """Breadths of search, rising."""
+    """Breadths of the graph search, ascending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Share of the exact answers that a search of a given breadth finds (0 to 1), over so many queries of k answers."""
+    """Share of the exact answers that a graph search of a given breadth finds (0 to 1)."""
 
     ef_search: int
     k: int
@@ -40,7 +41,7 @@ class Recall:
 
 
 def build_hnsw(
-    vectors: FloatArray,
+    vectors: Floats,
     path: Path,
     *,
     m: int,
@@ -49,25 +50,25 @@ def build_hnsw(
     probe: Probe | None = None,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> tuple[Recall, ...]:
-    """Write an HNSW index over `vectors` to `path`, and measure what it finds; row i of the index is row i of `vectors`.
+    """Write an HNSW index over `vectors` to `path` and measure its recall; row i of the index is row i of `vectors`.
 
-    The last rows ask for their neighbours before they are added, as new filings ask an older register: a row that is in the
-    graph would stand where its neighbours' edges lead, and find them more easily than a stranger does.
+    The last rows are queries before they are added, as new filings are against an older register: a row that is in the graph
+    finds its neighbours more easily than a new one, since their edges lead to it.
 
     Args:
         vectors: (n, d) float32, unit length (checked).
-        path: the file to write.
-        m: edges per node (twice that on the ground layer).
-        ef_construction: breadth of the search for them.
+        path: file to write.
+        m: edges per node (twice as many on the ground layer).
+        ef_construction: breadth of the search for the edges.
         threads: OpenMP threads.
-        probe: how recall is measured.
-        on_rows: gets the number of rows added so far.
+        probe: how the recall is measured.
+        on_rows: called with the number of rows added so far.
 
     Returns:
         The recall at each breadth.
 
     Raises:
-        BuildError: a vector is not of unit length, or the file can't be written.
+        BuildError: a vector is not of unit length, or the file cannot be written.
     """
     faiss.omp_set_num_threads(threads)
     index = faiss.IndexHNSWFlat(vectors.shape[1], m, faiss.METRIC_INNER_PRODUCT)
@@ -84,57 +85,58 @@ def build_hnsw(
     held = min(probe.queries, len(vectors) // 10)
     known = len(vectors) - held
     add(0, known)
-    asked = np.ascontiguousarray(vectors[known:] if held else vectors)
-    check_unit_length(asked, known if held else 0)
-    found = measure_recall(VectorIndex(index, path), asked, k=probe.k, ef_searches=probe.ef_searches, threads=threads)
+    queries = np.ascontiguousarray(vectors[known:] if held else vectors)
+    check_unit_length(queries, known if held else 0)
+    curve = measure_recall(VectorIndex(index, path), queries, k=probe.k, ef_searches=probe.ef_searches, threads=threads)
     add(known, len(vectors))
     try:
-        # Given the path, FAISS would not notice on a full disk that its last few kilobytes were not written.
+        # Given a path, FAISS does not notice if the disk is full when it writes the last kilobytes.
         with path.open("wb") as file:
             faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[-1]
         raise BuildError(f"{path}: cannot be written: {reason}; is the disk full?") from None
-    return found
+    return curve
 
 
-def check_unit_length(vectors: FloatArray, first_row: int = 0) -> None:
-    """Raise BuildError, naming the row, where a vector is not finite and of length 1 (to 1e-3)."""
+def check_unit_length(vectors: Floats, first_row: int = 0) -> None:
+    """Raise BuildError with the row of a vector that is not finite or not of length 1 (to 1e-3)."""
     off = ~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3)  # NaN compares false, so it counts as off
     if off.any():
-        raise BuildError(f"embedding {first_row + int(np.argmax(off))} is not of unit length: the encoder is at fault")
+        raise BuildError(
+            f"embedding {first_row + int(np.argmax(off))} is not of unit length; check the encoder that computed it"
+        )
 
 
 def measure_recall(
-    index: VectorIndex, asked: FloatArray, *, k: int, ef_searches: Sequence[int], threads: int
+    index: VectorIndex, queries: Floats, *, k: int, ef_searches: Sequence[int], threads: int
 ) -> tuple[Recall, ...]:
     """Recall at `k` against exact search, for each breadth.
 
-    A found row counts when its score reaches the k-th exact score, so that duplicates (which tie) may stand in for each
-    other.
+    A row counts if its score reaches the k-th exact score, so that duplicates, which tie, may replace each other.
 
     Args:
-        index: searched one query at a time, as it is when it serves.
-        asked: (queries, d) float32, unit length.
-        k: how many answers, all rows at most.
-        ef_searches: the breadths.
+        index: searched one query at a time, as in a service.
+        queries: (queries, d) float32, unit length.
+        k: number of answers; all rows if the index has fewer.
+        ef_searches: breadths of the graph search.
         threads: of the exact search.
     """
     k = min(k, index.count)
     faiss.omp_set_num_threads(threads)
-    exact_scores, _ = faiss.knn(asked, index.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+    exact_scores, _ = faiss.knn(queries, index.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
     floors = exact_scores[:, -1] - TIE
 
     def share(ef_search: int) -> float:
-        found = sum(
+        hits = sum(
             int(np.count_nonzero(index.search(query, k, ef_search=ef_search)[1] >= floor))
-            for query, floor in zip(asked, floors, strict=True)
+            for query, floor in zip(queries, floors, strict=True)
         )
-        return found / (len(asked) * k)
+        return hits / (len(queries) * k)
 
-    return tuple(Recall(ef_search, k, len(asked), share(ef_search)) for ef_search in ef_searches)
+    return tuple(Recall(ef_search, k, len(queries), share(ef_search)) for ef_search in ef_searches)
 
 
-def enough(curve: Sequence[Recall], target: float) -> Recall:
-    """The smallest breadth that reaches the target; the one that finds most where none does."""
+def choose_ef_search(curve: Sequence[Recall], target: float) -> Recall:
+    """The recall at the smallest breadth that reaches the target; if none does, the highest recall."""
     return next((recall for recall in curve if recall.value >= target), max(curve, key=lambda recall: recall.value))

@@ -45,7 +45,7 @@ def patch_loss(
         groups: as above.
         families: as above.
         temperature: as above.
-        nearness: (cells, cells), see `search.rerank`.
+        nearness: (cells, cells), see `search.score`.
         candidates: how many the first stage finds.
     """
     with torch.no_grad():
@@ -60,7 +60,7 @@ def patch_loss(
 
 
 def agreement(queries: Tensor, candidates: Tensor, nearness: Tensor) -> Tensor:
-    """`search.rerank.agreement` in torch: (n, cells, c) with (n, m, cells, c) to (n, m)."""
+    """`search.score.agreement` in torch: (n, cells, c) with (n, m, cells, c) to (n, m)."""
     alike = torch.einsum("nic,nmjc->nmij", queries, candidates) * nearness
     own, others = queries.square().sum(dim=2)[:, None], candidates.square().sum(dim=3)
     forward = torch.minimum(alike.amax(dim=3).clamp(min=0), own).sum(dim=2) / own.sum(dim=2)

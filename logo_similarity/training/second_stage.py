@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from logo_similarity.embed.describe import quantize_patches
 from logo_similarity.evaluation.evaluate import rank_all
-from logo_similarity.evaluation.features import unit
-from logo_similarity.evaluation.ranking import Query, mean_figures
+from logo_similarity.evaluation.features import Features, unit
+from logo_similarity.evaluation.ranking import LabelledQuery, mean_figures
 from logo_similarity.image.preprocess import inked_cells
-from logo_similarity.search.rerank import Reranker, stored
 from logo_similarity.training.trainer import compute_files, input_spec
 
 if TYPE_CHECKING:
@@ -45,17 +45,17 @@ def fit_weight(network: LogoNetwork, data: TrainingSet, side: int, seed: int = 0
         return torch.cat((embeddings, (patches * inked[..., None]).flatten(1)), dim=1)
 
     described = compute_files(network.eval(), both, [data.files[row] for row in rows], side)
-    features = unit(described[:, :dimension], "the network")
-    patches = stored(described[:, dimension:].reshape(len(rows), network.grid**2, -1))
+    embeddings = unit(described[:, :dimension], "the network")
+    patches = quantize_patches(described[:, dimension:].reshape(len(rows), network.grid**2, -1))
     groups, families = data.groups[rows], data.families[rows]
     queries = []
     for place in np.flatnonzero(np.isin(groups, [data.groups[members[0]] for members in chosen])):
         same = np.flatnonzero(groups == groups[place])
         related = np.flatnonzero((families == families[place]) & (groups != groups[place]))
-        queries.append(Query(int(place), same[same != place], related))
+        queries.append(LabelledQuery(int(place), same[same != place], related))
 
     def found(weight: float) -> float:
-        mean = mean_figures(rank_all(queries, features, Reranker(patches, features, weight)))
+        mean = mean_figures(rank_all(queries, Features(embeddings, patches, weight)))
         return 0.0 if mean is None else mean.mean_average_precision
 
     figures = {weight: found(weight) for weight in WEIGHTS}

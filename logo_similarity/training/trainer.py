@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import InputSpec, preprocess
-from logo_similarity.search.rerank import nearness
+from logo_similarity.search.score import nearness
 from logo_similarity.training.network import LogoNetwork
 from logo_similarity.training.objective import contrastive_loss, patch_loss
 from logo_similarity.training.sampler import PairSampler
@@ -128,7 +128,7 @@ class Trainer:
         if not schedule.filters:
             for block in network.backbone.blocks:
                 block.depthwise.requires_grad_(requires_grad=False)
-        self.nearness = torch.from_numpy(nearness(network.grid)).to(self.device)
+        self.nearness = torch.tensor(nearness(network.grid)).to(self.device)
         self.named = {name: value for name, value in network.named_parameters() if value.requires_grad}
         # A step is relative to each tensor's size: folded batch normalisation leaves weights of very different sizes.
         self.scales = [max(SMALLEST_SCALE, float(value.detach().pow(2).mean().sqrt())) for value in self.named.values()]

@@ -194,7 +194,7 @@ def test_an_error_of_ours_tells_nothing(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("logo_similarity.search.pipeline.preprocess", fail)
+    monkeypatch.setattr("logo_similarity.engine.describe", fail)
     response = upload(client, picture(sample_catalog))
     refused(response, 500, "internal_error")
     assert "secret" not in response.text

@@ -8,9 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from logo_similarity.api.app import create_app
-from logo_similarity.api.cache import AnswerCache, SearchParameters
+from logo_similarity.api.cache import AnswerCache
 from logo_similarity.config import load_settings
-from logo_similarity.domain import Hit, Logo, SearchResult, Timings
+from logo_similarity.domain import Hit, Logo, Query, SearchResult, Timings
 from logo_similarity.embed.encoder import Encoder
 from tests.samples import SampleCatalog
 
@@ -85,23 +85,23 @@ def answer(hits: int) -> SearchResult:
 
 
 def test_another_version_has_other_answers() -> None:
-    cache, parameters = AnswerCache(10), SearchParameters(5, None, None)
-    cache.put(cache.key("one", b"picture", parameters), answer(3))
-    assert cache.get(cache.key("one", b"picture", parameters)) is not None
-    assert cache.get(cache.key("two", b"picture", parameters)) is None
-    assert cache.get(cache.key("one", b"picturE", parameters)) is None
+    cache = AnswerCache(10)
+    cache.put(cache.key("one", Query(image=b"picture")), answer(3))
+    assert cache.get(cache.key("one", Query(image=b"picture"))) is not None
+    assert cache.get(cache.key("two", Query(image=b"picture"))) is None
+    assert cache.get(cache.key("one", Query(image=b"picturE"))) is None
 
 
 def test_answers_without_hits_take_room_too() -> None:
-    cache, parameters = AnswerCache(10), SearchParameters(5, None, None)
-    keys = [cache.key("one", bytes([number]), parameters) for number in range(100)]
+    cache = AnswerCache(10)
+    keys = [cache.key("one", Query(image=bytes([number]))) for number in range(100)]
     for key in keys:
         cache.put(key, answer(0))
     assert sum(cache.get(key) is not None for key in keys) == 10
 
 
 def test_no_room_means_none(tmp_path: Path) -> None:
-    cache, parameters = AnswerCache(0), SearchParameters(5, None, None)
-    key = cache.key("one", b"", parameters)
+    cache = AnswerCache(0)
+    key = cache.key("one", Query(image=b""))
     cache.put(key, answer(0))
     assert cache.get(key) is None

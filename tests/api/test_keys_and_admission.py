@@ -18,12 +18,12 @@ from logo_similarity.api.admission import RESERVATION, run_while_connected
 from logo_similarity.api.app import create_app
 from logo_similarity.api.auth import OPEN_PATHS
 from logo_similarity.config import load_settings
-from logo_similarity.domain import SearchResult
+from logo_similarity.domain import Query, SearchResult
 from logo_similarity.embed.gate import Gate
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import ConfigError, UnauthorizedError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.ring import KeyRing
-from logo_similarity.search.pipeline import SearchEngine
 from tests.logs import logs_of
 from tests.samples import SampleCatalog
 
@@ -111,10 +111,10 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
     began, release = threading.Event(), threading.Event()
     real = SearchEngine.search
 
-    def blocked(engine: SearchEngine, image: bytes, **parameters: Any) -> SearchResult:
+    def blocked(engine: SearchEngine, query: Query) -> SearchResult:
         began.set()
         assert release.wait(60)
-        return real(engine, image, **parameters)
+        return real(engine, query)
 
     data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
     statuses: list[int] = []
@@ -163,9 +163,9 @@ def test_stuck_searches_are_answered_and_the_worker_is_not_ready_until_one_ends(
     release = threading.Event()
     real = SearchEngine.search
 
-    def blocked(engine: SearchEngine, image: bytes, **parameters: Any) -> SearchResult:
+    def blocked(engine: SearchEngine, query: Query) -> SearchResult:
         assert release.wait(60)
-        return real(engine, image, **parameters)
+        return real(engine, query)
 
     data = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
     app = create_app(

@@ -15,9 +15,9 @@ from logo_similarity.api.app import create_app
 from logo_similarity.api.server import Server
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import ThreadPlan
-from logo_similarity.domain import SearchResult
+from logo_similarity.domain import Query, SearchResult
+from logo_similarity.engine import SearchEngine
 from logo_similarity.keys.place import open_keys
-from logo_similarity.search.pipeline import SearchEngine
 from tests.keys import make_key
 from tests.samples import SampleCatalog
 
@@ -160,14 +160,14 @@ def test_a_client_that_leaves_takes_its_search_along(
     sample_catalog: SampleCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, release = threading.Event(), threading.Event()
-    ran: list[bytes] = []
+    ran: list[object] = []
     real = SearchEngine.search
 
-    def blocked(engine: SearchEngine, image: bytes, **parameters: Any) -> SearchResult:
-        ran.append(image)
+    def blocked(engine: SearchEngine, query: Query) -> SearchResult:
+        ran.append(query.image)
         began.set()
         assert release.wait(60)
-        return real(engine, image, **parameters)
+        return real(engine, query)
 
     first, second = ((sample_catalog.images / name).read_bytes() for name in sample_catalog.files[:2])
     app = create_app(load_settings(catalogs=sample_catalog.root, threads=1, log_level="error"))

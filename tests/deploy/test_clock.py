@@ -8,14 +8,14 @@ import subprocess
 import pytest
 
 from logo_similarity.catalog.replica import publish_version
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings
 from logo_similarity.storage.objects import ObjectFolder
 from tests.service import command
 
 
 @pytest.mark.parametrize("shift", ["+2 days", "-2 days"])
-def test_s3_refuses_and_the_clock_is_named(built: CatalogFolder, settings: Settings, shift: str) -> None:
+def test_s3_refuses_and_the_clock_is_named(built: Catalog, settings: Settings, shift: str) -> None:
     assert settings.s3_access_key is not None
     assert settings.s3_secret_key is not None
     publish_version(built.current(), ObjectFolder(str(settings.catalog_url), settings))

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from logo_similarity.catalog.replica import publish_version
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings
 from logo_similarity.storage.objects import ObjectFolder
 from tests.samples import SampleCatalog
@@ -89,7 +89,7 @@ def collector() -> Iterator[str]:
 
 
 def test_a_service_connects_to_its_bucket_and_its_collector_alone(
-    built: CatalogFolder, settings: Settings, s3_server: S3Server, sample_catalog: SampleCatalog, tmp_path: Path
+    built: Catalog, settings: Settings, s3_server: S3Server, sample_catalog: SampleCatalog, tmp_path: Path
 ) -> None:
     publish_version(built.current(), ObjectFolder(str(settings.catalog_url), settings))
     picture = (sample_catalog.images / sample_catalog.files[0]).read_bytes()

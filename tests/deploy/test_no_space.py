@@ -13,7 +13,7 @@ import pytest
 
 from logo_similarity.catalog.manifest import verify
 from logo_similarity.catalog.replica import publish_version, pull_version
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings
 from logo_similarity.errors import CatalogError
 from logo_similarity.storage.objects import ObjectFolder
@@ -47,20 +47,20 @@ def test_a_build_says_so_and_ends_well_when_there_is_room(
         assert "Traceback" not in done.stderr
         assert "disk" in done.stderr or "No space left" in done.stderr
         subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
-        assert CatalogFolder(disk / "catalogs").names() == []
+        assert Catalog(disk / "catalogs").names() == []
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert verify(CatalogFolder(disk / "catalogs").current()).count == ROWS
+        assert verify(Catalog(disk / "catalogs").current()).count == ROWS
 
 
 def test_a_pull_leaves_a_reserve(
-    built: CatalogFolder, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built: Catalog, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where there is no room it fetches nothing, and where others fill the disk meanwhile it stops before the last byte."""
     remote = ObjectFolder(str(settings.catalog_url), settings)
     publish_version(built.current(), remote)
     with small_disk(tmp_path / "disk", 4_000) as disk:
-        there = CatalogFolder(disk / "catalogs")
+        there = Catalog(disk / "catalogs")
         with pytest.raises(CatalogError, match="catalog prune"):
             pull_version(remote, there)
         assert not list(disk.rglob("model.onnx*"))

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.catalog.manifest import FORMAT, verify
-from logo_similarity.catalog.versions import CURRENT, CatalogFolder
-from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.catalog.versions import CURRENT, Catalog
+from logo_similarity.domain import Query
+from logo_similarity.engine import SearchEngine
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 SAMPLES = Path(__file__).parent.parent.parent / "samples" / "images"
@@ -23,7 +24,7 @@ def test_a_catalog_of_that_time_gives_the_answers_of_that_time(number: int, tmp_
     kept = FIXTURES / f"catalog-{number}"
     root = tmp_path / "catalogs"
     shutil.copytree(kept, root)  # opened like any other: in a folder that may be written to
-    live = CatalogFolder(root).current()
+    live = Catalog(root).current()
     manifest = verify(live)
     assert manifest.format == number
     assert (manifest.count, manifest.source.rejected) == (40, 1)
@@ -31,7 +32,7 @@ def test_a_catalog_of_that_time_gives_the_answers_of_that_time(number: int, tmp_
     assert len(answers) == 5
     with SearchEngine.open(root) as engine:
         for file, expected in answers.items():
-            result = engine.search((SAMPLES / file).read_bytes(), top_k=5)
+            result = engine.search(Query(image=(SAMPLES / file).read_bytes(), top_k=5))
             assert result.reranked
             assert [hit.logo.logo_id for hit in result.hits] == [hit["id"] for hit in expected]
             assert [hit.score for hit in result.hits] == pytest.approx([hit["score"] for hit in expected], abs=2e-3)
@@ -42,4 +43,4 @@ def test_there_is_a_fixture_for_each_format_and_nothing_else() -> None:
     assert {path.name for path in FIXTURES.iterdir()} == {f"catalog-{number}" for number in FORMATS}
     for folder in FIXTURES.iterdir():
         names = {path.name for path in folder.iterdir()}
-        assert names == {CURRENT, "answers.json", CatalogFolder(folder).current().name}
+        assert names == {CURRENT, "answers.json", Catalog(folder).current().name}

@@ -18,7 +18,7 @@ import pytest
 from logo_similarity.catalog.manifest import MANIFEST, SIGNATURE, read_manifest
 from logo_similarity.catalog.replica import publish_version, pull_version
 from logo_similarity.catalog.trial import Trial
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings
 from logo_similarity.errors import CatalogError, StoreError
 from logo_similarity.storage.objects import ObjectFolder
@@ -88,7 +88,7 @@ def all_answer(server: Server, picture: bytes, version: str) -> None:
 def test_a_follower_stays_with_the_good_version_and_starts_again_with_it(
     sample_catalog: SampleCatalog, settings: Settings, remote: ObjectFolder, tmp_path: Path
 ) -> None:
-    good = CatalogFolder(sample_catalog.root).current()
+    good = Catalog(sample_catalog.root).current()
     publish_version(good, remote)
     replica = SampleCatalog(tmp_path / "replica", sample_catalog.images, ())
     picture = (sample_catalog.images / sample_catalog.files[3]).read_bytes()
@@ -119,7 +119,7 @@ def test_a_follower_stays_with_the_good_version_and_starts_again_with_it(
             all_answer(server, picture, good.name)
         assert "Traceback" not in server.log.read_text()
         assert '"catalog_swapped"' not in server.log.read_text()
-    assert CatalogFolder(replica.root).names() == [good.name]
+    assert Catalog(replica.root).names() == [good.name]
     with serving(replica, tmp_path, **own) as server:
         all_answer(server, picture, good.name)
 
@@ -129,7 +129,7 @@ def test_a_service_whose_live_version_cannot_be_opened_serves_the_one_that_was_o
 ) -> None:
     root = tmp_path / "catalogs"
     shutil.copytree(sample_catalog.root, root)
-    folder = CatalogFolder(root)
+    folder = Catalog(root)
     good = folder.current()
     bad = altered(good, tmp_path, "endless loop")
     shutil.move(bad, root)
@@ -195,13 +195,13 @@ def test_only_signed_versions_are_pulled_and_served(
 ) -> None:
     root = tmp_path / "builder"
     shutil.copytree(sample_catalog.root, root, ignore=shutil.ignore_patterns(".*"))
-    good = CatalogFolder(root).current()
+    good = Catalog(root).current()
     made = run("catalog", "keygen", str(tmp_path / "key"))
     public, own = made.stdout.strip(), environment(settings)
     pull = ("catalog", "pull", "--catalogs", str(tmp_path / "replica"))
     publisher = {**own, "LOGO_CATALOGS": str(root), "LOGO_CATALOG_SIGNING_KEY": str(tmp_path / "key")}
     follower = {**own, "LOGO_CATALOG_PUBLIC_KEY": public}
-    there = CatalogFolder(tmp_path / "replica")
+    there = Catalog(tmp_path / "replica")
 
     assert run("catalog", "publish", **{**publisher, "LOGO_CATALOG_SIGNING_KEY": ""}).returncode == 0
     done = run(*pull, **follower)
@@ -248,12 +248,12 @@ def test_a_build_says_at_once_that_its_version_would_be_refused(sample_catalog: 
     assert not (tmp_path / "out").exists()
     done = run(*words, LOGO_CATALOG_PUBLIC_KEY=public, LOGO_CATALOG_SIGNING_KEY=str(tmp_path / "key"))
     assert done.returncode == 0, done.stderr
-    Trial(public_key=public)(CatalogFolder(tmp_path / "out").current())
+    Trial(public_key=public)(Catalog(tmp_path / "out").current())
     # A version of the same inputs that has no signature gets one.
-    (CatalogFolder(tmp_path / "out").current() / SIGNATURE).unlink()
+    (Catalog(tmp_path / "out").current() / SIGNATURE).unlink()
     done = run(*words, LOGO_CATALOG_PUBLIC_KEY=public, LOGO_CATALOG_SIGNING_KEY=str(tmp_path / "key"))
     assert "nothing has changed" in done.stdout
-    Trial(public_key=public)(CatalogFolder(tmp_path / "out").current())
+    Trial(public_key=public)(Catalog(tmp_path / "out").current())
 
 
 class Flood(BaseHTTPRequestHandler):
@@ -295,7 +295,7 @@ def test_an_object_of_gigabytes_is_not_read(settings: Settings) -> None:
         for read in (
             lambda: remote.read("CURRENT", 1_000),
             lambda: remote.read_tagged("keys.json", None),
-            lambda: pull_version(remote, CatalogFolder(Path("nowhere"))),
+            lambda: pull_version(remote, Catalog(Path("nowhere"))),
         ):
             with pytest.raises(StoreError, match="larger than"):
                 read()
@@ -303,9 +303,9 @@ def test_an_object_of_gigabytes_is_not_read(settings: Settings) -> None:
 
 
 def test_a_pull_for_which_there_is_no_room_says_so_before_it_begins(
-    built: CatalogFolder, remote: ObjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built: Catalog, remote: ObjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = CatalogFolder(tmp_path / "replica")
+    there = Catalog(tmp_path / "replica")
     publish_version(built.current(), remote)
     disk = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("logo_similarity.catalog.replica.RESERVED_PART", 1)
@@ -320,7 +320,7 @@ def test_a_pull_for_which_there_is_no_room_says_so_before_it_begins(
 
 
 def test_names_in_a_bucket_stay_below_the_folder_of_versions(remote: ObjectFolder, tmp_path: Path) -> None:
-    there = CatalogFolder(tmp_path / "replica")
+    there = Catalog(tmp_path / "replica")
     for name in ("../x", "/etc", ".hidden", "a/b", "a\0b", "a\nb", secrets.token_hex(100), ""):
         remote.write("CURRENT", name.encode())
         with pytest.raises(CatalogError, match="CURRENT"):

@@ -17,7 +17,7 @@ import httpx2
 import psutil
 import pytest
 
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from tests.clients import Clients
 from tests.samples import SampleCatalog
 from tests.service import PATIENCE, Server, command, serving, until
@@ -196,7 +196,7 @@ def test_the_port_is_closed_while_no_worker_is_ready(sample_catalog: SampleCatal
     """A live file is cut short: a page that is not there any more kills whoever touches it (SIGBUS)."""
     shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
     catalog = SampleCatalog(tmp_path / "catalogs", sample_catalog.images, sample_catalog.files)
-    version = CatalogFolder(catalog.root).current()
+    version = Catalog(catalog.root).current()
     with serving(catalog, tmp_path, **OPEN) as server:
         until(lambda: events(server).count("ready") == 2)
         contents = {name: (version / name).read_bytes() for name in ("index.faiss", "patches.npy")}

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks import make_register
-from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.domain import Query
+from logo_similarity.engine import SearchEngine
 
 LOGOS = 4_000
 
@@ -28,9 +29,9 @@ def register(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_samples_are_found_among_synthetic_logos(register: Path) -> None:
     with SearchEngine.open(register) as engine:
         assert engine.manifest.count == LOGOS
-        assert engine.reranker is not None
+        assert engine.base.patches is not None
         for path in sorted((make_register.SAMPLES / "images").glob("*.jpg"))[::200]:
-            best = engine.search(path.read_bytes()).hits[0]
+            best = engine.search(Query(image=path.read_bytes())).hits[0]
             assert best.logo.logo_id == path.stem
             assert best.score > 0.999
 
@@ -49,7 +50,7 @@ def test_metadata_look_like_a_register(register: Path) -> None:
 def test_synthetic_neighbours_are_as_near_as_real_ones(register: Path) -> None:
     """A tenth of the samples, grown to their number by the recipe. `--check` compares at a size that the recipe is meant for."""
     with SearchEngine.open(register) as engine:
-        real = np.array(engine.index.vectors[:2_005])
+        real = np.array(engine.base.index.vectors[:2_005])
     random = np.random.default_rng(0)
     few = real[random.permutation(len(real))[:200]]
     made, bases = make_register.grow(few, len(real) - len(few), random)

@@ -15,11 +15,11 @@ import pytest
 
 from logo_similarity.catalog.manifest import FileEntry, read_manifest, verify
 from logo_similarity.catalog.replica import publish_version, pull_version
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings, load_settings
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogError, ConfigError, FolderBusyError, NotFoundError, StoreError
 from logo_similarity.keys.place import open_keys
-from logo_similarity.search.pipeline import SearchEngine
 from logo_similarity.storage.objects import ObjectFolder
 from tests.keys import make_key
 from tests.samples import SampleCatalog
@@ -43,8 +43,8 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
     }
 
 
-def test_what_is_pulled_is_what_was_published(built: CatalogFolder, remote: ObjectFolder, tmp_path: Path) -> None:
-    there = CatalogFolder(tmp_path / "replica")
+def test_what_is_pulled_is_what_was_published(built: Catalog, remote: ObjectFolder, tmp_path: Path) -> None:
+    there = Catalog(tmp_path / "replica")
     first, second = sorted(built.names(), key=lambda name: read_manifest(built.folder(name)).count)
     assert publish_version(built.folder(first), remote) == len(read_manifest(built.folder(first)).files)
     assert pull_version(remote, there) == first
@@ -69,19 +69,19 @@ def test_what_is_pulled_is_what_was_published(built: CatalogFolder, remote: Obje
 
 def test_nothing_is_there_yet(remote: ObjectFolder, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="catalog publish"):
-        pull_version(remote, CatalogFolder(tmp_path))
+        pull_version(remote, Catalog(tmp_path))
 
 
-def entry_of(built: CatalogFolder, name: str) -> tuple[str, FileEntry]:
+def entry_of(built: Catalog, name: str) -> tuple[str, FileEntry]:
     entry = read_manifest(built.current()).files[name]
     return f"objects/{entry.sha256}", entry
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "longer", "gone", "manifest"])
 def test_what_was_altered_in_the_bucket_is_refused_and_the_live_version_stays(
-    built: CatalogFolder, remote: ObjectFolder, tmp_path: Path, damage: str
+    built: Catalog, remote: ObjectFolder, tmp_path: Path, damage: str
 ) -> None:
-    there = CatalogFolder(tmp_path / "replica")
+    there = Catalog(tmp_path / "replica")
     first, second = sorted(built.names(), key=lambda name: read_manifest(built.folder(name)).count)
     publish_version(built.folder(first), remote)
     pull_version(remote, there)
@@ -114,7 +114,7 @@ def test_what_was_altered_in_the_bucket_is_refused_and_the_live_version_stays(
     verify(there.current())
 
 
-def test_a_damaged_version_is_not_published(built: CatalogFolder, remote: ObjectFolder) -> None:
+def test_a_damaged_version_is_not_published(built: Catalog, remote: ObjectFolder) -> None:
     index = built.current() / "index.faiss"
     content = bytearray(index.read_bytes())
     content[1_000] ^= 1
@@ -126,11 +126,9 @@ def test_a_damaged_version_is_not_published(built: CatalogFolder, remote: Object
 
 
 @pytest.mark.parametrize("kept", [0, 1, 70_000, 10_000_000])
-def test_a_pull_goes_on_behind_what_is_there(
-    built: CatalogFolder, remote: ObjectFolder, tmp_path: Path, kept: int
-) -> None:
+def test_a_pull_goes_on_behind_what_is_there(built: Catalog, remote: ObjectFolder, tmp_path: Path, kept: int) -> None:
     """A pull that was killed leaves a part of a file; a good one is gone on with, a bad one fetched anew the next time."""
-    there = CatalogFolder(tmp_path / "replica")
+    there = Catalog(tmp_path / "replica")
     version = built.current()
     publish_version(version, remote)
     index = (version / "index.faiss").read_bytes()
@@ -149,9 +147,9 @@ def test_a_pull_goes_on_behind_what_is_there(
 
 
 def test_a_part_that_is_not_what_it_should_be_is_fetched_anew(
-    built: CatalogFolder, remote: ObjectFolder, tmp_path: Path
+    built: Catalog, remote: ObjectFolder, tmp_path: Path
 ) -> None:
-    there = CatalogFolder(tmp_path / "replica")
+    there = Catalog(tmp_path / "replica")
     version = built.current()
     publish_version(version, remote)
     work = there.root / f".pull-{version.name}" / version.name
@@ -163,10 +161,8 @@ def test_a_part_that_is_not_what_it_should_be_is_fetched_anew(
     verify(there.current())
 
 
-def test_a_follower_keeps_as_many_versions_as_it_is_told(
-    built: CatalogFolder, remote: ObjectFolder, tmp_path: Path
-) -> None:
-    there = CatalogFolder(tmp_path / "replica")
+def test_a_follower_keeps_as_many_versions_as_it_is_told(built: Catalog, remote: ObjectFolder, tmp_path: Path) -> None:
+    there = Catalog(tmp_path / "replica")
     older, newer = built.names()
     for name in (older, newer):
         publish_version(built.folder(name), remote)
@@ -179,7 +175,7 @@ def test_a_follower_keeps_as_many_versions_as_it_is_told(
 
 
 def test_two_publishers_at_once_end_with_one_of_the_two(
-    built: CatalogFolder, settings: Settings, remote: ObjectFolder, tmp_path: Path
+    built: Catalog, settings: Settings, remote: ObjectFolder, tmp_path: Path
 ) -> None:
     words = [sys.executable, "-m", "logo_similarity.cli", "catalog", "publish", "--catalogs", str(built.root)]
     both = [
@@ -189,18 +185,18 @@ def test_two_publishers_at_once_end_with_one_of_the_two(
         for name in built.names()
     ]
     assert [one.wait(60) for one in both] == [0, 0]
-    assert pull_version(remote, CatalogFolder(tmp_path / "replica")) in built.names()
-    verify(CatalogFolder(tmp_path / "replica").current())
+    assert pull_version(remote, Catalog(tmp_path / "replica")) in built.names()
+    verify(Catalog(tmp_path / "replica").current())
 
 
 @pytest.mark.parametrize("killed_after", [0.05, 0.3, 0.6, 0.9, 1.2])
 def test_a_publisher_and_a_puller_that_are_killed(
-    built: CatalogFolder, settings: Settings, remote: ObjectFolder, tmp_path: Path, killed_after: float
+    built: Catalog, settings: Settings, remote: ObjectFolder, tmp_path: Path, killed_after: float
 ) -> None:
     """Killed at any time and run again; nobody ever sees half a version."""
     first, second = sorted(built.names(), key=lambda name: read_manifest(built.folder(name)).count)
     publish_version(built.folder(first), remote)
-    there = CatalogFolder(tmp_path / "replica")
+    there = Catalog(tmp_path / "replica")
     for words in (["publish", "--catalogs", str(built.root)], ["pull", "--catalogs", str(there.root)]):
         command = [sys.executable, "-m", "logo_similarity.cli", "catalog", *words]
         process = subprocess.Popen(
@@ -220,10 +216,8 @@ def test_a_publisher_and_a_puller_that_are_killed(
     verify(there.current())
 
 
-def test_two_pulls_at_once_do_not_disturb_each_other(
-    built: CatalogFolder, remote: ObjectFolder, tmp_path: Path
-) -> None:
-    there = CatalogFolder(tmp_path / "replica")
+def test_two_pulls_at_once_do_not_disturb_each_other(built: Catalog, remote: ObjectFolder, tmp_path: Path) -> None:
+    there = Catalog(tmp_path / "replica")
     publish_version(built.current(), remote)
     with there.locked(), pytest.raises(FolderBusyError):
         pull_version(remote, there)
@@ -236,7 +230,7 @@ def test_a_place_that_is_none_is_refused(settings: Settings, url: str) -> None:
         ObjectFolder(url, settings)
 
 
-def test_a_wrong_secret_is_said(built: CatalogFolder, settings: Settings) -> None:
+def test_a_wrong_secret_is_said(built: Catalog, settings: Settings) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "logo_similarity.cli", "catalog", "publish", "--catalogs", str(built.root)],
         env={**os.environ, **environment(settings, LOGO_S3_SECRET_KEY="wrong")},
@@ -248,7 +242,7 @@ def test_a_wrong_secret_is_said(built: CatalogFolder, settings: Settings) -> Non
 
 
 def test_the_doctor_looks_at_the_bucket_the_keys_and_the_traces(
-    built: CatalogFolder, settings: Settings, remote: ObjectFolder, tmp_path: Path
+    built: Catalog, settings: Settings, remote: ObjectFolder, tmp_path: Path
 ) -> None:
     def findings(**more: str) -> dict[str, tuple[bool, str]]:
         own = environment(settings, LOGO_CATALOGS=str(built.root), LOGO_KEYS=str(tmp_path / "keys.json"), **more)
@@ -287,7 +281,7 @@ def test_the_doctor_looks_at_the_bucket_the_keys_and_the_traces(
 
 
 def test_replicas_follow_what_is_published_and_survive_a_store_that_is_down(
-    built: CatalogFolder, settings: Settings, sample_catalog: SampleCatalog, tmp_path: Path
+    built: Catalog, settings: Settings, sample_catalog: SampleCatalog, tmp_path: Path
 ) -> None:
     first, second = sorted(built.names(), key=lambda name: read_manifest(built.folder(name)).count)
     remote = ObjectFolder(str(settings.catalog_url), settings)

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.domain import Query
+from logo_similarity.engine import SearchEngine
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -25,12 +26,12 @@ def test_every_sample_is_found(tmp_path: Path) -> None:
     with SearchEngine.open(tmp_path) as engine:
         for name in names:
             data = (SAMPLES / "images" / name).read_bytes()
-            best = engine.search(data, top_k=1).hits[0]
+            best = engine.search(Query(image=data, top_k=1)).hits[0]
             if best.logo.record.filename != name or best.score < 0.999:
                 missed.append(name)
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
             copy = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 60])[1].tobytes()
-            if engine.search(copy, top_k=1).hits[0].logo.record.filename != name:
+            if engine.search(Query(image=copy, top_k=1)).hits[0].logo.record.filename != name:
                 missed_at_60.append(name)
     assert missed == []
     assert len(missed_at_60) <= 0.005 * len(names)

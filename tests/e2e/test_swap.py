@@ -19,12 +19,12 @@ import httpx2
 import pytest
 
 from logo_similarity.api.live import LiveCatalog
-from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.trial import Trial
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.embed.model import model_folder
-from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.engine import SearchEngine
 from tests.samples import SampleCatalog
 from tests.service import Server, serving, until
 
@@ -108,7 +108,7 @@ def test_swaps_under_load_fail_nobody_and_mix_nothing(sample_catalog: SampleCata
         for client in clients:
             client.start()
         for swap in range(SWAPS):
-            CatalogFolder(two.root).activate(names[swap % 2])
+            Catalog(two.root).activate(names[swap % 2])
             until(lambda name=names[swap % 2]: versions_of_workers(server) == {name})
         over.set()
         for client in clients:
@@ -124,21 +124,21 @@ def test_swaps_under_load_fail_nobody_and_mix_nothing(sample_catalog: SampleCata
 def test_a_bad_version_is_refused_and_the_old_one_stays(
     sample_catalog: SampleCatalog, two: Two, tmp_path: Path
 ) -> None:
-    good = CatalogFolder(two.root).current().name
+    good = Catalog(two.root).current().name
     (bad,) = set(two.prefixes) - {good}
     picture = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
     with all_serving(two, sample_catalog.images, tmp_path) as server:
         index = two.root / bad / "index.faiss"
         index.write_bytes(index.read_bytes()[:-10])
-        with CatalogFolder(two.root).locked():
-            CatalogFolder(two.root).flip(bad)  # nobody who checks would do that
+        with Catalog(two.root).locked():
+            Catalog(two.root).flip(bad)  # nobody who checks would do that
         until(lambda: server.log.read_text().count('"catalog_refused"') == WORKERS)
         line = next(line for line in server.log.read_text().splitlines() if '"catalog_refused"' in line)
         assert "index.faiss" in line
         assert versions_of_workers(server) == {good}
         assert httpx2.post(server.url + "/v1/search", files={"file": picture}).json()["catalog"]["version"] == good
         assert f'logo_catalog_swaps_total{{outcome="refused"}} {WORKERS}.0' in httpx2.get(server.url + "/metrics").text
-        CatalogFolder(two.root).activate(good)
+        Catalog(two.root).activate(good)
         time.sleep(0.5)
         assert server.log.read_text().count('"catalog_swapped"') == 0  # it was open all the time
 
@@ -146,7 +146,7 @@ def test_a_bad_version_is_refused_and_the_old_one_stays(
 def test_a_version_that_is_deleted_while_it_is_open_goes_on_answering(
     sample_catalog: SampleCatalog, two: Two, tmp_path: Path
 ) -> None:
-    live = CatalogFolder(two.root).current()
+    live = Catalog(two.root).current()
     letter = two.prefixes[live.name]
     with all_serving(two, sample_catalog.images, tmp_path) as server:
         shutil.rmtree(live)
@@ -157,7 +157,7 @@ def test_a_version_that_is_deleted_while_it_is_open_goes_on_answering(
 
 def test_a_rollback_is_seen_by_every_worker_in_time(sample_catalog: SampleCatalog, two: Two, tmp_path: Path) -> None:
     """With the settings that a service has by itself."""
-    before = CatalogFolder(two.root).current().name
+    before = Catalog(two.root).current().name
     (after,) = set(two.prefixes) - {before}
     settings = {name: value for name, value in QUICK.items() if name != "LOGO_WATCH_SECONDS"}
     with all_serving(two, sample_catalog.images, tmp_path, settings) as server:
@@ -184,7 +184,7 @@ def test_an_error_that_nobody_thought_of_does_not_end_the_following(two: Two) ->
         return SearchEngine.open(two.root, version=name)
 
     async def scenario() -> str:
-        folder = CatalogFolder(two.root)
+        folder = Catalog(two.root)
         live = LiveCatalog(folder, open_version, Trial())
         first = live.current.engine.version
         (other,) = set(names) - {first}

@@ -11,13 +11,14 @@ import signal
 import sys
 from pathlib import Path
 
-from logo_similarity.catalog import build, embeddings, records, versions
+from logo_similarity.build import catalog, embeddings, records
+from logo_similarity.catalog import versions
 from logo_similarity.catalog.sources import open_source
 
 
 def main(source: Path, out: Path, fatal_stage: str, fatal_number: int) -> None:
     # Small steps, so that a small source has many of them; they do not show in the result.
-    for module in (build, embeddings):
+    for module in (catalog, embeddings):
         setattr(module, "SHARD_ROWS", 32)  # noqa: B010 - a constant, as mypy knows
     records.REPORT_ROWS = 40
     seen = 0
@@ -32,8 +33,8 @@ def main(source: Path, out: Path, fatal_stage: str, fatal_number: int) -> None:
         report("flip", 0, None)
 
     if fatal_stage == "flip":
-        setattr(versions.CatalogFolder, "flip", die)  # noqa: B010 - a method, as mypy knows
-    build.build_catalog(open_source(source), out, build.BuildOptions(threads=2), report)
+        setattr(versions.Catalog, "flip", die)  # noqa: B010 - a method, as mypy knows
+    catalog.build_catalog(open_source(source), out, catalog.BuildOptions(threads=2), report)
 
 
 if __name__ == "__main__":

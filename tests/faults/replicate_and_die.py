@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from logo_similarity.catalog import replica
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import load_settings
 from logo_similarity.storage.objects import ObjectFolder
 
@@ -41,7 +41,7 @@ def main(what: str, catalogs: Path, fatal_step: int) -> None:
         for name in names:
             setattr(owner, name, dying(getattr(owner, name)))
     settings = load_settings()
-    remote, folder = ObjectFolder(str(settings.catalog_url), settings), CatalogFolder(catalogs)
+    remote, folder = ObjectFolder(str(settings.catalog_url), settings), Catalog(catalogs)
     if what == "publish":
         replica.publish_version(folder.current(), remote)
     else:

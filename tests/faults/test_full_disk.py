@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.manifest import verify
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.catalog.versions import CatalogFolder
-from logo_similarity.search.pipeline import SearchEngine
+from logo_similarity.catalog.versions import Catalog
+from logo_similarity.engine import SearchEngine
 from tests.samples import SampleCatalog
 from tests.seaweedfs import S3Server
 from tests.service import command, serving
@@ -73,16 +73,16 @@ def test_a_build(sample_catalog: SampleCatalog, table: Path, tmp_path: Path, siz
     room = sizes[name] - 1
     out = tmp_path / "catalogs"
     shutil.copytree(sample_catalog.root, out)
-    before = CatalogFolder(out).current()
+    before = Catalog(out).current()
     words = ["build", str(table), "--images", str(sample_catalog.images), "--out", str(out)]
     done = run(room, *words)
     assert failed_politely(done)
     assert any(word in done.stderr for word in ("disk full", "File too large"))
-    assert CatalogFolder(out).current() == before
-    assert CatalogFolder(out).names() == [before.name]
+    assert Catalog(out).current() == before
+    assert Catalog(out).names() == [before.name]
     done = run(ROOM, *words)
     assert done.returncode == 0, done.stderr
-    live = CatalogFolder(out).current()
+    live = Catalog(out).current()
     assert live != before
     assert verify(live).count == ROWS
 
@@ -100,10 +100,10 @@ def test_a_pull(sample_catalog: SampleCatalog, s3_server: S3Server, tmp_path: Pa
     there = tmp_path / "replica"
     for room in (100, 3_000, 100_000, 3_000_000):
         assert failed_politely(run(room, "catalog", "pull", "--catalogs", str(there), **place))
-        assert CatalogFolder(there).names() == []
+        assert Catalog(there).names() == []
     done = run(ROOM, "catalog", "pull", "--catalogs", str(there), **place)
     assert done.returncode == 0, done.stderr
-    verify(CatalogFolder(there).current())
+    verify(Catalog(there).current())
 
 
 def test_the_keys(tmp_path: Path) -> None:

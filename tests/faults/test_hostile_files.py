@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.machine import write_result
 from logo_similarity.catalog.manifest import read_manifest
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import load_settings
 from logo_similarity.plan import plan_service
 from tests.cgroup import Group, memory_group
@@ -58,7 +58,7 @@ def cost_of(client: httpx2.Client, group: Group, file: Hostile) -> Cost:
 
 
 def test_no_file_costs_more_than_it_may(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
-    manifest = read_manifest(CatalogFolder(sample_catalog.root).current())
+    manifest = read_manifest(Catalog(sample_catalog.root).current())
     plan = plan_service(manifest.size, manifest.model_size, 2, load_settings(workers=2, threads=1))
     with (
         memory_group(plan.limit) as group,
@@ -103,7 +103,7 @@ def test_the_largest_files_at_once_fit_into_the_plan(sample_catalog: SampleCatal
         cv2.imencode(".tiff", np.full((3300, 3300, 4), 30_000, np.uint16))[1].tobytes(),
     ]
     plain = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
-    manifest = read_manifest(CatalogFolder(sample_catalog.root).current())
+    manifest = read_manifest(Catalog(sample_catalog.root).current())
     plan = plan_service(manifest.size, manifest.model_size, 2, load_settings(workers=2, threads=1))
     answers: list[tuple[bool, int]] = []
     with (

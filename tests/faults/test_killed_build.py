@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, BuildResult, build_catalog
+from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
 from logo_similarity.catalog.manifest import verify
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
+from logo_similarity.domain import Query
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import BuildError, CatalogError
-from logo_similarity.search.pipeline import SearchEngine
 
 pytestmark = pytest.mark.slow
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -69,10 +70,10 @@ def test_killed_and_run_again_it_ends_with_the_same_content(
     died = build_and_die(source, out, stage, number)
     assert died.returncode == -signal.SIGKILL, died.stderr
     with pytest.raises(CatalogError):
-        CatalogFolder(out).current()  # nobody sees a version that is not finished
+        Catalog(out).current()  # nobody sees a version that is not finished
     finished = build_and_die(source, out, "never", 1)
     assert finished.returncode == 0, finished.stderr
-    live = CatalogFolder(out).current()
+    live = Catalog(out).current()
     manifest = verify(live)
     assert manifest.files == uninterrupted.manifest.files
     assert manifest.logo_ids == uninterrupted.manifest.logo_ids
@@ -105,9 +106,9 @@ def test_of_two_builds_at_once_one_is_told_that_the_other_is_at_work(source: Pat
     finally:
         first.send_signal(signal.SIGCONT)
         assert first.wait(60) == 0
-    assert verify(CatalogFolder(out).current()).count == LOGOS
+    assert verify(Catalog(out).current()).count == LOGOS
     assert subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
-    assert len(CatalogFolder(out).names()) == 1
+    assert len(Catalog(out).names()) == 1
 
 
 def test_same_inputs_are_not_built_twice_and_other_inputs_are(source: Path, tmp_path: Path) -> None:
@@ -123,17 +124,17 @@ def test_same_inputs_are_not_built_twice_and_other_inputs_are(source: Path, tmp_
     assert not second.reused
     assert second.manifest.count == LOGOS + 1
     with SearchEngine.open(tmp_path / "out") as engine:
-        twins = engine.search(picture.read_bytes(), top_k=2)
+        twins = engine.search(Query(image=picture.read_bytes(), top_k=2))
     assert {hit.logo.record.filename for hit in twins.hits} == {picture.name, "new.jpg"}
 
 
 def test_an_index_under_the_floor_is_not_published(source: Path, tmp_path: Path) -> None:
     build(source, tmp_path)
-    live = CatalogFolder(tmp_path).current()
+    live = Catalog(tmp_path).current()
     poor = BuildOptions(threads=2, m=2, ef_construction=1, ef_search=1, recall_floor=1.0)
     with pytest.raises(BuildError, match="--ef-search"):
         build_catalog(open_source(source), tmp_path, poor)
-    assert CatalogFolder(tmp_path).current() == live
+    assert Catalog(tmp_path).current() == live
 
 
 def test_a_version_under_the_floor_that_is_asked_for_is_not_reused(source: Path, tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_a_version_under_the_floor_that_is_asked_for_is_not_reused(source: Path,
     assert build_catalog(open_source(source), tmp_path, poor).reused
     with pytest.raises(BuildError, match="--ef-search"):
         build_catalog(open_source(source), tmp_path, replace(poor, recall_floor=1.0))
-    assert CatalogFolder(tmp_path).current() == first.folder
+    assert Catalog(tmp_path).current() == first.folder
 
 
 def test_a_source_of_broken_images_says_where_the_reasons_are(tmp_path: Path) -> None:

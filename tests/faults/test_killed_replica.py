@@ -12,7 +12,7 @@ import pytest
 
 from logo_similarity.catalog.manifest import read_manifest, verify
 from logo_similarity.catalog.replica import publish_version, pull_version
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings
 from logo_similarity.storage.objects import ObjectFolder
 
@@ -36,11 +36,11 @@ def die(settings: Settings, what: str, catalogs: Path, step: int) -> bool:
 
 
 @pytest.mark.slow
-def test_a_publisher_that_dies_at_any_step(built: CatalogFolder, settings: Settings, tmp_path: Path) -> None:
+def test_a_publisher_that_dies_at_any_step(built: Catalog, settings: Settings, tmp_path: Path) -> None:
     first, second = sorted(built.names(), key=lambda name: read_manifest(built.folder(name)).count)
     remote = ObjectFolder(str(settings.catalog_url), settings)
     publish_version(built.folder(first), remote)
-    there = CatalogFolder(tmp_path / "replica")
+    there = Catalog(tmp_path / "replica")
     step = 1
     while die(settings, "publish", built.root, step):
         # What is published is whole, whichever it is.
@@ -55,10 +55,10 @@ def test_a_publisher_that_dies_at_any_step(built: CatalogFolder, settings: Setti
 
 
 @pytest.mark.slow
-def test_a_puller_that_dies_at_any_step(built: CatalogFolder, settings: Settings, tmp_path: Path) -> None:
+def test_a_puller_that_dies_at_any_step(built: Catalog, settings: Settings, tmp_path: Path) -> None:
     first, second = sorted(built.names(), key=lambda name: read_manifest(built.folder(name)).count)
     remote = ObjectFolder(str(settings.catalog_url), settings)
-    there = CatalogFolder(tmp_path / "replica")
+    there = Catalog(tmp_path / "replica")
     publish_version(built.folder(first), remote)
     pull_version(remote, there)
     publish_version(built.folder(second), remote)

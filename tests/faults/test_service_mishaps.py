@@ -20,7 +20,7 @@ import httpx2
 import psutil
 import pytest
 
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings
 from logo_similarity.keys.place import open_keys
 from tests.keys import make_key
@@ -81,7 +81,7 @@ def test_a_catalog_that_is_deleted_while_it_is_open(sample_catalog: SampleCatalo
     catalog = own_copy(sample_catalog, tmp_path)
     with serving(catalog, tmp_path, **OPEN) as server:
         until(lambda: server.log.read_text().count('"event": "ready"') == 2)
-        live = CatalogFolder(catalog.root).current()
+        live = Catalog(catalog.root).current()
         live.rename(tmp_path / "elsewhere")
         shutil.copytree(tmp_path / "elsewhere", tmp_path / "kept")
         shutil.rmtree(tmp_path / "elsewhere")
@@ -143,7 +143,7 @@ def test_keys_in_a_bucket_that_stalls_are_given_up_soon(
 def test_a_service_that_cannot_start_at_all_ends_and_says_why(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
     catalog = own_copy(sample_catalog, tmp_path)
     # The sizes are right, so the master starts; the workers find what is in it.
-    index = CatalogFolder(catalog.root).current() / "index.faiss"
+    index = Catalog(catalog.root).current() / "index.faiss"
     index.write_bytes(bytes(index.stat().st_size))
     done = subprocess.run(
         command("serve"),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import default_model_folder
 from logo_similarity.image.decode import decode
+from tests.pictures import embed
 
 GOLDEN = Path(__file__).with_name("embeddings.json")
 SHOWN = 32
@@ -36,7 +37,7 @@ def drawings() -> dict[str, NDArray[np.uint8]]:
 
 def encode(encoder: Encoder, drawing: NDArray[np.uint8], extension: str = ".png") -> NDArray[np.float32]:
     data = cv2.imencode(extension, drawing)[1].tobytes()
-    return np.asarray(encoder.encode([decode(data)])[0])
+    return np.asarray(embed(encoder, [decode(data)])[0])
 
 
 @pytest.fixture(scope="module")

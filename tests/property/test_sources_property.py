@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from logo_similarity.catalog.records import count_lines, read_records, write_records
+from logo_similarity.build.records import count_lines, read_records, write_records
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.domain import Record, Reject
 from logo_similarity.errors import SourceError

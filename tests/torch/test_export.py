@@ -16,6 +16,7 @@ from logo_similarity.embed.model import load_model
 from logo_similarity.errors import EncoderError
 from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import preprocess
+from tests.pictures import embed
 
 SAMPLE = next(iter(sorted((Path(__file__).parents[2] / "samples" / "images").glob("*.jpg"))))
 VISION = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -36,7 +37,7 @@ def export(*arguments: str) -> None:
 
 def check(folder: Path, dimension: int, side: int) -> Encoder:
     encoder = Encoder.open(folder, device="cpu")
-    (embedding,) = encoder.encode([decode(SAMPLE.read_bytes())])
+    (embedding,) = embed(encoder, [decode(SAMPLE.read_bytes())])
     assert embedding.shape == (dimension,)
     assert (encoder.model.input.width, encoder.model.input.height) == (side, side)
     return encoder

@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 import torch
 
+from logo_similarity.embed.describe import quantize_patches
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import EncoderError
 from logo_similarity.evaluation.copies import CHANGES
 from logo_similarity.image.decode import decode
-from logo_similarity.search.rerank import Reranker, nearness, stored
+from logo_similarity.search import score
+from logo_similarity.search.score import nearness
 from logo_similarity.training.network import LogoNetwork, load_encoder
 from logo_similarity.training.objective import agreement, contrastive_loss
+from tests.pictures import embed
 
 SAMPLES = sorted((Path(__file__).parents[2] / "samples" / "images").glob("*.jpg"))[::25][:80]
 
@@ -75,10 +78,10 @@ def test_it_ends_in_encoders_that_work(run: Path) -> None:
     images = [decode(path.read_bytes()) for path in SAMPLES[:6]]
     whole, small = (Encoder.open(run / name, device="cpu") for name in ("encoder", "encoder-int8"))
     assert (whole.dimension, whole.model.input_spec) == (256, small.model.input_spec)
-    first, second = whole.encode(images), small.encode(images)
+    first, second = embed(whole, images), embed(small, images)
     assert (first @ second.T).argmax(axis=1).tolist() == list(range(6))
     assert (run / "encoder-int8" / "model.onnx").stat().st_size < (run / "encoder" / "model.onnx").stat().st_size
-    again = whole.encode([CHANGES["in a corner"](image) for image in images])
+    again = embed(whole, [CHANGES["in a corner"](image) for image in images])
     assert (first @ again.T).argmax(axis=1).tolist() == list(range(6))
 
 
@@ -124,11 +127,9 @@ def test_agreement_is_the_one_that_a_search_computes() -> None:
     random = torch.Generator().manual_seed(0)
     patches = torch.randn(9, 16, 5, generator=random)
     patches /= torch.sqrt(1 + patches.square().sum(dim=2, keepdim=True))
-    ours = agreement(patches[:1], patches[None], torch.from_numpy(nearness(4)))[0]
-    gallery = stored(patches.numpy())
-    np.testing.assert_allclose(
-        ours, Reranker(gallery, np.eye(9, dtype=np.float32), 1).agreement(gallery[0], np.arange(9)), atol=0.01
-    )
+    ours = agreement(patches[:1], patches[None], torch.tensor(nearness(4)))[0]
+    gallery = quantize_patches(patches.numpy())
+    np.testing.assert_allclose(ours, score.agreement(gallery[0], gallery), atol=0.01)
 
 
 def test_the_loss_falls_as_pairs_come_together() -> None:

@@ -11,15 +11,16 @@ import orjson
 from fastapi import File, Request, Response, UploadFile
 
 from logo_similarity.api.admission import SEARCH_PATH, run_while_connected
-from logo_similarity.api.deps import LinksDep, ParametersDep, RuntimeDep
+from logo_similarity.api.deps import LinksDep, RuntimeDep
 from logo_similarity.api.middleware import new_request_id
+from logo_similarity.api.parameters import ParametersDep
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import SearchResponse, hit_json, timings_of
-from logo_similarity.domain import SearchResult, Timings
+from logo_similarity.domain import STAGES, Query, SearchResult, Timings
 from logo_similarity.metrics import CACHED, STAGE_SECONDS
 
 router = CheckedRouter()
-NO_TIME = Timings(*[0.0] * 6)
+NO_TIME = Timings(*[0.0] * len(STAGES))
 
 
 @router.post(
@@ -49,15 +50,15 @@ async def search(
         nonlocal queue, links_time, cached
         queue = (time.perf_counter() - accepted) * 1000
         # Read here: an upload of more than a megabyte lies on disk, and that read must not stop the event loop.
-        image = file.file.read()
-        key = runtime.cache.key(catalog.out.version, image, parameters)
+        query = Query(image=file.file.read(), **parameters)
+        key = runtime.cache.key(catalog.out.version, query)
         known = runtime.cache.get(key)
         cached = known is not None
         if known is not None:
             result = replace(known, timings=NO_TIME)
             CACHED.inc()
         else:
-            result = catalog.engine.search(image, **parameters._asdict())
+            result = catalog.engine.search(query)
             runtime.cache.put(key, result)
         signing = time.perf_counter()
         # Signed here too: a store whose credentials have expired fetches new ones over the network.

@@ -8,7 +8,7 @@ import pytest
 
 from logo_similarity.catalog.manifest import MANIFEST, SIGNATURE
 from logo_similarity.catalog.signature import check_signature, make_key, sign, signing_key_of
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings
 from logo_similarity.errors import CatalogError, ConfigError
 from tests.samples import SampleCatalog
@@ -16,7 +16,7 @@ from tests.samples import SampleCatalog
 
 @pytest.fixture
 def version(sample_catalog: SampleCatalog, tmp_path: Path) -> Path:
-    live = CatalogFolder(sample_catalog.root).current()
+    live = Catalog(sample_catalog.root).current()
     (tmp_path / live.name).mkdir()
     shutil.copy(live / MANIFEST, tmp_path / live.name)
     return tmp_path / live.name

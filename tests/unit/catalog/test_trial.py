@@ -8,11 +8,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, build_catalog
+from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.manifest import MANIFEST, read_manifest, verify
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.trial import Trial
-from logo_similarity.catalog.versions import RETRY_SECONDS, CatalogFolder
+from logo_similarity.catalog.versions import RETRY_SECONDS, Catalog
 from logo_similarity.errors import CatalogError
 from tests.hostile_catalogs import BAD_MANIFESTS, HOSTILE, endless_loop, gap, rewrite_manifest
 from tests.samples import SampleCatalog
@@ -20,13 +20,13 @@ from tests.service import until
 
 
 @pytest.fixture
-def folder(sample_catalog: SampleCatalog, tmp_path: Path) -> CatalogFolder:
+def folder(sample_catalog: SampleCatalog, tmp_path: Path) -> Catalog:
     """A folder with one good version, which is live."""
     shutil.copytree(sample_catalog.root, tmp_path / "catalogs", ignore=shutil.ignore_patterns(".*"))
-    return CatalogFolder(tmp_path / "catalogs")
+    return Catalog(tmp_path / "catalogs")
 
 
-def hostile(folder: CatalogFolder, kind: str) -> Path:
+def hostile(folder: Catalog, kind: str) -> Path:
     """The live version once more, altered."""
     copy = folder.root / "copy"
     shutil.copytree(folder.current(), copy)
@@ -34,16 +34,16 @@ def hostile(folder: CatalogFolder, kind: str) -> Path:
     return rewrite_manifest(copy)
 
 
-def test_a_good_version_passes(folder: CatalogFolder) -> None:
+def test_a_good_version_passes(folder: Catalog) -> None:
     Trial()(folder.current())
 
 
 def trial_children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "logo_similarity.search.trial" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "logo_similarity.trial" in child.cmdline()]
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_version_is_not_made_live(folder: CatalogFolder, kind: str) -> None:
+def test_a_hostile_version_is_not_made_live(folder: Catalog, kind: str) -> None:
     good, bad = folder.current(), hostile(folder, kind)
     verify(bad)  # every digest is right
     seconds = 3 if kind == "endless loop" else 120
@@ -55,7 +55,7 @@ def test_a_hostile_version_is_not_made_live(folder: CatalogFolder, kind: str) ->
 
 
 @pytest.mark.parametrize("kind", BAD_MANIFESTS)
-def test_a_manifest_out_of_its_bounds_is_refused(folder: CatalogFolder, kind: str) -> None:
+def test_a_manifest_out_of_its_bounds_is_refused(folder: Catalog, kind: str) -> None:
     edit, named = BAD_MANIFESTS[kind]
     bad = rewrite_manifest(folder.current(), edit)
     for refuse in (read_manifest, verify, Trial()):
@@ -65,7 +65,7 @@ def test_a_manifest_out_of_its_bounds_is_refused(folder: CatalogFolder, kind: st
 
 
 def test_a_trial_has_no_secrets_and_is_ended_from_another_thread(
-    folder: CatalogFolder, monkeypatch: pytest.MonkeyPatch
+    folder: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It reads what others made, and needs no key to do so."""
     for name in ("LOGO_S3_SECRET_KEY", "AWS_SECRET_ACCESS_KEY"):
@@ -114,7 +114,7 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (then, then))
 
 
-def test_a_version_is_tried_once(folder: CatalogFolder) -> None:
+def test_a_version_is_tried_once(folder: Catalog) -> None:
     live = folder.current()
     trial = Counted()
     (folder.root / f".tried-{live.name}").unlink(missing_ok=True)
@@ -129,7 +129,7 @@ def test_a_version_is_tried_once(folder: CatalogFolder) -> None:
     assert len(trial.tried) == 3
 
 
-def test_a_failure_is_remembered_for_a_while(folder: CatalogFolder) -> None:
+def test_a_failure_is_remembered_for_a_while(folder: Catalog) -> None:
     name = folder.current().name
     (folder.root / f".tried-{name}").unlink(missing_ok=True)
     trial = Counted(name)
@@ -143,7 +143,7 @@ def test_a_failure_is_remembered_for_a_while(folder: CatalogFolder) -> None:
     assert folder.refusal(name) is None
 
 
-def more_versions(folder: CatalogFolder, count: int) -> list[str]:
+def more_versions(folder: Catalog, count: int) -> list[str]:
     """More good versions, newest last; the live one stays."""
     live = folder.current()
     names = []
@@ -155,7 +155,7 @@ def more_versions(folder: CatalogFolder, count: int) -> list[str]:
     return names
 
 
-def test_what_is_served_where_the_live_version_fails(folder: CatalogFolder) -> None:
+def test_what_is_served_where_the_live_version_fails(folder: Catalog) -> None:
     live, (one, two, three) = folder.current().name, more_versions(folder, 3)
     refused: list[str] = []
 
@@ -178,7 +178,7 @@ def test_what_is_served_where_the_live_version_fails(folder: CatalogFolder) -> N
     assert chosen() == one
 
 
-def test_the_version_that_was_opened_last_is_not_deleted(folder: CatalogFolder) -> None:
+def test_the_version_that_was_opened_last_is_not_deleted(folder: Catalog) -> None:
     live, (one, two, three) = folder.current().name, more_versions(folder, 3)
     folder.mark_opened(live)
     with folder.locked():
@@ -191,7 +191,7 @@ def test_the_version_that_was_opened_last_is_not_deleted(folder: CatalogFolder) 
 
 
 def test_a_build_that_fails_its_trial_leaves_the_live_version(
-    folder: CatalogFolder, sample_catalog: SampleCatalog, tmp_path: Path
+    folder: Catalog, sample_catalog: SampleCatalog, tmp_path: Path
 ) -> None:
     live = folder.current()
     table = tmp_path / "few.jsonl"
@@ -210,7 +210,7 @@ def test_a_build_that_fails_its_trial_leaves_the_live_version(
 
 
 def test_a_build_does_not_reuse_a_version_that_fails(
-    folder: CatalogFolder, sample_catalog: SampleCatalog, tmp_path: Path
+    folder: Catalog, sample_catalog: SampleCatalog, tmp_path: Path
 ) -> None:
     table = tmp_path / "few.jsonl"
     table.write_text("\n".join((sample_catalog.root.parent / "marks.jsonl").read_text().splitlines()[:20]))

@@ -23,7 +23,7 @@ from logo_similarity.catalog.manifest import (
     verify,
     version_name,
 )
-from logo_similarity.catalog.versions import CURRENT, CatalogFolder
+from logo_similarity.catalog.versions import CURRENT, Catalog
 from logo_similarity.errors import CatalogError, NotFoundError
 
 CONTENT = {
@@ -66,8 +66,8 @@ def add_version(root: Path, day: int) -> str:
 
 
 @pytest.fixture
-def catalogs(tmp_path: Path) -> CatalogFolder:
-    return CatalogFolder(tmp_path / "catalogs")
+def catalogs(tmp_path: Path) -> Catalog:
+    return Catalog(tmp_path / "catalogs")
 
 
 def flip_byte(path: Path, position: int) -> None:
@@ -76,13 +76,13 @@ def flip_byte(path: Path, position: int) -> None:
     path.write_bytes(content)
 
 
-def test_an_empty_folder_says_how_to_fill_it(catalogs: CatalogFolder) -> None:
+def test_an_empty_folder_says_how_to_fill_it(catalogs: Catalog) -> None:
     assert catalogs.versions() == []
     with pytest.raises(CatalogError, match="logo-similarity build"):
         catalogs.current()
 
 
-def test_activation_moves_current(catalogs: CatalogFolder) -> None:
+def test_activation_moves_current(catalogs: Catalog) -> None:
     first, second = add_version(catalogs.root, 1), add_version(catalogs.root, 2)
     for name in (first, second, first):
         catalogs.activate(name, trial=no_trial)
@@ -90,7 +90,7 @@ def test_activation_moves_current(catalogs: CatalogFolder) -> None:
     assert [(version.name, version.live) for version in catalogs.versions()] == [(first, True), (second, False)]
 
 
-def test_a_version_that_is_not_there(catalogs: CatalogFolder) -> None:
+def test_a_version_that_is_not_there(catalogs: Catalog) -> None:
     catalogs.activate(add_version(catalogs.root, 1), trial=no_trial)
     for name in ("20260101T000000Z-00000000", "..", "", "../catalogs"):
         with pytest.raises(NotFoundError):
@@ -98,7 +98,7 @@ def test_a_version_that_is_not_there(catalogs: CatalogFolder) -> None:
 
 
 @pytest.mark.parametrize("name", [*CONTENT, MANIFEST])
-def test_every_flipped_byte_is_found_and_named(catalogs: CatalogFolder, name: str) -> None:
+def test_every_flipped_byte_is_found_and_named(catalogs: Catalog, name: str) -> None:
     folder = catalogs.root / add_version(catalogs.root, 1)
     size = (folder / name).stat().st_size
     for position in range(0, size, max(1, size // 60)):
@@ -112,7 +112,7 @@ def test_every_flipped_byte_is_found_and_named(catalogs: CatalogFolder, name: st
 @pytest.mark.parametrize("name", [*CONTENT, MANIFEST])
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(path.read_bytes() + b"x")])
 def test_a_file_that_is_gone_or_longer_is_named_without_reading_all(
-    catalogs: CatalogFolder, name: str, change: Callable[[Path], object]
+    catalogs: Catalog, name: str, change: Callable[[Path], object]
 ) -> None:
     folder = catalogs.root / add_version(catalogs.root, 1)
     change(folder / name)
@@ -120,7 +120,7 @@ def test_a_file_that_is_gone_or_longer_is_named_without_reading_all(
         check_sizes(folder, read_manifest(folder))
 
 
-def test_a_damaged_version_changes_nothing(catalogs: CatalogFolder) -> None:
+def test_a_damaged_version_changes_nothing(catalogs: Catalog) -> None:
     good, bad = add_version(catalogs.root, 1), add_version(catalogs.root, 2)
     catalogs.activate(good, trial=no_trial)
     flip_byte(catalogs.root / bad / "index.faiss", 77)
@@ -129,7 +129,7 @@ def test_a_damaged_version_changes_nothing(catalogs: CatalogFolder) -> None:
     assert catalogs.current().name == good
 
 
-def test_a_manifest_of_another_format_says_what_to_do(catalogs: CatalogFolder) -> None:
+def test_a_manifest_of_another_format_says_what_to_do(catalogs: Catalog) -> None:
     folder = catalogs.root / add_version(catalogs.root, 1)
     content = (folder / MANIFEST).read_bytes().replace(b'"format": 2', b'"format": 3')
     (folder / MANIFEST).write_bytes(content)
@@ -138,7 +138,7 @@ def test_a_manifest_of_another_format_says_what_to_do(catalogs: CatalogFolder) -
         read_manifest(renamed)
 
 
-def test_a_list_shows_what_is_wrong(catalogs: CatalogFolder) -> None:
+def test_a_list_shows_what_is_wrong(catalogs: Catalog) -> None:
     name = add_version(catalogs.root, 1)
     flip_byte(catalogs.root / name / MANIFEST, 30)
     (version,) = catalogs.versions()
@@ -147,14 +147,14 @@ def test_a_list_shows_what_is_wrong(catalogs: CatalogFolder) -> None:
 
 
 @pytest.mark.parametrize("content", [b"20200101T000000Z-00000000\n", b"../../etc\n", b"\xff\xfe", b""])
-def test_a_damaged_current_is_named(catalogs: CatalogFolder, content: bytes) -> None:
+def test_a_damaged_current_is_named(catalogs: Catalog, content: bytes) -> None:
     catalogs.activate(add_version(catalogs.root, 1), trial=no_trial)
     (catalogs.root / CURRENT).write_bytes(content)
     with pytest.raises(CatalogError, match=CURRENT):
         catalogs.current()
 
 
-def test_pruning_keeps_the_newest_and_the_live_one(catalogs: CatalogFolder) -> None:
+def test_pruning_keeps_the_newest_and_the_live_one(catalogs: Catalog) -> None:
     names = [add_version(catalogs.root, day) for day in (1, 2, 3, 4, 5)]
     catalogs.activate(names[1], trial=no_trial)
     (catalogs.root / ".build-0123456789abcdef").mkdir()
@@ -166,11 +166,11 @@ def test_pruning_keeps_the_newest_and_the_live_one(catalogs: CatalogFolder) -> N
     assert catalogs.current().name == names[1]
 
 
-def test_two_writers_do_not_meet(catalogs: CatalogFolder) -> None:
+def test_two_writers_do_not_meet(catalogs: Catalog) -> None:
     name = add_version(catalogs.root, 1)
     code = (
-        "import sys; from pathlib import Path; from logo_similarity.catalog.versions import CatalogFolder\n"
-        f"with CatalogFolder(Path({str(catalogs.root)!r})).locked(): print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from logo_similarity.catalog.versions import Catalog\n"
+        f"with Catalog(Path({str(catalogs.root)!r})).locked(): print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
@@ -181,7 +181,7 @@ def test_two_writers_do_not_meet(catalogs: CatalogFolder) -> None:
     catalogs.activate(name, trial=no_trial)  # the kernel let go of it
 
 
-def test_a_mapped_version_can_be_pruned_under_its_reader(catalogs: CatalogFolder) -> None:
+def test_a_mapped_version_can_be_pruned_under_its_reader(catalogs: Catalog) -> None:
     old, new = add_version(catalogs.root, 1), add_version(catalogs.root, 2)
     catalogs.activate(new, trial=no_trial)
     with (catalogs.root / old / "index.faiss").open("rb") as reader:
@@ -210,9 +210,7 @@ def as_link(path: Path) -> None:
     ],
     ids=["pipe", "link", "folder", "NUL", "large"],
 )
-def test_a_current_that_cannot_be_one_is_named_and_replaced(
-    catalogs: CatalogFolder, make: Callable[[Path], object]
-) -> None:
+def test_a_current_that_cannot_be_one_is_named_and_replaced(catalogs: Catalog, make: Callable[[Path], object]) -> None:
     name = add_version(catalogs.root, 1)
     make(catalogs.root / CURRENT)
     for read in (catalogs.current, catalogs.current_name):
@@ -225,7 +223,7 @@ def test_a_current_that_cannot_be_one_is_named_and_replaced(
     assert catalogs.current().name == name
 
 
-def test_a_pipe_in_the_place_of_a_file_is_refused(catalogs: CatalogFolder) -> None:
+def test_a_pipe_in_the_place_of_a_file_is_refused(catalogs: Catalog) -> None:
     folder = catalogs.root / add_version(catalogs.root, 1)
     (folder / "rejected.jsonl").unlink()
     os.mkfifo(folder / "rejected.jsonl")  # of the right size: 0

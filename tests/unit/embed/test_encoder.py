@@ -19,6 +19,7 @@ from logo_similarity.embed.encoder import CPU, CUDA, Encoder
 from logo_similarity.embed.model import default_model_folder, load_model, model_folder
 from logo_similarity.errors import EncoderError
 from logo_similarity.image.preprocess import preprocess
+from tests.pictures import embed
 
 
 def picture(seed: int = 0, height: int = 90, width: int = 160) -> NDArray[np.uint8]:
@@ -143,7 +144,7 @@ def encoder() -> Encoder:
 
 
 def test_default_gives_unit_vectors(encoder: Encoder) -> None:
-    embeddings = encoder.encode([picture(seed) for seed in range(5)])
+    embeddings = embed(encoder, [picture(seed) for seed in range(5)])
     assert embeddings.shape == (5, 256)
     assert embeddings.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
@@ -151,16 +152,16 @@ def test_default_gives_unit_vectors(encoder: Encoder) -> None:
 
 def test_a_batch_gives_what_single_pictures_give(encoder: Encoder) -> None:
     pictures = [picture(seed) for seed in range(6)]
-    single = np.concatenate([encoder.encode([one]) for one in pictures])
-    np.testing.assert_allclose(encoder.encode(pictures), single, atol=1e-5)
+    batch = np.stack([preprocess(one, encoder.model.input_spec) for one in pictures])
+    np.testing.assert_allclose(encoder.infer(batch), embed(encoder, pictures), atol=1e-5)
 
 
 def test_same_picture_same_bits_from_every_thread(encoder: Encoder) -> None:
-    expected = encoder.encode([picture()])
+    expected = embed(encoder, [picture()])
     different: list[int] = []
 
     def work() -> None:
-        different.extend(n for n in range(10) if not np.array_equal(encoder.encode([picture()]), expected))
+        different.extend(n for n in range(10) if not np.array_equal(embed(encoder, [picture()]), expected))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -213,15 +214,15 @@ def test_encoders_of_the_package_go_by_name_and_others_by_path(tmp_path: Path, m
 
 def test_the_two_forms_of_our_encoder_see_the_same(encoder: Encoder) -> None:
     images = [picture(seed) for seed in range(3)]
-    whole = Encoder.open(model_folder(Path("fp32")), device="cpu").encode(images)
-    assert np.einsum("nd,nd->n", encoder.encode(images), whole).min() > 0.9
+    whole = embed(Encoder.open(model_folder(Path("fp32")), device="cpu"), images)
+    assert np.einsum("nd,nd->n", embed(encoder, images), whole).min() > 0.9
 
 
 def test_another_model_works_by_its_description(tmp_path: Path) -> None:
     other = Encoder.open(write_model(tmp_path / "other"), device="cpu")
     image = np.zeros((96, 64, 3), np.uint8)  # the shape of the input, doubled: nothing is cut off
     image[:48, :32] = (255, 128, 0)
-    (embedding,) = other.encode([image])
+    (embedding,) = embed(other, [image])
     values = np.array([0, 128 / 255, 1], np.float32)  # blue, green, red
     expected = np.zeros((3, 2, 2), np.float32)
     for channel, (value, std) in enumerate(zip(values, (0.25, 0.5, 1.0), strict=True)):

@@ -11,7 +11,7 @@ import pytest
 
 from logo_similarity.errors import SourceError
 from logo_similarity.evaluation.labels import Label, brand_queries, hard_queries, thumbnail
-from logo_similarity.evaluation.ranking import Query
+from logo_similarity.evaluation.ranking import LabelledQuery
 from logo_similarity.evaluation.truth import read_truth
 
 
@@ -34,7 +34,7 @@ def test_queries_of_a_split_may_come_after_those_of_another() -> None:
 
 def test_drawings_that_correlate_by_exactly_the_bound_are_easy() -> None:
     thumbnails = np.array([[1, 0], [0.6, 0.8], [0.59, 0.8]], np.float32)
-    [hard] = hard_queries([Query(0, np.array([1, 2]), np.array([], np.int64))], thumbnails)
+    [hard] = hard_queries([LabelledQuery(0, np.array([1, 2]), np.array([], np.int64))], thumbnails)
     assert (hard.relevant.tolist(), hard.ignored.tolist()) == ([2], [1])
 
 
@@ -51,12 +51,12 @@ def test_a_recoloured_and_a_negative_copy_are_easy_and_an_outline_is_hard() -> N
         picture((0, 0, 0), hollow=True),
     )
     thumbnails = np.stack([thumbnail(one) for one in (full, recoloured, 255 - full, outline)])
-    query = Query(0, np.array([1, 2, 3]), np.array([], np.int64))
+    query = LabelledQuery(0, np.array([1, 2, 3]), np.array([], np.int64))
     assert np.allclose(np.linalg.norm(thumbnails, axis=1), 1)
     [hard] = hard_queries([query], thumbnails)
     assert hard.relevant.tolist() == [3]
     assert sorted(hard.ignored.tolist()) == [1, 2]
-    assert hard_queries([Query(0, np.array([1, 2]), np.array([], np.int64))], thumbnails) == []
+    assert hard_queries([LabelledQuery(0, np.array([1, 2]), np.array([], np.int64))], thumbnails) == []
 
 
 def test_a_thumbnail_has_unit_length_however_faint_the_picture_is() -> None:

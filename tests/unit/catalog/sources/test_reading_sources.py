@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from logo_similarity.catalog.records import count_lines, read_records, write_records
+from logo_similarity.build.records import count_lines, read_records, write_records
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.fields import canonical_vienna_code
 from logo_similarity.domain import Record, Reject

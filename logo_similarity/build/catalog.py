@@ -1,8 +1,8 @@
-"""The offline flow: from a source to a published catalog version.
+"""The build: from a source to a live catalog version.
 
-A build works in `.build-<digest of its inputs>` inside the catalog folder. Each stage leaves a file that is renamed into
-place when it is whole, and a later run with the same inputs goes on behind the last of them. Nobody sees the version
-before its manifest is written and its folder renamed.
+A build works in `.build-<digest of its inputs>` inside the catalog folder. Each stage writes a file that is renamed into
+place when it is complete, and a later run with the same inputs resumes after the last complete stage. The version becomes
+visible when its manifest is written and its folder renamed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from logo_similarity import __version__
-from logo_similarity.catalog.embeddings import SHARD_ROWS, embed_records, read_shards, shard_count
+from logo_similarity.build.embeddings import SHARD_ROWS, embed_records, read_shards, shard_count
+from logo_similarity.build.inputs import digest_inputs
+from logo_similarity.build.precomputed import PrecomputedEmbeddings
+from logo_similarity.build.records import count_lines, reject_line, write_records
 from logo_similarity.catalog.files import create_array, replacing, sync_file
-from logo_similarity.catalog.inputs import digest_inputs
 from logo_similarity.catalog.manifest import (
     FORMAT,
     INDEX,
@@ -39,23 +40,22 @@ from logo_similarity.catalog.manifest import (
 )
 from logo_similarity.catalog.metadata import write_metadata
 from logo_similarity.catalog.publish import copy_model, digest_files, publish
-from logo_similarity.catalog.ready import ReadyEmbeddings
-from logo_similarity.catalog.records import count_lines, reject_line, write_records
 from logo_similarity.catalog.signature import sign
 from logo_similarity.catalog.sources import Source
 from logo_similarity.catalog.trial import Trial
-from logo_similarity.catalog.versions import WORK_PREFIX, CatalogFolder, TryVersion
+from logo_similarity.catalog.versions import WORK_PREFIX, Catalog, TryVersion
 from logo_similarity.domain import Record
+from logo_similarity.embed.describe import Floats
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import MODEL_JSON, default_model_folder
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.search.build import EF_SEARCHES, Probe, Recall, build_hnsw, enough
-from logo_similarity.search.index import FloatArray
+from logo_similarity.search.build import EF_SEARCHES, Probe, Recall, build_hnsw, choose_ef_search
+from logo_similarity.version import __version__
 
 Progress = Callable[[str, int, int | None], None]
-"""Gets the stage, what is done of it, and how much there is to do (None while that is unknown)."""
+"""Called with the stage, the work done, and the total (None while it is unknown)."""
 
 RECORDS = "records.jsonl"
 SOURCE_REJECTS = "source-rejects.jsonl"
@@ -67,15 +67,15 @@ RECALL = "recall.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
-    """What a build can be told."""
+    """Options of a build."""
 
     model: Path = field(default_factory=default_model_folder)
     embeddings: Path | None = None
-    """Folder of ready embeddings by this model, instead of making them from the images."""
+    """Folder of precomputed embeddings by this model; None: they are computed from the images."""
     m: int = 32
     ef_construction: int = 200
     ef_search: int | None = None
-    """Breadth of a query's search; None: the smallest of `EF_SEARCHES` that reaches `recall_target`."""
+    """Breadth of the graph search of a query; None: the smallest of `EF_SEARCHES` that reaches `recall_target`."""
     recall_target: float = 0.99
     recall_floor: float = 0.95
     recall_queries: int = 500
@@ -84,14 +84,14 @@ class BuildOptions:
     device: str = "auto"
     limits: ImageLimits = field(default_factory=ImageLimits)
     trial: TryVersion = field(default_factory=Trial)
-    """What the version must pass before it becomes the live one."""
+    """The test that the version must pass before it becomes live."""
     signing_key: Ed25519PrivateKey | None = None
-    """Signs the version; None: it is not signed."""
+    """Signs the version; None: the version is not signed."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """The version that is live after a build, and whether it was there already."""
+    """The version that is live after a build, and whether it existed before."""
 
     folder: Path
     manifest: Manifest
@@ -101,19 +101,19 @@ class BuildResult:
 def build_catalog(
     source: Source, root: Path, options: BuildOptions, progress: Progress = lambda _stage, _done, _total: None
 ) -> BuildResult:
-    """Build a catalog version from `source` in the catalog folder `root`, and make it the live one.
+    """Build a catalog version from `source` in the folder `root`, and make it live.
 
-    Where a version was built from the same inputs before, that one is made live instead. Killed at any point and run
-    again, it goes on where it was and ends with the same content.
+    If a version was built from the same inputs before, that version is made live instead. A build that was killed at any
+    point resumes when it is run again, and ends with the same content.
 
     Raises:
-        SourceError: the source can't be read.
-        EncoderError: the model can't be used.
-        BuildError: no logo could be indexed, or the index finds less than `recall_floor` of the exact answers.
-        CatalogError: another build is at work in `root`, or the version failed its trial.
+        SourceError: the source cannot be read.
+        EncoderError: the model cannot be used.
+        BuildError: no logo could be indexed, or the recall of the index is below `recall_floor`.
+        CatalogError: another build runs in `root`, or the version failed its trial.
     """
     encoder = Encoder.open(options.model, device=options.device, threads=1)
-    ready = ReadyEmbeddings.open(options.embeddings, encoder) if options.embeddings else None
+    precomputed = PrecomputedEmbeddings.open(options.embeddings, encoder) if options.embeddings else None
     inputs = digest_inputs(
         source,
         FORMAT,
@@ -122,24 +122,24 @@ def build_catalog(
         PREPROCESSING_VERSION,
         options.limits,
         (options.m, options.ef_construction, options.ef_search, options.recall_target),
-        *(() if ready is None else ready.digests()),
+        *(() if precomputed is None else precomputed.digests()),
     )
-    folder = CatalogFolder(root)
-    work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # shards of another size can't be gone on with
+    folder = Catalog(root)
+    work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # a build with shards of another size cannot be resumed
     with folder.locked():
         made = _already_made(folder, inputs, options)
         if reused := made is not None:
             folder.flip(made[0].name)
         else:
             work.mkdir(exist_ok=True)
-            manifest = _make_version(source, work, encoder, ready, inputs, options, progress)
+            manifest = _make_version(source, work, encoder, precomputed, inputs, options, progress)
             made = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
         shutil.rmtree(work, ignore_errors=True)
         return BuildResult(*made, reused=reused)
 
 
-def _already_made(folder: CatalogFolder, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
-    """The newest version of the same inputs that finds enough and passes its trial."""
+def _already_made(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
+    """The newest version of the same inputs whose recall is high enough and that passes its trial."""
     for name in reversed(folder.names()):
         version = folder.root / name
         try:
@@ -150,7 +150,7 @@ def _already_made(folder: CatalogFolder, inputs: str, options: BuildOptions) -> 
                 folder.admit(version, options.trial)
                 return version, manifest
         except CatalogError:
-            continue  # a damaged version does not stop the build of a good one
+            continue  # a damaged version must not prevent the build of a good one
     return None
 
 
@@ -158,12 +158,12 @@ def _make_version(
     source: Source,
     work: Path,
     encoder: Encoder,
-    ready: ReadyEmbeddings | None,
+    precomputed: PrecomputedEmbeddings | None,
     inputs: str,
     options: BuildOptions,
     progress: Progress,
 ) -> Manifest:
-    """Fill `work / VERSION` with everything but the manifest, which is returned."""
+    """Write everything but the manifest into `work / VERSION`. Returns the manifest."""
     records, version = work / RECORDS, work / VERSION
     version.mkdir(exist_ok=True)
     if not records.exists():
@@ -173,7 +173,7 @@ def _make_version(
     def on_rows(done: int) -> None:
         progress("embed", done, total)
 
-    if ready is None:
+    if precomputed is None:
         embed_records(
             records,
             total,
@@ -185,10 +185,10 @@ def _make_version(
             on_rows=on_rows,
         )
     else:
-        ready.check(records, source.images, encoder, options.limits)
-        ready.write_shards(records, total, work / SHARDS, on_rows)
+        precomputed.check(records, source.images, encoder, options.limits)
+        precomputed.write_shards(records, total, work / SHARDS, on_rows)
     count, logo_ids, fields = _write_rows(work, version, total, encoder.dimension)
-    vectors: FloatArray = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
+    vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
     curve = _write_index(vectors, work, version, options, progress)
     recall = _check_recall(curve, options, progress)
     copy_model(options.model, version / MODEL_FOLDER)
@@ -217,10 +217,10 @@ def _make_version(
 
 
 def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[int, str, tuple[str, ...]]:
-    """Number the logos that have an embedding, and write their vectors, their metadata and all rejects.
+    """Number the logos that have an embedding; write their embeddings, their metadata and all rejects.
 
     Returns:
-        How many there are, the digest of their ids in order, and the fields that occur.
+        The number of logos, the digest of their ids in order, and the names of the fields that occur.
     """
     shards = [work / SHARDS / f"{number:06}.npy" for number in range(shard_count(total))]
     count = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
@@ -262,9 +262,9 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
 
 
 def _write_index(
-    vectors: FloatArray, work: Path, version: Path, options: BuildOptions, progress: Progress
+    vectors: Floats, work: Path, version: Path, options: BuildOptions, progress: Progress
 ) -> tuple[Recall, ...]:
-    """The recall of the index at each breadth of search; the index is made where it is not there yet."""
+    """Build the index unless it exists. Returns its recall at each breadth of search."""
     partial = version / (INDEX + ".partial")
     if (version / INDEX).exists():
         return tuple(Recall(**point) for point in json.loads((work / RECALL).read_bytes()))
@@ -288,11 +288,11 @@ def _write_index(
 
 def _check_recall(curve: Sequence[Recall], options: BuildOptions, progress: Progress) -> Recall:
     progress("check", 0, None)
-    recall = enough(curve, options.recall_target)
+    recall = choose_ef_search(curve, options.recall_target)
     if recall.value < options.recall_floor:
         raise BuildError(
-            f"the index finds {recall.value:.1%} of the exact answers, the floor is {options.recall_floor:.1%}: not "
-            f"published; build with a larger --ef-search (now {recall.ef_search}), --m or --ef-construction, or lower "
-            "--recall-floor"
+            f"the index finds {recall.value:.1%} of the exact answers, less than the floor of {options.recall_floor:.1%}, and "
+            f"was not published: build with a larger --ef-search (now {recall.ef_search}), --m or --ef-construction, or "
+            "with a lower --recall-floor"
         )
     return recall

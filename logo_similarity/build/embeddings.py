@@ -1,4 +1,4 @@
-"""The long part of a build: every image decoded and encoded, on all cores, in shards that survive a kill."""
+"""The longest stage of a build: every image is decoded and encoded, on all cores, in shards that survive a kill."""
 
 from __future__ import annotations
 
@@ -11,34 +11,29 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from logo_similarity.build.records import read_records
 from logo_similarity.catalog.files import replacing
-from logo_similarity.catalog.records import read_records
 from logo_similarity.domain import Record, Reject
+from logo_similarity.embed.describe import Description, Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
-from logo_similarity.image.preprocess import preprocess
-from logo_similarity.search.index import FloatArray
-from logo_similarity.search.rerank import StoredPatches, stored
 
 SHARD_ROWS = 1_024
-# Records that one thread takes at a time: enough to make the hand-over cheap, few enough to keep all threads busy.
+# Records in one task of a thread: enough to make the hand-over cheap, few enough to keep all threads busy.
 TASK_ROWS = 16
-# What an encoder says of one image: its embedding, and its patches where there are any.
-Described = tuple[FloatArray, StoredPatches | None]
-# Shards being worked on at once, so that no thread waits while the last images of a shard are finished.
+# Shards in progress at once, so that no thread waits for the last images of a shard.
 SHARDS_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """What the encoder says of some images: embeddings (m, d) float32, patches (m, cells, channels) int8 or none."""
+    """The descriptions of some images: embeddings (m, d) float32, patches (m, cells, channels) int8 or None."""
 
-    embeddings: FloatArray
-    patches: StoredPatches | None
+    embeddings: Floats
+    patches: Patches | None
 
 
 def embed_records(
@@ -52,35 +47,34 @@ def embed_records(
     limits: ImageLimits,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Embed the records of a file that has no shard yet.
+    """Embed the records that are in no shard yet.
 
-    A shard is two or three files: `<number>.json`, the rejects of its records as `[position in the shard, reason]`;
-    `<number>.npy`, the embeddings of the others, (m, dimension) float32 in order; and where the encoder gives patches,
-    `<number>.patches.npy`, (m, cells, channels) int8. The embeddings are renamed into place last, so a shard is there or it
-    is not.
+    A shard consists of `<number>.json`, the rejects of its records as `[position in the shard, reason]`; `<number>.npy`,
+    the embeddings of the others, (m, dimension) float32 in order; and if the encoder has patches, `<number>.patches.npy`,
+    (m, cells, channels) int8. The embeddings are renamed into place last: then the shard is complete.
 
     Args:
-        records: the file that `write_records` made.
-        total: how many records it has.
+        records: file written by `write_records`.
+        total: number of its records.
         images: the folder that their filenames are relative to.
         shards: the folder to fill.
-        encoder: gives the embeddings; called from `threads` threads at once.
-        threads: how many images are worked on at a time.
-        limits: an image past them is a reject.
-        on_rows: gets the number of records done, those of earlier runs included.
+        encoder: called from `threads` threads at once.
+        threads: number of images in progress at once.
+        limits: an image beyond them is a reject.
+        on_rows: called with the number of records done, including those of earlier runs.
     """
     shards.mkdir(exist_ok=True)
     done = 0
-    pending: deque[tuple[int, list[Future[list[Described | str]]]]] = deque()
+    pending: deque[tuple[int, list[Future[list[Description | str]]]]] = deque()
 
     def finish_oldest() -> int:
         number, tasks = pending.popleft()
         outcomes = [outcome for task in tasks for outcome in task.result()]
-        write_shard(shards, number, *_described_shard(outcomes, encoder.dimension))
+        write_shard(shards, number, *_make_shard(outcomes, encoder.dimension))
         return len(outcomes)
 
-    def work(batch: list[Record]) -> list[Described | str]:
-        return [_embed(images / record.filename, encoder, decoder) for record in batch]
+    def work(batch: list[Record]) -> list[Description | str]:
+        return [_describe_file(images / record.filename, encoder, decoder) for record in batch]
 
     with Decoder(limits) as decoder, ThreadPoolExecutor(threads, "embed") as pool:
         try:
@@ -109,12 +103,12 @@ def embed_records(
 
 
 def read_shards(shards: Path, total: int, records: Path) -> Iterator[tuple[list[Record], Shard, list[Reject]]]:
-    """Shard by shard: the records that have an embedding, what the encoder says of them, and the rejects."""
+    """Shard by shard: the records that have an embedding, their descriptions, and the rejects."""
     reader = read_records(records)
     for number in range(shard_count(total)):
-        embeddings: FloatArray = np.load(shards / f"{number:06}.npy", allow_pickle=False)
-        described = shards / f"{number:06}.patches.npy"
-        patches = np.load(described, allow_pickle=False) if described.exists() else None
+        embeddings: Floats = np.load(shards / f"{number:06}.npy", allow_pickle=False)
+        patches_file = shards / f"{number:06}.patches.npy"
+        patches = np.load(patches_file, allow_pickle=False) if patches_file.exists() else None
         refused = dict(json.loads((shards / f"{number:06}.json").read_bytes()))
         rows = list(islice(reader, SHARD_ROWS))
         kept = [record for position, record in enumerate(rows) if position not in refused]
@@ -127,35 +121,30 @@ def shard_count(total: int) -> int:
     return -(-total // SHARD_ROWS)
 
 
-def _embed(path: Path, encoder: Encoder, decoder: Decoder) -> Described | str:
-    """What the encoder says of one image file, or why it says nothing."""
+def _describe_file(path: Path, encoder: Encoder, decoder: Decoder) -> Description | str:
+    """The description of one image file, or the reason why it has none."""
     try:
         if path.stat().st_size > decoder.limits.max_bytes:
             return f"the file has more than {decoder.limits.max_bytes:,} bytes (LOGO_MAX_UPLOAD_BYTES)"
-        image: NDArray[np.uint8] = decoder.decode(path.read_bytes())
+        pixels = decoder.decode(path.read_bytes())
     except OSError as error:
         return f"the file cannot be read: {error.strerror}"
     except BadImageError as error:
         return str(error)
-    # One image at a time, as a query is: a batch would gain nothing on a core, and might round differently.
-    prepared = preprocess(image, encoder.model.input_spec)[np.newaxis]
-    if not encoder.has_patches:
-        return encoder.infer(prepared)[0], None
-    embeddings, patches = encoder.infer_with_patches(prepared)
-    return embeddings[0], stored(patches[0])
+    return describe(pixels, encoder)
 
 
-def _described_shard(outcomes: list[Described | str], dimension: int) -> tuple[Shard, dict[int, str]]:
-    """What was found of some images, and of which nothing, by position."""
+def _make_shard(outcomes: list[Description | str], dimension: int) -> tuple[Shard, dict[int, str]]:
+    """The descriptions as arrays, and the reasons why the other images have none, by position."""
     refused = {position: reason for position, reason in enumerate(outcomes) if isinstance(reason, str)}
-    described = [outcome for outcome in outcomes if not isinstance(outcome, str)]
-    embeddings = np.array([embedding for embedding, _ in described], dtype=np.float32).reshape(-1, dimension)
-    patches = [cells for _, cells in described if cells is not None]
+    descriptions = [outcome for outcome in outcomes if not isinstance(outcome, str)]
+    embeddings = np.array([one.embedding for one in descriptions], dtype=np.float32).reshape(-1, dimension)
+    patches = [one.patches for one in descriptions if one.patches is not None]
     return Shard(embeddings, np.stack(patches) if patches else None), refused
 
 
 def write_shard(shards: Path, number: int, shard: Shard, refused: dict[int, str]) -> None:
-    """Write one shard; `refused` says of which of its records there is nothing, by position, and why."""
+    """Write one shard; `refused` has the reasons for its records without an embedding, by position."""
     with replacing(shards / f"{number:06}.json") as file:
         file.write(json.dumps(list(refused.items()), ensure_ascii=False).encode())
     if shard.patches is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logo_similarity.catalog.records import REPORT_ROWS, count_lines, read_records, write_records
+from logo_similarity.build.records import REPORT_ROWS, count_lines, read_records, write_records
 from logo_similarity.domain import Record, Reject
 from logo_similarity.errors import SourceError
 

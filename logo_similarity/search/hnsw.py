@@ -1,21 +1,20 @@
-"""The HNSW index of a catalog: opened as a shared memory map."""
+"""The HNSW index of a catalog, opened as a shared memory map, and the candidates that it finds."""
 
 from __future__ import annotations
 
 import os
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
+from logo_similarity.embed.describe import Description, Floats, Patches
 from logo_similarity.errors import CatalogError
-
-FloatArray = NDArray[np.float32]
-IdArray = NDArray[np.int64]
+from logo_similarity.search.candidates import Candidates, Ids, gather
 
 _HNSW_FLAT = b"IHNf"
 _FLAT = b"IxFI"
@@ -35,7 +34,7 @@ class VectorIndex:
         self.path = path
         self.count = int(index.ntotal)
         self.dimension = int(index.d)
-        self.vectors: FloatArray = stored_vectors(index)
+        self.vectors: Floats = stored_vectors(index)
         """(count, dimension) float32, a read-only view of the vectors inside the (mapped) index."""
 
     @classmethod
@@ -55,7 +54,7 @@ class VectorIndex:
             raise CatalogError(f"{path}: not an HNSW index over inner products")
         return cls(index, path)
 
-    def search(self, query: FloatArray, k: int, *, ef_search: int) -> tuple[IdArray, FloatArray]:
+    def search(self, query: Floats, k: int, *, ef_search: int) -> tuple[Ids, Floats]:
         """The (about) `k` nearest rows of one query, best first.
 
         Args:
@@ -69,9 +68,9 @@ class VectorIndex:
         """
         k = min(k, self.count)
         parameters = faiss.SearchParametersHNSW(efSearch=max(ef_search, k))
-        cosines, found = self._index.search(query[np.newaxis], k, params=parameters)
-        there = found[0] >= 0
-        rows, scores = found[0][there], np.clip(cosines[0][there], -1.0, 1.0)
+        cosines, ids = self._index.search(query[np.newaxis], k, params=parameters)
+        filled = ids[0] >= 0  # FAISS pads the rows that it does not reach with -1
+        rows, scores = ids[0][filled], np.clip(cosines[0][filled], -1.0, 1.0)
         # Best first; equal scores by row, so that the same request has the same answer in every worker.
         order = np.lexsort((rows, -scores))
         return rows[order], scores[order]
@@ -89,15 +88,36 @@ class VectorIndex:
         Raises:
             CatalogError: a stored embedding is not of unit length, or too few of them are found again.
         """
-        found = 0
+        hits = 0
         for row in rows:
             vector = np.array(self.vectors[row])
             if not abs(float(np.linalg.norm(vector)) - 1) < 1e-3:  # NaN compares false
                 raise CatalogError(f"{self.path}: damaged: the stored embedding {row} is not of unit length")
             _, scores = self.search(vector, 1, ef_search=ef_search)
-            found += bool(len(scores)) and bool(scores[0] > 0.999)  # a copy of the same vector may stand in for the row
-        if found < len(rows) // 2:
-            raise CatalogError(f"{self.path}: damaged: {found} of {len(rows)} stored embeddings find themselves")
+            hits += bool(len(scores)) and bool(scores[0] > 0.999)  # a copy of the same vector may stand in for the row
+        if hits < len(rows) // 2:
+            raise CatalogError(f"{self.path}: damaged: {hits} of {len(rows)} stored embeddings find themselves")
+
+
+@dataclass(frozen=True, slots=True)
+class HnswSource:
+    """The candidates of a mapped index. An id is a row of the index, of the patches and of the catalog's metadata."""
+
+    index: VectorIndex
+    patches: Patches | None
+    """(count, cells, channels) int8, mapped; None: the catalog cannot re-rank."""
+    ef_search: int
+    """Breadth of the graph search."""
+
+    def candidates(self, description: Description, k: int) -> Candidates:
+        """The (about) `k` nearest rows of the index."""
+        rows, cosines = self.index.search(description.embedding, k, ef_search=self.ef_search)
+        patches = None if description.patches is None else self.patches
+        return gather(rows, cosines, self.index.vectors, patches)
+
+    def description(self, row: int) -> Description:
+        """What the index stores of one logo."""
+        return Description(np.array(self.index.vectors[row]), None if self.patches is None else self.patches[row])
 
 
 def _check_layout(path: Path) -> None:
@@ -158,6 +178,6 @@ class _StoredVectors:
         }
 
 
-def stored_vectors(index: Any) -> FloatArray:  # noqa: ANN401 - faiss ships no types
+def stored_vectors(index: Any) -> Floats:  # noqa: ANN401 - faiss ships no types
     """(ntotal, d) float32 read-only view of the vectors that an `IndexHNSWFlat` holds. Nothing may be added while it is used."""
     return np.asarray(_StoredVectors(index))

@@ -9,12 +9,13 @@ import faiss
 import numpy as np
 import pytest
 
+from logo_similarity.embed.describe import Floats
 from logo_similarity.errors import BuildError, CatalogError
-from logo_similarity.search.build import Probe, Recall, build_hnsw, check_unit_length, enough, measure_recall
-from logo_similarity.search.index import FloatArray, VectorIndex
+from logo_similarity.search.build import Probe, Recall, build_hnsw, check_unit_length, choose_ef_search, measure_recall
+from logo_similarity.search.hnsw import VectorIndex
 
 
-def unit_vectors(count: int, dimension: int = 64, seed: int = 0) -> FloatArray:
+def unit_vectors(count: int, dimension: int = 64, seed: int = 0) -> Floats:
     """Clustered, so that neighbours mean something."""
     random = np.random.default_rng(seed)
     centres = random.normal(size=(max(1, count // 50), dimension))
@@ -22,22 +23,22 @@ def unit_vectors(count: int, dimension: int = 64, seed: int = 0) -> FloatArray:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
-def make(vectors: FloatArray, path: Path, m: int = 16, ef_construction: int = 80) -> VectorIndex:
+def make(vectors: Floats, path: Path, m: int = 16, ef_construction: int = 80) -> VectorIndex:
     build_hnsw(vectors, path, m=m, ef_construction=ef_construction, threads=2)
     return VectorIndex.open(path)
 
 
 @pytest.fixture(scope="module")
-def vectors() -> FloatArray:
+def vectors() -> Floats:
     return unit_vectors(5_000)
 
 
 @pytest.fixture(scope="module")
-def index(vectors: FloatArray, tmp_path_factory: pytest.TempPathFactory) -> VectorIndex:
+def index(vectors: Floats, tmp_path_factory: pytest.TempPathFactory) -> VectorIndex:
     return make(vectors, tmp_path_factory.mktemp("index") / "index.faiss")
 
 
-def test_rows_and_scores_agree_with_exact_search(index: VectorIndex, vectors: FloatArray) -> None:
+def test_rows_and_scores_agree_with_exact_search(index: VectorIndex, vectors: Floats) -> None:
     for query in unit_vectors(20, seed=1):
         rows, scores = index.search(query, 10, ef_search=500)
         exact = np.argsort(-(vectors @ query), kind="stable")[:10]
@@ -80,13 +81,13 @@ def test_equal_scores_come_in_row_order(tmp_path: Path) -> None:
     assert (scores <= 1).all()
 
 
-def test_vectors_are_the_stored_ones_and_read_only(index: VectorIndex, vectors: FloatArray) -> None:
+def test_vectors_are_the_stored_ones_and_read_only(index: VectorIndex, vectors: Floats) -> None:
     np.testing.assert_array_equal(index.vectors, vectors)
     with pytest.raises(ValueError, match="read-only"):
         index.vectors[0] = 0
 
 
-def test_vectors_outlive_their_index(tmp_path: Path, vectors: FloatArray) -> None:
+def test_vectors_outlive_their_index(tmp_path: Path, vectors: Floats) -> None:
     view = make(vectors[:700], tmp_path / "short.faiss").vectors
     (tmp_path / "short.faiss").unlink()
     np.testing.assert_array_equal(view, vectors[:700])
@@ -99,7 +100,7 @@ def test_file_is_mapped_and_not_copied(index: VectorIndex) -> None:
     assert inside[0][-1].endswith("index.faiss")
 
 
-def test_same_vectors_make_the_same_file(tmp_path: Path, vectors: FloatArray) -> None:
+def test_same_vectors_make_the_same_file(tmp_path: Path, vectors: Floats) -> None:
     digests = set()
     for number, threads in enumerate((1, 1, 2)):
         path = tmp_path / f"{number}.faiss"
@@ -156,11 +157,11 @@ def test_recall_takes_duplicates_for_each_other(tmp_path: Path) -> None:
     assert measure_recall(index, same[:20], k=10, ef_searches=(50,), threads=1)[0].value == 1
 
 
-def test_the_smallest_breadth_that_is_enough_is_taken() -> None:
+def test_the_smallest_breadth_that_is_choose_ef_search_is_taken() -> None:
     curve = [Recall(ef_search, 10, 10, value) for ef_search, value in ((10, 0.5), (20, 0.9), (30, 0.95), (40, 0.94))]
-    assert enough(curve, 0.9).ef_search == 20
-    assert enough(curve, 0.91).ef_search == 30
-    assert enough(curve, 0.99).ef_search == 30
+    assert choose_ef_search(curve, 0.9).ef_search == 20
+    assert choose_ef_search(curve, 0.91).ef_search == 30
+    assert choose_ef_search(curve, 0.99).ef_search == 30
 
 
 def test_a_build_measures_what_rows_find_that_are_not_in_the_graph_yet(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_few_rows_can_be_measured_too(tmp_path: Path, count: int) -> None:
     assert curve[0].queries == (count if count < 10 else 1)
 
 
-def test_another_kind_of_index_is_refused(tmp_path: Path, vectors: FloatArray) -> None:
+def test_another_kind_of_index_is_refused(tmp_path: Path, vectors: Floats) -> None:
     flat = faiss.IndexFlatIP(64)
     flat.add(vectors[:10])
     euclidean = faiss.IndexHNSWFlat(64, 8)
@@ -194,7 +195,7 @@ def test_another_kind_of_index_is_refused(tmp_path: Path, vectors: FloatArray) -
             VectorIndex.open(path)
 
 
-def test_a_cut_file_is_refused(tmp_path: Path, vectors: FloatArray) -> None:
+def test_a_cut_file_is_refused(tmp_path: Path, vectors: Floats) -> None:
     path = tmp_path / "cut.faiss"
     build_hnsw(vectors[:500], path, m=8, ef_construction=40, threads=1)
     path.write_bytes(path.read_bytes()[:-1000])
@@ -202,7 +203,7 @@ def test_a_cut_file_is_refused(tmp_path: Path, vectors: FloatArray) -> None:
         VectorIndex.open(path)
 
 
-def test_damage_in_the_vectors_is_seen_by_the_trial_search(tmp_path: Path, vectors: FloatArray) -> None:
+def test_damage_in_the_vectors_is_seen_by_the_trial_search(tmp_path: Path, vectors: Floats) -> None:
     path = tmp_path / "zero.faiss"
     build_hnsw(vectors[:500], path, m=8, ef_construction=40, threads=1)
     VectorIndex.open(path).check((250,), ef_search=100)
@@ -223,7 +224,7 @@ def test_damage_in_the_vectors_is_seen_by_the_trial_search(tmp_path: Path, vecto
     ],
 )
 def test_lengths_that_the_file_cannot_hold_are_refused_before_faiss_reads_it(
-    tmp_path: Path, vectors: FloatArray, position: int, layout: str, value: int, named: str
+    tmp_path: Path, vectors: Floats, position: int, layout: str, value: int, named: str
 ) -> None:
     path = tmp_path / "lengths.faiss"
     build_hnsw(vectors[:500], path, m=8, ef_construction=40, threads=1)

@@ -1,4 +1,4 @@
-"""Reading a source once into a plain list that a build can walk again and again, from any point."""
+"""A source's records, read once into a file that a build can read again from any position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The digest of everything a build reads: the same digest means that there is nothing to do again."""
+"""The digest of everything that a build reads: with the same digest, a build has nothing to do."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from logo_similarity.catalog.sources import Source
 def digest_inputs(source: Source, *parameters: object) -> str:
     """Hex sha256 over the source's metadata files (content), its images (name, size, time of change) and `parameters`.
 
-    Reading 770,000 images only to see that none has changed would take as long as decoding them; an image that was
-    replaced has another time of change.
+    Reading 770,000 images to see that none has changed would take as long as decoding them; an image that was replaced has
+    another time of change.
     """
     digest = hashlib.sha256(repr((source.kind, *parameters)).encode())
     for path in source.files():

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, BuildResult, build_catalog
+from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.images import NamesAsWritten
+from logo_similarity.domain import Query
 from logo_similarity.embed.model import model_folder
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import BuildError, SourceError
-from logo_similarity.search.pipeline import SearchEngine
 from tests.samples import SampleCatalog
 
 
@@ -21,11 +22,11 @@ def ready(sample_catalog: SampleCatalog, tmp_path: Path) -> Path:
     folder = tmp_path / "ready"
     folder.mkdir()
     with SearchEngine.open(sample_catalog.root) as engine:
-        order = np.random.default_rng(0).permutation(engine.index.count)
+        order = np.random.default_rng(0).permutation(engine.base.index.count)
         ids = [logo.record.logo_id for logo in engine.metadata.fetch(order.tolist())]
-        assert engine.reranker is not None
-        np.save(folder / "embeddings.npy", 3 * engine.index.vectors[order])
-        np.save(folder / "patches.npy", engine.reranker.patches[order])
+        assert engine.base.patches is not None
+        np.save(folder / "embeddings.npy", 3 * engine.base.index.vectors[order])
+        np.save(folder / "patches.npy", engine.base.patches[order])
     (folder / "ids.txt").write_text("\n".join(ids) + "\n")
     return folder
 
@@ -44,9 +45,9 @@ def test_ready_embeddings_make_the_catalog_that_the_images_make(
 ) -> None:
     result = build(table(sample_catalog), ready, tmp_path / "out", images=tmp_path / "nowhere")
     with SearchEngine.open(sample_catalog.root) as one, SearchEngine.open(tmp_path / "out") as other:
-        np.testing.assert_allclose(other.index.vectors, one.index.vectors, atol=1e-6)
+        np.testing.assert_allclose(other.base.index.vectors, one.base.index.vectors, atol=1e-6)
         picture = (sample_catalog.images / sample_catalog.files[3]).read_bytes()
-        ours, theirs = one.search(picture, top_k=30).hits, other.search(picture, top_k=30).hits
+        ours, theirs = (each.search(Query(image=picture, top_k=30)).hits for each in (one, other))
     assert [hit.logo for hit in ours] == [hit.logo for hit in theirs]
     assert [hit.score for hit in ours] == pytest.approx([hit.score for hit in theirs], abs=1e-5)
     assert result.manifest.source.rejected == 0
@@ -77,16 +78,16 @@ def test_a_logo_without_a_usable_embedding_is_a_reject(
     rejects = [json.loads(line) for line in (result.folder / "rejected.jsonl").read_text().splitlines()]
     reasons = sorted(reject["reason"] for reject in rejects)
     assert reasons == [
-        "its ready embedding is zero or not finite",
-        "its ready embedding is zero or not finite",
-        "the ready embeddings hold none for its id",
+        "its precomputed embedding is zero or not finite",
+        "its precomputed embedding is zero or not finite",
+        "the precomputed embeddings have none for its id",
     ]
     with SearchEngine.open(tmp_path / "out") as engine:
         assert engine.manifest.count == len(ids) - 3
         assert all(engine.logo(logo_id) is None for logo_id in (ids[5], ids[6], missing))
         # What is left belongs to its own row still.
         for file in sample_catalog.files[::10]:
-            best = engine.search((sample_catalog.images / file).read_bytes(), top_k=1).hits[0]
+            best = engine.search(Query(image=(sample_catalog.images / file).read_bytes(), top_k=1)).hits[0]
             assert best.logo.record.filename == file or best.score < 0.999
 
 
@@ -94,7 +95,7 @@ def test_without_patches_there_is_no_second_stage(sample_catalog: SampleCatalog,
     (ready / "patches.npy").unlink()
     build(table(sample_catalog), ready, tmp_path / "out")
     with SearchEngine.open(tmp_path / "out") as engine:
-        assert engine.reranker is None
+        assert engine.base.patches is None
 
 
 def test_embeddings_of_another_model_are_found_out(sample_catalog: SampleCatalog, ready: Path, tmp_path: Path) -> None:
@@ -110,14 +111,14 @@ def test_embeddings_of_another_model_are_found_out(sample_catalog: SampleCatalog
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: (folder / "ids.txt").unlink(), "no folder of ready embeddings"),
-        (lambda folder: (folder / "embeddings.npy").write_bytes(b"no array"), "no folder of ready embeddings"),
+        (lambda folder: (folder / "ids.txt").unlink(), "not a folder of precomputed embeddings"),
+        (lambda folder: (folder / "embeddings.npy").write_bytes(b"no array"), "not a folder of precomputed embeddings"),
         (
             lambda folder: (folder / "ids.txt").write_text("one\ntwo\n"),
-            r"with these 2 ids .* it must be float32 \(2, 256\)",
+            r"for 2 ids .* it must be float32 \(2, 256\)",
         ),
         (lambda folder: np.save(folder / "embeddings.npy", np.ones((60, 256))), "is float64"),
-        (lambda folder: np.save(folder / "patches.npy", np.ones((60, 64, 16))), r"patches\.npy: is float64"),
+        (lambda folder: np.save(folder / "patches.npy", np.ones((60, 64, 16))), r"patches\.npy is float64"),
         (
             lambda folder: (folder / "ids.txt").write_text(
                 (folder / "ids.txt").read_text().replace("EM/000004", "EM/000003")

@@ -1,6 +1,6 @@
 """The program that opens a catalog version and searches it in a process of its own; `catalog.trial` runs it.
 
-python -m logo_similarity.search.trial FOLDER PARENT CPU_SECONDS: exits with 0, or with 1 and the reason on stdout.
+python -m logo_similarity.trial FOLDER PARENT CPU_SECONDS: exits with 0, or with 1 and the reason on stdout.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 from logo_similarity.catalog.manifest import METADATA, Manifest, read_manifest
 from logo_similarity.catalog.metadata import CONNECTIONS, MAPPED_BYTES
 from logo_similarity.config import load_settings
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import LogoSimilarityError
 from logo_similarity.limits import die_with_parent, limit_cpu, limit_memory
 from logo_similarity.plan import SPARE, plan_service
-from logo_similarity.search.pipeline import SearchEngine
 
 ROWS = 16
 """How many rows are searched for, spread over the catalog, the first and the last among them."""

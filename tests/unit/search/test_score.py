@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from logo_similarity.search.rerank import CANDIDATES, Query, Reranker, nearness, stored
+from logo_similarity.embed.describe import Description, quantize_patches
+from logo_similarity.search.candidates import gather
+from logo_similarity.search.score import RERANKED, agreement, match_cells, nearness, score
 
 GRID = 4
 CELLS, CHANNELS = GRID * GRID, 6
@@ -25,9 +27,12 @@ def unit(seed: int, count: int) -> Floats:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
-def of_patches(gallery: NDArray[np.int8], weight: float = 1.0) -> Reranker:
-    """A re-ranker whose embeddings do not matter."""
-    return Reranker(gallery, unit(0, len(gallery)), weight)
+def score_all(
+    query: Description, vectors: Floats, gallery: NDArray[np.int8], weight: float, rows: NDArray[np.int64] | None = None
+) -> Floats:
+    """Scores of rows of a gallery; None: of all."""
+    rows = np.arange(len(vectors)) if rows is None else rows
+    return score(query, gather(rows, vectors[rows] @ query.embedding, vectors, gallery), weight)
 
 
 def by_definition(query: Floats, other: Floats) -> float:
@@ -46,40 +51,44 @@ def by_definition(query: Floats, other: Floats) -> float:
 def test_agreement_is_what_the_formula_says() -> None:
     gallery = patches(1, 70)
     query = patches(2)[0]
-    found = of_patches(stored(gallery)).agreement(stored(query), np.arange(70))
+    found = agreement(quantize_patches(query), quantize_patches(gallery))
     np.testing.assert_allclose(found, [by_definition(query, other) for other in gallery], atol=0.01)
 
 
 @pytest.mark.parametrize("copies", [1, 30])
 def test_the_same_picture_has_score_one_and_nothing_has_more(copies: int) -> None:
     """Among strangers, and among so many that are nearly the same that the mean of all is closer to each than they are."""
-    gallery, vectors = stored(patches(3, 40)), unit(1, 40)
+    gallery, vectors = quantize_patches(patches(3, 40)), unit(1, 40)
     vectors[:copies] = vectors[7] + 0.05 * unit(2, copies)
     vectors[7] = unit(3, 1)[0]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    scores = Reranker(gallery, vectors, 0.4).score(Query(vectors[7], gallery[7]), np.arange(40), vectors @ vectors[7])
+    scores = score_all(Description(vectors[7], gallery[7]), vectors, gallery, 0.4)
     assert scores[7] == pytest.approx(1, abs=1e-5)
     assert np.delete(scores, 7).max() < 0.99
 
 
 def test_a_cosine_rounded_above_one_gives_no_score_above_one() -> None:
-    vectors, gallery = unit(1, 2), stored(patches(3, 2))
-    query, cosines = Query(vectors[0], gallery[0]), np.array([1 + 1e-6, 0], np.float32)
-    assert Reranker(gallery, vectors, 0.0).score(query, np.arange(2), cosines).max() == 1
+    vectors, gallery = unit(1, 2), quantize_patches(patches(3, 2))
+    candidates = gather(np.arange(2), np.array([1 + 1e-6, 0], np.float32), vectors, gallery)
+    assert score(Description(vectors[0], gallery[0]), candidates, 0.0).max() == 1
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
 def test_score_is_the_mean_of_cosine_and_agreement_less_what_all_candidates_share(weight: float) -> None:
-    gallery, vectors, query = stored(patches(4, 5)), unit(4, 5), Query(unit(5, 1)[0], stored(patches(5)[0]))
+    gallery, vectors, query = (
+        quantize_patches(patches(4, 5)),
+        unit(4, 5),
+        Description(unit(5, 1)[0], quantize_patches(patches(5)[0])),
+    )
     rows = np.array([4, 0, 2])
+    assert query.patches is not None
     cosines = vectors[rows] @ query.embedding
-    reranker = Reranker(gallery, vectors, weight)
-    means = (1 - weight) * cosines + weight * reranker.agreement(query.patches, rows)
+    means = (1 - weight) * cosines + weight * agreement(query.patches, gallery[rows])
     common = vectors[rows].mean(axis=0)
     expected = [
         mean + (1 - mean) * (query.embedding - vectors[row]) @ common for mean, row in zip(means, rows, strict=True)
     ]
-    np.testing.assert_allclose(reranker.score(query, rows, cosines), expected, atol=1e-6)
+    np.testing.assert_allclose(score_all(query, vectors, gallery, weight, rows), expected, atol=1e-6)
 
 
 def test_a_hub_falls_behind() -> None:
@@ -87,19 +96,17 @@ def test_a_hub_falls_behind() -> None:
     crowd = np.zeros((20, 8), np.float32)
     crowd[:, 0], crowd[:, 1] = 0.6, 0.8
     vectors = np.concatenate((crowd, np.eye(8, dtype=np.float32)[2:3] * 0.8 + np.eye(8, dtype=np.float32)[:1] * 0.6))
-    asked = Query(np.eye(8, dtype=np.float32)[0], np.zeros((CELLS, CHANNELS), np.int8))
-    reranker = Reranker(np.zeros((21, CELLS, CHANNELS), np.int8), vectors, 0.4)
-    scores = reranker.score(asked, np.arange(21), vectors @ asked.embedding)
+    asked = Description(np.eye(8, dtype=np.float32)[0], np.zeros((CELLS, CHANNELS), np.int8))
+    scores = score_all(asked, vectors, np.zeros((21, CELLS, CHANNELS), np.int8), 0.4)
     assert scores[20] > scores[:20].max() + 0.1
 
 
 def test_scores_of_the_first_do_not_depend_on_how_many_are_asked_for() -> None:
-    gallery, vectors = stored(patches(3, 2 * CANDIDATES)), unit(6, 2 * CANDIDATES)
-    asked, rows = Query(unit(7, 1)[0], gallery[0]), np.arange(2 * CANDIDATES)
-    cosines = vectors @ asked.embedding
-    reranker = Reranker(gallery, vectors, 0.4)
-    some = reranker.score(asked, rows[:CANDIDATES], cosines[:CANDIDATES])
-    np.testing.assert_array_equal(reranker.score(asked, rows, cosines)[:CANDIDATES], some)
+    gallery, vectors = quantize_patches(patches(3, 2 * RERANKED)), unit(6, 2 * RERANKED)
+    query = Description(unit(7, 1)[0], gallery[0])
+    rows = np.argsort(-(vectors @ query.embedding))
+    some = score_all(query, vectors, gallery, 0.4, rows[:RERANKED])
+    np.testing.assert_array_equal(score_all(query, vectors, gallery, 0.4, rows)[:RERANKED], some)
 
 
 def test_a_part_that_has_moved_is_found_again_and_counts_less() -> None:
@@ -107,8 +114,8 @@ def test_a_part_that_has_moved_is_found_again_and_counts_less() -> None:
     mark[1:] = mark[:, 1:] = 0
     mark[0, 0] = (0.9, 0, 0, 0, 0, 0)
     moved = [np.roll(mark, steps, axis=1).reshape(CELLS, CHANNELS) for steps in (0, 1, 2, 3)]
-    gallery = np.stack([stored(value) for value in [*moved, patches(7)[0]]])
-    same, next_cell, two_cells, three_cells, other = of_patches(gallery).agreement(gallery[0], np.arange(5))
+    gallery = np.stack([quantize_patches(value) for value in [*moved, patches(7)[0]]])
+    same, next_cell, two_cells, three_cells, other = agreement(gallery[0], gallery)
     assert same == next_cell == pytest.approx(1, abs=1e-5)
     assert same > two_cells > three_cells > other
 
@@ -119,14 +126,13 @@ def test_matches_are_each_others_best_and_strongest_first() -> None:
     mark[3] = 0  # nothing in this cell
     half = mark.copy()
     half[CELLS // 2 :] = 0.3 * patches(9)[0][CELLS // 2 :]
-    reranker = of_patches(np.stack([stored(half)]))
-    found = reranker.matches(stored(mark), 0, least=0.9)
+    found = match_cells(quantize_patches(mark), quantize_patches(half), least=0.9)
     assert {match.cell for match in found} >= set(range(CELLS // 2)) - {3}
     assert all(match.cell != 3 for match in found)
     assert all(match.cell == match.other for match in found if match.cell < CELLS // 2)
     strengths = [match.strength for match in found]
     assert strengths == sorted(strengths, reverse=True)
-    assert reranker.matches(stored(mark), 0, least=1.01) == []
+    assert match_cells(quantize_patches(mark), quantize_patches(half), least=1.01) == []
 
 
 def test_matches_name_the_cell_of_each_logo_and_how_much_of_it_is_found() -> None:
@@ -135,7 +141,7 @@ def test_matches_name_the_cell_of_each_logo_and_how_much_of_it_is_found() -> Non
     moves = {5: (6, 0.6), 6: (9, 0.9), 9: (5, 0.75)}
     for channel, (cell, (target, length)) in enumerate(moves.items()):
         query[cell, channel], other[target, channel] = 0.9, length
-    found = of_patches(np.stack([stored(other)])).matches(stored(query), 0)
+    found = match_cells(quantize_patches(query), quantize_patches(other))
     assert [(match.cell, match.other) for match in found] == [(6, 9), (9, 5), (5, 6)]
     assert [match.strength for match in found] == pytest.approx([1, 0.75 / 0.9, 0.6 / 0.9], abs=0.01)
 
@@ -143,7 +149,7 @@ def test_matches_name_the_cell_of_each_logo_and_how_much_of_it_is_found() -> Non
 def test_a_match_exactly_as_strong_as_asked_for_is_kept() -> None:
     mark = np.zeros((CELLS, CHANNELS), np.int8)
     mark[5, 0] = 127
-    (match,) = of_patches(mark[np.newaxis]).matches(mark, 0, least=1.0)
+    (match,) = match_cells(mark, mark, least=1.0)
     assert match.strength == 1
 
 
@@ -151,14 +157,13 @@ def test_a_cell_is_matched_once() -> None:
     """Two cells of the query have the same best in the other logo: the better one gets it."""
     query, other = (np.zeros((CELLS, CHANNELS), np.float32) for _ in range(2))
     query[0, 0], query[1, 0], other[0, 0] = 0.6, 0.9, 0.9
-    found = of_patches(np.stack([stored(other)])).matches(stored(query), 0)
+    found = match_cells(quantize_patches(query), quantize_patches(other))
     assert [(match.cell, match.other) for match in found] == [(1, 0)]
 
 
 def test_an_empty_picture_agrees_with_nothing() -> None:
-    gallery = np.stack([stored(patches(10)[0]), np.zeros((CELLS, CHANNELS), np.int8)])
-    agreement = of_patches(gallery).agreement(np.zeros((CELLS, CHANNELS), np.int8), np.arange(2))
-    np.testing.assert_array_equal(agreement, 0)
+    gallery = np.stack([quantize_patches(patches(10)[0]), np.zeros((CELLS, CHANNELS), np.int8)])
+    np.testing.assert_array_equal(agreement(np.zeros((CELLS, CHANNELS), np.int8), gallery), 0)
 
 
 @pytest.mark.parametrize("sign", [0, -1])
@@ -166,11 +171,13 @@ def test_patches_without_a_like_agree_in_nothing(sign: int) -> None:
     """At right angles to all of the other logo's, or opposite to them: exactly 0, whichever direction is compared."""
     query, other = (np.zeros((CELLS, CHANNELS), np.float32) for _ in range(2))
     query[:, 0], other[:, 0], other[:, 1] = 0.5, sign * 0.5, 0.5
-    assert of_patches(np.stack([stored(other)])).agreement(stored(query), np.arange(1)) == 0
+    assert agreement(quantize_patches(query), quantize_patches(other)[np.newaxis]) == 0
 
 
 def test_stored_patches_fill_the_range_of_int8() -> None:
-    np.testing.assert_array_equal(stored(np.array([-1, -0.5, 0, 1 / 127, 1], np.float32)), [-127, -64, 0, 1, 127])
+    np.testing.assert_array_equal(
+        quantize_patches(np.array([-1, -0.5, 0, 1 / 127, 1], np.float32)), [-127, -64, 0, 1, 127]
+    )
 
 
 def test_nearness_falls_as_a_gaussian_of_two_cells_beyond_the_next_cell() -> None:

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from logo_similarity.catalog.manifest import MANIFEST, PATCHES, EncoderEntry, Manifest, read_manifest, version_name
 from logo_similarity.catalog.metadata import write_metadata
 from logo_similarity.catalog.publish import digest_files
-from logo_similarity.catalog.versions import CatalogFolder
-from logo_similarity.domain import Record
+from logo_similarity.catalog.versions import Catalog
+from logo_similarity.domain import STAGES, Query, Record
+from logo_similarity.embed.describe import describe
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import BadImageError, CatalogError, InvalidRequestError, NotFoundError
 from logo_similarity.image.decode import decode
-from logo_similarity.image.preprocess import preprocess
-from logo_similarity.search.pipeline import SearchEngine
-from logo_similarity.search.rerank import CANDIDATES, Reranker, stored
+from logo_similarity.search.score import RERANKED, agreement
+from tests.pictures import embed
 from tests.samples import SampleCatalog
 
 
@@ -34,7 +34,7 @@ def picture(catalog: SampleCatalog, number: int = 0) -> bytes:
 
 def test_bytes_and_their_pixels_find_the_same(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
     data = picture(sample_catalog, 8)
-    by_bytes, by_pixels = engine.search(data, top_k=5), engine.search(decode(data), top_k=5)
+    by_bytes, by_pixels = engine.search(Query(image=data, top_k=5)), engine.search(Query(image=decode(data), top_k=5))
     assert by_bytes.hits == by_pixels.hits
     assert by_bytes.hits[0].logo.record.logo_id == "EM/000008"
     assert by_bytes.hits[0].score > 0.9999
@@ -43,84 +43,81 @@ def test_bytes_and_their_pixels_find_the_same(engine: SearchEngine, sample_catal
 
 @pytest.mark.parametrize("rerank", [True, False])
 def test_cosines_are_those_of_the_embeddings(engine: SearchEngine, sample_catalog: SampleCatalog, rerank: bool) -> None:
-    (query,) = engine.encoder.encode([decode(picture(sample_catalog, 3))])
-    for hit in engine.search(picture(sample_catalog, 3), top_k=20, rerank=rerank).hits:
-        (other,) = engine.encoder.encode([decode(picture(sample_catalog, hit.logo.id))])
+    (query,) = embed(engine.encoder, [decode(picture(sample_catalog, 3))])
+    for hit in engine.search(Query(image=picture(sample_catalog, 3), top_k=20, rerank=rerank)).hits:
+        (other,) = embed(engine.encoder, [decode(picture(sample_catalog, hit.logo.id))])
         assert hit.cosine == pytest.approx(float(query @ other), abs=1e-5)
         assert rerank or hit.score == hit.cosine
 
 
-def described(engine: SearchEngine, data: bytes) -> NDArray[np.int8]:
-    prepared = preprocess(decode(data), engine.encoder.model.input_spec)
-    return stored(engine.encoder.infer_with_patches(prepared[np.newaxis])[1][0])
-
-
 def test_reranked_scores_are_made_of_cosine_and_patches(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
     data = picture(sample_catalog, 3)
-    result = engine.search(data, top_k=50)
+    result = engine.search(Query(image=data, top_k=50))
     assert result.reranked
     assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
-    candidates = np.stack([described(engine, picture(sample_catalog, hit.logo.id)) for hit in result.hits])
+    described = [describe(decode(picture(sample_catalog, hit.logo.id)), engine.encoder) for hit in result.hits]
+    patches = np.stack([one.patches for one in described if one.patches is not None])
+    vectors = np.stack([one.embedding for one in described])
     cosines = np.array([hit.cosine for hit in result.hits], np.float32)
-    vectors = engine.encoder.encode([decode(picture(sample_catalog, hit.logo.id)) for hit in result.hits])
-    (embedding,) = engine.encoder.encode([decode(data)])
+    query = describe(decode(data), engine.encoder)
+    assert query.patches is not None
     # The mean of all candidates is of those that were not asked for too.
-    rows, _ = engine.index.search(embedding, CANDIDATES, ef_search=engine.manifest.index.ef_search)
-    common = engine.index.vectors[rows].mean(axis=0)
-    agreement = Reranker(candidates, vectors, 1).agreement(described(engine, data), np.arange(50))
+    nearest = engine.base.candidates(query, RERANKED)
+    assert nearest.embeddings is not None
+    common = nearest.embeddings.mean(axis=0)
     weight = engine.encoder.model.rerank_weight
-    means = (1 - weight) * cosines + weight * agreement
-    expected = means + (1 - means) * ((embedding - vectors) @ common)
+    means = (1 - weight) * cosines + weight * agreement(query.patches, patches)
+    expected = means + (1 - means) * ((query.embedding - vectors) @ common)
     np.testing.assert_allclose([hit.score for hit in result.hits], expected, atol=1e-6)
     assert cosines.tolist() != sorted(cosines.tolist(), reverse=True), "re-ranking has changed nothing"
 
 
 def test_reranking_looks_past_what_is_asked_for(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
-    every = engine.search(picture(sample_catalog, 3), top_k=200).hits
-    assert engine.search(picture(sample_catalog, 3), top_k=7).hits == every[:7]
+    every = engine.search(Query(image=picture(sample_catalog, 3), top_k=200)).hits
+    assert engine.search(Query(image=picture(sample_catalog, 3), top_k=7)).hits == every[:7]
 
 
 def test_a_catalog_without_patches_says_so(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
     shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
-    folder = CatalogFolder(tmp_path / "catalogs")
+    folder = Catalog(tmp_path / "catalogs")
     version = folder.current()
     (version / PATCHES).unlink()
     changed = read_manifest(version).model_copy(update={"files": digest_files(version)})
     (version / MANIFEST).write_bytes(changed.to_json())
     folder.flip(version.rename(version.with_name(version_name(changed))).name)
     with SearchEngine.open(folder.root) as opened:
-        result = opened.search(picture(sample_catalog), top_k=5)
+        result = opened.search(Query(image=picture(sample_catalog), top_k=5))
         assert not result.reranked
         assert all(hit.score == hit.cosine for hit in result.hits)
-        with pytest.raises(InvalidRequestError, match="can't re-rank"):
-            opened.search(picture(sample_catalog), rerank=True)
+        with pytest.raises(InvalidRequestError, match="cannot re-rank"):
+            opened.search(Query(image=picture(sample_catalog), rerank=True))
 
 
 def test_every_stage_is_timed(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
-    timings = engine.search(picture(sample_catalog)).timings
+    timings = engine.search(Query(image=picture(sample_catalog))).timings
     assert timings.rerank > 0.05
-    assert all(getattr(timings, stage) > 0 for stage in timings.__slots__)
+    assert all(getattr(timings, stage) > 0 for stage in STAGES)
 
 
 def test_min_score_and_top_k(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
-    every = engine.search(picture(sample_catalog), top_k=200).hits
+    every = engine.search(Query(image=picture(sample_catalog), top_k=200)).hits
     assert len(every) == 200
-    assert engine.search(picture(sample_catalog), top_k=200, min_score=every[9].score).hits == every[:10]
+    assert engine.search(Query(image=picture(sample_catalog), top_k=200, min_score=every[9].score)).hits == every[:10]
 
 
 def test_parameters_at_the_ends_of_their_ranges(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
     data = picture(sample_catalog)
-    assert len(engine.search(data, top_k=1000, min_score=-1).hits) == 200
-    assert len(engine.search(data, top_k=1, min_score=None).hits) == 1
-    assert len(engine.search(data, top_k=1, min_score=1).hits) <= 1
+    assert len(engine.search(Query(image=data, top_k=1000, min_score=-1)).hits) == 200
+    assert len(engine.search(Query(image=data, top_k=1, min_score=None)).hits) == 1
+    assert len(engine.search(Query(image=data, top_k=1, min_score=1)).hits) <= 1
 
 
 @pytest.mark.parametrize(
     "options", [{"top_k": 0}, {"top_k": 1001}, {"min_score": 1.01}, {"min_score": -1.01}, {"min_score": float("nan")}]
 )
-def test_parameters_out_of_range(engine: SearchEngine, sample_catalog: SampleCatalog, options: dict[str, Any]) -> None:
+def test_parameters_out_of_range(sample_catalog: SampleCatalog, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):
-        engine.search(picture(sample_catalog), **options)
+        Query(image=picture(sample_catalog), **options)
 
 
 @pytest.mark.parametrize(
@@ -129,12 +126,12 @@ def test_parameters_out_of_range(engine: SearchEngine, sample_catalog: SampleCat
 )
 def test_arrays_that_are_no_picture(engine: SearchEngine, image: Any) -> None:
     with pytest.raises(InvalidRequestError):
-        engine.search(image)
+        engine.search(Query(image=image))
 
 
 def test_bytes_that_are_no_picture(engine: SearchEngine) -> None:
     with pytest.raises(BadImageError):
-        engine.search(b"nothing")
+        engine.search(Query(image=b"nothing"))
 
 
 def test_one_logo_by_its_id(engine: SearchEngine) -> None:
@@ -200,7 +197,7 @@ def test_a_version_that_contradicts_itself_is_not_opened(
 ) -> None:
     """Every digest is right here: the parts are whole and do not belong together."""
     shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
-    folder = CatalogFolder(tmp_path / "catalogs")
+    folder = Catalog(tmp_path / "catalogs")
     version = folder.current()
     changed = change(version, read_manifest(version)).model_copy(update={"files": digest_files(version)})
     (version / MANIFEST).write_bytes(changed.to_json())

@@ -1,4 +1,4 @@
-"""Embeddings that were made elsewhere, as a build takes them in place of the images."""
+"""Embeddings that were computed elsewhere; a build takes them instead of the images."""
 
 from __future__ import annotations
 
@@ -9,60 +9,61 @@ from pathlib import Path
 
 import numpy as np
 
-from logo_similarity.catalog.embeddings import SHARD_ROWS, Shard, shard_count, write_shard
+from logo_similarity.build.embeddings import SHARD_ROWS, Shard, shard_count, write_shard
+from logo_similarity.build.records import read_records
 from logo_similarity.catalog.files import sha256_file
-from logo_similarity.catalog.records import read_records
+from logo_similarity.embed.describe import Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError, BuildError, SourceError
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
-from logo_similarity.search.index import FloatArray
-from logo_similarity.search.rerank import StoredPatches
 
 IDS, EMBEDDINGS, CELLS = "ids.txt", "embeddings.npy", "patches.npy"
 CHECKED_IMAGES = 8
 ALIKE = 0.98
-"""Least cosine between a ready embedding and the encoder's own: other processors and int8 round, another model does not agree."""
-NO_EMBEDDING = "the ready embeddings hold none for its id"
-BAD_EMBEDDING = "its ready embedding is zero or not finite"
+"""Least cosine between a precomputed embedding and the encoder's own: processors round differently, other models differ more."""
+NO_EMBEDDING = "the precomputed embeddings have none for its id"
+BAD_EMBEDDING = "its precomputed embedding is zero or not finite"
 
 
 @dataclass(frozen=True, slots=True)
-class ReadyEmbeddings:
+class PrecomputedEmbeddings:
     """A folder of embeddings: `ids.txt`, one logo id a line, and in the same order the rows of `embeddings.npy`.
 
-    `embeddings.npy` is (n, d) float32 of any length but 0, `patches.npy`, which may be missing, (n, cells, channels) int8 as
-    `search.rerank` stores them.
+    `embeddings.npy` is (n, d) float32 of any length but 0; `patches.npy`, which may be missing, is (n, cells, channels) int8
+    as from `embed.describe.quantize_patches`.
     """
 
     folder: Path
     rows: dict[str, int]
     """From a logo id to its row."""
-    embeddings: FloatArray
-    patches: StoredPatches | None
+    embeddings: Floats
+    patches: Patches | None
 
     @classmethod
-    def open(cls, folder: Path, encoder: Encoder) -> ReadyEmbeddings:
+    def open(cls, folder: Path, encoder: Encoder) -> PrecomputedEmbeddings:
         """Map the files.
 
         Raises:
-            SourceError: one can't be read, has another shape or type, or an id occurs twice.
+            SourceError: a file cannot be read or has another shape or dtype, or an id occurs twice.
         """
         try:
             ids = (folder / IDS).read_text(encoding="utf8").splitlines()
             embeddings = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
-            there = (folder / CELLS).exists()
-            patches = np.load(folder / CELLS, mmap_mode="r", allow_pickle=False) if there else None
+            used = encoder.has_patches and (folder / CELLS).exists()
+            patches = np.load(folder / CELLS, mmap_mode="r", allow_pickle=False) if used else None
         except (OSError, ValueError) as error:
-            raise SourceError(f"{folder}: no folder of ready embeddings ({IDS} and {EMBEDDINGS}): {error}") from None
+            raise SourceError(
+                f"{folder} is not a folder of precomputed embeddings ({IDS} and {EMBEDDINGS}): {error}"
+            ) from None
         if embeddings.dtype != np.float32 or embeddings.shape != (len(ids), encoder.dimension):
             raise SourceError(
-                f"{folder / EMBEDDINGS}: is {embeddings.dtype} {embeddings.shape}; with these {len(ids)} ids and the encoder "
+                f"{folder / EMBEDDINGS} is {embeddings.dtype} {embeddings.shape}; for {len(ids)} ids and the encoder "
                 f"{encoder.model.id} it must be float32 ({len(ids)}, {encoder.dimension})"
             )
         if patches is not None and (patches.dtype != np.int8 or patches.ndim != 3 or len(patches) != len(ids)):
             raise SourceError(
-                f"{folder / CELLS}: is {patches.dtype} {patches.shape}; it must be int8 ({len(ids)}, cells, channels)"
+                f"{folder / CELLS} is {patches.dtype} {patches.shape}; it must be int8 ({len(ids)}, cells, channels)"
             )
         rows = {logo_id: row for row, logo_id in enumerate(ids)}
         if len(rows) < len(ids):
@@ -75,10 +76,10 @@ class ReadyEmbeddings:
         return tuple(sha256_file(path) for name in (IDS, EMBEDDINGS, CELLS) if (path := self.folder / name).exists())
 
     def check(self, records: Path, images: Path, encoder: Encoder, limits: ImageLimits) -> None:
-        """Compare some of them with what the encoder says of the image, where there are images at all.
+        """Compare some of them with the encoder's own embeddings, as far as the images are at hand.
 
         Raises:
-            BuildError: they are another encoder's.
+            BuildError: another encoder made them.
         """
         with Decoder(limits) as decoder:
             self._check(records, images, encoder, decoder)
@@ -87,18 +88,18 @@ class ReadyEmbeddings:
         known = (record for record in read_records(records) if record.logo_id in self.rows)
         for record in islice((record for record in known if (images / record.filename).is_file()), CHECKED_IMAGES):
             try:
-                (made,) = encoder.encode([decoder.decode((images / record.filename).read_bytes())])
+                made = describe(decoder.decode((images / record.filename).read_bytes()), encoder).embedding
             except BadImageError:
                 continue
             given = self.embeddings[self.rows[record.logo_id]]
             if not float(made @ given) >= ALIKE * float(np.linalg.norm(given)):
                 raise BuildError(
-                    f"{self.folder}: the embedding of {record.logo_id} is not what {encoder.model.id} makes of "
-                    f"{record.filename}; say by --model which encoder made them: queries must be encoded by the same"
+                    f"{self.folder}: the embedding of {record.logo_id} differs from that of {encoder.model.id} for "
+                    f"{record.filename}; name the encoder that made the embeddings with --model: queries must use the same"
                 )
 
     def write_shards(self, records: Path, total: int, shards: Path, on_rows: Callable[[int], None]) -> None:
-        """Write the shards that `embed_records` would; a record without an embedding is a reject."""
+        """Write shards as `embed_records` does; a record without an embedding is a reject."""
         shards.mkdir(exist_ok=True)
         reader = read_records(records)
         for number in range(shard_count(total)):

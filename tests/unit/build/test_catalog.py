@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from logo_similarity.catalog.build import BuildOptions, BuildResult, build_catalog
+from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.catalog.versions import CatalogFolder
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.errors import BuildError
 from tests.samples import SampleCatalog
 
@@ -33,6 +33,6 @@ def test_a_version_is_used_again_down_to_the_recall_that_it_has(sample_catalog: 
     assert (first.reused, 0 < recall < 1) == (False, True)
     again = build(table, sample_catalog.images, replace(POOR, recall_floor=recall))
     assert (again.reused, again.folder) == (True, first.folder)
-    with pytest.raises(BuildError, match="the floor is"):
+    with pytest.raises(BuildError, match="less than the floor of"):
         build(table, sample_catalog.images, replace(POOR, recall_floor=recall + 1e-6))
-    assert CatalogFolder(table.parent / "catalogs").current() == first.folder
+    assert Catalog(table.parent / "catalogs").current() == first.folder

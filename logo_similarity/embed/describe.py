@@ -1,0 +1,58 @@
+"""From pixels to everything that a search compares: the one way for builds, searches and evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logo_similarity.embed.encoder import Encoder
+from logo_similarity.image.decode import Pixels
+from logo_similarity.image.preprocess import preprocess
+
+Floats = NDArray[np.float32]
+Patches = NDArray[np.int8]
+
+STEPS = 127
+"""A patch is no longer than 1; its coordinates are stored as int8 in steps of 1 / 127."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a search compares of one picture."""
+
+    embedding: Floats
+    """(d,) float32, unit length."""
+    patches: Patches | None
+    """(cells, channels) int8, a vector for each cell of a square grid; None if the encoder has none."""
+
+
+def describe(pixels: Pixels, encoder: Encoder, lap: Callable[[str], object] = lambda _: None) -> Description:
+    """Describe one picture.
+
+    One picture at a time, in builds as in searches: a batch gains nothing on one core, and might round differently.
+
+    Args:
+        pixels: (h, w, 3) uint8 RGB.
+        encoder: computes the embedding and the patches.
+        lap: called with the name of each stage when it ends: "preprocess", "embed".
+
+    Raises:
+        EncoderError: the model's output is not an embedding.
+    """
+    prepared = preprocess(pixels, encoder.model.input_spec)[np.newaxis]
+    lap("preprocess")
+    if encoder.has_patches:
+        embeddings, patches = encoder.infer_with_patches(prepared)
+        description = Description(embeddings[0], quantize_patches(patches[0]))
+    else:
+        description = Description(encoder.infer(prepared)[0], None)
+    lap("embed")
+    return description
+
+
+def quantize_patches(patches: Floats) -> Patches:
+    """Patches, none longer than 1, as int8 of the same shape."""
+    return np.rint(patches * STEPS).astype(np.int8)

@@ -1,0 +1,228 @@
+"""The search engine: a query in, hits out. The one module that knows both the catalog's files and the search over them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logo_similarity.catalog.manifest import (
+    INDEX,
+    METADATA,
+    MODEL_FOLDER,
+    PATCHES,
+    Manifest,
+    check_sizes,
+    read_manifest,
+)
+from logo_similarity.catalog.metadata import Metadata
+from logo_similarity.catalog.versions import Catalog
+from logo_similarity.domain import Hit, Logo, Query, SearchResult, Timings
+from logo_similarity.embed.describe import Description, Floats, Patches, describe
+from logo_similarity.embed.encoder import Encoder
+from logo_similarity.errors import CatalogError, InvalidRequestError
+from logo_similarity.image.contained import Decoder
+from logo_similarity.image.decode import ImageLimits
+from logo_similarity.image.preprocess import PREPROCESSING_VERSION
+from logo_similarity.search.candidates import Candidates, CandidateSource, merge
+from logo_similarity.search.hnsw import HnswSource, VectorIndex
+from logo_similarity.search.score import RERANKED, score
+
+
+@dataclass(frozen=True, slots=True)
+class SearchEngine:
+    """One opened catalog version with its encoder. Safe to use from many threads at once.
+
+    >>> with SearchEngine.open(Path("catalogs")) as engine:
+    ...     result = engine.search(Query(image=Path("logo.png").read_bytes(), top_k=10))
+    """
+
+    version: str
+    manifest: Manifest
+    encoder: Encoder
+    base: HnswSource
+    """The catalog's own index and patches."""
+    sources: tuple[CandidateSource, ...]
+    """Every source that is searched; the ids of their candidates are rows of `metadata`."""
+    metadata: Metadata
+    decoder: Decoder
+
+    @classmethod
+    def open(
+        cls, catalogs: Path, *, version: str | None = None, device: str = "auto", limits: ImageLimits | None = None
+    ) -> Self:
+        """Open a catalog version, warm; its files are mapped, not read.
+
+        Args:
+            catalogs: folder of the versions.
+            version: name of the version; None: the live one.
+            device: where the encoder runs: "auto", "cpu" or "cuda".
+            limits: bounds on the images of queries.
+
+        Raises:
+            CatalogError: there is no version, or it is damaged as far as sizes, headers and one search can show. `check`
+                searches more, and `verify` reads every byte.
+            EncoderError: its model cannot be used on this machine.
+            NotFoundError: there is no version of that name.
+        """
+        folders = Catalog(catalogs)
+        folder = folders.current() if version is None else folders.folder(version)
+        manifest = read_manifest(folder)
+        check_sizes(folder, manifest)
+        _check_preprocessing(folder, manifest)
+        encoder = Encoder.open(folder / MODEL_FOLDER, device=device, threads=1)
+        index = VectorIndex.open(folder / INDEX)
+        metadata = Metadata(folder / METADATA)
+        patches = _open_patches(folder, encoder) if PATCHES in manifest.files and encoder.has_patches else None
+        counts = {"manifest.json": manifest.count, INDEX: index.count, METADATA: metadata.count()}
+        if patches is not None:
+            counts[PATCHES] = len(patches)
+        if len(set(counts.values())) > 1:
+            raise CatalogError(f"{folder}: its files disagree on the number of logos: {counts}")
+        if not manifest.dimension == index.dimension == encoder.dimension:
+            raise CatalogError(f"{folder}: its encoder and its index disagree on the dimension")
+        if encoder.model.sha256 != manifest.encoder.sha256:
+            raise CatalogError(f"{folder / MODEL_FOLDER}: not the encoder that made the embeddings")
+        if index.edges != manifest.index.m:
+            raise CatalogError(
+                f"{folder}: its index has {index.edges} edges per node, its manifest says {manifest.index.m}"
+            )
+        base = HnswSource(index, patches, manifest.index.ef_search)
+        engine = cls(folder.name, manifest, encoder, base, (base,), metadata, Decoder(limits or ImageLimits()))
+        engine.check((manifest.count // 2,))
+        return engine
+
+    def check(self, rows: Sequence[int]) -> None:
+        """Search for a drawn picture and for these rows of the catalog. The first search also warms the encoder up.
+
+        Raises:
+            CatalogError: the embedding, the patches or the metadata of a row are damaged.
+            EncoderError: the model's output is not an embedding.
+        """
+        hits = self.search(Query(image=_drawn_picture())).hits
+        if not hits or not all(math.isfinite(hit.score) for hit in hits):
+            raise CatalogError(f"{self.version}: damaged: a search for a drawn picture has no result")
+        self.base.index.check(rows, ef_search=self.base.ef_search)
+        for row, logo in zip(rows, self.metadata.fetch(rows), strict=True):
+            try:
+                _ = logo.record
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                raise CatalogError(f"{self.version}: damaged: the metadata of row {row} cannot be read") from None
+            description = self.base.description(row)
+            if not np.isfinite(self._score(description, self._candidates(description, RERANKED))).all():
+                raise CatalogError(f"{self.version}: damaged: row {row} has scores that are not finite")
+
+    def search(self, query: Query) -> SearchResult:
+        """The logos most similar to the query's picture, best first.
+
+        Raises:
+            BadImageError: the image is refused (see its subclasses).
+            InvalidRequestError: the image is an array of another shape or dtype, or the catalog cannot re-rank.
+        """
+        reranked = self._reranks(query)
+        clock = _Clock()
+        image = query.image
+        pixels = self.decoder.decode(image) if isinstance(image, bytes) else _check_pixels(image)
+        clock.lap("decode")
+        description = describe(pixels, self.encoder, clock.lap)
+        if not reranked:
+            description = replace(description, patches=None)
+        candidates = self._candidates(description, max(query.top_k, RERANKED) if reranked else query.top_k)
+        clock.lap("search")
+        scores = self._score(description, candidates)
+        best = np.lexsort((candidates.ids, -scores))[: query.top_k]
+        if query.min_score is not None:
+            best = best[scores[best] >= query.min_score]
+        clock.lap("rerank")
+        logos = self.metadata.fetch(candidates.ids[best].tolist())
+        hits = tuple(map(Hit, scores[best].tolist(), candidates.cosines[best].tolist(), logos))
+        clock.lap("metadata")
+        return SearchResult(hits, reranked, self.version, Timings(**clock.stages))
+
+    def logo(self, logo_id: str) -> Logo | None:
+        """The logo with this public id; None if the catalog has none."""
+        return self.metadata.find(logo_id)
+
+    def close(self) -> None:
+        """Close the metadata's connections and stop the decoder's processes. The maps go with the last reference."""
+        self.metadata.close()
+        self.decoder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _reranks(self, query: Query) -> bool:
+        """Whether the candidates of a query are re-ranked."""
+        possible = self.base.patches is not None
+        if query.rerank and not possible:
+            raise InvalidRequestError(
+                "this catalog cannot re-rank: its encoder has no patches, or it was built from embeddings without them"
+            )
+        return possible and query.rerank is not False
+
+    def _candidates(self, description: Description, k: int) -> Candidates:
+        return merge([source.candidates(description, k) for source in self.sources], k)
+
+    def _score(self, description: Description, candidates: Candidates) -> Floats:
+        return score(description, candidates, self.encoder.model.rerank_weight)
+
+
+def _check_pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The array itself. Raises InvalidRequestError if it is not (h, w, 3) uint8, or is empty."""
+    if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
+        raise InvalidRequestError("an image is the bytes of a file, or an RGB array of shape (h, w, 3) and dtype uint8")
+    if image.size == 0:
+        raise InvalidRequestError("the image has no pixels")
+    return np.ascontiguousarray(image)
+
+
+class _Clock:
+    """Milliseconds of each stage."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Note that a stage has ended."""
+        now = time.perf_counter()
+        self.stages[stage], self._last = (now - self._last) * 1000, now
+
+
+def _open_patches(folder: Path, encoder: Encoder) -> Patches:
+    """Map the patches and compare their shape with the encoder's."""
+    path = folder / PATCHES
+    try:
+        patches: Patches = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CatalogError(f"{path}: damaged: {error}") from None
+    if patches.ndim != 3 or patches.dtype != np.int8:
+        raise CatalogError(f"{path}: not patches: {patches.dtype} {patches.shape}")
+    expected = describe(_drawn_picture(), encoder).patches
+    if expected is None or patches.shape[1:] != expected.shape:
+        raise CatalogError(f"{path}: patches of shape {patches.shape[1:]}; the encoder's have another shape")
+    return patches
+
+
+def _drawn_picture() -> NDArray[np.uint8]:
+    """(64, 64, 3) uint8: a cross on white."""
+    canvas = np.full((64, 64, 3), 255, np.uint8)
+    canvas[28:36, 8:56] = canvas[8:56, 28:36] = (200, 80, 20)
+    return canvas
+
+
+def _check_preprocessing(folder: Path, manifest: Manifest) -> None:
+    if manifest.encoder.preprocessing != PREPROCESSING_VERSION:
+        raise CatalogError(
+            f"{folder}: its images were preprocessed by version {manifest.encoder.preprocessing}, this software preprocesses "
+            f"queries by version {PREPROCESSING_VERSION}, and scores would be wrong: build the catalog again"
+        )

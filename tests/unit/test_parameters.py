@@ -1,0 +1,39 @@
+"""A parameter of a search is declared once, in `Query`; HTTP and the command line take it from there."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from logo_similarity.api.app import create_app
+from logo_similarity.cli import app
+from logo_similarity.config import load_settings
+from logo_similarity.domain import PARAMETERS, Parameter
+
+
+@pytest.fixture(scope="module")
+def documented() -> dict[str, dict[str, object]]:
+    document = create_app(load_settings(log_level="error")).openapi()
+    return {one["name"]: one for one in document["paths"]["/v1/search"]["post"]["parameters"]}
+
+
+def test_the_parameters_are_those_of_the_query() -> None:
+    assert [parameter.name for parameter in PARAMETERS] == ["top_k", "min_score", "rerank"]
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.name)
+def test_http_has_the_parameter(parameter: Parameter, documented: dict[str, dict[str, object]]) -> None:
+    one = documented[parameter.name]
+    assert parameter.description in str(one["description"])
+    schema = one["schema"]
+    assert isinstance(schema, dict)
+    bounds = schema["anyOf"][0]
+    assert (bounds.get("minimum"), bounds.get("maximum")) == (parameter.least, parameter.most)
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.name)
+def test_the_command_line_has_the_parameter(parameter: Parameter) -> None:
+    command = typer.main.get_command(app)
+    assert isinstance(command, typer.core.TyperGroup)
+    options = {option.name: option for option in command.commands["search"].params}
+    assert f"--{parameter.name.replace('_', '-')}" in options[parameter.name].opts
