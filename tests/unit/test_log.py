@@ -12,7 +12,7 @@ import structlog
 from logo_similarity.log import configure_logging
 
 ROOT = Path(__file__).parents[2]
-# Log calls with a literal event; RefusalLog takes its event when it is made, and RequestMiddleware chooses the level first.
+# RefusalLog gets its event when it is constructed; RequestMiddleware chooses the level in a variable.
 LOGGED_EVENT = re.compile(
     r"""(?:\.(?:debug|info|warning|error|exception|critical)|\blevel|\bRefusalLog)\(\s*"(\w+)\""""
 )
