@@ -16,6 +16,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import httpx2
@@ -304,7 +305,7 @@ def _leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN4
 def _described(name: str, command: Any) -> str:  # noqa: ANN401 - typer's own classes
     parameters = [one for one in command.params if one.name != "help"]
     arguments = [_shown_name(one) for one in parameters if one.param_type_name == "argument"]
-    description = textwrap.fill(" ".join(command.help.split()), 118, break_on_hyphens=False)
+    description = fill(" ".join(command.help.split()), 118, break_on_hyphens=False)
     lines = [f"### `{' '.join([name, *arguments])}`", "", description]
     rows = []
     for one in parameters:
@@ -351,7 +352,7 @@ def sizes() -> str:
         f"reads and embeds about {images:,.0f} images per second (`python -m benchmarks.encode_rate`), and then builds "
         "the index."
     )
-    return "\n".join([*lines, "", textwrap.fill(note, 118, break_on_hyphens=False)])
+    return "\n".join([*lines, "", fill(note, 118, break_on_hyphens=False)])
 
 
 def planned(row: dict[str, Any], workers: int) -> ServicePlan:
