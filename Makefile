@@ -1,5 +1,5 @@
-# The whole developer interface: demo, test, lint, bench, mutants, faults with faults-tools (and lock, after a change to the dependencies).
-# Everything lands in .venv and in folders that git ignores.
+# The complete developer interface; CONTRIBUTING.md describes the targets. Everything is written to .venv and to other
+# folders that git ignores.
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: demo test faults faults-tools mutants test-torch lint format bench lock clean
 .DEFAULT_GOAL := demo
 
-# Serves the sample logos on http://127.0.0.1:8000
+# Builds a catalog of the sample logos and serves it at http://127.0.0.1:8000.
 demo: .venv/installed
 	$(BIN)/logo-similarity build samples --out catalogs
 	@echo "the command is $(BIN)/logo-similarity; to use it without its path: source $(BIN)/activate"
@@ -18,8 +18,8 @@ test: .venv/installed-dev
 	@echo "running the tests: up to twelve minutes on two cores"
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# The long forms of the tests that kill, swap and wear out a service, and those of the deployment files: some twenty-five
-# minutes. Needs root, and what `make faults-tools` installs.
+# The long forms of the tests that kill, swap and exhaust a service, and the tests of the deployment files: about 25
+# minutes. Needs root and the packages that `make faults-tools` installs.
 faults: .venv/installed-dev
 	LOGO_TEST_SWAPS=50 LOGO_TEST_KILLS=20 LOGO_TEST_REQUESTS=20000 LOGO_TEST_SECONDS=150 LOGO_TEST_HOSTILE=all \
 	LOGO_TEST_IMAGES=600 LOGO_TEST_IDLE_SECONDS=120 \
@@ -30,12 +30,13 @@ faults-tools:
 	apt-get install -qy --no-install-recommends nginx-light faketime prometheus buildah debootstrap systemd strace chromium \
 	  fonts-dejavu-core
 
-# Mutation testing: `make mutants MODULES=logo_similarity/image/png.py`, or every module of the table in scripts/mutants.py.
+# Mutation testing of one module (`make mutants MODULES=logo_similarity/image/png.py`), or of every module listed in
+# scripts/mutants.py.
 mutants: .venv/installed-dev
 	$(BIN)/pip install --quiet -e '.[mutants]'
 	nice -n 10 $(BIN)/python -m scripts.mutants $(MODULES)
 
-# Training and export, which need torch: an environment of their own.
+# Tests of training and export, in a separate environment with torch.
 test-torch: .venv-torch/installed
 	.venv-torch/bin/python -m pytest --override-ini=norecursedirs= tests/torch
 
@@ -53,7 +54,7 @@ format: .venv/installed-dev
 bench: .venv/installed .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks.run
 
-# Pins every dependency with its digests. Needs uv (pip install uv).
+# Pins every dependency with its hashes. Needs uv (pip install uv).
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --upgrade --extra cpu --extra dev pyproject.toml -o requirements-dev.lock
@@ -81,7 +82,7 @@ clean:
 	.venv-bench/bin/pip install --quiet --no-deps -e .
 	@touch $@
 
-# Debian keeps the module that makes virtual environments in a package of its own.
+# On Debian, the venv module is a separate package.
 .venv/bin/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \

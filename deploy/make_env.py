@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes deploy/.env with new random passwords and keys for deploy/compose.yaml. Never replaces a file that exists."""
+"""Write deploy/.env with new random passwords and keys for deploy/compose.yaml. Never overwrites an existing file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADER = """\
 
 
 def main() -> None:
-    """Write the file that is named, or deploy/.env; exit with a message where it exists."""
+    """Write the file named on the command line, or deploy/.env; exit with a message if it exists."""
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / ".env"
     values = {
         "MINIO_ROOT_USER": "root-" + secrets.token_hex(4),

@@ -1,4 +1,4 @@
-"""Uploads, builds and publishes the sample logos, unless a catalog is published at LOGO_CATALOG_URL already."""
+"""Upload, build and publish the sample logos, unless a catalog is published at LOGO_CATALOG_URL already."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from logo_similarity.storage.objects import ObjectFolder
 
 
 def main() -> None:
-    """Publish the samples in the folder that is named, or say which version is published."""
+    """Publish the samples in the folder named on the command line, or print which version is published."""
     samples = Path(sys.argv[1])
     settings = load_settings()
     try:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Write into docs/ what must not be written by hand: answers of the API, its errors, every command and setting, sizes.
+"""Regenerate the parts of docs/ that come from code and measurements: API responses, errors, commands, settings, sizes.
 
-logo-similarity build samples --out catalogs      # once: the answers come from its catalog
-python -m benchmarks.sizing                       # where the sizes are to be new
-python -m benchmarks.score_meaning                # where the scores are to be new
+logo-similarity build samples --out catalogs      # once: the responses come from this catalog
+python -m benchmarks.sizing                       # to measure the sizes again
+python -m benchmarks.score_meaning                # to measure the scores again
 python -m scripts.update_docs
 """
 
@@ -16,6 +16,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import httpx2
@@ -40,30 +41,31 @@ FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The service that gives the answers."""
+    """The service that the examples come from."""
 
     client: TestClient
     search: str
-    """A key of that role."""
+    """A key with the role search."""
     admin: str
+    """A key with the role admin."""
     poor: str
-    """A key that may ask once a day."""
+    """A key with a quota of one request per day."""
     hasty: str
-    """A key that may ask once an hour."""
+    """A key with a rate of one request per hour."""
 
     def ask(self, method: str, path: str, *, key: str | None = None, **more: Any) -> httpx2.Response:  # noqa: ANN401 - passed on
-        """The answer to one request."""
+        """The response to one request."""
         headers = {"X-API-Key": self.search if key is None else key, **more.pop("headers", {})}
         return self.client.request(method, path, headers=headers, follow_redirects=False, **more)
 
     def find(self, image: bytes, path: str = "/v1/search?top_k=1", **more: Any) -> httpx2.Response:  # noqa: ANN401 - passed on
-        """The answer to a search."""
+        """The response to a search."""
         return self.ask("POST", path, files={"file": image}, **more)
 
 
 @contextmanager
 def serving(**settings: object) -> Iterator[Service]:
-    """A service with the sample catalog, the sample images and four keys."""
+    """A service on the sample catalog and images, with four keys."""
     with tempfile.TemporaryDirectory() as folder:
         given = load_settings(
             catalogs=ROOT / "catalogs", images_dir=SAMPLES, keys=f"{folder}/keys.json", usage_db=f"{folder}/usage.db",
@@ -94,7 +96,7 @@ def _key(place: KeyPlace, name: str, role: Role, rate: str | None = None, quota:
 
 
 def answers() -> str:
-    """One example of each request, as curl asks for it, with what comes back."""
+    """One example of each request, as a curl command, with its response."""
     with serving() as service:
         examples = [
             ("-F file=@query.jpg 'http://127.0.0.1:8000/v1/search?top_k=2&min_score=0.5'",
@@ -117,7 +119,7 @@ def _shown(answer: httpx2.Response) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A way to get one error, and what the caller does about it."""
+    """A request that provokes one error, and what its sender should do."""
 
     code: str
     provoke: Callable[[Service], httpx2.Response]
@@ -141,7 +143,7 @@ def _png_that_claims(side: int, depth: int, colour: int) -> bytes:
 
 
 def _stalled(service: Service) -> httpx2.Response:
-    """A body of which only the beginning comes."""
+    """The response to a body of which only the beginning arrives."""
     import asyncio
 
     messages: list[dict[str, Any]] = []
@@ -151,7 +153,7 @@ def _stalled(service: Service) -> httpx2.Response:
         begun.append(True)
         return {"type": "http.request", "body": b"--x\r\n", "more_body": True}
 
-    async def send(message: Any) -> None:  # noqa: ANN401 - of ASGI
+    async def send(message: Any) -> None:  # noqa: ANN401 - ASGI
         messages.append(message)
 
     begun: list[bool] = []
@@ -183,68 +185,74 @@ CASES = (
     Case(
         "malformed_request",
         lambda s: s.ask("POST", "/v1/search", content=b"no form", headers=FORM),
-        "send multipart/form-data with a field `file`",
+        "send multipart/form-data with the image in the field `file`",
     ),
     Case(
         "unauthorized",
         lambda s: s.ask("GET", f"/v1/logos/{LOGO}", key="lsk_wrong"),
-        "send one key that is known, not revoked and not past its time",
+        "send exactly one valid key: known, not revoked, not expired",
     ),
-    Case("forbidden", lambda s: s.ask("GET", "/v1/keys"), "ask with a key of the role admin"),
+    Case("forbidden", lambda s: s.ask("GET", "/v1/keys"), "use a key with the role `admin`"),
     Case(
         "link_refused",
         lambda s: s.ask("GET", "/v1/files/altered/logo.jpg"),
-        "ask for the logo again: every answer has fresh links",
+        "request the logo again; every response has fresh links",
     ),
     Case(
         "not_found",
         lambda s: s.ask("GET", "/v1/logos/nobody"),
-        "check the id; `catalog.version` says which catalog answered",
+        "check the id; `catalog.version` names the catalog that answered",
     ),
     Case(
         "method_not_allowed",
         lambda s: s.ask("DELETE", "/v1/search", key=s.admin),
-        "the `Allow` header names the methods",
+        "use a method from the `Allow` header",
     ),
-    Case("body_too_slow", _stalled, "send the body at once; `LOGO_BODY_SECONDS` is what a client has"),
+    Case("body_too_slow", _stalled, "send the whole body within `LOGO_BODY_SECONDS`"),
     Case(
         "body_too_large",
         lambda s: s.find(bytes(11_000_000)),
-        "send a smaller file; `LOGO_MAX_UPLOAD_BYTES` is the bound",
+        "send a smaller file; the limit is `LOGO_MAX_UPLOAD_BYTES`",
     ),
     Case(
         "image_too_large",
         lambda s: s.find(_png_that_claims(20_000, 8, 0)),
-        "send a smaller picture; `LOGO_MAX_PIXELS` is the bound. 512 pixels are enough",
+        "send a smaller image, for example 512 x 512 pixels; the limit is `LOGO_MAX_PIXELS`",
     ),
     Case(
         "image_too_complex",
         lambda s: s.find(_png_that_claims(5_000, 16, 6)),
-        "send it smaller, or as a plain JPEG or PNG; `LOGO_DECODE_MEMORY` and `LOGO_DECODE_SECONDS` are the bounds",
+        "send a smaller image, or a plain JPEG or PNG; the limits are `LOGO_DECODE_MEMORY` and `LOGO_DECODE_SECONDS`",
     ),
-    Case("image_format_unsupported", lambda s: s.find(b"%PDF-1.7"), "send JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"),
+    Case(
+        "image_format_unsupported",
+        lambda s: s.find(b"%PDF-1.7"),
+        "convert the image to JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF",
+    ),
     Case(
         "media_type_unsupported",
         lambda s: s.ask("POST", "/v1/search", content=b"x", headers={"Content-Type": "image/png"}),
-        "send a form, not the bytes of the picture alone",
+        "send a multipart form, not the bare bytes of the image",
     ),
-    Case("image_undecodable", lambda s: s.find(QUERY.read_bytes()[:200]), "the file is damaged: save it again"),
-    Case("image_too_small", lambda s: s.find(_tiny_bmp()), "send a larger picture"),
-    Case("invalid_request", lambda s: s.find(QUERY.read_bytes(), "/v1/search?top_k=0"), "`errors` names each field"),
+    Case("image_undecodable", lambda s: s.find(QUERY.read_bytes()[:200]), "the file is damaged; save the image again"),
+    Case("image_too_small", lambda s: s.find(_tiny_bmp()), "send a larger image"),
+    Case(
+        "invalid_request",
+        lambda s: s.find(QUERY.read_bytes(), "/v1/search?top_k=0"),
+        "correct the fields named in `errors`",
+    ),
     Case(
         "rate_limited",
         lambda s: _twice(lambda: s.ask("GET", f"/v1/logos/{LOGO}", key=s.hasty)),
-        "wait for `Retry-After` seconds",
+        "wait `Retry-After` seconds",
     ),
     Case(
         "quota_spent",
         lambda s: _twice(lambda: s.ask("GET", f"/v1/logos/{LOGO}", key=s.poor)),
-        "wait for `Retry-After` seconds (until 00:00 UTC), or ask for a larger quota",
+        "wait `Retry-After` seconds (until 00:00 UTC), or request a larger quota",
     ),
-    Case(
-        "overloaded", _while_full, "try again after `Retry-After` seconds; more workers or replicas where it stays so"
-    ),
-    Case("not_ready", _while_stopping, "ask another replica; this one starts or stops"),
+    Case("overloaded", _while_full, "retry after `Retry-After` seconds; if it persists, add workers or replicas"),
+    Case("not_ready", _while_stopping, "use another replica; this one is starting or stopping"),
 )
 
 
@@ -256,22 +264,22 @@ def _tiny_bmp() -> bytes:
 
 
 def errors() -> str:
-    """Every error that a client can get, with the words of a real one."""
-    lines = ["| status | code | for example | what to do |", "| --- | --- | --- | --- |"]
+    """Every error that a client can get, with the message of a real response."""
+    lines = ["| status | code | example | what to do |", "| --- | --- | --- | --- |"]
     for case in CASES:
         with serving(body_seconds=0.1) as service:
             answer = case.provoke(service)
         problem = answer.json()
         if problem["code"] != case.code:
-            raise ValueError(f"{case.code} was meant, {problem} came")
+            raise ValueError(f"expected the error {case.code!r}, got {problem}")
         words = (problem.get("detail") or problem["title"]).replace("|", "\\|")
         lines.append(f"| {problem['status']} | `{case.code}` | {words} | {case.what_to_do} |")
     return "\n".join(lines)
 
 
 def settings_table() -> str:
-    """Every setting, its default and what it does."""
-    lines = ["| setting | default | |", "| --- | --- | --- |"]
+    """Every setting with its default and description."""
+    lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         value = None if field.default_factory is not None else field.default
         default = "" if value in (None, ()) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
@@ -280,7 +288,7 @@ def settings_table() -> str:
 
 
 def commands() -> str:
-    """Every command with its arguments and options, as `--help` says."""
+    """Every command with its arguments and options, with the text of `--help`."""
     found = dict(_leaves(typer.main.get_command(app), "logo-similarity"))
     return "\n\n".join(_described(name, command) for name, command in found.items())
 
@@ -297,7 +305,8 @@ def _leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN4
 def _described(name: str, command: Any) -> str:  # noqa: ANN401 - typer's own classes
     parameters = [one for one in command.params if one.name != "help"]
     arguments = [_shown_name(one) for one in parameters if one.param_type_name == "argument"]
-    lines = [f"### `{' '.join([name, *arguments])}`", "", " ".join(command.help.split())]
+    description = fill(" ".join(command.help.split()), 118, break_on_hyphens=False)
+    lines = [f"### `{' '.join([name, *arguments])}`", "", description]
     rows = []
     for one in parameters:
         names = _shown_name(one) if one.param_type_name == "argument" else ", ".join([*one.opts, *one.secondary_opts])
@@ -316,12 +325,12 @@ def _shown_name(argument: Any) -> str:  # noqa: ANN401 - typer's own class
 
 
 def sizes() -> str:
-    """What catalogs take."""
+    """Disk, memory and speed of catalogs of several sizes."""
     result = json.loads((RESULTS / "sizing.json").read_text())
     rate = json.loads((RESULTS / "encode_rate.json").read_text())["figures"]
     machine = result["machine"]
     lines = [
-        "| logos | on disk | memory, 1 worker | memory, 4 workers | limit to set, 4 workers | searches a second on one core |",
+        "| logos | disk | memory, 1 worker | memory, 4 workers | limit, 4 workers | searches per second, one core |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["figures"]["sizes"]:
@@ -334,20 +343,20 @@ def sizes() -> str:
             f"| {about}{used['4'] / 1000:.2f} GB | {plans['4'].limit / 1e9:.2f} GB | {searches} |"
         )
     images = rate["bare_images_per_second"] * rate["embed_stage_over_bare"]
-    said = (
-        f"Measured with `python -m benchmarks.sizing` on {machine['usable_cores']} cores of an {machine['processor']}, shared "
-        f'with other work, at commit {machine["commit"]}; lines with "about" are what `logo-similarity plan` reckons from '
-        f"{result['figures']['bytes_a_logo']:,} bytes a logo, and so is the limit. Memory is that of all workers together, "
-        f"and was measured before each search thread had a process that decodes, {DECODER_BYTES // MEGABYTE} MB in the plan; "
-        "searches are those of one "
-        f"worker with one thread. A build reads and embeds some {images:,.0f} images a second on such a machine "
-        "(`python -m benchmarks.encode_rate`), and makes the index after that."
+    note = (
+        f"Measured with `python -m benchmarks.sizing` on {machine['usable_cores']} cores of an {machine['processor']} "
+        f'shared with other work, at commit {machine["commit"]}. Rows with "about", and the limits, are estimates of '
+        f"`logo-similarity plan` from {result['figures']['bytes_a_logo']:,} bytes per logo. Memory is the sum over all "
+        "workers. It was measured before each search thread had a decoder process, for which the plan includes "
+        f"{DECODER_BYTES // MEGABYTE} MB. Searches are those of one worker with one thread. On such a machine a build "
+        f"reads and embeds about {images:,.0f} images per second (`python -m benchmarks.encode_rate`), and then builds "
+        "the index."
     )
-    return "\n".join([*lines, "", said])
+    return "\n".join([*lines, "", fill(note, 118, break_on_hyphens=False)])
 
 
 def planned(row: dict[str, Any], workers: int) -> ServicePlan:
-    """What `logo-similarity plan` says of a catalog of the row's size, with one thread in each worker."""
+    """What `logo-similarity plan` reports for a catalog of this size, with one thread per worker."""
     settings = load_settings(workers=workers, threads=1)
     return plan_service(round(row["disk_mb"] * MEGABYTE), DEFAULT_MODEL_BYTES, workers, settings)
 
@@ -401,7 +410,7 @@ def thresholds(gallery: dict[str, Any]) -> str:
 
 
 def write(name: str, **contents: str) -> None:
-    """Replace marked parts of one document."""
+    """Replace the marked parts of one document."""
     path = DOCS / name
     text = path.read_text()
     for mark, content in contents.items():
@@ -410,7 +419,7 @@ def write(name: str, **contents: str) -> None:
 
 
 def main() -> None:
-    """Replace all of them."""
+    """Replace the marked parts of all documents."""
     write("reference.md", settings=settings_table(), commands=commands())
     write("operate.md", sizes=sizes())
     write("api.md", answers=answers(), errors=errors())

@@ -2,12 +2,20 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from logo_similarity.log import configure_logging
+
+ROOT = Path(__file__).parents[2]
+# RefusalLog gets its event when it is constructed; RequestMiddleware chooses the level in a variable.
+LOGGED_EVENT = re.compile(
+    r"""(?:\.(?:debug|info|warning|error|exception|critical)|\blevel|\bRefusalLog)\(\s*"(\w+)\""""
+)
 
 
 @pytest.fixture
@@ -48,3 +56,15 @@ def test_secrets_do_not_get_into_a_line(restored: None, capsys: pytest.CaptureFi
     text = capsys.readouterr().err
     assert "deadbeef0123" not in text
     assert text.count("[redacted]") == 2
+
+
+def test_every_event_is_documented() -> None:
+    logged = {
+        event for path in (ROOT / "logo_similarity").rglob("*.py") for event in LOGGED_EVENT.findall(path.read_text())
+    }
+    assert {"request", "refused_at_the_door", "decoder_died", "catalog_fell_back"} < logged
+    _, _, rest = (ROOT / "docs" / "operate.md").read_text().partition("\n### Log events\n")
+    table, _, _ = rest.partition("\n### ")
+    documented = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert len(documented) == len(set(documented))
+    assert set(documented) == logged

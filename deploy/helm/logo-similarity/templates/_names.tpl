@@ -3,7 +3,7 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* A number in full: values of the command line are floats, which Go prints as 2e+07. */}}
+{{/* A number in full: values from the command line are floats, which Go prints as 2e+07. */}}
 {{- define "logo-similarity.text" -}}
 {{- if and (kindIs "float64" .) (eq . (floor .)) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
 {{- end }}
@@ -18,7 +18,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ div (int64 .Values.cores) (int64 .Values.workers) | max 1 }}
 {{- end }}
 
-{{/* Memory to request: what the workers share, and what each has of its own. */}}
+{{/* Memory to request: the part that workers share, plus the part of each worker. */}}
 {{- define "logo-similarity.megabytes" -}}
 {{- $memory := .Values.memory }}
 {{- $threads := include "logo-similarity.threads" . | int64 }}
@@ -27,8 +27,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- add $shared (mul (int64 .Values.workers) $worker) }}
 {{- end }}
 
-{{/* Memory to allow: a quarter more for the next version, which is opened beside this one, the process that tries it, and what
-     requests in progress may take: heads and bodies in every worker, an image in every thread. */}}
+{{/* Memory limit: a quarter more for the next version, which is opened beside this one; the process that tries it; and
+     requests in progress: heads and bodies in every worker, one image in every thread. */}}
 {{- define "logo-similarity.limitMegabytes" -}}
 {{- $images := mul (int64 .Values.workers) (int64 (include "logo-similarity.threads" .)) }}
 {{- $decoding := get .Values.settings "LOGO_DECODE_MEMORY" | default 256000000 | int64 }}
