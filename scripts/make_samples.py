@@ -2,9 +2,9 @@
 
     python -m scripts.make_samples --out samples
 
-Needs npm for the two packages, pinned below. The same run gives the same bytes. What is left out is printed with its
-reason: marks that their set has withdrawn, marks that white paper hides (drawn for a dark background), and marks that
-look the same as one that is already there, since no search could tell the two apart.
+Needs npm for the packages, which are pinned below and in `scripts/sample_metadata.py`. The same run gives the same bytes.
+Each omitted mark is printed with the reason: its set has withdrawn it, it does not show on white (drawn for a dark
+background), or it looks the same as an earlier one, so that no search could distinguish the two.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ import numpy as np
 from rich.progress import track
 
 from scripts.render_icons import NPM_CACHE, IconError, encode_jpeg, fetch_package, file_name, iconify_drawing, render
+from scripts.sample_metadata import describe, load_brands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -66,12 +67,13 @@ def main() -> None:
     if images.exists():
         raise SystemExit(f"{images} exists: remove it first, so that no older picture stays in it")
     collections = {icon_set: read_set(icon_set, arguments.npm) for icon_set in SETS}
+    brands = load_brands(arguments.npm)
     images.mkdir(parents=True)
     looks = Looks()
     records = [
         record
         for icon_set, collection in collections.items()
-        for record in make_samples(icon_set, collection, looks, images)
+        for record in make_samples(icon_set, collection, brands, looks, images)
     ]
     lines = ",\n".join(
         json.dumps(record, ensure_ascii=False) for record in sorted(records, key=lambda r: str(r["file"]))
@@ -92,7 +94,7 @@ def read_set(icon_set: IconSet, npm: Path) -> dict[str, Any]:
 
 
 def make_samples(
-    icon_set: IconSet, collection: dict[str, Any], looks: Looks, images: Path
+    icon_set: IconSet, collection: dict[str, Any], brands: Mapping[str, Mapping[str, Any]], looks: Looks, images: Path
 ) -> Iterator[dict[str, object]]:
     """Write the set's first marks that can be shown, by `_order`; gives their records."""
     withdrawn = [name for name, icon in collection["icons"].items() if icon.get("hidden")]
@@ -108,7 +110,7 @@ def make_samples(
                 continue
             file = file_name(icon_set.name, name)
             (images / file).write_bytes(encode_jpeg(image, JPEG_QUALITY, optimize=True))
-            yield {"file": file, "text": title(name), "vienna_codes": [], "year": None}
+            yield {"file": file} | describe(icon_set.name, name, brands) | {"vienna_codes": [], "year": None}
             break
         else:
             raise SystemExit(f"{icon_set.name} has fewer than {icon_set.take} marks that can be shown")
@@ -128,11 +130,6 @@ def draw(collection: dict[str, Any], name: str) -> Image:
     if visible.sum() < MIN_VISIBLE_INK * drawn.sum() or _box_area(visible) <= MIN_VISIBLE_BOX * _box_area(drawn):
         raise IconError("does not show on white")
     return on_white
-
-
-def title(name: str) -> str:
-    """The brand as the set's file name spells it: neither set states a title. "airbnb-icon" is "airbnb"."""
-    return name.removesuffix("-icon").replace("-", " ")
 
 
 class Looks:
