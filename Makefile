@@ -7,12 +7,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: demo test faults faults-tools mutants test-torch lint format bench lock clean
 .DEFAULT_GOAL := demo
 
-# Builds a catalog of the sample logos and serves it at http://127.0.0.1:8000.
+# Builds a catalog of the sample logos and the synthetic register, and serves it at http://127.0.0.1:8000.
 demo: .venv/installed
-	$(BIN)/logo-similarity build samples --out catalogs
+	$(BIN)/logo-similarity build samples/marks.jsonl --images samples --out catalogs
 	@echo "the command is $(BIN)/logo-similarity; to use it without its path: source $(BIN)/activate"
 	@echo "serving on http://127.0.0.1:$${LOGO_PORT:-8000}  (API documentation: /docs; stop with Ctrl+C)"
-	LOGO_LOG_FORMAT=$${LOGO_LOG_FORMAT:-console} $(BIN)/logo-similarity serve --catalogs catalogs --images samples/images
+	LOGO_LOG_FORMAT=$${LOGO_LOG_FORMAT:-console} $(BIN)/logo-similarity serve --catalogs catalogs --images samples
 
 test: .venv/installed-dev
 	@echo "running the tests: up to twelve minutes on two cores"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Regenerate the parts of docs/ that come from code and measurements: API responses, errors, commands, settings, sizes.
 
-logo-similarity build samples --out catalogs      # once: the responses come from this catalog
+logo-similarity build samples/marks.jsonl --images samples --out catalogs  # once: the responses come from this catalog
 python -m benchmarks.sizing                       # to measure the sizes again
 python -m benchmarks.score_meaning                # to measure the scores again
 python -m scripts.update_docs
@@ -32,8 +32,8 @@ from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, S
 from scripts.update_readme import RESULTS, ROOT, replaced, shorten
 
 DOCS = ROOT / "docs"
-SAMPLES = ROOT / "samples" / "images"
-QUERY = next(SAMPLES.glob("075d1f55*.jpg"))
+SAMPLES = ROOT / "samples"
+QUERY = next((SAMPLES / "images").glob("075d1f55*.jpg"))
 LOGO = QUERY.stem
 ANOTHER_BRAND = "the best hit of another brand"
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}

@@ -37,7 +37,7 @@ FIGURES = {
 
 def example() -> str:
     """A search with a sample logo, as curl asks for it, and what comes back."""
-    settings = load_settings(catalogs=ROOT / "catalogs", images_dir=ROOT / "samples" / "images", log_level="error")
+    settings = load_settings(catalogs=ROOT / "catalogs", images_dir=ROOT / "samples", log_level="error")
     query = next((ROOT / "samples" / "images").glob(f"{QUERY}*.jpg"))
     with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client, query.open("rb") as file:
         answer = client.post("/v1/search", params={"top_k": 3}, files={"file": file}).json()
