@@ -113,7 +113,7 @@ class ScalarKind(Kind[T | None], Generic[T]):
 
 class _TextKind(ScalarKind[str]):
     __slots__ = ()
-    json_form = "text or null"
+    json_form = "string or null"
     sql_type = "TEXT"
 
     def to_json(self, value: str | None) -> JsonValue:
@@ -151,7 +151,7 @@ class Keyword(_TextKind):
 class Date(ScalarKind[dt.date]):
     """A day; the time of a date with time is dropped."""
 
-    json_form = "date (ISO 8601) or null"
+    json_form = "string (ISO 8601 date) or null"
     sql_type = "TEXT"
     facet = False
 
@@ -247,7 +247,7 @@ class ListKind(Kind[tuple[T, ...]], Generic[T]):
 class Codes(ListKind[str]):
     """Codes of a classification."""
 
-    json_form = "list of texts"
+    json_form = "array of strings"
     sql_type = "TEXT"
     canonical: Callable[[str], str | None]
     """The canonical form of a code; None: the text is not a code."""
@@ -260,7 +260,7 @@ class Codes(ListKind[str]):
 class Numbers(ListKind[int]):
     """Whole numbers within bounds."""
 
-    json_form = "list of numbers"
+    json_form = "array of numbers"
     sql_type = "INTEGER"
     least: int
     most: int

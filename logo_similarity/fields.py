@@ -33,7 +33,7 @@ UNREADABLE = "_unreadable"
 
 def register_field(
     kind: Kind[V],
-    description: str | None = None,
+    description: str,
     *,
     example: V,
     spellings: tuple[str, ...] = (),
@@ -70,6 +70,7 @@ class Record:
     )
     company: str | None = register_field(
         Name(),
+        "Applicant or owner.",
         example="Example Corp",
         spellings=("applicant", "applicant name", "owner", "owner name", "holder", "proprietor"),
     )
@@ -81,20 +82,31 @@ class Record:
     )
     nice_classes: tuple[int, ...] = register_field(
         Numbers(item="class", least=1, most=45),
+        "Nice classes, 1 to 45.",
         example=(9, 42),
         spellings=("nice", "nice class", "nice classification", "class", "classes"),
     )
     status: str | None = register_field(
-        Keyword(), example="registered", spellings=("mark status", "legal status", "current status")
+        Keyword(),
+        "Status in the register.",
+        example="registered",
+        spellings=("mark status", "legal status", "current status"),
     )
     office: str | None = register_field(
-        Keyword(), example="US", spellings=("office code", "registration office", "registration office code")
+        Keyword(),
+        "Registering office, as a code: `EM`, `US`.",
+        example="US",
+        spellings=("office code", "registration office", "registration office code"),
     )
     application_date: dt.date | None = register_field(  # noqa: RUF009 - returns a field
-        Date(), example=dt.date(2023, 1, 1), spellings=("filed", "filing date", "date filed")
+        Date(),
+        "Date of application.",
+        example=dt.date(2023, 1, 1),
+        spellings=("filed", "filing date", "date filed"),
     )
     year: int | None = register_field(
         Number(least=1800, most=2200),
+        "Year of application: that of `application_date` if the source provides it.",
         example=2023,
         spellings=("application year", "filing year"),
         derive=_year_of_application,
@@ -129,7 +141,7 @@ class RegisterField(Generic[V]):
     name: str
     """Its attribute, its key in JSON and its default column in a table."""
     kind: Kind[V]
-    description: str | None
+    description: str
     """One line of Markdown, for the API and the documentation."""
     example: V
     spellings: tuple[str, ...]

@@ -293,7 +293,7 @@ def fields_table() -> str:
     lines = ["| field | JSON | example | |", "| --- | --- | --- | --- |"]
     for field in FIELDS:
         example = json.dumps(field.kind.to_json(field.example))
-        lines.append(f"| `{field.name}` | {field.kind.json_form} | `{example}` | {field.description or ''} |")
+        lines.append(f"| `{field.name}` | {field.kind.json_form} | `{example}` | {field.description} |")
     return "\n".join(lines)
 
 

@@ -48,7 +48,7 @@ def _register_fields() -> dict[str, Any]:
 
 
 class Metadata(create_model("RegisterFields", **_register_fields())):  # type: ignore[misc]
-    """What the register says of a logo. A field that `catalog.fields` does not list is not in the source at all."""
+    """The register's data on a logo. A field that is missing from `catalog.fields` does not occur in the source."""
 
     extra: Annotated[dict[str, JsonValue], Field(description="Every further column of the source.")]
 
