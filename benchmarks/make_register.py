@@ -37,9 +37,9 @@ from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.images import NamesAsWritten
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
-from logo_similarity.domain import JsonValue
 from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.engine import SearchEngine
+from logo_similarity.field_kinds import JsonValue
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.build import Probe, build_hnsw
 from logo_similarity.terminal import progress

@@ -3,75 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logo_similarity.errors import InvalidRequestError
+from logo_similarity.fields import Record
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One logo as a source tells of it, before it has a row in a catalog.
-
-    A field that the source has but this record lacks is None (or an empty tuple). Which fields a source has at all is
-    `Source.fields`.
-    """
-
-    logo_id: str
-    """Public text id, unique in its source ("US-123456")."""
-    filename: str
-    """Name of the image, relative to the source's image folder, with "/" between parts; its key in the image store."""
-    text: str | None = None
-    """The words in the logo."""
-    company: str | None = None
-    vienna_codes: tuple[str, ...] = ()
-    """Codes of the Vienna classification in padded form ("27.05.01"), sorted, without repeats."""
-    nice_classes: tuple[int, ...] = ()
-    """Nice classes, 1 to 45, sorted, without repeats."""
-    status: str | None = None
-    office: str | None = None
-    """Code of the registering office ("EM", "US")."""
-    application_date: dt.date | None = None
-    year: int | None = None
-    """Year of application: of `application_date` where there is one, else as the source says."""
-    extra: Mapping[str, JsonValue] = field(default_factory=dict)
-    """Every further column of the source, by name."""
-
-    def metadata(self) -> dict[str, JsonValue]:
-        """What the register says, ready for JSON: every field but the id and the filename; dates in ISO 8601."""
-        return {
-            "text": self.text,
-            "company": self.company,
-            "vienna_codes": list(self.vienna_codes),
-            "nice_classes": list(self.nice_classes),
-            "status": self.status,
-            "office": self.office,
-            "application_date": self.application_date.isoformat() if self.application_date else None,
-            "year": self.year,
-            "extra": dict(self.extra),
-        }
-
-
-def record_of(fields: Mapping[str, Any]) -> Record:
-    """The record whose id, filename and `metadata()` these are, read from JSON."""
-    applied = fields["application_date"]
-    return Record(
-        **{
-            **fields,
-            "vienna_codes": tuple(fields["vienna_codes"]),
-            "nice_classes": tuple(fields["nice_classes"]),
-            "application_date": None if applied is None else dt.date.fromisoformat(applied),
-        }
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +21,33 @@ class Reject:
     """A row of a source that is not indexed."""
 
     where: str
-    """Where it stands: file and position ("results.json[12]", "marks.csv:13")."""
+    """Its file and position ("results.json[12]", "marks.csv:13")."""
     reason: str
     """Why, for a person."""
 
 
-class Logo(NamedTuple):
-    """One record of a catalog: its row there (= its FAISS id), its public id, its image and what the register says."""
-
+class _LogoRow(NamedTuple):
     id: int
+    """Its row in the catalog, which is its FAISS id."""
     logo_id: str
+    """Its public id."""
     filename: str
+    """Its image in the image store."""
     metadata_json: str
-    """`Record.metadata()` as JSON: what an answer over HTTP holds as it is. `record` reads it."""
+    """`Record.metadata()` as JSON: an answer over HTTP contains it as it is."""
 
-    @property
+
+class Logo(_LogoRow):
+    """One record of a catalog, as its row in `metadata.db`. A tuple, since a search creates a hundred of them."""
+
+    @cached_property
     def record(self) -> Record:
-        """The record."""
-        return record_of({"logo_id": self.logo_id, "filename": self.filename, **json.loads(self.metadata_json)})
+        """The record, parsed when it is first read.
+
+        Raises:
+            KeyError, TypeError, ValueError: the metadata is damaged.
+        """
+        return Record.from_json({"logo_id": self.logo_id, "filename": self.filename, **json.loads(self.metadata_json)})
 
 
 class Hit(NamedTuple):

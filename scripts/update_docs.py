@@ -26,6 +26,7 @@ from fastapi.testclient import TestClient
 from logo_similarity.api.app import create_app
 from logo_similarity.cli import app
 from logo_similarity.config import Settings, load_settings
+from logo_similarity.fields import FIELDS
 from logo_similarity.keys.document import KeyDocument, Role
 from logo_similarity.keys.place import KeyPlace, open_keys
 from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
@@ -287,6 +288,15 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
+def fields_table() -> str:
+    """Every field of a register: its name in tables and in JSON, its type and an example in JSON, and its description."""
+    lines = ["| field | JSON | example | |", "| --- | --- | --- | --- |"]
+    for field in FIELDS:
+        example = json.dumps(field.kind.to_json(field.example))
+        lines.append(f"| `{field.name}` | {field.kind.json_form} | `{example}` | {field.description} |")
+    return "\n".join(lines)
+
+
 def commands() -> str:
     """Every command with its arguments and options, with the text of `--help`."""
     found = dict(_leaves(typer.main.get_command(app), "logo-similarity"))
@@ -421,6 +431,7 @@ def write(name: str, **contents: str) -> None:
 def main() -> None:
     """Replace the marked parts of all documents."""
     write("reference.md", settings=settings_table(), commands=commands())
+    write("ingest.md", fields=fields_table())
     write("operate.md", sizes=sizes())
     write("api.md", answers=answers(), errors=errors())
     write("scores.md", scores=scores())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.config import JsonDict
 
 from logo_similarity.domain import STAGES, Hit, SearchResult
+from logo_similarity.fields import FIELDS, Record
 
 IMAGE_URL = "Signed and short-lived. Null where the service has no image store."
 EXAMPLE_HIT: JsonDict = {
@@ -18,17 +19,7 @@ EXAMPLE_HIT: JsonDict = {
     "cosine": 0.981,
     "id": "US-123456",
     "image_url": "http://minio.example:9000/l3d/images/abc.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=300&...",
-    "metadata": {
-        "text": "Example",
-        "company": "Example Corp",
-        "vienna_codes": ["26.01.01"],
-        "nice_classes": [9, 42],
-        "status": "registered",
-        "office": "US",
-        "application_date": "2023-01-01",
-        "year": 2023,
-        "extra": {},
-    },
+    "metadata": {**{field.name: field.kind.to_json(field.example) for field in FIELDS}, "extra": {}},
 }
 EXAMPLE_SEARCH: JsonDict = {
     "query_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
@@ -50,17 +41,15 @@ EXAMPLE_PROBLEM: JsonDict = {
 }
 
 
-class Metadata(BaseModel):
-    """What the register says of a logo. A field that `catalog.fields` does not list is not in the source at all."""
+def _register_fields() -> dict[str, Any]:
+    """The fields of a register as `create_model` takes them."""
+    types = get_type_hints(Record)
+    return {field.name: (types[field.name], Field(description=field.description)) for field in FIELDS}
 
-    text: Annotated[str | None, Field(description="Words in the logo.")]
-    company: str | None
-    vienna_codes: Annotated[tuple[str, ...], Field(description="Vienna classification, padded: `27.05.01`.")]
-    nice_classes: tuple[int, ...]
-    status: str | None
-    office: str | None
-    application_date: dt.date | None
-    year: int | None
+
+class Metadata(create_model("RegisterFields", **_register_fields())):  # type: ignore[misc]
+    """The register's data on a logo. A field that is missing from `catalog.fields` does not occur in the source."""
+
     extra: Annotated[dict[str, JsonValue], Field(description="Every further column of the source.")]
 
 

@@ -44,11 +44,11 @@ from logo_similarity.catalog.signature import sign
 from logo_similarity.catalog.sources import Source
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import WORK_PREFIX, Catalog, TryVersion
-from logo_similarity.domain import Record
 from logo_similarity.embed.describe import Floats
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import MODEL_JSON, default_model_folder
 from logo_similarity.errors import BuildError, CatalogError
+from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.build import EF_SEARCHES, Probe, Recall, build_hnsw, choose_ef_search

@@ -14,10 +14,11 @@ import numpy as np
 
 from logo_similarity.build.records import read_records
 from logo_similarity.catalog.files import replacing
-from logo_similarity.domain import Record, Reject
+from logo_similarity.domain import Reject
 from logo_similarity.embed.describe import Description, Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError
+from logo_similarity.fields import Record
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
 

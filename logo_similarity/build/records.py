@@ -9,7 +9,8 @@ from pathlib import Path
 
 from logo_similarity.catalog.files import replacing
 from logo_similarity.catalog.sources import Source
-from logo_similarity.domain import Record, Reject, record_of
+from logo_similarity.domain import Reject
+from logo_similarity.fields import Record
 
 REPORT_ROWS = 1_000
 
@@ -38,7 +39,7 @@ def read_records(path: Path, start: int = 0) -> Iterator[Record]:
     """The records of a `write_records` file from position `start` on."""
     with path.open(encoding="utf8") as lines:
         for line in islice(lines, start, None):
-            yield record_of(json.loads(line))
+            yield Record.from_json(json.loads(line))
 
 
 def count_lines(path: Path) -> int:

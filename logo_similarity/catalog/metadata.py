@@ -1,4 +1,4 @@
-"""`metadata.db`: what the register says of each logo, in SQLite. Row id = FAISS id."""
+"""`metadata.db`: the register's data on each logo, in SQLite. Row id = FAISS id."""
 
 from __future__ import annotations
 
@@ -12,41 +12,62 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from logo_similarity.domain import Logo, Record
+from logo_similarity.domain import Logo
 from logo_similarity.errors import BuildError, CatalogError
+from logo_similarity.field_kinds import ListKind, ScalarKind
+from logo_similarity.fields import FIELDS, UNREADABLE, Record
 
-# What an answer shows is one text, ready to be sent; what can be filtered by is read out of it, and stored in its index alone.
-SCHEMA = """
+LONGEST_LINE = 120
+_SCALARS = {field.name: field.kind for field in FIELDS if isinstance(field.kind, ScalarKind)}
+_LISTS = {field.name: field.kind for field in FIELDS if isinstance(field.kind, ListKind)}
+_FULL_TEXT = [name for name, kind in _SCALARS.items() if kind.full_text]
+
+
+def _list_table(name: str, kind: ListKind[Any]) -> str:
+    columns = f"{kind.item} {kind.sql_type} NOT NULL, logo INTEGER NOT NULL, PRIMARY KEY ({kind.item}, logo)"
+    line = f"CREATE TABLE {name} ({columns}) STRICT, WITHOUT ROWID;"
+    return line if len(line) <= LONGEST_LINE else f"CREATE TABLE {name} (\n  {columns}\n) STRICT, WITHOUT ROWID;"
+
+
+_GENERATED_COLUMNS = ",\n  ".join(
+    f"{name} {kind.sql_type} AS (json_extract(metadata, '$.{name}'))" for name, kind in _SCALARS.items()
+)
+_LIST_TABLES = "\n".join(_list_table(name, kind) for name, kind in _LISTS.items())
+_SCALAR_INDEXES = "\n".join(
+    f"CREATE INDEX logos_{name} ON logos ({name}) WHERE {name} IS NOT NULL;"
+    for name, kind in _SCALARS.items()
+    if kind.indexed
+)
+
+# An answer sends `metadata` as it is. Columns to filter by are read out of it, and stored in their indexes alone.
+# A catalog's schema is compared with this text: a changed line break is another schema.
+SCHEMA = f"""
 CREATE TABLE logos (
   id INTEGER PRIMARY KEY,
   logo_id TEXT NOT NULL UNIQUE,
   filename TEXT NOT NULL,
   metadata TEXT NOT NULL,
-  text TEXT AS (json_extract(metadata, '$.text')),
-  company TEXT AS (json_extract(metadata, '$.company')),
-  status TEXT AS (json_extract(metadata, '$.status')),
-  office TEXT AS (json_extract(metadata, '$.office')),
-  application_date TEXT AS (json_extract(metadata, '$.application_date')),
-  year INTEGER AS (json_extract(metadata, '$.year'))
+  {_GENERATED_COLUMNS}
 ) STRICT;
-CREATE TABLE vienna_codes (code TEXT NOT NULL, logo INTEGER NOT NULL, PRIMARY KEY (code, logo)) STRICT, WITHOUT ROWID;
-CREATE TABLE nice_classes (
-  class INTEGER NOT NULL, logo INTEGER NOT NULL, PRIMARY KEY (class, logo)
-) STRICT, WITHOUT ROWID;
+{_LIST_TABLES}
 CREATE VIRTUAL TABLE logos_text USING fts5(
-  text, company, content='logos', content_rowid='id', tokenize='unicode61 remove_diacritics 2'
+  {", ".join(_FULL_TEXT)}, content='logos', content_rowid='id', tokenize='unicode61 remove_diacritics 2'
 );
 """
 
-# Made after the rows are in: several times faster than keeping them up to date row by row.
-INDEXES = """
-CREATE INDEX logos_company ON logos (company) WHERE company IS NOT NULL;
-CREATE INDEX logos_status ON logos (status) WHERE status IS NOT NULL;
-CREATE INDEX logos_office ON logos (office) WHERE office IS NOT NULL;
-CREATE INDEX logos_application_date ON logos (application_date) WHERE application_date IS NOT NULL;
-CREATE INDEX logos_year ON logos (year) WHERE year IS NOT NULL;
+# Made after the rows are inserted: several times faster than keeping them up to date row by row.
+INDEXES = f"""
+{_SCALAR_INDEXES}
 INSERT INTO logos_text (logos_text) VALUES ('rebuild');
-"""
+"""  # noqa: S608 - names of our own
+
+# Queries of whether any logo has the field.
+FIELD_PROBES = {
+    field.name: f"SELECT EXISTS (SELECT 1 FROM {field.name})"  # noqa: S608 - names of our own
+    if field.name in _LISTS
+    else f"SELECT EXISTS (SELECT 1 FROM logos WHERE {field.name} IS NOT NULL)"  # noqa: S608 - names of our own
+    for field in FIELDS
+}
 
 COLUMNS = "id, logo_id, filename, metadata"
 CONNECTIONS = 8
@@ -56,20 +77,8 @@ MOST_ROW_BYTES = 16_000_000
 """Largest row that is read."""
 
 SCHEMA_QUERY = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
-# What SQLite, ANALYZE and FTS5 add is theirs: what it looks like depends on the version of SQLite.
+# Tables that SQLite, ANALYZE and FTS5 add: they depend on the version of SQLite.
 ADDED = ("sqlite_", "logos_text_")
-
-# Which query tells whether any logo has the field.
-FIELD_PROBES = {
-    "text": "SELECT EXISTS (SELECT 1 FROM logos WHERE text IS NOT NULL)",
-    "company": "SELECT EXISTS (SELECT 1 FROM logos WHERE company IS NOT NULL)",
-    "vienna_codes": "SELECT EXISTS (SELECT 1 FROM vienna_codes)",
-    "nice_classes": "SELECT EXISTS (SELECT 1 FROM nice_classes)",
-    "status": "SELECT EXISTS (SELECT 1 FROM logos WHERE status IS NOT NULL)",
-    "office": "SELECT EXISTS (SELECT 1 FROM logos WHERE office IS NOT NULL)",
-    "application_date": "SELECT EXISTS (SELECT 1 FROM logos WHERE application_date IS NOT NULL)",
-    "year": "SELECT EXISTS (SELECT 1 FROM logos WHERE year IS NOT NULL)",
-}
 
 
 def write_metadata(path: Path, records: Iterable[Record]) -> tuple[str, ...]:
@@ -78,14 +87,14 @@ def write_metadata(path: Path, records: Iterable[Record]) -> tuple[str, ...]:
     The file depends on the records alone, byte for byte (with one SQLite version).
 
     Returns:
-        The optional fields of a record that at least one of them has.
+        The names of the fields that at least one of the records has.
 
     Raises:
-        BuildError: it can't be written.
+        BuildError: it cannot be written.
     """
     connection = sqlite3.connect(path)
     try:
-        # Nobody reads it before it is whole, and a crash starts it anew: a journal would only cost time.
+        # A crash starts the file anew, and no reader opens it before it is complete: a journal would only cost time.
         connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + SCHEMA)
         with connection:
             for row, record in enumerate(records):
@@ -118,7 +127,7 @@ class Metadata:
         except CatalogError:
             _close_all(opened)
             raise
-        # With the last who holds this object, wherever that may be: a version that is no longer live closes by itself.
+        # Runs with the last reference to this object: a version that is no longer live closes by itself.
         self._closer = weakref.finalize(self, _close_all, opened)
 
     def count(self) -> int:
@@ -151,7 +160,7 @@ class Metadata:
         """The logos with these rows, in this order, by one query.
 
         Raises:
-            CatalogError: a row is not there.
+            CatalogError: a row does not exist.
         """
         rows = self._query(
             f"SELECT {COLUMNS} FROM logos WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608 - constant
@@ -159,30 +168,30 @@ class Metadata:
         )
         found = {row[0]: row for row in rows}
         try:
-            return [Logo(*found[row]) for row in ids]
+            return [Logo._make(found[row]) for row in ids]
         except KeyError as error:
             raise CatalogError(f"{self._path}: has no row {error}") from None
 
     def find(self, logo_id: str) -> Logo | None:
         """The logo with this public id."""
         rows = self._query(f"SELECT {COLUMNS} FROM logos WHERE logo_id = ?", logo_id)  # noqa: S608 - constant
-        return Logo(*rows[0]) if rows else None
+        return Logo._make(rows[0]) if rows else None
 
     def unreadable(self) -> dict[str, int]:
-        """How many logos have a field that could not be read, or text with bytes that are no UTF-8, by the field's name."""
-        found = self._query(
-            "SELECT key, count(*) FROM logos, json_each(metadata, '$.extra')"
-            " WHERE key LIKE '%\\_unreadable' ESCAPE '\\' GROUP BY key"
+        """How many logos have a value that could not be read, or text that was not valid UTF-8, by the field's name."""
+        rows = self._query(
+            "SELECT key, count(*) FROM logos, json_each(metadata, '$.extra') WHERE key GLOB ? GROUP BY key",
+            "*" + UNREADABLE,
         )
-        counts = {str(key).removesuffix("_unreadable"): int(count) for key, count in found}
-        for name in ("text", "company"):
-            ((spoiled,),) = self._query(f"SELECT count(*) FROM logos WHERE instr({name}, ?)", "\ufffd")  # noqa: S608 - constant
-            if spoiled:
-                counts[name] = counts.get(name, 0) + int(spoiled)
+        counts = {str(key).removesuffix(UNREADABLE): int(count) for key, count in rows}
+        for name in _FULL_TEXT:
+            ((damaged,),) = self._query(f"SELECT count(*) FROM logos WHERE instr({name}, ?)", "\ufffd")  # noqa: S608 - constant
+            if damaged:
+                counts[name] = counts.get(name, 0) + int(damaged)
         return counts
 
     def close(self) -> None:
-        """Close the connections. Nobody may be reading."""
+        """Close the connections. No other thread may be reading."""
         self._closer()
 
     def _check_schema(self) -> None:
@@ -196,7 +205,7 @@ class Metadata:
         odd |= {entry for entry in found if entry[0] not in ("table", "index")}
         if odd:
             kind, name, *_ = min(odd)
-            raise CatalogError(f"{self._path}: not a catalog's metadata: the {kind} {name!r} is missing or another")
+            raise CatalogError(f"{self._path}: not a catalog's metadata: the {kind} {name!r} is missing or differs")
 
     def _query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         connection = self._free.get()
@@ -211,7 +220,7 @@ class Metadata:
         # immutable: SQLite takes no locks and looks for no journal. The file never changes after it is published.
         uri = f"file:{quote(str(self._path.absolute()))}?mode=ro&immutable=1"
         try:
-            # check_same_thread is off since whoever comes next takes it: one at a time.
+            # check_same_thread is off: any thread may use it, one at a time.
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_ROW_BYTES)
             connection.executescript(
@@ -224,7 +233,7 @@ class Metadata:
 
 @functools.cache
 def _schema() -> frozenset[tuple[Any, ...]]:
-    """Type, name, table and SQL of everything that `write_metadata` makes, but for what SQLite and FTS5 add on their own."""
+    """Type, name, table and SQL of everything that `write_metadata` creates, except what SQLite and FTS5 add."""
     connection = sqlite3.connect(":memory:")
     try:
         connection.executescript(SCHEMA + INDEXES)
@@ -249,5 +258,6 @@ def _insert(connection: sqlite3.Connection, row: int, record: Record) -> None:
         "INSERT INTO logos (id, logo_id, filename, metadata) VALUES (?, ?, ?, ?)",
         (row, record.logo_id, record.filename, metadata),
     )
-    connection.executemany("INSERT INTO vienna_codes VALUES (?, ?)", ((code, row) for code in record.vienna_codes))
-    connection.executemany("INSERT INTO nice_classes VALUES (?, ?)", ((number, row) for number in record.nice_classes))
+    for name in _LISTS:
+        items = ((item, row) for item in getattr(record, name))
+        connection.executemany(f"INSERT INTO {name} VALUES (?, ?)", items)  # noqa: S608 - names of our own

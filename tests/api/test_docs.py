@@ -9,6 +9,8 @@ from urllib.parse import urljoin
 import pytest
 from fastapi.testclient import TestClient
 
+from logo_similarity.fields import FIELDS
+
 TYPES = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 
 
@@ -113,6 +115,13 @@ def test_no_other_file_is_served(client: TestClient, page: Page, name: str) -> N
 
 def test_assets_of_another_version_are_not_mixed_in(client: TestClient) -> None:
     assert client.get("/docs/assets/0000000000000000/docs.js").status_code == 404
+
+
+def test_every_register_field_is_described(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()["components"]["schemas"]["Metadata"]
+    descriptions = {name: value["description"] for name, value in schema["properties"].items()}
+    assert descriptions == {**{field.name: field.description for field in FIELDS}, "extra": descriptions["extra"]}
+    assert schema["required"] == list(schema["properties"]) == [*(field.name for field in FIELDS), "extra"]
 
 
 def test_a_form_made_from_the_description_sends_the_picture_alone(client: TestClient) -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from logo_similarity.build.records import count_lines, read_records, write_records
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.domain import Record, Reject
+from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
+from logo_similarity.fields import Record
 
 FIELDS = (
     "file",

@@ -12,10 +12,11 @@ from logo_similarity.catalog.manifest import MANIFEST, PATCHES, EncoderEntry, Ma
 from logo_similarity.catalog.metadata import write_metadata
 from logo_similarity.catalog.publish import digest_files
 from logo_similarity.catalog.versions import Catalog
-from logo_similarity.domain import STAGES, Query, Record
+from logo_similarity.domain import STAGES, Query
 from logo_similarity.embed.describe import describe
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import BadImageError, CatalogError, InvalidRequestError, NotFoundError
+from logo_similarity.fields import Record
 from logo_similarity.image.decode import decode
 from logo_similarity.search.score import RERANKED, agreement
 from tests.pictures import embed

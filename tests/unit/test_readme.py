@@ -35,6 +35,11 @@ def test_every_setting_and_every_command_is_in_the_reference() -> None:
         assert f"`LOGO_{name.upper()}`" in text
 
 
+def test_every_register_field_is_in_the_documentation() -> None:
+    text = (DOCS / "ingest.md").read_text()
+    assert replaced(text, "fields", update_docs.fields_table()) == text, AGAIN
+
+
 def test_every_command_is_in_the_readme() -> None:
     text = README.read_text()
     commands = typer.main.get_command(app)

@@ -10,8 +10,9 @@ from logo_similarity.catalog.sources.folder import FolderSource
 from logo_similarity.catalog.sources.images import EXTENSIONS, ImageNames, OpenNames, walk_files
 from logo_similarity.catalog.sources.l3d import L3dSource, metadata_files
 from logo_similarity.catalog.sources.table import TABLES, TableSource
-from logo_similarity.domain import Record, Reject
+from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
+from logo_similarity.fields import Record
 
 
 class Source(Protocol):
@@ -22,14 +23,14 @@ class Source(Protocol):
     """The folder that `Record.filename` is relative to."""
 
     def files(self) -> Iterator[Path]:
-        """The files that hold the metadata: a change in one of them makes another catalog."""
+        """The files with the metadata: a change in one of them leads to a new catalog."""
         ...
 
     def rows(self) -> Iterator[Record | Reject]:
         """Every row, as a record or as a reject, in the same order each time.
 
         Raises:
-            SourceError: the rest of the data set can't be read.
+            SourceError: the rest of the data set cannot be read.
         """
         ...
 
@@ -42,28 +43,28 @@ def open_source(
     mapping: Path | None = None,
     names: OpenNames = ImageNames,
 ) -> Source:
-    """A source of the given kind ("l3d", "table", "folder"), or of the kind that `path` looks like.
+    """A source of the given kind ("l3d", "table", "folder"), or of the kind that is recognised at `path`.
 
     Args:
         path: a folder in L3D's layout, a table file, or a folder of images.
-        kind: which of them; recognised where it is None.
-        images: folder of the images, where it is not the usual one.
-        mapping: TOML file that says which column of a table is which field.
-        names: `NamesAsWritten` where the images are not at hand; a folder of images is one of images all the same.
+        kind: one of the three; None: recognised.
+        images: folder of the images; None: the source's default.
+        mapping: TOML file that maps the columns of a table to fields.
+        names: `NamesAsWritten` if the images are not available. A folder of images always reads its own names.
 
     Raises:
-        SourceError: there is nothing of the kind; says what was looked for.
+        SourceError: `path` is not a source of this kind.
     """
     kind = kind or _recognise(path)
     if mapping is not None and kind != "table":
-        raise SourceError(f"a mapping is for tables; {path} is read as {kind}")
+        raise SourceError(f"{path}: read as {kind}, and a mapping applies to tables only; leave out --mapping")
     if kind == "l3d":
         return L3dSource(path, images, names)
     if kind == "table":
         return TableSource(path, images, mapping, names)
     if kind == "folder":
         return FolderSource(images or path)
-    raise SourceError(f"there is no kind of source {kind!r}: l3d, table or folder")
+    raise SourceError(f"unknown kind of source {kind!r}; use l3d, table or folder")
 
 
 def _recognise(path: Path) -> str:
@@ -77,6 +78,6 @@ def _recognise(path: Path) -> str:
     if not path.exists():
         raise SourceError(f"{path}: no such file or folder")
     raise SourceError(
-        f"{path}: not recognised. It should be a folder with results.json or output_<year>.json (L3D's layout), a table "
-        f"({', '.join(TABLES)}), or a folder with images ({', '.join(EXTENSIONS)})"
+        f"{path}: not recognised as a source; name a folder with results.json or output_<year>.json (layout of L3D), a "
+        f"table ({', '.join(TABLES)}), or a folder of images ({', '.join(EXTENSIONS)})"
     )

@@ -1,13 +1,14 @@
-"""A folder of images, and nothing else."""
+"""A folder of images without metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from logo_similarity.catalog.sources.fields import RowError, checked_filename, make_record
 from logo_similarity.catalog.sources.images import EXTENSIONS, walk_files
-from logo_similarity.domain import Record, Reject
+from logo_similarity.catalog.sources.rows import RowError, checked_filename, make_record
+from logo_similarity.domain import Reject
+from logo_similarity.fields import Record
 
 
 class FolderSource:
@@ -19,7 +20,7 @@ class FolderSource:
         self.images = folder
 
     def files(self) -> Iterator[Path]:
-        """None: there is no metadata."""
+        """No files: there is no metadata."""
         return iter(())
 
     def rows(self) -> Iterator[Record | Reject]:
@@ -28,7 +29,7 @@ class FolderSource:
         taken: set[str] = set()
         for name in names:
             stem = str(PurePosixPath(name).with_suffix(""))
-            # "mark.png" beside "mark.jpg": the second keeps its extension, so that both can be found.
+            # "mark.png" beside "mark.jpg": the second keeps its extension, so that both have an id.
             logo_id = name if stem in taken else stem
             taken.add(logo_id)
             try:

@@ -1,4 +1,4 @@
-"""The names of the images in a folder, found by names that may differ from them in case."""
+"""The names of the images in a folder, looked up by names that may differ from them in case."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from logo_similarity.catalog.sources.fields import RowError, shown
+from logo_similarity.catalog.sources.rows import RowError, abbreviate
 from logo_similarity.errors import SourceError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
 
 class Names(Protocol):
-    """How the name of an image that a source tells becomes the name that it has."""
+    """Turns the name of an image in a source into its name on disk."""
 
     def resolve(self, name: str) -> str:
-        """The name. Raises RowError where there is no such image."""
+        """The name on disk. Raises RowError if the image does not exist."""
         ...
 
 
@@ -25,10 +25,10 @@ OpenNames = Callable[[Path], Names]
 
 
 class NamesAsWritten:
-    """For images that are not at hand: every name is taken as it stands."""
+    """For images that are not available: every name is used as it is written."""
 
     def __init__(self, _folder: Path) -> None:
-        """The folder is not looked at."""
+        """The folder is not read."""
 
     def resolve(self, name: str) -> str:
         """The same name."""
@@ -39,13 +39,13 @@ class ImageNames:
     """All files below a folder, read in one pass. About 180 bytes a file, 270 where its name has capitals."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the names. Raises SourceError where the folder can't be read."""
-        # Under each name in small letters the first one in order; the others are seldom, and kept apart.
+        """Read the names. Raises SourceError if the folder cannot be read."""
+        # The first name in order under its lower-case form; the others are rare and kept apart.
         self._first: dict[str, str] = {}
         self._others: set[str] = set()
         for name in walk_files(folder):
             folded = name.casefold()
-            # One text instead of two equal ones: most names are small already.
+            # One string instead of two equal ones: most names are in lower case already.
             if self._first.setdefault(name if folded == name else folded, name) != name:
                 self._others.add(name)
 
@@ -53,20 +53,20 @@ class ImageNames:
         return len(self._first) + len(self._others)
 
     def resolve(self, name: str) -> str:
-        """The name on disk: as it is written, else the first that differs in case. Raises RowError where there is none."""
+        """The name as it is written, or else the first that differs in case only. Raises RowError if neither exists."""
         if name in self._others:
             return name
-        # L3D writes .JPG and has .jpg, or the other way round.
-        found = self._first.get(name.casefold())
-        if found is None:
-            raise RowError(f"no image {shown(name)} in the image folder")
-        return found
+        # L3D writes .JPG where the file ends in .jpg, and the reverse.
+        on_disk = self._first.get(name.casefold())
+        if on_disk is None:
+            raise RowError(f"no image {abbreviate(name)} in the image folder")
+        return on_disk
 
 
 def walk_files(folder: Path) -> Iterator[str]:
-    """Names of the files below a folder, relative to it, "/" between parts; hidden ones and links out of it left out."""
+    """Names of the files below a folder, relative to it, "/" between parts; without hidden files and links that lead outside."""
     if not folder.is_dir():
-        raise SourceError(f"{folder}: no such folder of images")
+        raise SourceError(f"{folder}: the image folder does not exist")
     pending = [""]
     while pending:
         parent = pending.pop()

@@ -9,21 +9,23 @@ from typing import Any
 
 import ijson
 
-from logo_similarity.catalog.sources.fields import RowError, checked_filename, make_record, shown
 from logo_similarity.catalog.sources.images import ImageNames, OpenNames
-from logo_similarity.domain import Record, Reject
+from logo_similarity.catalog.sources.rows import RowError, abbreviate, checked_filename, make_record
+from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
+from logo_similarity.fields import Record
 
 YEARLY = re.compile(r"^output_\d{4}\.json$", re.IGNORECASE)
 LONGEST_BLANK = 4_096
-FIELDS = ("text", "vienna_codes", "year")
+FIELDS_OF_L3D = ("text", "vienna_codes", "year")
+"""The register fields that L3D has. It calls them by the same names."""
 
 
 class L3dSource:
-    """Records of `results.json`, then those of the yearly files whose image was not in it.
+    """Records of `results.json`, then those of the yearly files whose image is not in it.
 
-    The names in these files differ in case from those on disk; codes are a list, or a plain text when there is one; a year is
-    a text or a number. All are taken as they are.
+    The names in these files may differ in case from those on disk; codes are a list, or a text if there is only one; a year is
+    a text or a number.
     """
 
     kind = "l3d"
@@ -31,7 +33,7 @@ class L3dSource:
     def __init__(self, folder: Path, images: Path | None = None, names: OpenNames = ImageNames) -> None:
         self._metadata = metadata_files(folder)
         if not self._metadata:
-            raise SourceError(f"{folder}: holds neither results.json nor output_<year>.json")
+            raise SourceError(f"{folder}: contains neither results.json nor output_<year>.json")
         self._names = names
         usual = folder / "images"
         self.images = images or (usual if usual.is_dir() else folder)
@@ -41,28 +43,27 @@ class L3dSource:
         return iter(self._metadata)
 
     def rows(self) -> Iterator[Record | Reject]:
-        """Every record of the files; a later one about an image that was met in an earlier file is passed over."""
+        """Every record of the files, except those of an image that an earlier file contains."""
         names = self._names(self.images)
-        several = len(self._metadata) > 1
         seen: set[str] = set()
         for path in self._metadata:
-            met: set[str] = set()
+            in_this_file: set[str] = set()
             for position, item in enumerate(_items(path)):
                 where = f"{path.name}[{position}]"
                 try:
                     filename = names.resolve(checked_filename(_file(item)))
                     if filename in seen:
                         continue
-                    if several:
-                        met.add(filename)
+                    if len(self._metadata) > 1:
+                        in_this_file.add(filename)
                     yield _record(item, filename)
                 except RowError as error:
                     yield Reject(where, str(error))
-            seen |= met
+            seen |= in_this_file
 
 
 def metadata_files(folder: Path) -> list[Path]:
-    """`results.json` first, since it is the cleaned form, then the yearly files in order."""
+    """`results.json` first, since it is the cleaned form, then the yearly files in order; empty if `folder` has neither."""
     if not folder.is_dir():
         return []
     yearly = sorted(path for path in folder.iterdir() if YEARLY.match(path.name))
@@ -71,17 +72,17 @@ def metadata_files(folder: Path) -> list[Path]:
 
 
 def _items(path: Path) -> Iterator[Any]:
-    """The elements of a JSON list, one at a time."""
+    """The elements of a JSON array, one at a time."""
     try:
         with path.open("rb") as file:
             if not file.read(LONGEST_BLANK).lstrip().startswith(b"["):
-                raise ValueError("it does not begin with [")  # noqa: TRY301 - said like every other fault of the file
+                raise ValueError("it does not start with [")  # noqa: TRY301 - reported like every other fault of the file
             file.seek(0)
             yield from ijson.items(file, "item", use_float=True)
     except (ijson.JSONError, ValueError, OverflowError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "broken JSON"
+        reason = str(error).strip().partition("\n")[0] or "invalid JSON"
         raise SourceError(
-            f"{path}: is no whole JSON list ({reason}); what follows there would be lost: mend it first"
+            f"{path}: is not a complete JSON array ({reason}); fix the file and run the build again"
         ) from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror})") from None
@@ -89,17 +90,17 @@ def _items(path: Path) -> Iterator[Any]:
 
 def _file(item: object) -> object:
     if not isinstance(item, dict):
-        raise RowError(f"{shown(item)} is no object with a file")
+        raise RowError(f"{abbreviate(item)} is not an object")
     if "file" not in item:
-        raise RowError("has no file")
+        raise RowError("the object has no 'file'")
     return item["file"]
 
 
 def _record(item: dict[str, Any], filename: str) -> Record:
-    extra = {name: value for name, value in item.items() if name not in ("file", *FIELDS)}
+    extra = {name: value for name, value in item.items() if name not in ("file", *FIELDS_OF_L3D)}
     return make_record(
         logo_id=PurePosixPath(filename).stem,
         filename=filename,
-        fields={name: item.get(name) for name in FIELDS},
+        fields={name: item.get(name) for name in FIELDS_OF_L3D},
         extra=extra,
     )

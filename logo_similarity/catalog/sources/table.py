@@ -1,4 +1,4 @@
-"""Tables: CSV, JSON Lines and Parquet, with a mapping from their columns to our fields."""
+"""Tables: CSV, JSON Lines and Parquet, with a mapping of their columns to fields."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import csv
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from logo_similarity.catalog.sources.fields import SEPARATORS, RowError, checked_filename, make_record, shown
 from logo_similarity.catalog.sources.images import ImageNames, Names, OpenNames
-from logo_similarity.domain import Record, Reject
+from logo_similarity.catalog.sources.rows import RowError, abbreviate, checked_filename, make_record
+from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
+from logo_similarity.field_kinds import DEFAULT_NOTATION, Notation
+from logo_similarity.fields import FIELDS, Record
 
-OPTIONAL = ("text", "company", "vienna_codes", "nice_classes", "status", "office", "application_date", "year")
-COLUMNS = ("logo_id", "filename", *OPTIONAL)
+USUAL_COLUMNS = {
+    "logo_id": ("id", "number", "application number", "serial number", "registration number"),
+    "filename": ("file", "file name", "image", "image file", "picture"),
+    **{field.name: field.spellings for field in FIELDS},
+}
+"""Usual names of the column of the id, of the filename and of every field, besides their own; for messages."""
+COLUMNS = tuple(USUAL_COLUMNS)
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 SNIFFED_BYTES = 65_536
 PARQUET_ROWS = 4_096
@@ -26,16 +33,15 @@ LONGEST_CELL = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Which column of a table is which of our fields, and how its values are written."""
+    """The columns of a table, and how it writes lists and dates."""
 
     columns: dict[str, str] = field(default_factory=dict)
-    """Our name to theirs; a field that is not in it has its own name."""
-    separators: re.Pattern[str] = SEPARATORS
-    date_format: str | None = None
+    """Names of columns by field; the column of any other field has the field's name."""
+    notation: Notation = DEFAULT_NOTATION
 
 
 class TableSource:
-    """One row, one logo. Only `filename` is needed; `logo_id` defaults to the filename without its extension."""
+    """One row, one logo. Only `filename` is required; `logo_id` defaults to the filename without its extension."""
 
     kind = "table"
 
@@ -43,7 +49,7 @@ class TableSource:
         self, path: Path, images: Path | None = None, mapping: Path | None = None, names: OpenNames = ImageNames
     ) -> None:
         if path.suffix.lower() not in TABLES:
-            raise SourceError(f"{path}: no table; its name should end in one of {', '.join(TABLES)}")
+            raise SourceError(f"{path}: not a table; its name must end in one of {', '.join(TABLES)}")
         if not path.is_file():
             raise SourceError(f"{path}: no such file")
         self._path = path
@@ -71,21 +77,20 @@ class TableSource:
     def _record(self, row: dict[str, Any] | RowError, names: Names) -> Record:
         if isinstance(row, RowError):
             raise row
-        theirs = {ours: self._mapping.columns.get(ours, ours) for ours in COLUMNS}
-        filename = names.resolve(checked_filename(row.get(theirs["filename"])))
-        logo_id = row.get(theirs["logo_id"])
-        taken = set(theirs.values())
+        columns = {name: self._mapping.columns.get(name, name) for name in COLUMNS}
+        filename = names.resolve(checked_filename(row.get(columns["filename"])))
+        logo_id = row.get(columns["logo_id"])
+        mapped = set(columns.values())
         return make_record(
             logo_id=str(PurePosixPath(filename).with_suffix("")) if logo_id in (None, "") else logo_id,
             filename=filename,
-            fields={ours: row.get(theirs[ours]) for ours in OPTIONAL},
-            extra={name: value for name, value in row.items() if name not in taken and value not in (None, "")},
-            separators=self._mapping.separators,
-            date_format=self._mapping.date_format,
+            fields={field.name: row.get(columns[field.name]) for field in FIELDS},
+            extra={name: value for name, value in row.items() if name not in mapped and value not in (None, "")},
+            notation=self._mapping.notation,
         )
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any] | RowError]]:
-        """Where each row stands, and the row or why there is none."""
+        """The place of each row, and its values by column or the reason why it cannot be read."""
         suffix = self._path.suffix.lower()
         try:
             if suffix == ".parquet":
@@ -98,19 +103,19 @@ class TableSource:
             raise SourceError(f"{self._path}: cannot be read ({error.strerror or error})") from None
 
     def _read_csv(self) -> Iterator[tuple[str, dict[str, Any] | RowError]]:
-        # An undecodable byte spoils its own cell, not the table.
+        # An undecodable byte damages its own cell, not the table.
         with self._path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             start = file.read(SNIFFED_BYTES)
             file.seek(0)
             header_line = start.partition("\n")[0]
             delimiter = max(",;\t", key=header_line.count)
             csv.field_size_limit(LONGEST_CELL)
-            # Strict, since a quote that is never closed would else swallow the rows behind it without a word.
+            # Strict: a quote that is never closed would otherwise silently swallow the rows behind it.
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             try:
                 header = [name.strip() for name in next(reader, [])]
             except csv.Error as error:
-                raise SourceError(f"{self._path}: no readable header ({error})") from None
+                raise SourceError(f"{self._path}: the header cannot be read ({error})") from None
             self._check_columns(header)
             while True:
                 first = reader.line_num + 1
@@ -118,14 +123,14 @@ class TableSource:
                 try:
                     cells = next(reader, None)
                 except csv.Error as error:
-                    yield where, RowError(f"no readable row in lines {first} to {reader.line_num}: {error}")
+                    yield where, RowError(f"lines {first} to {reader.line_num} cannot be read as a row: {error}")
                     continue
                 if cells is None:
                     return
                 if not cells:
                     continue
                 if len(cells) != len(header):
-                    yield where, RowError(f"has {len(cells)} cells, the header {len(header)}")
+                    yield where, RowError(f"the row has {len(cells)} cells, the header {len(header)}")
                 else:
                     yield where, dict(zip(header, cells, strict=True))
 
@@ -138,9 +143,9 @@ class TableSource:
                 try:
                     row = json.loads(line)
                 except (ValueError, RecursionError):
-                    yield where, RowError("is no JSON")
+                    yield where, RowError("the line is not valid JSON")
                     continue
-                yield where, row if isinstance(row, dict) else RowError(f"{shown(row)} is no object")
+                yield where, row if isinstance(row, dict) else RowError(f"{abbreviate(row)} is not an object")
 
     def _read_parquet(self) -> Iterator[tuple[str, dict[str, Any] | RowError]]:
         import pyarrow as pa  # 100 MB that only this format needs
@@ -154,44 +159,58 @@ class TableSource:
                 for row in batch.to_pylist():
                     yield f"{self._path.name}[{position}]", row
                     position += 1
-        except (pa.ArrowException, ValueError, OverflowError) as error:  # the latter two: dates that Python has not
-            raise SourceError(f"{self._path}: no readable Parquet file ({error})") from None
+        except (pa.ArrowException, ValueError, OverflowError) as error:  # the latter two: dates beyond Python's range
+            raise SourceError(f"{self._path}: cannot be read as Parquet ({error})") from None
 
-    def _check_columns(self, found: list[str]) -> None:
-        """A mapped column that is missing is a mistake; an unmapped one is just a field that this table lacks."""
-        needed = {"filename": self._mapping.columns.get("filename", "filename"), **self._mapping.columns}
-        for ours, theirs in needed.items():
-            if theirs not in found:
+    def _check_columns(self, columns: list[str]) -> None:
+        """A mapped column that is missing is a mistake; an unmapped one is a field that this table does not have."""
+        required = {"filename": "filename", **self._mapping.columns}
+        for name, column in required.items():
+            if column not in columns:
                 raise SourceError(
-                    f"{self._path}: has no column {theirs!r} for {ours}; it has {', '.join(map(repr, found))}. "
-                    "Say which is which in a mapping file (--mapping)"
+                    f"{self._path}: has no column {column!r} for {name}; its columns are "
+                    f"{', '.join(map(repr, columns))}; name them in a mapping file (--mapping), for example: "
+                    f"{_suggest_mapping(columns)}"
                 )
 
 
 def read_mapping(path: Path) -> Mapping:
-    """A mapping file: `[columns]` ours = "theirs"; `[format]` list_separator, date.
+    """A mapping file: `[columns]` field = "column"; `[format]` list_separator, date.
 
     Raises:
-        SourceError: it can't be read, or names something that there is not.
+        SourceError: it cannot be read, or contains unknown entries.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SourceError(f"{path}: no readable mapping ({error})") from None
-    columns, written = content.get("columns", {}), content.get("format", {})
-    if not isinstance(columns, dict) or not isinstance(written, dict):
-        raise SourceError(f"{path}: columns and format are tables, written [columns] and [format]")
+        raise SourceError(f"{path}: cannot be read as a mapping ({error})") from None
+    columns, notation = content.get("columns", {}), content.get("format", {})
+    if not isinstance(columns, dict) or not isinstance(notation, dict):
+        raise SourceError(f"{path}: `columns` and `format` must be tables, written [columns] and [format]")
     unknown = [
         *(set(content) - {"columns", "format"}),
         *(set(columns) - set(COLUMNS)),
-        *(set(written) - {"list_separator", "date"}),
+        *(set(notation) - {"list_separator", "date"}),
     ]
-    if unknown or not all(isinstance(value, str) for value in (*columns.values(), *written.values())):
+    if unknown or not all(isinstance(value, str) for value in (*columns.values(), *notation.values())):
+        fault = f"unknown: {', '.join(sorted(unknown))}" if unknown else "a value is not text"
         raise SourceError(
-            f"{path}: {', '.join(sorted(unknown)) or 'a value that is no text'}: not understood. [columns] takes "
-            f"{', '.join(COLUMNS)}; [format] takes list_separator, date"
+            f"{path}: {fault}; [columns] takes {', '.join(COLUMNS)}, and [format] takes list_separator and date"
         )
-    separator = written.get("list_separator")
-    return Mapping(
-        columns, re.compile(rf"\s*{re.escape(separator)}\s*") if separator else SEPARATORS, written.get("date")
-    )
+    separator = notation.get("list_separator")
+    separators = re.compile(rf"\s*{re.escape(separator)}\s*") if separator else DEFAULT_NOTATION.separators
+    return Mapping(columns, Notation(separators=separators, date_format=notation.get("date")))
+
+
+def _suggest_mapping(columns: Iterable[str]) -> str:
+    """A mapping of the columns with a usual name, and of `filename`, as one line of TOML."""
+    usual = {_letters(spelling): name for name, spellings in USUAL_COLUMNS.items() for spelling in (name, *spellings)}
+    mapped = {usual[_letters(column)]: column for column in columns if _letters(column) in usual}
+    entries = [
+        f"{name} = {json.dumps(column, ensure_ascii=False)}" for name, column in ({"filename": "..."} | mapped).items()
+    ]
+    return f"columns = {{ {', '.join(entries)} }}"
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]", "", text).casefold()

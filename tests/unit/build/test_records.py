@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.build.records import REPORT_ROWS, count_lines, read_records, write_records
-from logo_similarity.domain import Record, Reject
+from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
+from logo_similarity.fields import Record
 
 RECORDS = [
     Record(

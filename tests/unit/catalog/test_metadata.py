@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.catalog.metadata import Metadata, write_metadata
-from logo_similarity.domain import Record
 from logo_similarity.errors import CatalogError
+from logo_similarity.fields import Record
 
 RECORDS = (
     Record(

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.catalog.sources.folder import FolderSource
-from logo_similarity.domain import Record, Reject
+from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
+from logo_similarity.fields import Record
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -64,5 +65,5 @@ def test_names_that_are_no_unicode_or_no_keys_are_rejected(tmp_path: Path) -> No
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="no such folder of images"):
+    with pytest.raises(SourceError, match="the image folder does not exist"):
         read(tmp_path / "none")

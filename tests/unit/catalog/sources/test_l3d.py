@@ -10,8 +10,9 @@ import pytest
 
 from logo_similarity.catalog.sources.images import ImageNames
 from logo_similarity.catalog.sources.l3d import LONGEST_BLANK, L3dSource
-from logo_similarity.domain import Record, Reject
+from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
+from logo_similarity.fields import Record
 
 
 def l3d(folder: Path, content: str | bytes | list[object], *images: str, name: str = "results.json") -> Path:
@@ -109,7 +110,7 @@ def test_a_yearly_file_adds_only_images_that_were_not_met_before(tmp_path: Path)
 )
 def test_json_that_is_no_whole_list_stops_the_reading(tmp_path: Path, content: str | bytes) -> None:
     with pytest.raises(
-        SourceError, match=r"results\.json: is no whole JSON list \(.+\); what follows there would be lost"
+        SourceError, match=r"results\.json: is not a complete JSON array \(.+\); fix the file and run the build again"
     ):
         read(l3d(tmp_path, content, "a.jpg"))
 

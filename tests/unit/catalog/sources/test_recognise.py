@@ -48,7 +48,7 @@ def test_what_was_looked_for_is_said(tmp_path: Path, name: str) -> None:
     with pytest.raises(SourceError) as caught:
         open_source(tmp_path / name)
     message = str(caught.value)
-    assert message.startswith(f"{tmp_path / name}: not recognised")
+    assert message.startswith(f"{tmp_path / name}: not recognised as a source")
     for expected in ("results.json", "output_<year>.json", *TABLES, *EXTENSIONS):
         assert expected in message
 
@@ -60,7 +60,7 @@ def test_images_elsewhere(everything: Path, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("l3d", "neither"), ("table", "no table"), ("sql", "no kind of source 'sql'")]
+    ("kind", "message"), [("l3d", "neither"), ("table", "not a table"), ("sql", "unknown kind of source 'sql'")]
 )
 def test_a_kind_that_it_is_not(tmp_path: Path, kind: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
@@ -68,7 +68,7 @@ def test_a_kind_that_it_is_not(tmp_path: Path, kind: str, message: str) -> None:
 
 
 def test_a_mapping_is_for_tables(everything: Path) -> None:
-    with pytest.raises(SourceError, match=r"a mapping is for tables; .* is read as l3d"):
+    with pytest.raises(SourceError, match="read as l3d, and a mapping applies to tables only"):
         open_source(everything, mapping=everything / "mapping.toml")
 
 

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from logo_similarity.catalog.sources.table import LONGEST_CELL, TableSource, read_mapping
-from logo_similarity.domain import Record, Reject
+from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
+from logo_similarity.fields import Record
 
 
 @pytest.fixture
@@ -105,9 +106,9 @@ def test_a_cell_that_is_too_long_costs_its_row(folder: Path) -> None:
     ("content", "message"),
     [
         ("", "has no column 'filename'"),
-        ("file;text\n", "it has 'file', 'text'"),
-        (f"filename,{'x' * (LONGEST_CELL + 1)}\na.jpg,1\n", "no readable header"),
-        ('filename,"text\n', "no readable header"),
+        ("file;text\n", "its columns are 'file', 'text'"),
+        (f"filename,{'x' * (LONGEST_CELL + 1)}\na.jpg,1\n", "the header cannot be read"),
+        ('filename,"text\n', "the header cannot be read"),
         ("filename,text\na.jpg,x\n".encode("utf-16"), "has no column 'filename'"),
     ],
 )
@@ -169,8 +170,8 @@ def test_parquet_columns_of_every_kind(folder: Path) -> None:
 @pytest.mark.parametrize(
     "column", [pa.array([2**30], pa.date32()), pa.array([2**62], pa.timestamp("us")), pa.array([1], pa.timestamp("ns"))]
 )
-def test_parquet_with_a_time_that_python_has_not_is_said(folder: Path, column: object) -> None:
-    with pytest.raises(SourceError, match=r"marks\.parquet: no readable Parquet file"):
+def test_parquet_with_a_time_beyond_the_range_of_python_is_reported(folder: Path, column: object) -> None:
+    with pytest.raises(SourceError, match=r"marks\.parquet: cannot be read as Parquet"):
         read(parquet(folder, filename=["a.jpg"], seen=column))
 
 
@@ -181,33 +182,50 @@ def test_a_parquet_file_that_breaks_off_is_said(folder: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("columns", "mapped"),
+    [
+        ("n;x", {}),
+        ("Image-File;Owner Name", {"filename": "Image-File", "company": "Owner Name"}),
+        ("Vienna Classes;FILED;ID", {"vienna_codes": "Vienna Classes", "application_date": "FILED", "logo_id": "ID"}),
+        ('"the ""mark""";"""Mark Text"""', {"text": '"Mark Text"'}),
+    ],
+)
+def test_a_mapping_of_columns_with_usual_names_is_suggested(folder: Path, columns: str, mapped: dict[str, str]) -> None:
+    with pytest.raises(SourceError) as caught:
+        read(table(folder, columns + "\n"))
+    suggestion = str(caught.value).partition("for example: ")[2]
+    mapping = read_mapping(table(folder, suggestion, "mapping.toml"))
+    assert mapping.columns == {"filename": "..."} | mapped
+
+
 def test_parquet_without_the_column_names_those_that_are_there(folder: Path) -> None:
-    with pytest.raises(SourceError, match="has no column 'filename' for filename; it has 'picture', 'n'"):
+    with pytest.raises(SourceError, match="has no column 'filename' for filename; its columns are 'picture', 'n'"):
         read(parquet(folder, picture=["a.jpg"], n=[1]))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("columns = 3", "tables"),
-        ('columns = ["filename"]', "tables"),
-        ('columns = ""', "tables"),
-        ("format = 1", "tables"),
-        ("a = " + "[" * 5_000, "no readable mapping"),
-        ("[columns]\nfilename = ['a']", "no text"),
-        ('[columns]\npicture = "x"\n[format]\nseparator = ";"', "picture, separator: not understood"),
-        ('[format]\nlist_separator = ";"\nencoding = "x"', "encoding: not understood"),
+        ("columns = 3", "must be tables"),
+        ('columns = ["filename"]', "must be tables"),
+        ('columns = ""', "must be tables"),
+        ("format = 1", "must be tables"),
+        ("a = " + "[" * 5_000, "cannot be read as a mapping"),
+        ("[columns]\nfilename = ['a']", "not text"),
+        ('[columns]\npicture = "x"\n[format]\nseparator = ";"', "unknown: picture, separator;"),
+        ('[format]\nlist_separator = ";"\nencoding = "x"', "unknown: encoding;"),
     ],
 )
-def test_a_mapping_that_is_none(folder: Path, content: str, message: str) -> None:
+def test_an_invalid_mapping(folder: Path, content: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         read_mapping(table(folder, content, "mapping.toml"))
 
 
 def test_a_mapping_that_is_not_there_or_no_text(folder: Path) -> None:
-    with pytest.raises(SourceError, match="no readable mapping"):
+    with pytest.raises(SourceError, match="cannot be read as a mapping"):
         read_mapping(folder / "none.toml")
-    with pytest.raises(SourceError, match="no readable mapping"):
+    with pytest.raises(SourceError, match="cannot be read as a mapping"):
         read_mapping(table(folder, b"\xff", "mapping.toml"))
 
 
@@ -218,7 +236,7 @@ def test_a_separator_is_taken_as_it_is_written(folder: Path, separator: str) -> 
     assert record.vienna_codes == ("01.01.01", "02.02.02")
 
 
-@pytest.mark.parametrize(("name", "message"), [("marks.xlsx", "no table"), ("none.csv", "no such file")])
+@pytest.mark.parametrize(("name", "message"), [("marks.xlsx", "not a table"), ("none.csv", "no such file")])
 def test_a_file_that_is_no_table(folder: Path, name: str, message: str) -> None:
     (folder / "marks.xlsx").write_bytes(b"PK")
     with pytest.raises(SourceError, match=message):

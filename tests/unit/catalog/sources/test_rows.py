@@ -2,25 +2,21 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from logo_similarity.catalog.sources.fields import (
+from logo_similarity.catalog.sources.rows import (
     LONGEST_FILENAME,
     LONGEST_ID,
-    LONGEST_TEXT,
     RowError,
-    as_json,
-    canonical_vienna_code,
+    abbreviate,
     checked_filename,
     checked_id,
-    clean_text,
     make_record,
-    shown,
 )
-from logo_similarity.domain import Record
+from logo_similarity.field_kinds import LONGEST_KEY, Notation
+from logo_similarity.fields import FIELDS, Record
 
 
 def record(**fields: Any) -> Record:
@@ -32,21 +28,6 @@ def nested(depth: int) -> object:
     for _ in range(depth):
         value = [value]
     return value
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "\uff12\uff17.\uff10\uff15.\uff10\uff11",
-        "\u0662\u0667.\u0660\u0665.\u0660\u0661",
-        "27.5.1\n27.5.2",
-        "270.5.1",
-        "-1.2.3",
-        "27.05.01.",
-    ],
-)
-def test_codes_have_plain_digits_and_three_parts(code: str) -> None:
-    assert canonical_vienna_code(code) is None
 
 
 @pytest.mark.parametrize(
@@ -67,12 +48,12 @@ def test_nice_classes_are_1_to_45(written: object, classes: tuple[int, ...], bad
 
 
 @pytest.mark.parametrize("year", [None, "", "  ", float("nan")])
-def test_a_year_that_is_not_given_is_no_unreadable_one(year: object) -> None:
+def test_a_missing_year_is_not_an_unreadable_one(year: object) -> None:
     assert (record(year=year).year, record(year=year).extra) == (None, {})
 
 
 @pytest.mark.parametrize("year", ["2016a", 2016.5, 1e400, "9" * 5000, 1799, 2201, True, [2016], b"2016"])
-def test_a_year_that_is_none_is_kept_aside(year: object) -> None:
+def test_an_invalid_year_is_kept_in_extra(year: object) -> None:
     read = record(year=year)
     assert read.year is None
     assert list(read.extra) == ["year_unreadable"]
@@ -84,15 +65,34 @@ def test_years_are_1800_to_2200(year: object) -> None:
     assert (record(year=year).year, record(year=year).extra) == (int(float(str(year))), {})
 
 
-def test_the_date_says_the_year() -> None:
-    read = record(application_date="2019-02-28", year="1996")
+@pytest.mark.parametrize(
+    ("date", "year", "kept"),
+    [("2019-02-28", "1996", 2019), ("2019-02-28", None, 2019), (None, "1996", 1996), ("soon", 1996, 1996)],
+)
+def test_the_year_is_that_of_the_date_if_there_is_one(date: str | None, year: object, kept: int) -> None:
+    assert record(application_date=date, year=year).year == kept
+
+
+def test_an_unreadable_year_is_kept_in_extra_beside_the_year_of_the_date() -> None:
+    read = record(application_date="2019-02-28", year="soon")
     assert (read.application_date, read.year) == (dt.date(2019, 2, 28), 2019)
+    assert read.extra == {"year_unreadable": "soon"}
+
+
+def test_every_field_is_read() -> None:
+    read = record(**{field.name: field.kind.to_json(field.example) for field in FIELDS})
+    assert {field.name: getattr(read, field.name) for field in FIELDS} == {
+        field.name: field.example for field in FIELDS
+    }
+    assert read.extra == {}
 
 
 @pytest.mark.parametrize("date_format", ["%Q", "%d", "%d.%m.%Y %H"])
-def test_a_date_in_another_format_is_kept_aside(date_format: str) -> None:
+def test_a_date_in_another_format_is_kept_in_extra(date_format: str) -> None:
     fields = {"application_date": "31.12.2020"}
-    read = make_record(logo_id="1", filename="a.jpg", fields=fields, extra={}, date_format=date_format)
+    read = make_record(
+        logo_id="1", filename="a.jpg", fields=fields, extra={}, notation=Notation(date_format=date_format)
+    )
     assert read.application_date is None
     assert read.extra == {"application_date_unreadable": "31.12.2020"}
 
@@ -132,40 +132,12 @@ def test_filenames_that_are_odd_and_good(name: str) -> None:
     assert checked_filename(name) == name
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [("A\ud800B\x7f\x85C", "ABC"), (" \n\t ", None), ("a\nb", "a\nb"), (0, "0"), (1.5, "1.5"), (float("nan"), None)],
-)
-def test_texts(value: object, text: str | None) -> None:
-    assert clean_text(value) == text
-
-
-def test_texts_are_cut_after_they_are_composed() -> None:
-    assert clean_text("e\u0301" * LONGEST_TEXT) == "é" * LONGEST_TEXT
-
-
-@pytest.mark.parametrize(
-    ("value", "json_value"),
-    [
-        (float("inf"), None),
-        (dt.date(2020, 1, 2), "2020-01-02"),
-        (Decimal("1.50"), "1.50"),
-        (b"\xff", "b'\\xff'"),
-        (("a", {1: ["b\x00"]}), ["a", {"1": ["b"]}]),
-        ({"\ud800x": 1, "y" * 999: 2}, {"x": 1, "y" * LONGEST_ID: 2}),
-    ],
-)
-def test_every_value_becomes_json(value: object, json_value: object) -> None:
-    assert as_json(value) == json_value
-
-
 def test_further_columns_have_names_that_can_be_written() -> None:
     read = make_record(logo_id="1", filename="a.jpg", fields={}, extra={"\ud800name": 1, "n" * 999: 2})
-    assert read.extra == {"name": 1, "n" * LONGEST_ID: 2}
+    assert read.extra == {"name": 1, "n" * LONGEST_KEY: 2}
 
 
 def test_what_is_nested_too_deep_is_cut_there() -> None:
-    assert as_json(nested(20)) == nested(20)
     read = make_record(logo_id="1", filename="a.jpg", fields={"text": nested(50_000)}, extra={"x": nested(50_000)})
     assert json.dumps(read.extra["x"], ensure_ascii=False) == "[" * 20 + '"…"' + "]" * 20
     assert json.dumps(read.extra["text_unreadable"], ensure_ascii=False) == "[" * 20 + '"…"' + "]" * 20
@@ -176,5 +148,5 @@ def test_what_is_nested_too_deep_is_cut_there() -> None:
     ["x" * 10_000_000, ["x" * 10_000_000] * 9, nested(50_000), {"k" * 9_000: 1}, 10**3_000, b"\xff" * 999, "\ud800"],
 )
 def test_a_value_in_a_message_is_short_and_can_be_written(value: object) -> None:
-    assert 0 < len(shown(value)) <= 80
-    assert shown(value).encode()
+    assert 0 < len(abbreviate(value)) <= 80
+    assert abbreviate(value).encode()

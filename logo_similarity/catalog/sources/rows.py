@@ -1,0 +1,98 @@
+"""From the values of one row to a record."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from logo_similarity.field_kinds import DEFAULT_NOTATION, Notation, UnreadableError, json_object
+from logo_similarity.fields import FIELDS, UNREADABLE, Record
+
+ABBREVIATED_CHARACTERS = 80
+LONGEST_ID = 200
+LONGEST_FILENAME = 1_024
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class RowError(ValueError):
+    """A row that cannot be indexed; its text is the reason, for a person."""
+
+
+def make_record(
+    *,
+    logo_id: object,
+    filename: str,
+    fields: Mapping[str, object],
+    extra: Mapping[str, object],
+    notation: Notation = DEFAULT_NOTATION,
+) -> Record:
+    """A record from the values of a row.
+
+    A field that cannot be read never costs the logo: `Record.extra` keeps its value, under a marked name.
+
+    Args:
+        logo_id: the public id.
+        filename: the image's name as it is on disk.
+        fields: values of the register's fields by name, as the source has them.
+        extra: every further column.
+        notation: how the source writes lists and dates.
+
+    Raises:
+        RowError: the id cannot be used.
+    """
+    kept = json_object(extra)
+    values: dict[str, Any] = {}
+    for field in FIELDS:
+        try:
+            values[field.name] = field.kind.parse(fields.get(field.name), notation)
+        except UnreadableError as error:
+            values[field.name] = error.readable
+            kept[field.name + UNREADABLE] = error.unreadable
+    for field in FIELDS:
+        if field.derive is not None and (derived := field.derive(values)) != field.kind.empty:
+            values[field.name] = derived
+    return Record(logo_id=checked_id(logo_id), filename=filename, extra=kept, **values)
+
+
+def checked_id(value: object) -> str:
+    """A public id. Raises RowError if it is empty, too long, or contains control characters."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise RowError(f"logo_id {abbreviate(value)} is not text")
+    text = unicodedata.normalize("NFC", str(value)).strip()
+    if not text or len(text) > LONGEST_ID or CONTROL.search(text) or not text.isprintable():
+        raise RowError(
+            f"logo_id {abbreviate(value)} is empty, longer than {LONGEST_ID} characters, or contains control characters"
+        )
+    return text
+
+
+def checked_filename(value: object) -> str:
+    """A name relative to the image folder, "/" between its parts. Raises RowError if it could lead outside the folder."""
+    if not isinstance(value, str):
+        raise RowError(f"filename {abbreviate(value)} is not text")
+    name = value.strip()
+    parts = name.split("/")
+    if not name or any(part in ("", ".", "..") for part in parts):
+        raise RowError(f"filename {abbreviate(value)} is empty or leads outside the image folder")
+    if "\\" in name or CONTROL.search(name) or len(name.encode("utf8", "surrogatepass")) > LONGEST_FILENAME:
+        raise RowError(
+            f"filename {abbreviate(value)} contains backslashes or control characters, or is longer than "
+            f"{LONGEST_FILENAME:,} bytes"
+        )
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise RowError(f"filename {abbreviate(value)} is not valid Unicode") from None
+    return name
+
+
+def abbreviate(value: object) -> str:
+    """A value for a message, in at most 80 characters."""
+    short = reprlib.Repr()  # looks no deeper and no further than it shows
+    short.maxstring = short.maxlong = short.maxother = ABBREVIATED_CHARACTERS
+    text = short.repr(value)
+    return text if len(text) <= ABBREVIATED_CHARACTERS else text[: ABBREVIATED_CHARACTERS - 1] + "…"

@@ -1,0 +1,344 @@
+"""The kinds of register fields: how a value of each is parsed, written as JSON, stored in SQLite and abbreviated."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
+V = TypeVar("V")
+T = TypeVar("T")
+
+LONGEST_TEXT = 10_000
+LONGEST_KEY = 200
+DEEPEST_NESTING = 20
+ABBREVIATED_CHARACTERS = 60
+VIENNA = re.compile(r"^(\d{1,2})(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?$", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notation:
+    """How a source writes lists and dates."""
+
+    separators: re.Pattern[str] = re.compile(r"[\s,;|]+")
+    """Between the items of a list that is written as one text."""
+    date_format: str | None = None
+    """For `strptime`; None: ISO 8601."""
+
+
+DEFAULT_NOTATION = Notation()
+
+
+class UnreadableError(ValueError):
+    """A value, or items of a list, that cannot be parsed: what could be (an attribute's value) and the rest, as JSON."""
+
+    def __init__(self, readable: Any, unreadable: JsonValue) -> None:  # noqa: ANN401 - of the kind's type
+        super().__init__(unreadable)
+        self.readable = readable
+        self.unreadable = unreadable
+
+
+class Kind(ABC, Generic[V]):
+    """What all fields of one kind have in common. `V` is the type of their values, the one for a missing value included."""
+
+    __slots__ = ()
+    json_form: ClassVar[str]
+    """Its JSON, for the documentation."""
+    sql_type: ClassVar[str]
+    """Type of the column, or of an item of a list."""
+    facet: ClassVar[bool] = True
+    """Whether many logos share a value, so that counting logos by value is of use."""
+
+    @property
+    @abstractmethod
+    def empty(self) -> V:
+        """A missing value."""
+
+    @abstractmethod
+    def parse(self, value: object, notation: Notation) -> V:
+        """The normalised form of a value from a source; None, NaN and blank text are missing values.
+
+        Raises:
+            UnreadableError: it, or some of its items, are not of this kind.
+        """
+
+    @abstractmethod
+    def to_json(self, value: V) -> JsonValue:
+        """The value as JSON holds it."""
+
+    @abstractmethod
+    def from_json(self, value: Any) -> V:  # noqa: ANN401 - from a parser of JSON
+        """The value that `to_json` was given."""
+
+    @abstractmethod
+    def to_text(self, value: V) -> str:
+        """The value on one line of at most 60 characters; empty for a missing value."""
+
+
+class ScalarKind(Kind[T | None], Generic[T]):
+    """One value: a generated column of the table of logos."""
+
+    __slots__ = ()
+    indexed: ClassVar[bool] = True
+    """Whether an index finds and orders logos by it."""
+    full_text: ClassVar[bool] = False
+    """Whether its words are in the full-text index."""
+
+    @property
+    def empty(self) -> None:
+        """None."""
+        return
+
+    def parse(self, value: object, notation: Notation) -> T | None:
+        """See `Kind.parse`."""
+        try:
+            return None if _is_missing(value) else self._convert(value, notation)
+        except (ValueError, TypeError, OverflowError):
+            raise UnreadableError(None, as_json(value)) from None
+
+    def to_text(self, value: T | None) -> str:
+        """See `Kind.to_text`."""
+        return "" if value is None else _one_line(str(value))
+
+    @abstractmethod
+    def _convert(self, value: object, notation: Notation) -> T | None:
+        """The normalised value. Raises ValueError, TypeError or OverflowError."""
+
+
+class _TextKind(ScalarKind[str]):
+    __slots__ = ()
+    json_form = "string or null"
+    sql_type = "TEXT"
+
+    def to_json(self, value: str | None) -> JsonValue:
+        return value
+
+    def from_json(self, value: Any) -> str | None:  # noqa: ANN401 - from a parser of JSON
+        return value  # type: ignore[no-any-return]
+
+    def _convert(self, value: object, notation: Notation) -> str | None:  # noqa: ARG002 - text has one notation
+        return clean_text(value)
+
+
+@dataclass(frozen=True, slots=True)
+class FreeText(_TextKind):
+    """Text that is searched by its words."""
+
+    indexed = False
+    full_text = True
+    facet = False
+
+
+@dataclass(frozen=True, slots=True)
+class Name(_TextKind):
+    """A name: searched by its words, and filtered by as a whole."""
+
+    full_text = True
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword(_TextKind):
+    """One of a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Date(ScalarKind[dt.date]):
+    """A day; the time of a date with time is dropped."""
+
+    json_form = "string (ISO 8601 date) or null"
+    sql_type = "TEXT"
+    facet = False
+
+    def to_json(self, value: dt.date | None) -> JsonValue:
+        """See `Kind.to_json`."""
+        return None if value is None else value.isoformat()
+
+    def from_json(self, value: Any) -> dt.date | None:  # noqa: ANN401 - from a parser of JSON
+        """See `Kind.from_json`."""
+        return None if value is None else dt.date.fromisoformat(value)
+
+    def _convert(self, value: object, notation: Notation) -> dt.date:
+        if isinstance(value, dt.datetime):
+            return value.date()
+        if isinstance(value, dt.date):
+            return value
+        text = str(value).strip()
+        if notation.date_format is not None:
+            return dt.datetime.strptime(text, notation.date_format).replace(tzinfo=dt.UTC).date()
+        return dt.datetime.fromisoformat(text).date()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number(ScalarKind[int]):
+    """A whole number within bounds, as a number or a text."""
+
+    json_form = "number or null"
+    sql_type = "INTEGER"
+    least: int
+    most: int
+
+    def to_json(self, value: int | None) -> JsonValue:
+        """See `Kind.to_json`."""
+        return value
+
+    def from_json(self, value: Any) -> int | None:  # noqa: ANN401 - from a parser of JSON
+        """See `Kind.from_json`."""
+        return value  # type: ignore[no-any-return]
+
+    def _convert(self, value: object, notation: Notation) -> int:  # noqa: ARG002 - numbers have one notation
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise TypeError("not a number")
+        number = int(value)
+        if number != float(value) or not self.least <= number <= self.most:
+            raise ValueError("not a whole number within the bounds")
+        return number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListKind(Kind[tuple[T, ...]], Generic[T]):
+    """Several values, sorted and without duplicates: a table of its own with one row for each item of each logo."""
+
+    item: str
+    """Name of the items' column."""
+
+    @property
+    def empty(self) -> tuple[T, ...]:
+        """The empty tuple."""
+        return ()
+
+    def parse(self, value: object, notation: Notation) -> tuple[T, ...]:
+        """See `Kind.parse`. A text is split at the separators; an item is a list of one."""
+        readable: set[Any] = set()
+        unreadable: list[JsonValue] = []
+        for item in _items(value, notation.separators):
+            converted = self._convert(item)
+            if converted is None:
+                unreadable.append(as_json(item))
+            else:
+                readable.add(converted)
+        if unreadable:
+            raise UnreadableError(tuple(sorted(readable)), unreadable)
+        return tuple(sorted(readable))
+
+    def to_json(self, value: tuple[T, ...]) -> JsonValue:
+        """See `Kind.to_json`."""
+        return list[Any](value)
+
+    def from_json(self, value: Any) -> tuple[T, ...]:  # noqa: ANN401 - from a parser of JSON
+        """See `Kind.from_json`."""
+        return tuple(value)
+
+    def to_text(self, value: tuple[T, ...]) -> str:
+        """See `Kind.to_text`."""
+        return _one_line(" ".join(map(str, value)))
+
+    @abstractmethod
+    def _convert(self, item: object) -> T | None:
+        """The normalised item; None: it is not one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codes(ListKind[str]):
+    """Codes of a classification."""
+
+    json_form = "array of strings"
+    sql_type = "TEXT"
+    canonical: Callable[[str], str | None]
+    """The canonical form of a code; None: the text is not a code."""
+
+    def _convert(self, item: object) -> str | None:
+        return self.canonical(item) if isinstance(item, str) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers(ListKind[int]):
+    """Whole numbers within bounds."""
+
+    json_form = "array of numbers"
+    sql_type = "INTEGER"
+    least: int
+    most: int
+
+    def _convert(self, item: object) -> int | None:
+        if isinstance(item, float) and item.is_integer():
+            item = int(item)  # Parquet stores a column of whole numbers with gaps as floats
+        try:
+            number = int(item) if isinstance(item, str | int) and not isinstance(item, bool) else None
+        except ValueError:
+            return None
+        return number if number is not None and self.least <= number <= self.most else None
+
+
+def canonical_vienna_code(text: str) -> str | None:
+    """A Vienna code in padded form: "27.5.1" becomes "27.05.01". Categories ("27") and divisions ("27.05") stay short.
+
+    None if the text is not a Vienna code.
+    """
+    match = VIENNA.match(text.strip())
+    return ".".join(part.zfill(2) for part in match.groups() if part is not None) if match else None
+
+
+def clean_text(value: object) -> str | None:
+    """Text in Unicode's NFC form, without control characters and surrounding space, cut at 10,000 characters.
+
+    None if nothing remains. Raises TypeError for anything but text and numbers.
+    """
+    if _is_missing(value):
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError("not text")
+    text = unicodedata.normalize("NFC", str(value)[: 2 * LONGEST_TEXT])
+    printable = "".join(c for c in text if c in " \n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    return printable.strip()[:LONGEST_TEXT] or None
+
+
+def as_json(value: object, depth: int = DEEPEST_NESTING) -> JsonValue:  # noqa: PLR0911 - one line for each type
+    """Any value in a form that JSON holds: dates in ISO 8601, NaN and infinity as null, unknown types as their text.
+
+    Values nested deeper than `depth` become "…": a file may nest deeper than Python can follow.
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return json_object(value, depth - 1) if depth else "…"
+    if isinstance(value, list | tuple):
+        return [as_json(item, depth - 1) for item in value] if depth else "…"
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    return clean_text(str(value))
+
+
+def json_object(value: Mapping[Any, object], depth: int = DEEPEST_NESTING) -> dict[str, JsonValue]:
+    """A mapping with its keys cleaned and cut at 200 characters, and its values as `as_json` returns them."""
+    return {(clean_text(str(key)) or "")[:LONGEST_KEY]: as_json(item, depth) for key, item in value.items()}
+
+
+def _is_missing(value: object) -> bool:
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or (isinstance(value, str) and not value.strip())
+    )
+
+
+def _items(value: object, separators: re.Pattern[str]) -> Iterable[object]:
+    if _is_missing(value):
+        return ()
+    if isinstance(value, str):
+        return [part for part in separators.split(value.strip()) if part]
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= ABBREVIATED_CHARACTERS else line[: ABBREVIATED_CHARACTERS - 1] + "…"

@@ -1,0 +1,165 @@
+"""`Record`, one row of a register. Each of its fields is declared here and nowhere else.
+
+The schema of `metadata.db`, the readers of sources, the JSON of answers, the API's model and the documentation are made from
+`FIELDS`. To add a field, add an attribute to `Record`; the schema of catalogs changes with it, so raise
+`catalog.manifest.FORMAT` too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from logo_similarity.field_kinds import (
+    Codes,
+    Date,
+    FreeText,
+    JsonValue,
+    Keyword,
+    Kind,
+    Name,
+    Number,
+    Numbers,
+    V,
+    canonical_vienna_code,
+)
+
+UNREADABLE = "_unreadable"
+"""Suffix of the name under which `Record.extra` keeps a value that its field cannot hold."""
+
+
+def register_field(
+    kind: Kind[V],
+    description: str,
+    *,
+    example: V,
+    spellings: tuple[str, ...] = (),
+    derive: Callable[[Mapping[str, Any]], V] | None = None,
+) -> V:
+    """Declare a field of `Record`. The arguments are those of `RegisterField`."""
+    declaration = {
+        "kind": kind, "description": description, "example": example, "spellings": spellings, "derive": derive,
+    }  # fmt: skip
+    return dataclasses.field(default=kind.empty, metadata=declaration)
+
+
+def _year_of_application(values: Mapping[str, Any]) -> int | None:
+    date = values["application_date"]
+    return None if date is None else int(date.year)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One logo of a source, before it has a row in a catalog.
+
+    A field that the source does not provide for this logo is None or an empty tuple.
+    """
+
+    logo_id: str
+    """Public text id, unique in its source ("US-123456")."""
+    filename: str
+    """Name of the image, relative to the source's image folder, with "/" between parts; its key in the image store."""
+    text: str | None = register_field(
+        FreeText(),
+        "Words in the logo.",
+        example="Example",
+        spellings=("mark", "mark text", "word mark", "verbal element"),
+    )
+    company: str | None = register_field(
+        Name(),
+        "Applicant or owner.",
+        example="Example Corp",
+        spellings=("applicant", "applicant name", "owner", "owner name", "holder", "proprietor"),
+    )
+    vienna_codes: tuple[str, ...] = register_field(
+        Codes(item="code", canonical=canonical_vienna_code),
+        "Vienna classification, padded: `27.05.01`.",
+        example=("26.01.01",),
+        spellings=("vienna", "vienna code", "vienna class", "vienna classes", "vienna classification"),
+    )
+    nice_classes: tuple[int, ...] = register_field(
+        Numbers(item="class", least=1, most=45),
+        "Nice classes, 1 to 45.",
+        example=(9, 42),
+        spellings=("nice", "nice class", "nice classification", "class", "classes"),
+    )
+    status: str | None = register_field(
+        Keyword(),
+        "Status in the register.",
+        example="registered",
+        spellings=("mark status", "legal status", "current status"),
+    )
+    office: str | None = register_field(
+        Keyword(),
+        "Registering office, as a code: `EM`, `US`.",
+        example="US",
+        spellings=("office code", "registration office", "registration office code"),
+    )
+    application_date: dt.date | None = register_field(  # noqa: RUF009 - returns a field
+        Date(),
+        "Date of application.",
+        example=dt.date(2023, 1, 1),
+        spellings=("filed", "filing date", "date filed"),
+    )
+    year: int | None = register_field(
+        Number(least=1800, most=2200),
+        "Year of application: that of `application_date` if the source provides it.",
+        example=2023,
+        spellings=("application year", "filing year"),
+        derive=_year_of_application,
+    )
+    extra: Mapping[str, JsonValue] = dataclasses.field(default_factory=dict, hash=False)
+    """Every further column of the source, by name."""
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Record:
+        """The record with this `logo_id`, `filename` and `metadata()`.
+
+        Raises:
+            KeyError, TypeError, ValueError: a value is missing or of the wrong type.
+        """
+        return cls(
+            logo_id=values["logo_id"],
+            filename=values["filename"],
+            extra=values["extra"],
+            **{field.name: field.kind.from_json(values[field.name]) for field in FIELDS},
+        )
+
+    def metadata(self) -> dict[str, JsonValue]:
+        """All fields but the id and the filename, as JSON holds them."""
+        values = {field.name: field.kind.to_json(getattr(self, field.name)) for field in FIELDS}
+        return {**values, "extra": dict(self.extra)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterField(Generic[V]):
+    """The declaration of one field of `Record`. `V` is the type of the attribute."""
+
+    name: str
+    """Its attribute, its key in JSON and its default column in a table."""
+    kind: Kind[V]
+    description: str
+    """One line of Markdown, for the API and the documentation."""
+    example: V
+    spellings: tuple[str, ...]
+    """Usual names of its column in tables, besides `name`; case and punctuation do not matter."""
+    derive: Callable[[Mapping[str, Any]], V] | None
+    """Computes the value from the other fields; a missing value leaves the source's own."""
+
+    def to_text(self, value: V) -> str:
+        """The value on one line of at most 60 characters; empty for a missing value."""
+        return self.kind.to_text(value)
+
+
+FIELDS: tuple[RegisterField[Any], ...] = tuple(
+    RegisterField(name=field.name, **field.metadata) for field in dataclasses.fields(Record) if field.metadata
+)
+"""The fields of a register, in the order of `Record`."""
+
+
+def select_fields(names: Collection[str]) -> tuple[RegisterField[Any], ...]:
+    """The fields with these names, in the order of `Record`: `Manifest.fields` has those of a catalog."""
+    return tuple(field for field in FIELDS if field.name in names)

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from logo_similarity.field_kinds import (
+    DEFAULT_NOTATION,
+    LONGEST_KEY,
+    LONGEST_TEXT,
+    Codes,
+    Date,
+    FreeText,
+    Keyword,
+    Kind,
+    Name,
+    Notation,
+    Number,
+    Numbers,
+    UnreadableError,
+    as_json,
+    canonical_vienna_code,
+    clean_text,
+)
+
+VIENNA_CODES = Codes(item="code", canonical=canonical_vienna_code)
+SMALL = Number(least=1, most=9)
+SMALLS = Numbers(item="number", least=1, most=9)
+KINDS: tuple[Kind[Any], ...] = (FreeText(), Name(), Keyword(), Date(), SMALL, VIENNA_CODES, SMALLS)
+
+
+def nested(depth: int) -> object:
+    value: object = "inside"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=repr)
+@pytest.mark.parametrize("value", [None, "", " \n", float("nan")])
+def test_missing_values(kind: Kind[Any], value: object) -> None:
+    assert kind.parse(value, DEFAULT_NOTATION) == kind.empty
+    assert kind.to_text(kind.empty) == ""
+    assert kind.from_json(kind.to_json(kind.empty)) == kind.empty
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "parsed", "json_value", "text"),
+    [
+        (FreeText(), " A  B\nC ", "A  B\nC", "A  B\nC", "A B C"),
+        (Name(), "x" * 61, "x" * 61, "x" * 61, "x" * 59 + "…"),
+        (Keyword(), "x" * 60, "x" * 60, "x" * 60, "x" * 60),
+        (Date(), "2019-02-28", dt.date(2019, 2, 28), "2019-02-28", "2019-02-28"),
+        (Date(), dt.datetime(2019, 2, 28, 23, 59, tzinfo=dt.UTC), dt.date(2019, 2, 28), "2019-02-28", "2019-02-28"),
+        (SMALL, "7", 7, 7, "7"),
+        (VIENNA_CODES, "27.5.1|1.1; 27.5.01", ("01.01", "27.05.01"), ["01.01", "27.05.01"], "01.01 27.05.01"),
+        (SMALLS, [9, "2", 9.0], (2, 9), [2, 9], "2 9"),
+    ],
+)
+def test_values(kind: Kind[Any], value: object, parsed: object, json_value: object, text: str) -> None:
+    assert kind.parse(value, DEFAULT_NOTATION) == parsed
+    assert kind.to_json(parsed) == json_value
+    assert kind.from_json(json_value) == parsed
+    assert kind.to_text(parsed) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "readable", "unreadable"),
+    [
+        (FreeText(), {"de": "x"}, None, {"de": "x"}),
+        (Keyword(), True, None, True),
+        (Date(), "2019-02-30", None, "2019-02-30"),
+        (Date(), 20, None, 20),
+        (SMALL, 10, None, 10),
+        (SMALL, 0, None, 0),
+        (SMALL, 1.5, None, 1.5),
+        (SMALL, float("inf"), None, None),
+        (VIENNA_CODES, ["1.1.1", "bird", 7], ("01.01.01",), ["bird", 7]),
+        (SMALLS, "1 10", (1,), ["10"]),
+    ],
+)
+def test_what_cannot_be_read_is_kept_apart(
+    kind: Kind[Any], value: object, readable: object, unreadable: object
+) -> None:
+    with pytest.raises(UnreadableError) as caught:
+        kind.parse(value, DEFAULT_NOTATION)
+    assert (caught.value.readable, caught.value.unreadable) == (readable, unreadable)
+
+
+def test_dates_in_the_notation_of_the_source() -> None:
+    assert Date().parse("31.12.2020", Notation(date_format="%d.%m.%Y")) == dt.date(2020, 12, 31)
+    with pytest.raises(UnreadableError):
+        Date().parse("2020-12-31", Notation(date_format="%d.%m.%Y"))
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("27.5.1", "27.05.01"),
+        ("27", "27"),
+        (" 1.1 ", "01.01"),
+        ("27.05.011", None),
+        ("A", None),
+        ("", None),
+        ("27..1", None),
+        ("\uff12\uff17.\uff10\uff15.\uff10\uff11", None),
+        ("\u0662\u0667.\u0660\u0665.\u0660\u0661", None),
+        ("27.5.1\n27.5.2", None),
+        ("270.5.1", None),
+        ("-1.2.3", None),
+        ("27.05.01.", None),
+    ],
+)
+def test_vienna_codes_have_one_form(text: str, code: str | None) -> None:
+    assert canonical_vienna_code(text) == code
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("A\ud800B\x7f\x85C", "ABC"), (" \n\t ", None), ("a\nb", "a\nb"), (0, "0"), (1.5, "1.5"), (float("nan"), None)],
+)
+def test_texts(value: object, text: str | None) -> None:
+    assert clean_text(value) == text
+
+
+def test_texts_are_cut_after_they_are_composed() -> None:
+    assert clean_text("e\u0301" * LONGEST_TEXT) == "é" * LONGEST_TEXT
+
+
+@pytest.mark.parametrize(
+    ("value", "json_value"),
+    [
+        (float("inf"), None),
+        (dt.date(2020, 1, 2), "2020-01-02"),
+        (Decimal("1.50"), "1.50"),
+        (b"\xff", "b'\\xff'"),
+        (("a", {1: ["b\x00"]}), ["a", {"1": ["b"]}]),
+        ({"\ud800x": 1, "y" * 999: 2}, {"x": 1, "y" * LONGEST_KEY: 2}),
+    ],
+)
+def test_every_value_becomes_json(value: object, json_value: object) -> None:
+    assert as_json(value) == json_value
+
+
+def test_deeply_nested_values_are_cut() -> None:
+    assert as_json(nested(20)) == nested(20)
+    assert "…" in str(as_json(nested(21)))
