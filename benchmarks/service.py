@@ -55,14 +55,16 @@ class Service:
 
 
 @contextmanager
-def running(catalogs: Path, *, workers: int, threads: int, cores: set[int] | None) -> Iterator[Service]:
+def running(
+    catalogs: Path, *, workers: int, threads: int, cores: set[int] | None, images: Path = SAMPLES / "images"
+) -> Iterator[Service]:
     """The service on `cores` (None: all), ready; ended afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = {
         "--catalogs": catalogs,
-        "--images": SAMPLES / "images",
+        "--images": images,
         "--port": port,
         "--workers": workers,
         "--threads": threads,

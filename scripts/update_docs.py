@@ -12,11 +12,9 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from textwrap import fill
 from typing import Any
 
 import httpx2
@@ -30,7 +28,7 @@ from logo_similarity.fields import FIELDS
 from logo_similarity.keys.document import KeyDocument, Role
 from logo_similarity.keys.place import KeyPlace, open_keys
 from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
-from scripts.update_readme import RESULTS, ROOT, replaced, shorten
+from scripts.update_readme import RESULTS, ROOT, replaced, shorten, wrap
 
 DOCS = ROOT / "docs"
 SAMPLES = ROOT / "samples"
@@ -315,7 +313,7 @@ def _leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN4
 def _described(name: str, command: Any) -> str:  # noqa: ANN401 - typer's own classes
     parameters = [one for one in command.params if one.name != "help"]
     arguments = [_shown_name(one) for one in parameters if one.param_type_name == "argument"]
-    description = fill(" ".join(command.help.split()), 118, break_on_hyphens=False)
+    description = wrap(" ".join(command.help.split()))
     lines = [f"### `{' '.join([name, *arguments])}`", "", description]
     rows = []
     for one in parameters:
@@ -362,7 +360,7 @@ def sizes() -> str:
         f"reads and embeds about {images:,.0f} images per second (`python -m benchmarks.encode_rate`), and then builds "
         "the index."
     )
-    return "\n".join([*lines, "", fill(note, 118, break_on_hyphens=False)])
+    return "\n".join([*lines, "", wrap(note)])
 
 
 def planned(row: dict[str, Any], workers: int) -> ServicePlan:
@@ -372,49 +370,48 @@ def planned(row: dict[str, Any], workers: int) -> ServicePlan:
 
 
 def scores() -> str:
-    """The scores of right and wrong answers, re-ranked and by cosine, in galleries of two sizes."""
+    """The scores of right and wrong hits, re-ranked and by cosine, in galleries of two sizes."""
     result = json.loads((RESULTS / "score_meaning.json").read_text())
     figures, machine = result["figures"], result["machine"]
     small, large = sorted(figures["galleries"], key=int)
     parts = []
-    for kind, words in (("score", "`score`, re-ranked"), ("cosine", "`cosine`, which is `score` with `rerank=false`")):
+    for kind, title in (("score", "`score`, re-ranked"), ("cosine", "`cosine`, which is `score` with `rerank=false`")):
         whole = figures["galleries"][large][kind]
+        medians = [figures["galleries"][size][kind]["quantiles"][ANOTHER_BRAND][2] for size in (small, large)]
         parts.append(
-            f"### {words}\n\n{quantiles(whole)}\n\n"
-            f"In a gallery of {int(small):,} logos the best hit of another brand has a median of "
-            f"{figures['galleries'][small][kind]['quantiles'][ANOTHER_BRAND][2]:.2f} instead of "
-            f"{whole['quantiles'][ANOTHER_BRAND][2]:.2f}.\n\n{thresholds(whole)}"
+            f"### {title}\n\n{quantiles(whole)}\n\nIn a gallery of {int(small):,} logos, the median of the best hit of "
+            f"another brand is {medians[0]:.2f} instead of {medians[1]:.2f}.\n\n{thresholds(whole)}"
         )
-    said = (
-        f"A gallery of {int(large):,} logos ([the benchmark](evaluation.md)), the encoder {figures['encoder']}, "
-        f"{whole['queries']:,} queries that it never learned from, `top_k={figures['top_k']}`. Measured with "
-        f"`python -m benchmarks.score_meaning` on an {machine['processor']} ({', '.join(machine['int8_instructions'])}) at "
-        f"commit {machine['commit']}. Another processor may round differently."
+    source = (
+        f"Measured with `python -m benchmarks.score_meaning` in a gallery of {int(large):,} logos "
+        f"([the benchmark](evaluation.md#the-benchmark)): encoder {figures['encoder']}, {whole['queries']:,} queries on which "
+        f"it was not trained, `top_k={figures['top_k']}`, on an {machine['processor']} "
+        f"({', '.join(machine['int8_instructions'])}) at commit {machine['commit']}. Other processors may round differently."
     )
-    return "\n\n".join([textwrap.fill(said, 118), *parts])
+    return "\n\n".join([wrap(source), *parts])
 
 
 def quantiles(gallery: dict[str, Any]) -> str:
-    """How the scores of each kind of answer are spread."""
-    lines = ["| of | 5 % | 25 % | median | 75 % | 95 % |", "| --- | --- | --- | --- | --- | --- |"]
-    for what, values in gallery["quantiles"].items():
+    """The distribution of the scores of each kind of hit."""
+    lines = ["| hit | 5% | 25% | median | 75% | 95% |", "| --- | --- | --- | --- | --- | --- |"]
+    for hit, values in gallery["quantiles"].items():
         cells = ["not found" if value is None else f"{value:.2f}" for value in values]
-        lines.append(f"| {what} | {' | '.join(cells)} |")
+        lines.append(f"| {hit} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def thresholds(gallery: dict[str, Any]) -> str:
-    """What each `min_score` keeps."""
+    """The hits that each `min_score` keeps."""
     lines = [
         (
-            "| `min_score` | keeps of the same drawing, saved again | changed | of other drawings of the brand "
-            "| hits of other brands a search | searches without any |"
+            "| `min_score` | keeps of the same drawing, saved again | of the same drawing, changed "
+            "| of other drawings of the brand | hits of other brands per search | searches without such hits |"
         ),
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for threshold, row in gallery["thresholds"].items():
-        shares = [f"{100 * row[name]:.0f} %" for name in ("saved_again_kept", "changed_kept", "drawings_kept")]
-        without = f"{100 * row['queries_without_another_brand']:.0f} %"
+        shares = [f"{row[name]:.0%}" for name in ("saved_again_kept", "changed_kept", "drawings_kept")]
+        without = f"{row['queries_without_another_brand']:.0%}"
         lines.append(f"| {threshold} | {' | '.join(shares)} | {row['other_brands_a_query']:.2f} | {without} |")
     return "\n".join(lines)
 
@@ -434,7 +431,7 @@ def main() -> None:
     write("ingest.md", fields=fields_table())
     write("operate.md", sizes=sizes())
     write("api.md", answers=answers(), errors=errors())
-    write("scores.md", scores=scores())
+    write("search.md", scores=scores())
 
 
 if __name__ == "__main__":

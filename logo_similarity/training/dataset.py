@@ -42,7 +42,7 @@ class TrainingSet:
 def read_training_set(folder: Path, splits: Iterable[str], licences: Iterable[str] | None = None) -> TrainingSet:
     """The pictures in `folder/images` that may be learned from.
 
-    With a `labels.json`, `{file: {group, family, ...}}`; see docs/training.md. Where a row names no group, brand and kind are its
+    With a `labels.json`, `{file: {group, family, ...}}`; see docs/models.md. Where a row names no group, brand and kind are its
     group and the brand its family; without these it is a group of its own. Without the file, each picture is.
 
     Raises:

@@ -1,9 +1,10 @@
-"""The README and docs/ hold what the code has."""
+"""README.md and docs/ agree with the code, and their links and lines are in order."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,16 @@ from logo_similarity.api.errors import CODES
 from logo_similarity.api.schemas import HitOut
 from logo_similarity.cli import app
 from logo_similarity.config import Settings
-from scripts import update_docs, update_readme
-from scripts.update_readme import README, replaced
+from scripts import make_picture, update_docs, update_readme
+from scripts.update_readme import EVALUATION, PERFORMANCE, README, replaced
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 AGAIN = "run `python -m scripts.update_docs`"
+README_AGAIN = "run `python -m scripts.update_readme`"
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#]*)(?:#([^)]+))?\)")
+FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 
 
 def all_errors(base: type[errors.LogoSimilarityError]) -> set[type[errors.LogoSimilarityError]]:
@@ -63,28 +68,103 @@ def test_the_sizes_are_those_that_were_measured() -> None:
 
 
 def test_the_scores_are_those_that_were_measured() -> None:
-    text = (DOCS / "scores.md").read_text()
+    text = (DOCS / "search.md").read_text()
     assert replaced(text, "scores", update_docs.scores()) == text, AGAIN
     text = README.read_text()
-    assert replaced(text, "scores", update_readme.scores()) == text, "run `python -m scripts.update_readme`"
+    assert replaced(text, "scores", update_readme.scores()) == text, README_AGAIN
     galleries = json.loads((update_readme.RESULTS / "score_meaning.json").read_text())["figures"]["galleries"]
     noise = galleries[max(galleries, key=int)]["score"]["quantiles"]["the best hit for noise"][2]
     assert f"noise finds one of about {noise:.1f}." in str(HitOut.model_fields["score"].description)
 
 
-@pytest.mark.parametrize(
-    "document", [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.name
-)
-def test_every_link_leads_somewhere(document: Path) -> None:
-    for target, _, anchor in (
-        link.partition("#") for link in re.findall(r"\]\((?!https?:)([^)]+)\)", document.read_text())
+def test_the_figures_are_those_that_were_measured() -> None:
+    for document, name, content in (
+        (README, "headline", update_readme.headline()),
+        (EVALUATION, "retrieval", update_readme.retrieval()),
+        (PERFORMANCE, "figures", update_readme.figures()),
+        (update_readme.CARD, "figures", update_readme.retrieval()),
     ):
-        path = (document.parent / target) if target else document
-        assert path.exists(), f"{document.name}: {target}"
-        if anchor:
-            headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
-            anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-            assert anchor in anchors, f"{document.name}: {target}#{anchor}"
+        text = document.read_text()
+        assert f"<!-- {name} -->\n{content}\n<!-- /{name} -->" in text, f"{document.name}: {README_AGAIN}"
+
+
+def test_every_missed_goal_has_its_line() -> None:
+    missed = [figure.what for figure in update_readme.speed_figures() if figure.missed]
+    text = re.sub(r"\s+", " ", PERFORMANCE.read_text().partition("### Missed goals")[2].partition("###")[0])
+    assert [what for what in missed if f"- **{what}**" not in text] == []
+    figures = [update_readme.Figure("a", 2, at_most=1), update_readme.Figure("b", 0, at_least=1)]
+    assert all(figure.missed for figure in figures)
+    reached = [update_readme.Figure("c", 1, at_most=1), update_readme.Figure("d", 1, at_least=1)]
+    assert not any(figure.missed for figure in [*reached, update_readme.Figure("e", 2)])
+
+
+def test_the_example_answer_is_short() -> None:
+    block = README.read_text().partition("<!-- answer -->")[2].partition("<!-- /answer -->")[0]
+    assert "curl -F file=@samples/images/" in block
+    answer = json.loads(block.partition("```json\n")[2].partition("```")[0])
+    assert len(answer["results"]) == 2
+    assert all(value not in (None, [], {}) for hit in answer["results"] for value in hit["metadata"].values())
+    assert len(block.splitlines()) <= 50
+
+
+def test_the_picture_shows_samples() -> None:
+    names = {path.stem for path in (ROOT / "samples" / "images").glob("*.jpg")}
+    assert [query.logo_id for query in make_picture.QUERIES if query.logo_id not in names] == []
+    assert 10_000 < make_picture.PICTURE.stat().st_size < 150_000
+
+
+def prose(text: str) -> str:
+    """Markdown without fenced and indented code."""
+    lines, code = [], False
+    for line in FENCED.sub("", text).splitlines():
+        code = line.startswith("    ") and (code or not lines or not lines[-1].strip())
+        lines.append("" if code else line)
+    return "\n".join(lines)
+
+
+def links(document: Path) -> Iterator[tuple[Path, str]]:
+    """Target and anchor of each relative link."""
+    for target, anchor in LINK.findall(re.sub(r"`[^`]*`", "", prose(document.read_text()))):
+        yield (document.parent / target).resolve() if target else document, anchor
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them: a repeated one gets a number."""
+    slugs: list[str] = []
+    for heading in re.findall(r"^#+ (.+)$", FENCED.sub("", document.read_text()), re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()).replace(" ", "-")
+        repeats = sum(bool(re.fullmatch(rf"{re.escape(slug)}(-\d+)?", earlier)) for earlier in slugs)
+        slugs.append(f"{slug}-{repeats}" if repeats else slug)
+    return set(slugs)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for path, anchor in links(document):
+        assert path.exists(), path
+        assert not anchor or anchor in anchors(path), f"{path.name}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_line_of_prose_is_long(document: Path) -> None:
+    lines = re.sub(r"https?://[^\s)]+", "", prose(document.read_text())).splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.lstrip().startswith("|")] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) < 200
+
+
+def test_every_page_is_reachable_from_the_index() -> None:
+    reached, pending = set[Path](), [DOCS / "index.md"]
+    while pending:
+        page = pending.pop()
+        if page not in reached:
+            reached.add(page)
+            pending += [
+                path for path, _ in links(page) if path.is_file() and path.suffix == ".md" and path.is_relative_to(DOCS)
+            ]
+    assert sorted(set(DOCS.rglob("*.md")) - reached) == []
 
 
 def test_every_test_that_a_document_names_exists() -> None:
