@@ -81,7 +81,7 @@ def draw(rows: Sequence[Row]) -> Image.Image:
         top = GAP + number * step
         pen.text((GAP, top), row.example.reason, INK, font)
         tiles = [
-            (IMAGES / f"{row.example.logo_id}.jpg", "query"),
+            (row.example.path, "query"),
             *((path, f"{score:.2f}") for path, score in row.hits),
         ]
         for place, (path, caption) in enumerate(tiles):

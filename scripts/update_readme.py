@@ -33,7 +33,7 @@ QUERY = "075d1f55"
 """Start of the id of a mark that both sample sets drew."""
 WARM_UP = 20
 """Searches before the example: the first ones of a service are slower."""
-LINE = 110
+LINE = 118
 """Characters in a line of the example answer."""
 FIGURES = {
     "mean_average_precision": "mAP",
@@ -313,7 +313,7 @@ def without_empty_metadata(response: dict[str, Any]) -> dict[str, Any]:
 
 
 def compact(value: Any, column: int = 0, indent: int = 0) -> str:  # noqa: ANN401 - any JSON
-    """JSON with objects and arrays on one line if they fit behind `column`, otherwise as few lines as are readable."""
+    """JSON in few lines: an object or array on one line if it fits behind `column`, and short items side by side."""
     line = json.dumps(value, ensure_ascii=False)
     if column + len(line) <= LINE or not isinstance(value, dict | list):
         return line
@@ -322,12 +322,14 @@ def compact(value: Any, column: int = 0, indent: int = 0) -> str:  # noqa: ANN40
         opening, closing, keys, values = "[", "]", [""] * len(value), value
     else:
         opening, closing, keys, values = "{", "}", [f"{json.dumps(key)}: " for key in value], list(value.values())
-    items = [key + compact(item, len(inner + key), indent + 2) for key, item in zip(keys, values, strict=True)]
-    if any(isinstance(item, dict | list) for item in values):
-        body = ",\n".join(inner + item for item in items)
-    else:  # spaces inside an item are no place for a line break
-        text = ", ".join(item.replace(" ", "\0") for item in items)
-        body = textwrap.fill(text, LINE, initial_indent=inner, subsequent_indent=inner).replace("\0", " ")
+    lines: list[str] = []
+    for key, item in zip(keys, values, strict=True):
+        text = key + compact(item, len(inner + key), indent + 2)
+        if lines and "\n" not in lines[-1] + text and len(lines[-1] + text) + 3 <= LINE:
+            lines[-1] += f", {text}"
+        else:
+            lines.append(inner + text)
+    body = ",\n".join(lines)
     return f"{opening}\n{body}\n{' ' * indent}{closing}"
 
 

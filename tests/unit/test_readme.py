@@ -104,7 +104,7 @@ def test_the_example_answer_is_short() -> None:
     answer = json.loads(block.partition("```json\n")[2].partition("```")[0])
     assert len(answer["results"]) == 2
     assert all(value not in (None, [], {}) for hit in answer["results"] for value in hit["metadata"].values())
-    assert len(block.splitlines()) <= 50
+    assert len(block.splitlines()) <= 40
 
 
 def test_the_picture_shows_samples() -> None:
