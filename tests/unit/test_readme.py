@@ -115,7 +115,8 @@ def test_the_picture_shows_samples() -> None:
 
 def prose(text: str) -> str:
     """Markdown without fenced and indented code."""
-    lines, code = [], False
+    lines: list[str] = []
+    code = False
     for line in FENCED.sub("", text).splitlines():
         code = line.startswith("    ") and (code or not lines or not lines[-1].strip())
         lines.append("" if code else line)
