@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from logo_similarity.domain import Hit, Logo, Query, SearchResult
     from logo_similarity.engine import SearchEngine
     from logo_similarity.errors import LogoSimilarityError
+    from logo_similarity.fields import Record
 
 # Libraries that report to their makers by default. ONNX Runtime starts when it is imported, and calling
 # `disable_telemetry_events()` afterwards does not stop it; every process of ours imports this package before any library.
@@ -34,6 +35,7 @@ _PUBLIC = {
     "Logo": "domain",
     "LogoSimilarityError": "errors",
     "Query": "domain",
+    "Record": "fields",
     "SearchEngine": "engine",
     "SearchResult": "domain",
     "build_catalog": "build.catalog",
@@ -48,6 +50,7 @@ __all__ = [
     "Logo",
     "LogoSimilarityError",
     "Query",
+    "Record",
     "SearchEngine",
     "SearchResult",
     "__version__",

@@ -16,10 +16,10 @@ import pytest
 
 from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.catalog.sources.fields import canonical_vienna_code
-from logo_similarity.catalog.sources.table import OPTIONAL
 from logo_similarity.domain import Query, Record
 from logo_similarity.engine import SearchEngine
+from logo_similarity.field_kinds import canonical_vienna_code
+from logo_similarity.fields import FIELDS
 from scripts.join_samples import TABLE, rows
 from scripts.make_synthetic_marks import COLOURS, COPIERS, JPEG_QUALITY, OFFICE, make_marks
 from scripts.render_icons import SIDE, encode_jpeg
@@ -133,7 +133,7 @@ def test_a_catalog_of_the_joined_table_has_every_field(tmp_path: Path) -> None:
     (tmp_path / "marks.jsonl").write_text("\n".join([*lines[:5], *lines[-5:]]))
     build_catalog(open_source(tmp_path / "marks.jsonl", images=SAMPLES), tmp_path / "built", BuildOptions(threads=2))
     with SearchEngine.open(tmp_path / "built") as engine:
-        assert set(engine.manifest.fields) == set(OPTIONAL)
+        assert set(engine.manifest.fields) == {field.name for field in FIELDS}
         picture = SAMPLES / "synthetic" / "images" / "XX-000300.jpg"
         assert (
             engine.search(Query(image=picture.read_bytes())).hits[0].logo.record.company
