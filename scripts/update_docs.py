@@ -9,9 +9,11 @@ python -m scripts.update_docs
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +33,8 @@ from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, S
 from scripts.update_readme import RESULTS, ROOT, replaced, shorten, wrap
 
 DOCS = ROOT / "docs"
+PACKAGE = ROOT / "logo_similarity"
+SENTENCE = re.compile(r"\.(?=\s|$)")
 SAMPLES = ROOT / "samples"
 QUERY = next((SAMPLES / "images").glob("075d1f55*.jpg"))
 LOGO = QUERY.stem
@@ -425,8 +429,32 @@ def write(name: str, **contents: str) -> None:
     path.write_text(text)
 
 
+def module_map() -> str:
+    """Every module of the package with the first sentence of its docstring."""
+    lines = ["| module | contents |", "| --- | --- |"]
+    for path in sorted(PACKAGE.rglob("*.py"), key=lambda path: (path.parent != PACKAGE, path.parent, path.stem)):
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf8"))) or ""
+        sentence = SENTENCE.split(docstring.split("\n\n")[0])[0].replace("\n", " ").rstrip(".").replace("|", "\\|")
+        name = path.relative_to(PACKAGE).as_posix()
+        row = f"**`{path.parent.name}/`**" if path.stem == "__init__" else f"`{name}`"
+        lines.append(f"| {row} | {sentence} |")
+    return "\n".join(lines)
+
+
+def layers() -> str:
+    """The layers of the package, as the import linter enforces them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layered = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    lines = ["| layer | packages and modules |", "| --- | --- |"]
+    for number, layer in zip(range(len(layered), 0, -1), layered, strict=True):
+        names = [f"`{name.strip().removeprefix('logo_similarity.')}`" for name in re.split("[:|]", layer)]
+        lines.append(f"| {number} | {', '.join(names)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Replace the marked parts of all documents."""
+    write("architecture.md", layers=layers(), modules=module_map())
     write("reference.md", settings=settings_table(), commands=commands())
     write("ingest.md", fields=fields_table())
     write("operate.md", sizes=sizes())

@@ -40,6 +40,12 @@ def test_every_setting_and_every_command_is_in_the_reference() -> None:
         assert f"`LOGO_{name.upper()}`" in text
 
 
+def test_the_architecture_names_every_layer_and_every_module() -> None:
+    text = (DOCS / "architecture.md").read_text()
+    assert replaced(text, "layers", update_docs.layers()) == text, AGAIN
+    assert replaced(text, "modules", update_docs.module_map()) == text, AGAIN
+
+
 def test_every_register_field_is_in_the_documentation() -> None:
     text = (DOCS / "ingest.md").read_text()
     assert replaced(text, "fields", update_docs.fields_table()) == text, AGAIN
