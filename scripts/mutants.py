@@ -42,6 +42,8 @@ BUILD = "tests/unit/build"
 SOURCES = (f"{CATALOG}/sources",)
 EVALUATION = "tests/unit/evaluation"
 TESTS: dict[str, tuple[str, ...]] = {
+    "image/formats.py": (f"{IMAGE}/test_formats.py", f"{IMAGE}/test_header.py"),
+    "image/folder.py": (f"{IMAGE}/test_folder.py", f"{CATALOG}/sources/test_folder.py"),
     "image/header.py": (f"{IMAGE}/test_header.py", f"{IMAGE}/test_cost.py"),
     "image/png.py": (f"{IMAGE}/test_png.py", f"{IMAGE}/test_header.py", f"{IMAGE}/test_cost.py"),
     "image/tiff.py": (f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py", f"{IMAGE}/test_decode.py"),

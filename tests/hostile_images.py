@@ -313,11 +313,11 @@ def bmp_of_runs(width: int, height: int, runs: bytes) -> bytes:
 
 
 BOMBS: dict[Callable[[], bytes], str | None] = {
-    jpeg_of_ten_thousand_scans: "scans; 1,000 are",
-    jpeg_of_dc_refinements: "scans; 1,000 are",
-    jpeg_of_three_hundred_thousand_scans: "scans; 1,000 are",
-    jpeg_of_scans_behind_comments: "scans; 1,000 are",
-    jpeg_of_scans_in_a_skipped_segment: "scans; 1,000 are",
+    jpeg_of_ten_thousand_scans: "at most 1,000 are",
+    jpeg_of_dc_refinements: "at most 1,000 are",
+    jpeg_of_three_hundred_thousand_scans: "at most 1,000 are",
+    jpeg_of_scans_behind_comments: "at most 1,000 are",
+    jpeg_of_scans_in_a_skipped_segment: "at most 1,000 are",
     gif_of_clear_codes: "LOGO_DECODE_SECONDS",
     jpeg_of_arithmetic_scans: "LOGO_DECODE_SECONDS",
     png_of_a_long_text: None,

@@ -12,6 +12,7 @@ from pydantic.config import JsonDict
 
 from logo_similarity.domain import STAGES, Hit, SearchResult
 from logo_similarity.fields import FIELDS, Record
+from logo_similarity.image.formats import ACCEPTED
 
 IMAGE_URL = "Signed and short-lived. Null where the service has no image store."
 EXAMPLE_HIT: JsonDict = {
@@ -37,7 +38,7 @@ EXAMPLE_PROBLEM: JsonDict = {
     "status": 415,
     "code": "image_format_unsupported",
     "title": "Unsupported image format",
-    "detail": "SVG is not among the accepted formats: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF",
+    "detail": f"SVG is not among the accepted formats: {ACCEPTED}",
 }
 
 

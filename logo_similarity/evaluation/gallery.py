@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logo_similarity.embed.describe import Description, describe
-from logo_similarity.errors import SourceError
+from logo_similarity.errors import BadImageError, SourceError
 from logo_similarity.evaluation.features import Features, unit
 from logo_similarity.evaluation.labels import thumbnail
 from logo_similarity.image.decode import decode
@@ -135,10 +135,12 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
 
 
 def read_image(path: Path) -> Pixels:
-    """(h, w, 3) uint8 RGB. What is wrong with a file is said with its name."""
+    """(h, w, 3) uint8 RGB. Raises SourceError, which names the file, if it cannot be read or decoded."""
     try:
         return decode(path.read_bytes())
-    except ValueError as error:
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror})") from None
+    except BadImageError as error:
         raise SourceError(f"{path}: {error}") from None
 
 

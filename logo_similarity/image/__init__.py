@@ -1,1 +1,1 @@
-"""From the bytes of an image file to the array that an encoder takes: one path for index and query."""
+"""From the bytes of an image file to the input of an encoder: the same path for index and query."""

@@ -1,4 +1,4 @@
-"""The size that an AV1 decoder will see: the sequence header at the start of its data (AV1 specification, section 5)."""
+"""The sequence header at the start of AV1 data: the size that the decoder sees (AV1 specification, section 5)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _MOST_BYTES = 4096
 
 
 def frame_size(data: bytes, start: int) -> tuple[int, int]:
-    """Largest width and height of a frame, by the first sequence header from `start` on.
+    """Largest width and height of a frame, by the first sequence header at or after `start`.
 
     Raises:
-        ValueError: there is none among the first units, or it is cut off.
+        ValueError: the first units contain none, or it is cut off.
     """
     for _ in range(_MOST_UNITS):
         header = int.from_bytes(data[start : start + 1])
@@ -26,7 +26,7 @@ def frame_size(data: bytes, start: int) -> tuple[int, int]:
 
 
 class _Bits:
-    """Bits of some bytes, from the highest to the lowest."""
+    """Reads the bits of some bytes, from the highest to the lowest."""
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data), 8 * len(data)
@@ -78,7 +78,7 @@ def _skip_operating_points(bits: _Bits) -> None:
 
 
 def _leb128(data: bytes, start: int) -> tuple[int, int]:
-    """A length in groups of seven bits (section 4.10.5), and where it ends."""
+    """A length in groups of seven bits (section 4.10.5), and the offset after it."""
     value = 0
     for place in range(8):
         byte = int.from_bytes(data[start + place : start + place + 1])

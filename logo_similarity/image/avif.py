@@ -1,4 +1,4 @@
-"""What the container of an AVIF file says of the picture inside (ISO/IEC 14496-12 and 23008-12)."""
+"""The boxes of an AVIF file (ISO/IEC 14496-12 and 23008-12)."""
 
 from __future__ import annotations
 
@@ -9,28 +9,34 @@ from dataclasses import dataclass
 from logo_similarity.image.av1 import frame_size
 
 _MOST_BOXES = 1000
-# The EXIF orientation that equals a rotation by 0, 90, 180, 270 degrees anticlockwise (irot), then a mirroring (imir: none,
-# top with bottom, left with right).
+# The EXIF orientation that equals a rotation by 0, 90, 180 or 270 degrees anticlockwise (irot), followed by mirroring
+# (imir: none, top with bottom, left with right).
 _ORIENTATIONS = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
 
 
 @dataclass(frozen=True, slots=True)
 class AvifFacts:
-    """Size as stored, and how the picture is to be turned (as an EXIF orientation)."""
+    """What the boxes of a file state."""
 
     width: int
     height: int
+    """As stored."""
     orientation: int
+    """How the picture must be turned, as an EXIF orientation."""
+    sample_bits: int
+    """Bits of one sample: 8, 10 or 12."""
+    has_alpha: bool
 
 
 def read_avif(data: bytes) -> AvifFacts:
-    """Read the boxes around the picture, and the headers of the pictures themselves.
+    """Read the boxes around the picture and the headers of the pictures themselves.
 
-    The size is the largest that any part of the file claims: a file may hold a still picture, a film, or both, and what
-    its boxes tell need not be what the decoder finds inside.
+    The size is the largest that any part of the file claims: a file may hold a still picture, a film, or both, and the
+    decoder need not find the size inside that the boxes state.
 
     Raises:
-        ValueError, struct.error: damaged.
+        EOFError, IndexError, struct.error: cut off.
+        ValueError: damaged.
     """
     sizes: list[tuple[int, int]] = []
     rotation, mirror = 0, None
@@ -51,11 +57,11 @@ def read_avif(data: bytes) -> AvifFacts:
     if not sizes:
         raise ValueError("no size")
     width, height = (max(side) for side in zip(*sizes, strict=True))
-    return AvifFacts(width, height, _ORIENTATIONS[mirror][rotation])
+    return AvifFacts(width, height, _ORIENTATIONS[mirror][rotation], _sample_bits(data), has_alpha=b"auxC" in data)
 
 
-def sample_bits(data: bytes) -> int:
-    """Bits of one sample: 8, 10 or 12, by the first AV1 configuration box."""
+def _sample_bits(data: bytes) -> int:
+    """By the first AV1 configuration box."""
     at = data.find(b"av1C") + len("av1C")
     flags = data[at + 2] if at >= len("av1C") and at + 2 < len(data) else 0
     if not flags & 0x40:  # high_bitdepth
@@ -64,7 +70,7 @@ def sample_bits(data: bytes) -> int:
 
 
 def _track_sizes(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
-    """Sizes of the tracks of a film: 16.16 fixed point, at the end of each track header."""
+    """Sizes of the tracks of a film: 16.16 fixed-point numbers at the end of each track header."""
     return [
         (width >> 16, height >> 16)
         for _, _, header_end in _nested(data, start, end, b"trak", match=b"tkhd")
@@ -73,7 +79,7 @@ def _track_sizes(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _first_chunks(data: bytes, start: int, end: int) -> Iterator[int]:
-    """Where the samples of each track of pictures begin."""
+    """Offset of the first sample of each track of pictures."""
     for _, track, track_end in _nested(data, start, end, match=b"trak"):
         tables = {kind: at for kind, at, _ in _nested(data, track, track_end, b"mdia", b"minf", b"stbl")}
         handlers = [data[at + 8 : at + 12] for _, at, _ in _nested(data, track, track_end, b"mdia", match=b"hdlr")]
@@ -86,7 +92,7 @@ def _first_chunks(data: bytes, start: int, end: int) -> Iterator[int]:
 
 
 def _picture_starts(data: bytes, start: int, end: int) -> Iterator[int]:
-    """Where the data of each AV1 picture begins, by the boxes iinf (which items are pictures), iloc and idat (where)."""
+    """Offset of the data of each AV1 picture. The box iinf lists the pictures, iloc and idat their places."""
     boxes = {kind: (body, box_end) for kind, body, box_end in _boxes(data, start, end)}
     pictures = set()
     if b"iinf" in boxes:
@@ -97,7 +103,7 @@ def _picture_starts(data: bytes, start: int, end: int) -> Iterator[int]:
                 if data[skipped + 2 : skipped + 6] == b"av01":
                     pictures.add(number)
     if pictures and b"iloc" not in boxes:
-        raise ValueError("a picture that is nowhere")
+        raise ValueError("a picture without a place")
     for number, method, offset in _locations(data, boxes[b"iloc"][0]) if pictures else ():
         if number in pictures:
             if method > 1 or (method == 1 and b"idat" not in boxes):
@@ -124,16 +130,16 @@ def _locations(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _integer(data: bytes, at: int, size: int) -> tuple[int, int]:
-    """A number of `size` bytes, and where it ends."""
+    """A number of `size` bytes, and the offset after it."""
     if at + size > len(data):
-        raise ValueError("cut off")
+        raise EOFError("a number reaches past the end")
     return int.from_bytes(data[at : at + size]), at + size
 
 
 def _nested(
     data: bytes, start: int, end: int, *path: bytes, match: bytes | None = None
 ) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes below every box of the path, or those of one kind."""
+    """The boxes below every box of the path, as `_boxes` gives them: all of them, or those of one kind."""
     for kind, body, box_end in _boxes(data, start, end):
         if path and kind == path[0]:
             yield from _nested(data, body, box_end, *path[1:], match=match)
@@ -152,8 +158,10 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
             (size,), body = struct.unpack_from(">Q", data, body), start + 16
         elif size == 0:
             size = end - start
+        if start + size > len(data):
+            raise EOFError("a box reaches past the end")
         if size < body - start or start + size > end:
-            raise ValueError("a box of an impossible size, or cut off")
+            raise ValueError("a box of an impossible size")
         yield kind, body, start + size
         start += size
     raise ValueError("too many boxes")

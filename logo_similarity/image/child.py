@@ -1,8 +1,8 @@
-"""The process in which files are decoded that may take too long or too much: `python -m logo_similarity.image.child`.
+"""The process that decodes files which may take too much time or memory: `python -m logo_similarity.image.child`.
 
-It reads files from its standard input, each behind its length, and writes pixels or a refusal for each to its standard output,
-in the forms below. It ends when its input does. The kernel kills it when a file takes more CPU time than it may
-have; allocations past its memory fail.
+It reads files from its standard input, each preceded by its length, and writes pixels or a refusal for each to its
+standard output, in the forms below. It ends when its input does. The kernel kills it when a file takes more CPU time
+than allowed; allocations beyond its memory fail.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import numpy as np
 
 from logo_similarity.errors import BadImageError, ImageTooComplexError
 from logo_similarity.image.decode import ImageLimits, decode
+from logo_similarity.image.formats import Format
 from logo_similarity.limits import limit_memory
 from logo_similarity.plan import decoder_limit
 
 STARTED = b"S"
-"""Comes once, before all answers."""
+"""Sent once, before all answers."""
 PIXELS, REFUSED = b"P", b"R"
 """First byte of an answer: height, width and pixels follow, or the length of a JSON object and the object."""
 REQUEST = struct.Struct("<Q")
@@ -33,15 +34,15 @@ REFUSED_HEAD = struct.Struct("<I")
 
 
 def main(arguments: list[str]) -> None:
-    """Decode what comes until nothing comes any more."""
+    """Decode files until the input ends."""
     limits = ImageLimits(
         max_bytes=int(arguments[0]), max_pixels=int(arguments[1]), max_memory=int(arguments[2]),
         max_seconds=float(arguments[3]), min_side=int(arguments[4]),
     )  # fmt: skip
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # what a library prints is no answer
+    os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # the output of a library must not be read as an answer
     cv2.setNumThreads(1)
-    # As a parent's thread may have left them, the kernel's signals would not come.
+    # A thread of the parent may have blocked these signals or have another handler for them.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF, signal.SIGXCPU})
     for number in (signal.SIGPROF, signal.SIGXCPU):
         signal.signal(number, signal.SIG_DFL)
@@ -83,9 +84,10 @@ def _too_much(limits: ImageLimits) -> BadImageError:
 
 
 def _allow_seconds(seconds: float) -> None:
-    """Have the kernel kill this process when it has used so much more CPU time.
+    """Have the kernel kill this process when it has used this much more CPU time.
 
-    The timer is exact to some milliseconds and is a process's own to stop; the limit behind it is not, and counts whole seconds.
+    The timer is exact to some milliseconds, but the process could stop it. It cannot lift the limit, which counts whole
+    seconds.
     """
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used = usage.ru_utime + usage.ru_stime
@@ -94,10 +96,10 @@ def _allow_seconds(seconds: float) -> None:
 
 
 def _load_decoders() -> None:
-    """Decode a small picture of each kind: what the libraries set up once is then there before memory is bounded."""
+    """Decode a small picture of each format, so that the libraries allocate what they keep before memory is bounded."""
     picture = np.zeros((16, 16, 3), np.uint8)
-    for ending in (".tiff", ".avif", ".png", ".jpg", ".webp", ".gif"):
-        decode(cv2.imencode(ending, picture)[1].tobytes())
+    for image_format in Format:
+        decode(cv2.imencode(image_format.extensions[0], picture)[1].tobytes())
 
 
 if __name__ == "__main__":

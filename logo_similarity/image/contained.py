@@ -1,4 +1,4 @@
-"""Decoding files from elsewhere: plain ones here, all others in a child process that has bounds on time and memory."""
+"""Decoding of untrusted files: plain ones in this process, all others in a child process with limits."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ from logo_similarity.errors import (
 )
 from logo_similarity.image.child import PIXELS, PIXELS_HEAD, REFUSED, REFUSED_HEAD, REQUEST, STARTED
 from logo_similarity.image.decode import LONGEST_SIDE, ImageLimits, Pixels, check_bytes, checked_header, decode_checked
-from logo_similarity.image.header import Format, Header, recognise
+from logo_similarity.image.formats import Format, recognise
+from logo_similarity.image.header import Header
 
 PLAIN_MEMORY = 64_000_000
 PLAIN_SECONDS = 0.25
-"""What a file may cost, by its header, to be decoded without a child."""
+"""The most that a file decoded without a child may cost, by its header."""
 
 _NOT_BY_HEADER = frozenset({Format.TIFF, Format.AVIF})
-"""Formats whose headers do not bound the time; even to read these headers is left to the child."""
+"""Formats whose headers do not bound the time. The child reads these headers too."""
 _START_SECONDS = 10.0
 _WALL_PER_CPU = 5
-"""Seconds to wait for each second of CPU time that a child may use, beside those for its start: the machine is shared."""
+"""Seconds to wait for each second of CPU time that a child may use, in addition to its start: the machine is shared."""
 _LONGEST_REFUSAL = 1 << 16
 _ERRORS = {
     error.__name__: error
@@ -52,9 +53,9 @@ log = structlog.get_logger(__name__)
 class Decoder:
     """Decodes image files that may be hostile, each within the bounds of `ImageLimits`. Safe to use from many threads.
 
-    A file whose header bounds its cost to little is decoded here. All others are sent to a child process, one for each
-    thread that decodes such a file at the same time. Children stay for the next files; one that is killed is replaced when
-    it is needed.
+    A file that is cheap by its header is decoded in this process. All others are sent to a child process, one for each
+    thread that decodes such a file at the same time. Children stay for the next files; one that was killed is replaced
+    when it is needed.
     """
 
     def __init__(self, limits: ImageLimits | None = None) -> None:
@@ -62,14 +63,14 @@ class Decoder:
         self._idle: list[_Child] = []
         self._lock = threading.Lock()
         self._closed = False
-        weakref.finalize(self, _end_all, self._idle)  # the last user of a catalog version lets go of it without a word
+        weakref.finalize(self, _end_all, self._idle)  # the last user of a catalog version does not call `close`
 
     def decode(self, data: bytes) -> Pixels:
-        """What `image.decode.decode` returns for the same bytes.
+        """The same pixels as `image.decode.decode`.
 
         Raises:
-            BadImageError: as `image.decode.decode`; ImageTooComplexError also where decoding took too long.
-            OverloadedError: the machine was too busy to decode it in time.
+            BadImageError: as `image.decode.decode`; ImageTooComplexError also if decoding took too long.
+            OverloadedError: the machine was too busy to decode the file in time.
         """
         check_bytes(data, self.limits)
         if recognise(data) in _NOT_BY_HEADER:
@@ -78,12 +79,12 @@ class Decoder:
         return decode_checked(data, header) if _is_plain(header) else self._decode_in_child(data)
 
     def warm_up(self, children: int) -> None:
-        """Start so many children, so that the first files do not wait for them."""
+        """Start this many children, so that the first files do not wait for them."""
         for _ in range(children):
             self._take_back(_Child(self.limits))
 
     def close(self) -> None:
-        """End the children. Those at work end when their file is done."""
+        """End the children. Those that decode a file end after it."""
         with self._lock:
             self._closed = True
             _end_all(self._idle)
@@ -110,11 +111,11 @@ class Decoder:
                 break
             if child.runs():
                 return child
-            child.end()  # something killed it while it had nothing to do
+            child.end()  # it was killed while it was idle
         try:
             return _Child(self.limits)
         except OSError as error:
-            log.error("decoder_not_started", error=str(error))  # noqa: TRY400 - the traceback says no more
+            log.error("decoder_not_started", error=str(error))  # noqa: TRY400 - the traceback adds nothing
             raise OverloadedError("the image cannot be decoded now; try again shortly", retry_after=2) from None
 
     def _take_back(self, child: _Child) -> None:
@@ -147,8 +148,8 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            env={**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(os.path.isabs, sys.path))},  # no secrets of ours
-            process_group=0,  # Ctrl+C on a terminal is for the parent, which ends this
+            env={**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(os.path.isabs, sys.path))},  # no secrets
+            process_group=0,  # Ctrl+C on a terminal is for the parent, which ends the child
         )
         self._to, self._from = (pipe.fileno() for pipe in self._pipes())
         os.set_blocking(self._to, False)
@@ -174,11 +175,11 @@ class _Child:
         return answer
 
     def runs(self) -> bool:
-        """Whether it has not been killed."""
+        """Whether the process is still running."""
         return self._process.poll() is None
 
     def _answer(self, deadline: float) -> Pixels | BadImageError:
-        """What it says of the file. A child that a file has taken over may say anything: that ends it."""
+        """The child's answer. A child that a file took over may answer anything: an invalid answer ends it."""
         kind = bytes(self._receive(1, deadline))
         if kind == PIXELS:
             height, width = PIXELS_HEAD.unpack(self._receive(PIXELS_HEAD.size, deadline))
@@ -195,7 +196,7 @@ class _Child:
             raise _EndedError from None
 
     def end(self) -> None:
-        """Kill it: what it is at is of no use to anyone."""
+        """Kill it."""
         self.alive = False
         self._process.kill()
         self._process.wait()
@@ -203,11 +204,11 @@ class _Child:
             pipe.close()
 
     def _pipes(self) -> Iterator[IO[bytes]]:
-        """Its standard input and output."""
+        """Standard input and output of the child."""
         return (pipe for pipe in (self._process.stdin, self._process.stdout) if pipe is not None)
 
     def _explain(self, error: Exception, seconds: float) -> NoReturn:
-        """Kill it, and raise what its end means for the file."""
+        """Kill the child and raise the error that its end means for the file."""
         self.end()
         if isinstance(error, TimeoutError):
             log.warning("decode_timed_out", seconds=_START_SECONDS + _WALL_PER_CPU * seconds)
@@ -224,7 +225,7 @@ class _Child:
                 "send it as a plain JPEG or PNG"
             ) from None
         log.warning("decoder_died", status=status)
-        raise BadImageError("the image is damaged: the decoder could not survive it") from None
+        raise BadImageError("the image is damaged: it crashed the decoder") from None
 
     def _send(self, data: bytes, deadline: float) -> None:
         view = memoryview(data)
@@ -257,4 +258,4 @@ class _Child:
 
 
 class _EndedError(Exception):
-    """The child ended in the middle of an exchange, or said what makes no sense."""
+    """The child ended in the middle of an exchange, or its answer is not valid."""

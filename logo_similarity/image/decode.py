@@ -1,4 +1,4 @@
-"""Image bytes to upright RGB pixels; past the limits they are refused before anything is decoded."""
+"""From image bytes to upright RGB pixels. Files beyond the limits are refused before anything is decoded."""
 
 from __future__ import annotations
 
@@ -14,25 +14,30 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from logo_similarity.errors import BadImageError, ImageTooComplexError, ImageTooLargeError, ImageTooSmallError
 from logo_similarity.image import png, tiff
-from logo_similarity.image.avif import read_avif, sample_bits
-from logo_similarity.image.header import Format, Header, read_header
+from logo_similarity.image.avif import AvifFacts
+from logo_similarity.image.formats import Format
+from logo_similarity.image.header import Header, read_header
+from logo_similarity.image.png import PngFacts
+from logo_similarity.image.tiff import TiffFacts
 
 if TYPE_CHECKING:
     from logo_similarity.config import Settings
 
 Pixels = NDArray[np.uint8]
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a client's damaged file is no event of this service
+cv2.utils.logging.setLogLevel(
+    cv2.utils.logging.LOG_LEVEL_SILENT
+)  # a client's damaged file is not an event of the service
 
 LONGEST_SIDE = 1024
-"""Larger images are shrunk to this on their longer side at once: encoders look at a few hundred pixels, and every later
-step then costs the same whatever was sent."""
+"""Larger images are shrunk to this many pixels on their longer side at once: encoders use a few hundred pixels, and
+every later step then costs the same whatever the client sent."""
 
 NEAR_WHITE = 230
 """A logo whose opaque pixels have their smallest channel at this or more on average would vanish on white."""
 
 BAND_PIXELS = 1 << 18
-"""A large picture is laid on its background in bands: the steps in between would take four times its memory."""
+"""A large picture is composited in bands: intermediate arrays of the whole picture would take four times its memory."""
 
 PILLOW_ERRORS = (
     ValueError, LookupError, ArithmeticError, TypeError, AttributeError, OSError, SyntaxError, RuntimeError, EOFError,
@@ -42,19 +47,19 @@ PILLOW_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What is decoded at all."""
+    """Bounds on the files that are decoded."""
 
     max_bytes: int = 10_000_000
     max_pixels: int = 25_000_000
     max_memory: int = 256_000_000
     """Bytes that decoding may take at its peak."""
     max_seconds: float = 1.5
-    """CPU time that decoding may take. A short file has half of it, and as much more as it is nearer to `max_bytes`."""
+    """CPU time that decoding may take: half of it for an empty file, rising to all of it at `max_bytes`."""
     min_side: int = 8
 
     @classmethod
     def of(cls, settings: Settings) -> ImageLimits:
-        """Those of the settings."""
+        """The limits of the settings."""
         return cls(
             max_bytes=settings.max_upload_bytes,
             max_pixels=settings.max_pixels,
@@ -68,34 +73,34 @@ class ImageLimits:
 
 
 def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> Pixels:
-    """The (first) picture of an image file, decoded in this process.
+    """Decode the first picture of an image file in this process.
 
-    Orientation is applied; transparency is laid on white, or on black where the logo itself is near white; grey, palette,
-    CMYK and 16-bit files become 8-bit RGB. Pixels and memory are bounded by the header; time is not for every file:
-    `contained.Decoder` is for files from elsewhere.
+    Orientation is applied; transparency is composited on white, or on black if the logo itself is near white; grey,
+    palette, CMYK and 16-bit files become 8-bit RGB. The header bounds pixels and memory, but not the time of every
+    file: use `contained.Decoder` for untrusted files.
 
     Returns:
         (h, w, 3) uint8 RGB, contiguous, its longer side at most 1024.
 
     Raises:
-        UnsupportedFormatError: another format than JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF.
-        ImageTooLargeError: more bytes or pixels than the limits; found before anything is decoded.
-        ImageTooComplexError: decoding would take too much memory, or too many scans are in it.
+        UnsupportedFormatError: not one of the formats of `Format`.
+        ImageTooLargeError: more bytes or pixels than the limits; raised before anything is decoded.
+        ImageTooComplexError: decoding would take too much memory, or the file has too many scans.
         ImageTooSmallError: a side shorter than the limit.
-        BadImageError: empty, cut or damaged.
+        BadImageError: empty, cut off or damaged.
     """
     check_bytes(data, limits)
     return decode_checked(data, checked_header(data, limits))
 
 
 def decode_checked(data: bytes, header: Header) -> Pixels:
-    """What `decode` returns, of a file whose header has been checked."""
+    """As `decode`, for a file whose header has been checked."""
     stored, orientation = _decode_stored(data, header)
     return np.ascontiguousarray(_upright(_to_rgb(_shrink(stored)), orientation))
 
 
 def check_bytes(data: bytes, limits: ImageLimits) -> None:
-    """Refuse an empty file, and one of too many bytes."""
+    """Refuse an empty file and a file of too many bytes."""
     if not data:
         raise BadImageError("the file is empty")
     if len(data) > limits.max_bytes:
@@ -105,11 +110,11 @@ def check_bytes(data: bytes, limits: ImageLimits) -> None:
 
 
 def checked_header(data: bytes, limits: ImageLimits) -> Header:
-    """The header of a file that is within the limits: neither too many pixels, nor too few, nor too much to decode."""
+    """Read the header; refuse a file of too many or too few pixels, or one that takes too much memory to decode."""
     header = read_header(data)
     size = f"the image is {header.width} x {header.height} pixels"
     if header.width * header.height > limits.max_pixels:
-        raise ImageTooLargeError(f"{size}; at most {limits.max_pixels:,} in all are accepted (LOGO_MAX_PIXELS)")
+        raise ImageTooLargeError(f"{size}; at most {limits.max_pixels:,} in total are accepted (LOGO_MAX_PIXELS)")
     if min(header.width, header.height) < limits.min_side:
         raise ImageTooSmallError(f"{size}; each side must have at least {limits.min_side}")
     if header.cost.memory > limits.max_memory:
@@ -121,35 +126,33 @@ def checked_header(data: bytes, limits: ImageLimits) -> Header:
 
 
 def _decode_stored(data: bytes, header: Header) -> tuple[Pixels, int]:
-    """Pixels as the file holds them, at 8 bits, and the EXIF orientation that is still to be undone.
+    """Pixels as the file stores them, at 8 bits, and the EXIF orientation that is still to be undone.
 
     The pixels are (h, w), (h, w, 3) BGR or (h, w, 4) BGRA.
     """
-    if header.format is Format.TIFF and tiff.read_tags(data).get(tiff.SAMPLES_PER_PIXEL) == 2:
+    if isinstance(header.facts, TiffFacts) and header.facts.samples == 2:
         return _decode_grey_alpha_tiff(data, header), 1
-    still = png.still_picture(data) if header.format is Format.PNG else data
+    still = png.still_picture(data, header.facts) if isinstance(header.facts, PngFacts) else data
     pixels, exif = _decode_by_opencv(still, header)
     orientation, bits = 1, 16
-    match header.format:
-        case Format.PNG:
-            pixels, orientation = _with_transparent_grey(pixels, data), _exif_orientation(exif)
-        case Format.WEBP:
+    match header.format, header.facts:
+        case _, PngFacts() as facts:
+            pixels, orientation = _with_transparent_grey(pixels, facts), _exif_orientation(exif)
+        case _, AvifFacts() as facts:  # OpenCV neither turns these nor scales their 10 or 12 bits to 16
+            orientation, bits = facts.orientation, facts.sample_bits
+        case Format.WEBP, _:
             orientation = _exif_orientation(exif)
-        case Format.AVIF:  # OpenCV neither turns these nor stretches their 10 or 12 bits to 16
-            orientation, bits = read_avif(data).orientation, sample_bits(data)
-        case Format.BMP:
+        case Format.BMP, _:
             pixels = _without_unused_alpha(pixels)
-        case Format.TIFF:
-            pixels = _with_own_colours(pixels)
-        case Format.JPEG | Format.GIF:
-            pass
+        case Format.TIFF, _:
+            pixels = _with_straight_alpha(pixels)
     return _to_8_bit(pixels, bits), orientation
 
 
 def _decode_by_opencv(data: bytes, header: Header) -> tuple[NDArray[np.generic], bytes | None]:
     """Pixels of the first picture, and the EXIF block."""
-    name = header.format.value
-    # IMREAD_COLOR turns a JPEG upright and converts CMYK; for the others it would drop the transparency.
+    name = header.format.title
+    # IMREAD_COLOR turns a JPEG upright and converts CMYK. For the other formats it would drop the transparency.
     flag = cv2.IMREAD_COLOR if header.format is Format.JPEG else cv2.IMREAD_UNCHANGED
     try:
         pixels, kinds, blocks = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), flag)
@@ -160,39 +163,38 @@ def _decode_by_opencv(data: bytes, header: Header) -> tuple[NDArray[np.generic],
     if pixels is None:
         raise BadImageError(f"the {name} file is damaged or cut off")
     if sorted(pixels.shape[:2]) != sorted((header.height, header.width)):
-        # The header that was checked is not the one that was decoded.
-        raise BadImageError(f"the {name} file is damaged: its size is not the one that it announces")
+        # The decoder used another header than the one that was checked.
+        raise BadImageError(f"the {name} file is damaged: its size differs from the one in its header")
     exif = (block.tobytes() for kind, block in zip(kinds, blocks, strict=True) if kind == cv2.IMAGE_METADATA_EXIF)
     return pixels, next(exif, None)
 
 
-def _with_transparent_grey(pixels: NDArray[np.generic], data: bytes) -> NDArray[np.generic]:
-    """(h, w) grey of a PNG with its one transparent grey, which OpenCV ignores, as (h, w, 4) BGRA (chunk tRNS)."""
-    if pixels.ndim == 3:
+def _with_transparent_grey(pixels: NDArray[np.generic], facts: PngFacts) -> NDArray[np.generic]:
+    """(h, w) grey with a transparent grey (chunk tRNS), which OpenCV ignores, as (h, w, 4) BGRA."""
+    grey = facts.transparent_grey
+    if grey is None or pixels.ndim == 3:
         return pixels
-    grey, depth = png.transparent_grey(data), png.bit_depth(data)
-    if grey is None:
-        return pixels
-    if depth < 8:
-        grey = grey * 255 // (2**depth - 1)
+    if facts.bit_depth < 8:
+        grey = grey * 255 // (2**facts.bit_depth - 1)
     coloured = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA)
     coloured[..., 3][pixels == grey] = 0
     return coloured
 
 
 def _without_unused_alpha(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Most programs leave the fourth byte of a BMP's pixels unused: all zero does not mean that nothing can be seen."""
+    """Drop an alpha channel that is zero everywhere: most programs leave the fourth byte of a BMP's pixels unused."""
     has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR) if has_alpha and not pixels[..., 3].any() else pixels
 
 
-def _with_own_colours(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Undo that libtiff multiplies the colours of 8-bit pixels by their alpha."""
+def _with_straight_alpha(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Undo libtiff's multiplication of the colours of 8-bit pixels by their alpha."""
     multiplied = pixels.ndim == 3 and pixels.shape[2] == 4 and pixels.dtype == np.uint8
     return cv2.cvtColor(pixels, cv2.COLOR_mRGBA2RGBA) if multiplied else pixels
 
 
 def _to_8_bit(pixels: NDArray[np.generic], bits: int) -> Pixels:
+    """Scale 16-bit samples of which `bits` are used."""
     if pixels.dtype == np.uint8:
         return pixels.view(np.uint8)
     if pixels.dtype == np.uint16:
@@ -205,16 +207,16 @@ def _exif_orientation(block: bytes | None) -> int:
         return 1
     try:
         return tiff.read_tags(block.removeprefix(b"Exif\0\0")).get(tiff.ORIENTATION, 1)
-    except (ValueError, struct.error):
-        return 1  # a damaged side note is no reason to refuse the picture
+    except (EOFError, ValueError, struct.error):
+        return 1  # damaged EXIF is no reason to refuse the picture
 
 
 def _decode_grey_alpha_tiff(data: bytes, header: Header) -> Pixels:
-    """OpenCV drops the transparency of these; Pillow keeps it. (h, w, 4) BGRA, upright."""
+    """(h, w, 4) BGRA, upright. OpenCV drops the transparency of these files; Pillow keeps it."""
     try:
         with TiffImageFile(BytesIO(data)) as image:
             if sorted(image.size) != sorted((header.width, header.height)):
-                raise BadImageError("the TIFF file is damaged: it announces two sizes")
+                raise BadImageError("the TIFF file is damaged: it states two sizes")
             return cv2.cvtColor(np.asarray(image.convert("RGBA")), cv2.COLOR_RGBA2BGRA)
     except PILLOW_ERRORS as error:
         raise BadImageError("the TIFF file is damaged or cut off") from error
@@ -240,17 +242,17 @@ def _to_rgb(pixels: Pixels) -> Pixels:
 
 
 def _composite(pixels: Pixels) -> Pixels:
-    """(h, w, 4) BGRA laid on its background: (h, w, 3) BGR."""
+    """(h, w, 4) BGRA composited on its background: (h, w, 3) BGR."""
     height, width = pixels.shape[:2]
     on_black = _is_near_white(pixels)
-    laid = np.empty((height, width, 3), np.uint8)
+    composited = np.empty((height, width, 3), np.uint8)
     rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
         band = pixels[top : top + rows]
         alpha = cv2.cvtColor(cv2.extractChannel(band, 3), cv2.COLOR_GRAY2BGR)
         covered = cv2.multiply(cv2.cvtColor(band, cv2.COLOR_BGRA2BGR), alpha, scale=1 / 255)
-        laid[top : top + rows] = covered if on_black else cv2.add(covered, cv2.bitwise_not(alpha))
-    return laid
+        composited[top : top + rows] = covered if on_black else cv2.add(covered, cv2.bitwise_not(alpha))
+    return composited
 
 
 def _is_near_white(pixels: Pixels) -> bool:
@@ -258,7 +260,7 @@ def _is_near_white(pixels: Pixels) -> bool:
     sample = pixels[::step, ::step]
     weight = sample[..., 3].astype(np.float64)
     if not 0 < weight.mean() < 255:
-        return False  # nothing to see, or nothing to see through
+        return False  # all transparent, or all opaque
     return bool((sample[..., :3].min(axis=2) * weight).sum() / weight.sum() >= NEAR_WHITE)
 
 

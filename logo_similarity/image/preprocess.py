@@ -1,4 +1,4 @@
-"""RGB pixels to the array that an encoder takes. Pure functions; the only preprocessing there is."""
+"""From RGB pixels to the input of an encoder: pure functions, the same for index and query."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from numpy.typing import NDArray
 from logo_similarity.image.decode import Pixels
 
 PREPROCESSING_VERSION = "1"
-"""Goes up whenever a pixel that reaches an encoder may change: older catalogs are then refused."""
+"""Incremented whenever a pixel that reaches an encoder may change; older catalogs are then refused."""
 
 BORDER_TOLERANCE = 24
-"""A pixel belongs to the border's colour when no channel differs by more. Wide enough for the noise that JPEG leaves around
-a mark (measured on 256-pixel images of quality 85), narrow enough for pale grey marks on white."""
+"""A pixel has the border's colour if no channel differs by more. Wide enough for JPEG noise around a mark (measured on
+256-pixel images of quality 85), narrow enough for pale grey marks on white."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What an encoder takes."""
+    """The input of an encoder."""
 
     width: int
     height: int
     crop: Literal["content", "none"]
-    """"content": cut to what differs from the border's colour; "none": the whole picture."""
+    """"content": cropped to the pixels that differ from the border's colour; "none": the whole picture."""
     resize: Literal["letterbox", "cover"]
-    """"letterbox": fitted inside and padded with the border's colour; "cover": the shorter side fitted, the centre cut out."""
+    """"letterbox": fitted inside, padded with the border's colour; "cover": the shorter side fitted, the rest cropped."""
     mean: tuple[float, float, float]
     """Subtracted from pixel values of 0 to 1, in the order of `channels`."""
     std: tuple[float, float, float]
     channels: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nchw", "nhwc"] = "nchw"
     margin: float = 0.0
-    """Share of each side that a letterbox leaves free around the picture, 0 to 0.4: a network sees badly at its own edge."""
+    """Share of each side that a letterbox leaves free around the picture, 0 to 0.4: networks are weaker at the edge."""
 
 
 class Box(NamedTuple):
@@ -52,10 +52,10 @@ def preprocess(image: Pixels, spec: InputSpec) -> NDArray[np.float32]:
 
     Args:
         image: (h, w, 3) uint8 RGB.
-        spec: what the encoder takes.
+        spec: the encoder's input.
 
     Returns:
-        (3, height, width) float32, or (height, width, 3) where the layout is "nhwc"; contiguous.
+        (3, height, width) float32, or (height, width, 3) if the layout is "nhwc"; contiguous.
     """
     border = border_colour(image)
     if spec.crop == "content":
@@ -68,15 +68,15 @@ def preprocess(image: Pixels, spec: InputSpec) -> NDArray[np.float32]:
 
 
 def inked_cells(prepared: NDArray[np.float32], spec: InputSpec, grid: int) -> NDArray[np.bool_]:
-    """Which cells of a grid over prepared images show something else than the border's colour.
+    """Which cells of a grid over prepared images contain pixels that differ from the border's colour.
 
     Args:
-        prepared: (n, 3, height, width) or (n, height, width, 3), as `preprocess` makes them.
-        spec: what they were prepared by.
+        prepared: (n, 3, height, width) or (n, height, width, 3), results of `preprocess`.
+        spec: the one that they were prepared with.
         grid: cells on a side.
 
     Returns:
-        (n, grid * grid), row by row from the top left.
+        (n, grid * grid) bool, row by row from the top left.
     """
     images = prepared if spec.layout == "nchw" else prepared.transpose(0, 3, 1, 2)
     tolerance = BORDER_TOLERANCE / (255 * np.array(spec.std))
@@ -95,7 +95,7 @@ def inked_cells(prepared: NDArray[np.float32], spec: InputSpec, grid: int) -> ND
 
 
 def content_box(image: Pixels, border: tuple[int, int, int]) -> Box:
-    """The tightest box around what differs from the border's colour; the whole image where nothing does."""
+    """The tightest box around the pixels that differ from the border's colour; the whole image if none do."""
     low = np.clip(np.array(border) - BORDER_TOLERANCE, 0, 255).astype(np.uint8)
     high = np.clip(np.array(border) + BORDER_TOLERANCE, 0, 255).astype(np.uint8)
     left, top, width, height = cv2.boundingRect(cv2.bitwise_not(cv2.inRange(image, low, high)))
@@ -124,7 +124,7 @@ def _letterbox(image: Pixels, spec: InputSpec, border: tuple[int, int, int]) -> 
 
 def _cover(image: Pixels, spec: InputSpec) -> Pixels:
     height, width = image.shape[:2]
-    # What will be cut away is cut first: a strip of 10,000 x 8 must not be enlarged whole.
+    # Crop before resizing: a strip of 10,000 x 8 must not be enlarged as a whole.
     keep = min(height, width * spec.height / spec.width)
     keep_height, keep_width = max(1, round(keep)), max(1, round(keep * spec.width / spec.height))
     top, left = (height - keep_height) // 2, (width - keep_width) // 2
@@ -138,7 +138,7 @@ def _resize(image: Pixels, scale: float) -> Pixels:
 
 
 def _interpolation(scale: float) -> int:
-    """Averages when shrinking (nothing is skipped), straight lines when enlarging (nothing overshoots)."""
+    """Area averages for shrinking (no pixel is skipped), linear for enlarging (no value overshoots)."""
     return cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
 
 

@@ -1,4 +1,4 @@
-"""The image store in a local folder, with signed and expiring links of its own."""
+"""The image store in a local folder, with its own signed and expiring links."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ FILES_PATH = "/v1/files"
 
 
 class _Hmac(SigningAlgorithm):
-    """HMAC-SHA256 with one key, taken in once: an answer has a hundred links."""
+    """HMAC-SHA256 whose key is set up once: an answer has a hundred links."""
 
     def __init__(self, key: bytes) -> None:
         self._mac = hmac.new(key, digestmod=hashlib.sha256)
 
-    def get_signature(self, key: bytes, value: bytes) -> bytes:  # noqa: ARG002 - the one that was taken in
-        """The signature of a value."""
+    def get_signature(self, key: bytes, value: bytes) -> bytes:  # noqa: ARG002 - the key was set up once
+        """The signature of a value, 32 bytes."""
         mac = self._mac.copy()
         mac.update(value)
         return mac.digest()
 
 
 class LocalStore:
-    """Images below `folder`. Every process with the same `secret` accepts the links of the others.
+    """Images below `folder`. All processes with the same `secret` accept each other's links.
 
-    A link is `/v1/files/<token>/<name>`. The token holds when it expires and the filename, both signed with
-    HMAC-SHA256; the name after it is only what a browser saves the image as. The time of expiry is in the token, rather
-    than the time of signing, so that the clocks of two machines need not agree to the second.
+    A link is `/v1/files/<token>/<name>`. The token holds the time of expiry and the filename, signed with HMAC-SHA256;
+    the name after it is the one under which a browser saves the image. The token holds the time of expiry rather than
+    that of signing, so that the clocks of two machines need not agree to the second.
     """
 
     def __init__(self, folder: Path, *, secret: str, link_seconds: int, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
         self._seconds = link_seconds
         self._clock = clock
-        # The key is derived once: done for each link, it takes longer than the signing.
+        # The key is derived once: deriving it takes longer than signing a link.
         key = Signer(
             secret, salt="logo-similarity.files", key_derivation="hmac", digest_method=hashlib.sha256
         ).derive_key()
         self._signer = Signer(key, key_derivation="none", algorithm=_Hmac(key))
 
     def sign(self, filenames: Sequence[str]) -> list[str]:
-        """One path per filename, in the same order, to be put behind the service's public URL."""
+        """One path per filename, in the same order, to be appended to the service's public URL."""
         expires = b"%d:" % math.ceil(self._clock() + self._seconds)
         return [
             f"{FILES_PATH}/{self._signer.sign(base64_encode(expires + os.fsencode(name))).decode()}"
@@ -65,26 +65,26 @@ class LocalStore:
         ]
 
     def open_link(self, token: str) -> Path:
-        """The file that a link's token names.
+        """The path of the file that a link's token names.
 
         Raises:
             LinkRefusedError: the token was altered, was signed with another secret, or has expired.
-            NotFoundError: no such file inside the folder; a name or symbolic link that leaves it counts as none.
+            NotFoundError: the folder has no such file, or the name or a symbolic link leads out of the folder.
         """
         expires, filename = self._read_token(token)
         if self._clock() > expires:
-            raise LinkRefusedError("The link has expired. Ask for a new one.")
+            raise LinkRefusedError("The link has expired. Request a new one.")
         try:
             folder = self._folder.resolve(strict=True)
             path = (folder / filename).resolve(strict=True)
             if path.is_relative_to(folder) and path.is_file():
                 return path
-        except (OSError, ValueError, RuntimeError):  # gone; a NUL in the name; symbolic links in a circle
+        except (OSError, ValueError, RuntimeError):  # no such file; a NUL in the name; symbolic links in a circle
             pass
         raise NotFoundError("The image is not in the store.")
 
     async def check(self) -> None:
-        """Raise StoreError when the folder can't be read."""
+        """Raise StoreError if the folder cannot be read."""
         try:
             await asyncio.to_thread(_read_one_entry, self._folder)
         except OSError as error:
@@ -93,7 +93,7 @@ class LocalStore:
     def _read_token(self, token: str) -> tuple[int, str]:
         try:
             value = self._signer.unsign(token)
-            # The same bytes have several spellings in base64. Only ours is taken, so that no altered link is accepted.
+            # Base64 has several spellings of the same bytes. Only ours is valid, so that no altered link is accepted.
             if self._signer.sign(value).decode() != token:
                 raise LinkRefusedError("The link is not valid.")
             expires, _, filename = base64_decode(value).partition(b":")

@@ -10,7 +10,8 @@ from PIL import Image
 
 from logo_similarity.errors import BadImageError
 from logo_similarity.image.decode import LONGEST_SIDE, ImageLimits, Pixels, decode
-from logo_similarity.image.header import MAGIC, read_header
+from logo_similarity.image.formats import Format
+from logo_similarity.image.header import read_header
 from logo_similarity.image.preprocess import InputSpec, border_colour, content_box, preprocess
 from tests.pictures import FORMATS, encode, encode_turned, noise, quarters
 
@@ -114,7 +115,7 @@ def test_replaced_stretches_are_a_picture_or_refused(name: str, start: float, en
 
 @REPEATABLE
 @given(
-    st.sampled_from([magic for magic, _ in MAGIC] + [b"RIFF\0\0\0\0WEBP", b"\0\0\0\x14ftypavif"]),
+    st.sampled_from([magic for kind in Format for magic in kind.magic] + [b"RIFF\0\0\0\0WEBP", b"\0\0\0\x14ftypavif"]),
     st.binary(max_size=300),
 )
 def test_a_start_with_anything_behind_is_a_picture_or_refused(start: bytes, rest: bytes) -> None:

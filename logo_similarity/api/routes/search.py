@@ -17,6 +17,7 @@ from logo_similarity.api.parameters import ParametersDep
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import SearchResponse, hit_json, timings_of
 from logo_similarity.domain import STAGES, Query, SearchResult, Timings
+from logo_similarity.image.formats import ACCEPTED
 from logo_similarity.metrics import CACHED, STAGE_SECONDS
 
 router = CheckedRouter()
@@ -35,7 +36,7 @@ async def search(
     runtime: RuntimeDep,
     links: LinksDep,
     parameters: ParametersDep,
-    file: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF (first frame), BMP, TIFF or AVIF.")],
+    file: Annotated[UploadFile, File(description=f"{ACCEPTED}. Of an animation, the first frame counts.")],
 ) -> Response:
     """The most similar logos first, ordered by `score`: 1 for the same picture, and never a probability.
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Protocol
 
 from logo_similarity.catalog.sources.folder import FolderSource
-from logo_similarity.catalog.sources.images import EXTENSIONS, ImageNames, OpenNames, walk_files
+from logo_similarity.catalog.sources.images import ImageNames, OpenNames
 from logo_similarity.catalog.sources.l3d import L3dSource, metadata_files
 from logo_similarity.catalog.sources.table import TABLES, TableSource
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
+from logo_similarity.image.folder import image_names
+from logo_similarity.image.formats import EXTENSIONS
 
 
 class Source(Protocol):
@@ -73,7 +75,7 @@ def _recognise(path: Path) -> str:
     if path.is_dir():
         if metadata_files(path):
             return "l3d"
-        if any(name.lower().endswith(EXTENSIONS) for name in walk_files(path)):
+        if any(name.lower().endswith(EXTENSIONS) for name in image_names(path)):
             return "folder"
     if not path.exists():
         raise SourceError(f"{path}: no such file or folder")

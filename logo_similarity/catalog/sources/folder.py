@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from logo_similarity.catalog.sources.images import EXTENSIONS, walk_files
 from logo_similarity.catalog.sources.rows import RowError, checked_filename, make_record
 from logo_similarity.domain import Reject
 from logo_similarity.fields import Record
+from logo_similarity.image.folder import image_names
+from logo_similarity.image.formats import EXTENSIONS
 
 
 class FolderSource:
@@ -25,7 +26,7 @@ class FolderSource:
 
     def rows(self) -> Iterator[Record | Reject]:
         """The images, in the order of their names."""
-        names = sorted(name for name in walk_files(self.images) if name.lower().endswith(EXTENSIONS))
+        names = sorted(name for name in image_names(self.images) if name.lower().endswith(EXTENSIONS))
         taken: set[str] = set()
         for name in names:
             stem = str(PurePosixPath(name).with_suffix(""))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from logo_similarity.catalog.sources.rows import RowError, abbreviate
-from logo_similarity.errors import SourceError
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+from logo_similarity.image.folder import image_names
 
 
 class Names(Protocol):
@@ -43,7 +40,7 @@ class ImageNames:
         # The first name in order under its lower-case form; the others are rare and kept apart.
         self._first: dict[str, str] = {}
         self._others: set[str] = set()
-        for name in walk_files(folder):
+        for name in image_names(folder):
             folded = name.casefold()
             # One string instead of two equal ones: most names are in lower case already.
             if self._first.setdefault(name if folded == name else folded, name) != name:
@@ -61,35 +58,3 @@ class ImageNames:
         if on_disk is None:
             raise RowError(f"no image {abbreviate(name)} in the image folder")
         return on_disk
-
-
-def walk_files(folder: Path) -> Iterator[str]:
-    """Names of the files below a folder, relative to it, "/" between parts; without hidden files and links that lead outside."""
-    if not folder.is_dir():
-        raise SourceError(f"{folder}: the image folder does not exist")
-    pending = [""]
-    while pending:
-        parent = pending.pop()
-        files: list[str] = []
-        folders: list[str] = []
-        try:
-            with os.scandir(folder / parent) as entries:
-                for entry in entries:
-                    name = f"{parent}{entry.name}"
-                    if entry.name.startswith(".") or (entry.is_symlink() and not _stays_inside(folder, name)):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(name + "/")
-                    elif entry.is_file():
-                        files.append(name)
-        except OSError as error:
-            raise SourceError(f"{folder / parent}: cannot be read ({error.strerror})") from None
-        yield from sorted(files)
-        pending += sorted(folders)
-
-
-def _stays_inside(folder: Path, name: str) -> bool:
-    try:
-        return (folder / name).resolve(strict=True).is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):
-        return False

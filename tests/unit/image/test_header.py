@@ -388,6 +388,21 @@ def test_a_webp_whose_two_sizes_differ_is_refused() -> None:
         decode(bytes(data))
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("PNG", encode(noise(), "PNG")[:500]),
+        ("JPEG", encode(quarters(), "JPEG")[:100]),
+        ("WebP", encode(quarters(), "WEBP", lossless=True, exif=EXIF)[:28]),
+        ("AVIF", encode(quarters(), "AVIF")[:-20]),
+        *((name, NO_IMAGES[f"bare {name.lower()}"]) for name in ("PNG", "JPEG", "GIF", "BMP", "TIFF")),
+    ],
+)
+def test_the_message_for_a_file_that_ends_too_early_is_that_it_is_cut_off(name: str, data: bytes) -> None:
+    with pytest.raises(BadImageError, match=f"^the {name} file is cut off: "):
+        decode(data)
+
+
 def test_a_message_names_the_format_and_nothing_of_the_server() -> None:
     with pytest.raises(BadImageError) as caught:
         decode(encode(quarters(), "PNG")[:-20])

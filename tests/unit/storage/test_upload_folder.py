@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from logo_similarity.catalog.sources.folder import FolderSource
 from logo_similarity.config import Settings
 from logo_similarity.errors import SourceError, StoreError
+from logo_similarity.fields import Record
+from logo_similarity.image.formats import ACCEPTED
 from logo_similarity.storage import upload
 from logo_similarity.storage.s3 import ObjectInfo, S3Service
 from logo_similarity.storage.upload import UploadFailure, UploadProgress, upload_folder
@@ -104,10 +107,13 @@ async def test_every_file_arrives_under_its_path_with_its_bytes(tmp_path: Path, 
         ("a.gif", b"GIF89a...", "image/gif"),
         ("a.webp", b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp"),
         ("a.avif", b"\x00\x00\x00\x20ftypavif...", "image/avif"),
+        ("compatible.avif", b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1avif", "image/avif"),
         ("a.bmp", b"BM....", "image/bmp"),
         ("a.tif", b"II*\x00...", "image/tiff"),
         ("no-suffix", b"MM\x00*...", "image/tiff"),
+        ("big.tif", b"II+\x00...", "image/tiff"),
         ("a.SVG", b"<svg/>", "image/svg+xml"),
+        ("of-comments.svg", b"<!-- " + b"." * 2000 + b" --><svg/>", "image/svg+xml"),
     ],
 )
 async def test_the_content_type_is_what_the_file_is(
@@ -193,33 +199,51 @@ async def test_progress_counts_up_to_the_total(tmp_path: Path, service: Recorder
     assert seen[-1] == UploadProgress(total=3, uploaded=2, skipped=0, failed=1, bytes_sent=sum(sizes.values()))
 
 
-async def test_files_that_can_not_be_sent_are_told_and_stop_nothing(tmp_path: Path, service: Recorder) -> None:
+async def test_everything_that_is_not_sent_is_listed_with_its_reason(tmp_path: Path, service: Recorder) -> None:
     elsewhere = tmp_path / "elsewhere"
     images = tmp_path / "images"
     fill(elsewhere, ["c.jpg"])
-    fill(images, ["a.jpg", "tab\tname.jpg"])
+    fill(images, ["a.jpg", "tab\tname.jpg", ".hidden.jpg", ".hidden/d.jpg", "sub/b.jpg"])
     (images / "notes.txt").write_text("no image")
+    (images / "drawing.pdf").write_bytes(b"%PDF-1.7")
     (images / "empty.jpg").touch()
-    (images / "folder-link").symlink_to(elsewhere)
+    (images / "folder-link").symlink_to(images / "sub")
     (images / "broken-link.jpg").symlink_to(images / "nothing")
-    (images / "file-link.jpg").symlink_to(elsewhere / "c.jpg")
+    (images / "inner-link.jpg").symlink_to(images / "a.jpg")
+    (images / "outer-link.jpg").symlink_to(elsewhere / "c.jpg")
     os.mkfifo(images / "pipe.jpg")
     with (images / "huge.jpg").open("wb") as huge:
         huge.truncate(upload.LARGEST_FILE + 1)
 
     summary = await upload_folder(service, images, concurrency=2, on_progress=no_progress)
 
-    assert set(await stored(service)) == {"a.jpg", "file-link.jpg"}
-    assert (summary.uploaded, summary.failed) == (2, 7)
+    assert set(await stored(service)) == {"a.jpg", "inner-link.jpg", "sub/b.jpg"}
+    assert (summary.uploaded, summary.failed) == (3, 11)
+    not_an_image = f"the file is not an image; accepted formats: {ACCEPTED}"
     assert sorted(summary.failures, key=lambda failure: failure.filename) == [
-        UploadFailure("broken-link.jpg", "No such file or directory"),
-        UploadFailure("empty.jpg", "not an image of a known format"),
-        UploadFailure("folder-link", "not a file; links to folders are not followed"),
+        UploadFailure(".hidden", "hidden files and folders are not read"),
+        UploadFailure(".hidden.jpg", "hidden files and folders are not read"),
+        UploadFailure("broken-link.jpg", "the link is broken"),
+        UploadFailure("drawing.pdf", f"PDF is not among the accepted formats: {ACCEPTED}"),
+        UploadFailure("empty.jpg", not_an_image),
+        UploadFailure("folder-link", "links to folders are not followed"),
         UploadFailure("huge.jpg", "larger than 100,000,000 bytes"),
-        UploadFailure("notes.txt", "not an image of a known format"),
-        UploadFailure("pipe.jpg", "not a file; links to folders are not followed"),
+        UploadFailure("notes.txt", not_an_image),
+        UploadFailure("outer-link.jpg", "links that lead out of the folder are not followed"),
+        UploadFailure("pipe.jpg", "not a regular file"),
         UploadFailure("tab\tname.jpg", "the filename 'tab\\tname.jpg' cannot be a key in the image store"),
     ]
+
+
+async def test_the_files_that_are_sent_are_those_that_a_build_reads(tmp_path: Path, service: Recorder) -> None:
+    fill(tmp_path, ["a.jpg", ".b.jpg", "sub/c.jpg", "sub/.d/e.jpg"])
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "sub" / "c.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "sub")
+
+    await upload_folder(service, tmp_path, concurrency=2, on_progress=no_progress)
+
+    records = [row.filename for row in FolderSource(tmp_path).rows() if isinstance(row, Record)]
+    assert sorted(service.sent) == sorted(records) == ["a.jpg", "link.jpg", "sub/c.jpg"]
 
 
 async def test_a_file_that_can_not_be_read_is_told(

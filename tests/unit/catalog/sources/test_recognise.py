@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.catalog.sources.images import EXTENSIONS
 from logo_similarity.catalog.sources.table import TABLES
 from logo_similarity.errors import SourceError
+from logo_similarity.image.formats import EXTENSIONS
 
 
 @pytest.fixture
