@@ -11,6 +11,7 @@ from logo_similarity.errors import BadImageError, ImageTooLargeError
 from logo_similarity.image.av1 import frame_size
 from logo_similarity.image.avif import read_avif
 from logo_similarity.image.decode import ImageLimits, decode
+from logo_similarity.image.header import read_header
 from tests.pictures import encode, noise
 
 
@@ -28,6 +29,12 @@ def announcing(data: bytes, width: int, height: int) -> bytes:
 def test_the_decoder_sees_what_the_box_says(width: int, height: int) -> None:
     facts = read_avif(avif(width, height))
     assert (facts.width, facts.height) == (width, height)
+
+
+def test_the_alpha_of_an_avif_is_counted_as_a_second_picture() -> None:
+    opaque, clear = avif(64, 48), encode(np.full((48, 64, 4), 100, np.uint8), "AVIF")
+    assert [read_avif(data).has_alpha for data in (opaque, clear)] == [False, True]
+    assert read_header(clear).cost.memory > read_header(opaque).cost.memory
 
 
 def test_a_box_that_lies_does_not_get_past_the_limit() -> None:

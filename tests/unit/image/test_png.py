@@ -33,6 +33,11 @@ def test_a_text_that_only_looks_like_a_transparent_grey_is_none() -> None:
     assert png.read_facts(data).transparent_grey is None
 
 
+def test_the_transparent_colour_of_a_picture_that_is_not_grey_is_no_grey() -> None:
+    assert png.read_facts(encode(quarters()[..., 0], "PNG", transparency=30)).transparent_grey == 30
+    assert png.read_facts(encode(quarters(), "PNG", transparency=(30, 160, 60))).transparent_grey is None
+
+
 def test_the_animation_is_left_out_and_the_still_picture_kept() -> None:
     still = encode(quarters(), "PNG")
     moving = encode(quarters(), "PNG", save_all=True, append_images=[Image.fromarray(noise())])
