@@ -40,6 +40,9 @@ ACCEPTED = ", ".join(image_format.title for image_format in Format)
 """For messages and descriptions."""
 EXTENSIONS = tuple(extension for image_format in Format for extension in image_format.extensions)
 
+_SIGNATURES = tuple((image_format.magic, image_format.brands, image_format) for image_format in Format)
+"""For every file: an enumeration takes a microsecond to go through."""
+
 # Formats that are not decoded. They are recognised so that the message can name them.
 _OTHER_MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "PDF"),
@@ -73,8 +76,8 @@ def recognise(data: bytes) -> Format:
         UnsupportedFormatError: a known format that is not decoded.
         BadImageError: not an image, or cut off within its first bytes.
     """
-    for image_format in Format:
-        if data.startswith(image_format.magic) and (not image_format.brands or data[8:12] in image_format.brands):
+    for magic, brands, image_format in _SIGNATURES:
+        if data.startswith(magic) and (not brands or data[8:12] in brands):
             return image_format
     if _is_iso(data):
         size = int.from_bytes(data[:4])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import takewhile
 
 _MOST_CHUNKS = 20_000
 _PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
@@ -53,18 +52,21 @@ def read_facts(data: bytes) -> PngFacts:
     if chunks[0][0] != b"IHDR":
         raise ValueError("the first chunk is not a header")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
-    channels = _CHANNELS.get(colour, 4)
-    if any(kind == b"tRNS" for kind, _, _ in chunks):
+    channels, grey = _CHANNELS.get(colour, 4), None
+    kinds = [kind for kind, _, _ in chunks]
+    if b"tRNS" in kinds:
         channels = 6 if channels == 1 else 4  # the decoder makes colour from grey and holds both
-    before_pixels = takewhile(lambda chunk: chunk[0] != b"IDAT", chunks)
-    transparent = next((data[start : start + 2] for kind, start, _ in before_pixels if kind == b"tRNS"), None)
+        first = kinds.index(b"tRNS")
+        if colour == _GREY and b"IDAT" not in kinds[:first]:
+            start = chunks[first][1]
+            grey = int.from_bytes(data[start : start + 2])
     return PngFacts(
         width=width,
         height=height,
         bit_depth=depth,
-        transparent_grey=int.from_bytes(transparent) if transparent is not None and colour == _GREY else None,
+        transparent_grey=grey,
         pixel_bytes=channels * max(1, depth // 8),
-        compressed_bytes=sum(length for kind, _, length in chunks if kind == b"IDAT"),
+        compressed_bytes=sum([length for kind, _, length in chunks if kind == b"IDAT"]),
         picture=tuple(_picture_parts(chunks)),
     )
 
