@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.errors import SourceError
-from logo_similarity.image import folder as module
 from logo_similarity.image.folder import FolderEntry, image_names, walk_folder
 
 
@@ -60,11 +59,11 @@ def test_a_folder_that_cannot_be_listed_is_reported_and_the_rest_read(
     scandir = os.scandir
 
     def refuse_one(path: Path) -> os._ScandirIterator[str]:
-        if path.name == "closed":
+        if Path(path).name == "closed":
             raise PermissionError(errno.EACCES, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr(module.os, "scandir", refuse_one)
+    monkeypatch.setattr(os, "scandir", refuse_one)
 
     entries = list(walk_folder(tmp_path))
 
