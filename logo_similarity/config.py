@@ -303,27 +303,29 @@ def _explain(problem: ErrorDetails) -> str:
 def _allowed_values(name: str) -> str:
     """The values that the declaration of a setting allows, as "a whole number from 1 to 65535"."""
     schema: dict[str, Any] = Settings.model_json_schema()["properties"][name]
-    match schema.get("anyOf", [schema])[0]:
+    schema = schema.get("anyOf", [schema])[0]  # "anyOf" a value and null
+    match schema:
         case {"enum": values}:
             return f"one of {', '.join(values)}"
         case {"type": "boolean"}:
             return "true or false"
-        case {"type": "integer" | "number" as kind, **bounds}:
-            number = "a whole number" if kind == "integer" else "a number"
-            return " ".join([number, *_bounds(bounds)])
-        case other:
-            return f"a {other['type']}"
+        case {"type": "integer"}:
+            return f"a whole number{_range(schema)}"
+        case {"type": "number"}:
+            return f"a number{_range(schema)}"
+        case _:
+            return f"a {schema['type']}"
 
 
-def _bounds(schema: Mapping[str, Any]) -> list[str]:
+def _range(schema: Mapping[str, Any]) -> str:
     match schema:
         case {"minimum": lowest, "maximum": highest}:
-            return [f"from {lowest} to {highest}"]
+            return f" from {lowest} to {highest}"
         case {"exclusiveMinimum": lowest, "maximum": highest}:
-            return [f"greater than {lowest} and at most {highest}"]
+            return f" greater than {lowest} and at most {highest}"
         case {"minimum": lowest}:
-            return [f"of at least {lowest}"]
+            return f" of at least {lowest}"
         case {"exclusiveMinimum": lowest}:
-            return [f"greater than {lowest}"]
+            return f" greater than {lowest}"
         case _:
-            return []
+            return ""

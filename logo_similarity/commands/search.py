@@ -41,7 +41,7 @@ def search(
 ) -> None:
     """Find the logos most similar to an image, without a server.
 
-    A score of 1 means the same image. A score is not a probability: unrelated logos reach 0.8 (docs/scores.md).
+    A score of 1 means the same image. A score is not a probability: unrelated logos reach 0.8 (docs/search.md).
 
     On a terminal the hits are printed as a table whose texts are shortened to fit. Elsewhere each hit is one line of
     tab-separated values, without a header.

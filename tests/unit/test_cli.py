@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import typer
 from rich.console import Console
+from rich.table import Table
 from typer.testing import CliRunner
 
 from logo_similarity.cli import app
-from logo_similarity.terminal import progress
+from logo_similarity.terminal import print_table, progress
 from logo_similarity.version import __version__
 from tests.commands import run
 from tests.samples import SampleCatalog
@@ -115,6 +116,13 @@ def test_nothing_heavy_is_loaded_for_help() -> None:
     code = f"import sys, logo_similarity.cli, logo_similarity.config; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_table_in_a_pipe_is_neither_wrapped_nor_interpreted(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("name")
+    table.add_row("[bold]not bold[/bold] :star: " + "long " * 50 + "end")
+    print_table(table)
+    assert "[bold]not bold[/bold] :star: " + "long " * 50 + "end" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("terminal", [True, False])
