@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     threads: Positive | None = Field(None, description="Search threads of each worker. Default: cores / workers.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description="Device of the encoder: auto (CUDA if it loads, else the CPU), cpu, or cuda (fails if it does not).",
+        description="Device of the encoder: auto (CUDA if it loads, else the CPU), cpu, or cuda (an error otherwise).",
     )
     public_url: HttpAddress | None = Field(
         None, description="Base URL of links to this service in its answers. Default: derived from each request."

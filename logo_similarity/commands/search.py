@@ -24,7 +24,7 @@ WHOLE_COLUMNS = ("score", "cosine", "id", "image")
 GAP = 2
 """Spaces between columns."""
 SHORT_TEXT, SHORTENED_TEXT = 10, 3
-"""Texts up to the first width, such as dates, are not shortened on a terminal. Others are, at most to the second width."""
+"""Texts up to the first width, such as dates, are not shortened on a terminal. Others are, at most to the second."""
 
 
 @with_parameters(top_k=10)

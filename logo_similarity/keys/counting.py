@@ -1,4 +1,4 @@
-"""Counts the requests of keys on a separate thread, so that a locked file or a slow disk never blocks the event loop."""
+"""Counts the requests of keys on a separate thread: a locked file or a slow disk never blocks the event loop."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def open_key_store(settings: Settings, copy: Path | None = None) -> KeyStore:
     """
     if settings.keys is None:
         raise ConfigError(
-            "LOGO_KEYS is not set: set it to a file (keys.json), or to s3://bucket/prefix if replicas share the keys"
+            "LOGO_KEYS is not set: set it, or --keys, to a file (keys.json) or to s3://bucket/prefix if replicas share keys"
         )
     if "://" in settings.keys:
         seconds = None if copy is None else BUCKET_SECONDS
