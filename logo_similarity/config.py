@@ -9,175 +9,204 @@ import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from logo_similarity.errors import ConfigError
 
-Positive = Annotated[int, Field(gt=0)]
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 PREFIX = "LOGO_"
 # Variables of the tests, and those that Kubernetes and Docker set in every container for a service named `logo...`.
 FOREIGN = re.compile(r"LOGO_TEST_|LOGO_(.*_)?(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP|SCTP))")
-HTTP_ADDRESS = r"^https?://[^/\s?#]+"
-HttpAddress = Annotated[str, Field(pattern=HTTP_ADDRESS)]
+
+
+def _check_http_address(value: str) -> str:
+    if not re.match(r"https?://[^/\s?#]+", value):
+        raise ValueError(f"{value!r} is not an HTTP address; write http://host:port or https://host")
+    return value
+
+
+def _check_bucket_url(value: str) -> str:
+    if not re.match(r"s3://[^/\s?#]+/+[^/?#][^?#]*$", value):
+        raise ValueError(f"{value!r} is not a location in a bucket; write s3://bucket/prefix")
+    return value
+
+
+def _check_file_or_bucket_url(value: str) -> str:
+    return _check_bucket_url(value) if "://" in value else value
+
+
+Positive = Annotated[int, Field(ge=1)]
+HttpAddress = Annotated[str, AfterValidator(_check_http_address)]
+BucketUrl = Annotated[str, AfterValidator(_check_bucket_url)]
+FileOrBucketUrl = Annotated[str, AfterValidator(_check_file_or_bucket_url)]
 
 
 class Settings(BaseSettings):
-    """Every setting, read from `LOGO_<NAME>` in the environment. Build it with `load_settings`."""
+    """Every setting, read from `LOGO_<NAME>` in the environment. Create it with `load_settings`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
-    catalogs: Path = Field(Path("catalogs"), description="Folder of the catalog versions and of CURRENT.")
-    host: str = Field("127.0.0.1", description="Address to listen on. One that is not loopback needs API keys.")
+    catalogs: Path = Field(Path("catalogs"), description="Folder of the catalog versions.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on. An address that is not loopback requires API keys."
+    )
     port: Annotated[int, Field(ge=1, le=65535)] = Field(8000, description="Port to listen on.")
-    workers: Positive | None = Field(None, description="Worker processes. Default: from the usable cores.")
-    threads: Positive | None = Field(None, description="Search threads per worker. Default: cores / workers.")
-    device: Annotated[str, Field(pattern="^(auto|cpu|cuda)$")] = Field(
+    workers: Positive | None = Field(
+        None, description="Number of worker processes. Default: derived from the usable cores."
+    )
+    threads: Positive | None = Field(None, description="Search threads of each worker. Default: cores / workers.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description="Where the encoder runs: auto (CUDA where it really loads), cpu, or cuda (refuses to start without).",
+        description="Device of the encoder: auto (CUDA if it loads, else the CPU), cpu, or cuda (an error otherwise).",
     )
     public_url: HttpAddress | None = Field(
-        None, description="Base of the links this service hands out for itself. Default: from each request."
+        None, description="Base URL of links to this service in its answers. Default: derived from each request."
     )
 
     trusted_proxies: str = Field(
         "127.0.0.1,::1",
-        description="Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: addresses or networks, "
-        "comma-separated, or `*`.",
+        description="Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` headers are trusted: IP addresses or "
+        "networks, comma-separated, or `*`.",
     )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="Accepted API keys, comma-separated.")
     api_keys_file: Path | None = Field(
-        None, description="File of accepted keys, one `name:sha256-hex` a line; `#` starts a comment."
+        None, description="File of accepted API keys: one `name:sha256-hex` a line; `#` starts a comment."
     )
-    keys: str | None = Field(
+    keys: FileOrBucketUrl | None = Field(
         None,
-        description="Where `logo-similarity keys` keeps the API keys: a file, or `s3://bucket/prefix`, which replicas share.",
+        description="API keys that `logo-similarity keys` manages: a file, or `s3://bucket/prefix` to share them.",
     )
     usage_db: Path | None = Field(
-        None, description="File that counts the requests of those keys. Default: `.usage.db` in `LOGO_CATALOGS`."
+        None,
+        description="File of the request counts for rate limits and quotas. Default: `.usage.db` in `LOGO_CATALOGS`.",
     )
-    allow_anonymous: bool = Field(
-        default=False, description="Serve without API keys on an address that is not loopback."
-    )
+    allow_anonymous: bool = Field(default=False, description="Allow an address that is not loopback without API keys.")
 
-    images_dir: Path | None = Field(None, description="Folder of the images: the local image store.")
+    images_dir: Path | None = Field(None, description="Folder of the local image store.")
     link_secret: SecretStr = Field(
         default_factory=lambda: SecretStr(secrets.token_hex(32)),
-        description="Signs the local store's links. Default: new at each start; set it where several machines serve.",
+        description="Secret that signs the links of the local image store. Default: random at each start; set it if "
+        "several machines serve.",
     )
     link_seconds: Positive = Field(300, description="Lifetime of a signed image link, in seconds.")
-    s3_bucket: str | None = Field(None, description="Bucket of the images: the S3 image store.")
-    s3_prefix: str = Field("images/", description="Put before a logo's filename to make its key in the bucket.")
-    s3_endpoint: str | None = Field(None, description="S3 endpoint to connect to. Default: AWS.")
+    s3_bucket: str | None = Field(None, description="Bucket of the S3 image store.")
+    s3_prefix: str = Field(
+        "images/", description="Prefix of the keys in the bucket; the file name of a logo follows it."
+    )
+    s3_endpoint: str | None = Field(None, description="S3 endpoint. Default: AWS.")
     s3_public_endpoint: str | None = Field(
-        None, description="Endpoint that signed links name, as clients reach it. Default: `LOGO_S3_ENDPOINT`."
+        None, description="S3 endpoint in signed links, as clients reach it. Default: `LOGO_S3_ENDPOINT`."
     )
-    s3_region: str | None = Field(
-        None, description="Region that requests are signed for. Default: the usual AWS chain."
-    )
+    s3_region: str | None = Field(None, description="S3 region. Default: as for other AWS clients.")
     s3_access_key: SecretStr | None = Field(None, description="S3 access key id.")
     s3_secret_key: SecretStr | None = Field(None, description="S3 secret key.")
 
-    catalog_url: str | None = Field(
-        None, description="Place in a bucket, `s3://bucket/prefix`, whose published catalog this machine follows."
+    catalog_url: BucketUrl | None = Field(
+        None, description="Location of the published catalog that this machine follows, `s3://bucket/prefix`."
     )
     pull_seconds: Annotated[float, Field(gt=0)] = Field(
-        5.0, description="How often it looks there for a new version, in seconds."
+        5.0, description="Interval between checks for a new published version, in seconds."
     )
     keep_versions: Positive = Field(
-        2, description="Versions that stay on a machine that follows `LOGO_CATALOG_URL`; older ones are deleted."
+        2, description="Versions to keep on a machine that follows `LOGO_CATALOG_URL`; older versions are deleted."
     )
     trial_seconds: Annotated[float, Field(gt=0)] = Field(
-        120.0, description="Time a catalog version has to be opened and searched before it may answer, in seconds."
+        120.0, description="Time limit for the test of a new catalog version before it becomes live, in seconds."
     )
     catalog_public_key: str | None = Field(
         None,
-        description="Public key in base64: versions that are not signed with its private key are refused. Default: none need be.",
+        description="Public key in base64. Versions without a valid signature are refused. Default: none is needed.",
     )
     catalog_signing_key: Path | None = Field(
-        None, description="File of the private key by which `build` and `catalog publish` sign versions."
+        None, description="File of the private key with which `build` and `catalog publish` sign versions."
     )
     watch_seconds: Annotated[float, Field(gt=0)] = Field(
         1.0,
-        description="How often each worker looks for another live catalog version and for changed keys, in seconds.",
+        description="Interval at which each worker checks for a new live version and changed keys, in seconds.",
     )
-    max_upload_bytes: Positive = Field(10_000_000, description="Largest accepted request body, in bytes.")
-    max_pixels: Positive = Field(25_000_000, description="Largest accepted image, width x height in pixels.")
+    max_upload_bytes: Positive = Field(10_000_000, description="Maximum size of a request body, in bytes.")
+    max_pixels: Positive = Field(25_000_000, description="Maximum size of an image, width x height in pixels.")
     decode_memory: Annotated[int, Field(ge=16_000_000)] = Field(
-        256_000_000, description="Memory that decoding one image may take, in bytes. `logo-similarity plan` counts it."
+        256_000_000, description="Memory limit for decoding one image, in bytes. `logo-similarity plan` includes it."
     )
     decode_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
         1.5,
-        description="CPU time that decoding one image may take, in seconds. A short file has half of it, one of "
-        "`LOGO_MAX_UPLOAD_BYTES` all.",
+        description="CPU time limit for decoding one image of `LOGO_MAX_UPLOAD_BYTES`, in seconds. It falls with the "
+        "file size, to half for the smallest files.",
     )
-    max_queue: Positive = Field(128, description="Searches that may wait in one worker; more get 503 with Retry-After.")
+    max_queue: Positive = Field(
+        128, description="Maximum queued searches of a worker; more are answered 503 with Retry-After."
+    )
     cache_hits: Annotated[int, Field(ge=0)] = Field(
         10_000,
-        description="Hits of recent answers kept in each worker for when the same picture comes again, some 2 KB each; 0: none.",
+        description="Hits that each worker caches for repeated queries with the same image, about 2 KB each; 0: none.",
     )
     queue_seconds: Annotated[float, Field(gt=0)] = Field(
-        10.0, description="Longest wait in the queue, in seconds; later a search is answered 503 instead of run."
+        10.0, description="Maximum time of a search in the queue, in seconds; then it is answered 503."
     )
     search_seconds: Annotated[float, Field(gt=0)] = Field(
         20.0,
-        description="Longest run of one search, in seconds; later it is answered 503, and its thread counts as stuck.",
+        description="Maximum duration of a search, in seconds; then it is answered 503 and its thread counts as stuck.",
     )
     max_connections: Positive = Field(
         512,
-        description="Open connections of one worker; beyond them the one that has been idle for longest is closed, "
-        "or the new one is refused.",
+        description="Maximum open connections of a worker. Beyond it, the connection that has been idle longest is "
+        "closed, or else the new one is refused.",
     )
     max_head_bytes: Annotated[int, Field(ge=1024)] = Field(
-        65_536, description="Largest head of a request (request line and headers), in bytes."
+        65_536, description="Maximum size of a request line and its headers, in bytes."
     )
-    max_headers: Positive = Field(100, description="Most headers of a request.")
+    max_headers: Positive = Field(100, description="Maximum number of headers of a request.")
     head_seconds: Annotated[float, Field(gt=0)] = Field(
-        10.0, description="Time a client has to send the head of a request, in seconds; for the first one, to begin it."
+        10.0,
+        description="Time limit for receiving the request line and headers, in seconds; on a new connection, for the "
+        "first byte.",
     )
     keep_alive_seconds: Annotated[float, Field(gt=0)] = Field(
-        15.0, description="Time that an idle connection stays open between two requests, in seconds."
+        15.0, description="Time for which an idle connection stays open between requests, in seconds."
     )
     write_seconds: Annotated[float, Field(gt=0)] = Field(
-        30.0, description="Longest time that an answer may wait for a client that does not read, in seconds."
+        30.0, description="Time limit for a client to accept data of an answer, in seconds."
     )
     max_inflight_bytes: Positive = Field(
         64_000_000,
-        description="Bytes of request bodies that one worker holds at the same time; more get 503. One body of the "
-        "largest accepted size always fits.",
+        description="Maximum total size of the request bodies in a worker, in bytes; more get 503. One body of "
+        "`LOGO_MAX_UPLOAD_BYTES` always fits.",
     )
     body_seconds: Annotated[float, Field(gt=0)] = Field(
-        30.0, description="Time a client has to send its body, in seconds."
+        30.0, description="Time limit for receiving a request body, in seconds."
     )
     hang_seconds: Positive = Field(
-        60, description="A worker that does not turn its event loop for so long is killed and replaced."
+        60, description="Time after which a worker whose event loop is blocked is killed and replaced, in seconds."
     )
     metrics_dir: Path | None = Field(
         None,
-        description="Folder in which `serve` makes one of its own, where the workers share their metrics. "
-        "Default: that of temporary files.",
+        description="Folder for a temporary folder in which the workers share their metrics. Default: the system's.",
     )
     drain_seconds: Annotated[float, Field(ge=0)] = Field(
         0.0,
-        description="At SIGTERM, time for which `/readyz` answers 503 while everything else is still served, in seconds: "
-        "set it to what a balancer takes to notice.",
+        description="Time after SIGTERM for which `/readyz` answers 503 while requests are still served, in seconds. "
+        "Set it to the time that the load balancer needs to notice.",
     )
     graceful_seconds: Positive = Field(
-        30, description="Time that requests in flight have to finish once the port is closed, in seconds."
+        30, description="Time limit for requests in progress after the port is closed, in seconds."
     )
     otlp_endpoint: HttpAddress | None = Field(
         None,
-        description="OpenTelemetry collector that gets traces, as `http://collector:4318`. Needs the extra `otel`.",
+        description="OpenTelemetry collector for traces, as `http://collector:4318`. Needs the extra `otel`.",
     )
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
-        1.0, description="Share of the requests that are traced, of those whose caller did not decide it."
+        1.0, description="Share of requests to trace, unless the caller has decided it."
     )
-    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = Field("info", description="Log level.")
-    log_format: Annotated[str, Field(pattern="^(json|console)$")] = Field(
-        "json", description="Log lines as JSON or for reading."
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Minimum level of log lines: debug, info, warning or error."
     )
+    log_format: Literal["json", "console"] = Field("json", description="Format of log lines: json or console.")
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -186,7 +215,7 @@ class Settings(BaseSettings):
             return value
         keys = tuple(key.strip() for key in value.split(",") if key.strip())
         if not keys:
-            raise ValueError("holds no key; leave it out to serve without keys")
+            raise ValueError("contains no key; unset it to disable authentication")
         return keys
 
     @field_validator("trusted_proxies")
@@ -198,53 +227,48 @@ class Settings(BaseSettings):
             try:
                 ipaddress.ip_network(proxy.strip())
             except ValueError as error:
-                raise ValueError(f"{error}; write addresses or networks, comma-separated, or *") from None
+                raise ValueError(f"{error}; write IP addresses or networks, comma-separated, or *") from None
         return value
 
     @model_validator(mode="after")
     def _one_store(self) -> Self:
         if self.images_dir is not None and self.s3_bucket is not None:
-            raise ValueError("set LOGO_IMAGES_DIR (local image store) or LOGO_S3_BUCKET (S3), not both")
+            raise ValueError(
+                "LOGO_IMAGES_DIR and LOGO_S3_BUCKET are both set; only one image store can be used, unset one"
+            )
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
-            raise ValueError("LOGO_S3_ACCESS_KEY and LOGO_S3_SECRET_KEY go together")
+            raise ValueError("only one of LOGO_S3_ACCESS_KEY and LOGO_S3_SECRET_KEY is set; set both")
         return self
 
     @property
     def has_api_keys(self) -> bool:
-        """Whether requests must carry a key."""
+        """Whether requests need an API key."""
         return bool(self.api_keys) or self.api_keys_file is not None or self.keys is not None
 
     def check_exposure(self) -> None:
-        """Raise ConfigError where the service would be open to a network without keys and nobody asked for that."""
-        if not (self.has_api_keys or self.allow_anonymous or _is_loopback(self.host)):
+        """Raise ConfigError if other machines could connect without API keys and that is not allowed explicitly."""
+        if not (self.has_api_keys or self.allow_anonymous or is_loopback(self.host)):
             raise ConfigError(
                 f"LOGO_HOST={self.host} is reachable from other machines and no API keys are set: set LOGO_KEYS, "
-                "LOGO_API_KEYS or LOGO_API_KEYS_FILE, or LOGO_ALLOW_ANONYMOUS=true to serve anybody"
+                "LOGO_API_KEYS or LOGO_API_KEYS_FILE, or LOGO_ALLOW_ANONYMOUS=true to disable authentication"
             )
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Settings from the environment, with `overrides` (those that are not None) before it.
+    """Settings from the environment; `overrides` that are not None take precedence.
 
     Raises:
-        ConfigError: names every setting that is wrong, as it is spelled in the environment.
+        ConfigError: names every invalid setting as it is spelled in the environment.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = []
-        for problem in error.errors(include_url=False, include_input=False):
-            name = f"LOGO_{str(problem['loc'][0]).upper()}: " if problem["loc"] else ""
-            words = problem["msg"].removeprefix("Value error, ")
-            if problem.get("ctx", {}).get("pattern") == HTTP_ADDRESS:
-                words = "not an address; write http://host:port or https://host"
-            lines.append(name + words)
-        raise ConfigError("; ".join(lines)) from None
+        raise ConfigError("; ".join(map(_explain, error.errors(include_url=False)))) from None
 
 
 def unknown_settings(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """One message for each variable that begins with `LOGO_` and is not a setting, with the nearest setting's name."""
+    """One message for each variable that begins with `LOGO_` and is not a setting, with the most similar name."""
     known = [name.upper() for name in Settings.model_fields]
     messages = []
     for name, value in sorted(environment.items()):
@@ -257,10 +281,51 @@ def unknown_settings(environment: Mapping[str, str] = os.environ) -> list[str]:
     return messages
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is reachable from this machine only."""
     if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _explain(problem: ErrorDetails) -> str:
+    """The setting, its value, and which values are allowed; pydantic's own words name neither."""
+    if problem["type"] == "value_error":  # from a validator of ours
+        reason = problem["msg"].removeprefix("Value error, ")
+    else:
+        reason = f"{problem['input']!r} is not {_allowed_values(str(problem['loc'][0]))}"
+    return f"{PREFIX}{str(problem['loc'][0]).upper()}: {reason}" if problem["loc"] else reason
+
+
+def _allowed_values(name: str) -> str:
+    """The values that the declaration of a setting allows, as "a whole number from 1 to 65535"."""
+    schema: dict[str, Any] = Settings.model_json_schema()["properties"][name]
+    schema = schema.get("anyOf", [schema])[0]  # "anyOf" a value and null
+    match schema:
+        case {"enum": values}:
+            return f"one of {', '.join(values)}"
+        case {"type": "boolean"}:
+            return "true or false"
+        case {"type": "integer"}:
+            return f"a whole number{_range(schema)}"
+        case {"type": "number"}:
+            return f"a number{_range(schema)}"
+        case _:
+            return f"a {schema['type']}"
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    match schema:
+        case {"minimum": lowest, "maximum": highest}:
+            return f" from {lowest} to {highest}"
+        case {"exclusiveMinimum": lowest, "maximum": highest}:
+            return f" greater than {lowest} and at most {highest}"
+        case {"minimum": lowest}:
+            return f" of at least {lowest}"
+        case {"exclusiveMinimum": lowest}:
+            return f" greater than {lowest}"
+        case _:
+            return ""

@@ -1,4 +1,4 @@
-"""`logo-similarity doctor`: what this installation has, and what would stop it from serving."""
+"""`logo-similarity doctor`: checks of an installation, its settings, its catalog and its stores."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from logo_similarity.catalog.manifest import check_sizes, read_manifest
@@ -23,49 +25,57 @@ from logo_similarity.embed.encoder import Encoder
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import ConfigError, LogoSimilarityError
 from logo_similarity.keys.fixed import read_fixed_keys
-from logo_similarity.keys.place import open_keys
+from logo_similarity.keys.store import open_key_store
 from logo_similarity.plan import MEGABYTE, memory_limit, plan_service
 from logo_similarity.storage import open_store
 from logo_similarity.version import __version__
 
 LIBRARIES = ("cv2", "faiss", "fastapi", "gunicorn", "numpy", "obstore", "onnxruntime", "uvicorn")
-SOON = dt.timedelta(days=14)
+EXPIRES_SOON = dt.timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report."""
+    """The outcome of one check."""
 
-    what: str
-    ok: bool
+    check: str
+    state: Literal["ok", "warning", "failed"]
     detail: str
 
+    @property
+    def ok(self) -> bool:
+        """Whether the check did not fail."""
+        return self.state != "failed"
 
-def examine() -> list[Finding]:
-    """Look at everything that serving needs. Changes nothing."""
-    findings = [Finding("logo-similarity", ok=True, detail=f"{__version__} on Python {sys.version.split()[0]}")]
+
+class CheckWarning(Warning):
+    """Raised by a check that does not fail, with what the operator should know."""
+
+
+def examine(catalogs: Path | None = None) -> list[Finding]:
+    """Check everything that serving needs. Changes nothing.
+
+    Args:
+        catalogs: folder of the catalog versions; None: that of the settings.
+    """
+    findings = [Finding("logo-similarity", "ok", f"{__version__} on Python {sys.version.split()[0]}")]
     findings += [attempt(name, lambda name=name: _library(name)) for name in LIBRARIES]  # type: ignore[misc]
     findings.append(attempt("SQLite", _sqlite))
-    findings += [Finding("environment", ok=False, detail=message) for message in unknown_settings()]
+    findings += [Finding("environment", "failed", message) for message in unknown_settings()]
     try:
-        settings = load_settings()
+        settings = load_settings(catalogs=catalogs)
         settings.check_exposure()
     except LogoSimilarityError as error:
-        return [*findings, Finding("settings", ok=False, detail=str(error))]
-    return findings + list(_examine_service(settings))
+        return [*findings, Finding("settings", "failed", str(error))]
+    return findings + list(_examine_settings(settings))
 
 
-def _examine_service(settings: Settings) -> Iterator[Finding]:
+def _examine_settings(settings: Settings) -> Iterator[Finding]:
     address = f"{settings.host}:{settings.port}"
-    yield Finding("settings", ok=True, detail=f"serves on {address}, catalogs in {settings.catalogs.absolute()}")
+    yield Finding("settings", "ok", f"listens on {address}, catalogs in {settings.catalogs.absolute()}")
     yield attempt("API keys", lambda: _keys(settings))
-    plan = thread_plan(usable_cores(), settings.workers, settings.threads)
     cores = usable_cores()
-    yield Finding(
-        "threads",
-        ok=plan.workers * plan.threads <= cores,
-        detail=f"{cores} usable cores: {plan.workers} workers with {plan.threads} search threads each",
-    )
+    yield attempt("threads", lambda: _threads(settings, cores))
     yield attempt("encoder", lambda: _encoder(settings))
     catalog = attempt("catalog", lambda: _catalog(settings))
     yield catalog
@@ -79,12 +89,14 @@ def _examine_service(settings: Settings) -> Iterator[Finding]:
         yield attempt("traces", lambda: _traces(settings))
 
 
-def attempt(what: str, check: Callable[[], str]) -> Finding:
-    """What a check says, or why it could not."""
+def attempt(name: str, check: Callable[[], str]) -> Finding:
+    """The outcome of a check, which returns its detail or raises."""
     try:
-        return Finding(what, ok=True, detail=check())
+        return Finding(name, "ok", check())
+    except CheckWarning as warning:
+        return Finding(name, "warning", str(warning))
     except (LogoSimilarityError, ImportError, OSError) as error:
-        return Finding(what, ok=False, detail=str(error))
+        return Finding(name, "failed", str(error))
 
 
 def _library(name: str) -> str:
@@ -96,7 +108,7 @@ def _sqlite() -> str:
     try:
         connection.execute("CREATE VIRTUAL TABLE probe USING fts5(text)")
     except sqlite3.OperationalError:
-        raise ImportError(f"{sqlite3.sqlite_version} was built without FTS5: use another Python build") from None
+        raise ImportError(f"{sqlite3.sqlite_version} was built without FTS5; use another build of Python") from None
     finally:
         connection.close()
     return f"{sqlite3.sqlite_version} with FTS5"
@@ -104,20 +116,30 @@ def _sqlite() -> str:
 
 def _keys(settings: Settings) -> str:
     if not settings.has_api_keys:
-        return "authentication is disabled: anyone who can connect can search"
+        raise CheckWarning("authentication is disabled: anyone who can connect can search")
     fixed = read_fixed_keys(settings)
-    made = open_keys(settings).read().keys if settings.keys is not None else ()
-    if not fixed and not made:
+    managed = open_key_store(settings).read().keys if settings.keys is not None else ()
+    if not fixed and not managed:
         raise ConfigError(
-            "no API keys exist; every request is rejected: `logo-similarity keys create NAME` makes a key"
+            "no API keys exist; every request is rejected: create a key with `logo-similarity keys create NAME`"
         )
     now = dt.datetime.now(dt.UTC)
-    states = Counter(key.state(now) for key in made)
-    soon = sum(key.state(now + SOON) == "expired" for key in made) - states["expired"]
-    words = [f"{count} {state}" for state, count in sorted(states.items())]
-    if soon:
-        words.append(f"{soon} of them end within {SOON.days} days")
-    return "; ".join([*words, *([f"{len(fixed)} from the settings"] if fixed else [])])
+    states = Counter(key.state(now) for key in managed)
+    expiring = sum(key.state(now + EXPIRES_SOON) == "expired" for key in managed) - states["expired"]
+    parts = [f"{count} {state}" for state, count in sorted(states.items())]
+    if expiring:
+        parts.append(f"{expiring} expiring within {EXPIRES_SOON.days} days")
+    if fixed:
+        parts.append(f"{len(fixed)} from the settings")
+    return "; ".join(parts)
+
+
+def _threads(settings: Settings, cores: int) -> str:
+    plan = thread_plan(cores, settings.workers, settings.threads)
+    detail = f"{cores} usable cores: {plan.workers} workers with {plan.threads} search threads each"
+    if plan.workers * plan.threads > cores:
+        raise ConfigError(f"{detail}: lower LOGO_WORKERS or LOGO_THREADS")
+    return detail
 
 
 def _encoder(settings: Settings) -> str:
@@ -125,7 +147,7 @@ def _encoder(settings: Settings) -> str:
 
     encoder = Encoder.open(default_model_folder(), device=settings.device, threads=1)
     encoder.warm_up()
-    return f"{encoder.model.id}, {encoder.dimension} dimensions, runs on {encoder.provider}"
+    return f"{encoder.model.id}, {encoder.dimension} dimensions, on {encoder.provider}"
 
 
 def _catalog(settings: Settings) -> str:
@@ -133,29 +155,32 @@ def _catalog(settings: Settings) -> str:
     check_sizes(folder, read_manifest(folder))
     with SearchEngine.open(settings.catalogs, device=settings.device) as engine:
         manifest = engine.manifest
-    return f"{folder.name}: {manifest.count:,} logos, recall@{manifest.recall.k} {manifest.recall.value:.4f}"
+    return f"{folder.name}: {manifest.count:,} logos, recall {manifest.recall.value:.4f}"
 
 
 def _memory(settings: Settings, cores: int) -> str:
     manifest = read_manifest(Catalog(settings.catalogs).current())
     plan = plan_service(manifest.size, manifest.model_size, cores, settings)
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = min(memory_limit() or there, there)
-    says = f"{plan.limit // MEGABYTE:,} MB wanted for {plan.threads.workers} workers, {limit // MEGABYTE:,} MB allowed"
-    if limit < plan.limit:
-        raise ConfigError(f"{says}: raise the limit, or lower LOGO_WORKERS")
-    return says
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    available = min(memory_limit() or installed, installed)
+    detail = (
+        f"{plan.limit // MEGABYTE:,} MB needed for {plan.threads.workers} workers, "
+        f"{available // MEGABYTE:,} MB available"
+    )
+    if available < plan.limit:
+        raise ConfigError(f"{detail}: raise the limit, or lower LOGO_WORKERS")
+    return detail
 
 
 def _disk(settings: Settings) -> str:
     version = Catalog(settings.catalogs).current()
     size, free = read_manifest(version).size, shutil.disk_usage(version).free
-    says = f"{free // MEGABYTE:,} MB free, {size // MEGABYTE:,} MB for a next version like this one"
+    detail = f"{free // MEGABYTE:,} MB free, {size // MEGABYTE:,} MB needed for another version of this size"
     if settings.catalog_url is not None and not os.access(settings.catalogs, os.W_OK):
-        raise ConfigError(f"{settings.catalogs}: new versions could not be written there")
+        raise ConfigError(f"{settings.catalogs} is not writable, so new versions cannot be fetched")
     if free < size and settings.catalog_url is not None:
-        raise ConfigError(f"{says}: it could not be fetched; `logo-similarity catalog prune` deletes old ones")
-    return says
+        raise ConfigError(f"{detail}: delete old versions with `logo-similarity catalog prune`")
+    return detail
 
 
 def _published(settings: Settings) -> str:
@@ -164,27 +189,25 @@ def _published(settings: Settings) -> str:
 
     remote = ObjectFolder(str(settings.catalog_url), settings)
     name = published_version(remote)
-    here = Catalog(settings.catalogs).current_name()
-    return f"{remote.url}: {name}" + ("" if name == here else f"; here is {here}")
+    live = Catalog(settings.catalogs).current_name()
+    return f"{remote.url}: {name}" + ("" if name == live else f"; the live version here is {live or 'missing'}")
 
 
 def _traces(settings: Settings) -> str:
     from logo_similarity.tracing import Tracing
 
     Tracing(str(settings.otlp_endpoint), settings.trace_ratio).close()
-    place = urlsplit(str(settings.otlp_endpoint))
+    address = urlsplit(str(settings.otlp_endpoint))
     try:
-        socket.create_connection((str(place.hostname), place.port or 4318), timeout=3).close()
+        socket.create_connection((str(address.hostname), address.port or 4318), timeout=3).close()
     except OSError as error:
-        raise ConfigError(
-            f"LOGO_OTLP_ENDPOINT: {settings.otlp_endpoint}: nobody listens there: {error.strerror}"
-        ) from None
+        raise ConfigError(f"LOGO_OTLP_ENDPOINT: {settings.otlp_endpoint} is not reachable: {error}") from None
     return f"to {settings.otlp_endpoint}, {settings.trace_ratio:.0%} of the requests"
 
 
 def _store(settings: Settings) -> str:
     store = open_store(settings)
     if store is None:
-        return "none: image_url will be null; set LOGO_IMAGES_DIR or LOGO_S3_BUCKET"
+        raise CheckWarning("not configured; image_url is null: set LOGO_IMAGES_DIR or LOGO_S3_BUCKET")
     asyncio.run(store.check())
     return str(settings.images_dir or f"bucket {settings.s3_bucket} at {settings.s3_endpoint or 'AWS'}")

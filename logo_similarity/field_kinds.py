@@ -18,7 +18,6 @@ T = TypeVar("T")
 LONGEST_TEXT = 10_000
 LONGEST_KEY = 200
 DEEPEST_NESTING = 20
-ABBREVIATED_CHARACTERS = 60
 VIENNA = re.compile(r"^(\d{1,2})(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?$", re.ASCII)
 
 
@@ -78,7 +77,7 @@ class Kind(ABC, Generic[V]):
 
     @abstractmethod
     def to_text(self, value: V) -> str:
-        """The value on one line of at most 60 characters; empty for a missing value."""
+        """The value on one line; empty for a missing value."""
 
 
 class ScalarKind(Kind[T | None], Generic[T]):
@@ -340,5 +339,4 @@ def _items(value: object, separators: re.Pattern[str]) -> Iterable[object]:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= ABBREVIATED_CHARACTERS else line[: ABBREVIATED_CHARACTERS - 1] + "…"
+    return " ".join(text.split())

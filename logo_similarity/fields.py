@@ -150,7 +150,7 @@ class RegisterField(Generic[V]):
     """Computes the value from the other fields; a missing value leaves the source's own."""
 
     def to_text(self, value: V) -> str:
-        """The value on one line of at most 60 characters; empty for a missing value."""
+        """The value on one line; empty for a missing value."""
         return self.kind.to_text(value)
 
 

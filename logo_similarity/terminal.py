@@ -1,4 +1,4 @@
-"""What the command line shows while it works: a bar on a terminal, plain lines elsewhere."""
+"""The two consoles of the command line, and how it shows results and progress."""
 
 from __future__ import annotations
 
@@ -20,23 +20,48 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 LINE_SECONDS = 5.0
+WIDEST_TABLE = 10_000
+"""Characters in a line of a table that is not printed to a terminal: no cell is wrapped."""
+
+
+def _console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A console that prints names and texts of a register as they are: no markup, no emoji codes, no line breaks."""
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+out = _console()
+"""Results, on stdout."""
+err = _console(stderr=True)
+"""Progress, warnings and errors, on stderr."""
+
+
+def print_table(table: Table) -> None:
+    """Print a table to stdout: on a terminal as wide as that, if its columns can shrink so far; elsewhere unwrapped."""
+    console = out if out.is_terminal else _console(width=WIDEST_TABLE)
+    console.print(table, soft_wrap=False, crop=False)
+
+
+def print_json(value: object) -> None:
+    """Print the result of a command as JSON to stdout."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201
 
 
 class Report(Protocol):
-    """Takes the news of a long task: its stage, what is done of it, how much there is (None: unknown)."""
+    """Receives the progress of a long task: its stage, the number done, and the total (None: unknown)."""
 
     def __call__(self, stage: str, done: int, total: int | None) -> None: ...
 
 
 @contextmanager
 def progress(console: Console) -> Iterator[Report]:
-    """A way to report the progress of a task in stages, shown as the output allows."""
+    """Show the progress of a task in stages: bars on a terminal, plain lines elsewhere."""
     if console.is_terminal:
         columns = (
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), _Count(), _Rate(), TimeRemainingColumn(),
         )  # fmt: skip
         with Progress(*columns, console=console) as bar:
             yield _Bar(bar)
@@ -44,6 +69,13 @@ def progress(console: Console) -> Iterator[Report]:
         lines = _Lines(console)
         yield lines
         lines.flush()
+
+
+class _Count(MofNCompleteColumn):
+    """Empty for a stage that counts nothing."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.completed or task.total else Text()
 
 
 class _Rate(ProgressColumn):
@@ -67,7 +99,7 @@ class _Bar:
 
 
 class _Lines:
-    """At most one line in five seconds, and the last of each stage."""
+    """At most one line in `LINE_SECONDS`, and the last line of each stage."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -82,7 +114,9 @@ class _Lines:
             self.flush()
             self._stage, self._started, self._printed, self._first = stage, now, now, done
         rate = (done - self._first) / (now - self._started) if now > self._started else 0
-        line = f"{stage}: {done:,}" + (f" of {total:,}" if total else "")
+        line = stage
+        if done or total:
+            line += f": {done:,}" + (f" of {total:,}" if total else "")
         if rate:
             line += f", {rate:,.0f}/s"
             if total and done < total:
@@ -93,19 +127,14 @@ class _Lines:
             self._printed = now
 
     def flush(self) -> None:
-        """Print what was held back."""
+        """Print the line that is held back."""
         if self._pending is not None:
-            self._console.print(self._pending, highlight=False)
+            self._console.print(self._pending)
             self._pending = None
 
 
-def print_json(value: object) -> None:
-    """What `--json` prints."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201
-
-
 def adder(report: Callable[[int], None]) -> Callable[[int], None]:
-    """Turns steps into running sums."""
+    """A function that takes steps and reports their running sum."""
     total = 0
 
     def add(step: int) -> None:

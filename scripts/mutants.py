@@ -86,7 +86,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "keys/document.py": ("tests/unit/keys/test_document.py",),
     "keys/ring.py": ("tests/unit/keys",),
     "keys/usage.py": ("tests/unit/keys/test_usage.py",),
-    "keys/place.py": ("tests/unit/keys/test_place.py",),
+    "keys/store.py": ("tests/unit/keys/test_store.py",),
     "keys/counting.py": ("tests/unit/keys/test_counting.py",),
     "keys/fixed.py": ("tests/unit/keys", "tests/api/test_roles.py"),
     "catalog/signature.py": (f"{CATALOG}/test_signature.py",),

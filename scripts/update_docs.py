@@ -28,7 +28,7 @@ from logo_similarity.cli import app
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.fields import FIELDS
 from logo_similarity.keys.document import KeyDocument, Role
-from logo_similarity.keys.place import KeyPlace, open_keys
+from logo_similarity.keys.store import KeyStore, open_key_store
 from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
 from scripts.update_readme import RESULTS, ROOT, replaced, shorten, wrap
 
@@ -74,18 +74,18 @@ def serving(**settings: object) -> Iterator[Service]:
             catalogs=ROOT / "catalogs", images_dir=SAMPLES, keys=f"{folder}/keys.json", usage_db=f"{folder}/usage.db",
             log_level="error", **settings,
         )  # fmt: skip
-        place = open_keys(given)
+        store = open_key_store(given)
         keys = (
-            _key(place, "team-a", "search"),
-            _key(place, "operations", "admin"),
-            _key(place, "team-b", "search", quota=1),
-            _key(place, "team-c", "search", rate="1/hour"),
+            _key(store, "team-a", "search"),
+            _key(store, "operations", "admin"),
+            _key(store, "team-b", "search", quota=1),
+            _key(store, "team-c", "search", rate="1/hour"),
         )
         with TestClient(create_app(given), base_url="http://127.0.0.1:8000") as client:
             yield Service(client, *keys)
 
 
-def _key(place: KeyPlace, name: str, role: Role, rate: str | None = None, quota: int | None = None) -> str:
+def _key(store: KeyStore, name: str, role: Role, rate: str | None = None, quota: int | None = None) -> str:
     import datetime as dt
 
     def change(document: KeyDocument) -> tuple[KeyDocument, str]:
@@ -95,7 +95,7 @@ def _key(place: KeyPlace, name: str, role: Role, rate: str | None = None, quota:
         )
         return changed, secret
 
-    return place.change(change)
+    return store.change(change)
 
 
 def answers() -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 
 from logo_similarity.keys.document import KeyDocument, Role
-from logo_similarity.keys.place import KeyPlace
+from logo_similarity.keys.store import KeyStore
 
 
 def make_key(
-    place: KeyPlace,
+    store: KeyStore,
     name: str,
     *,
     role: Role = "search",
@@ -26,4 +26,4 @@ def make_key(
         )
         return changed, secret
 
-    return place.change(change)
+    return store.change(change)

@@ -14,8 +14,8 @@ from logo_similarity.errors import ConfigError, ForbiddenError, LogoSimilarityEr
 from logo_similarity.keys.counting import NotCountedError, UsageCounter
 from logo_similarity.keys.document import Key, KeyDocument, Role
 from logo_similarity.keys.fixed import read_fixed_keys
-from logo_similarity.keys.place import KeyPlace, open_keys
 from logo_similarity.keys.ring import KeyRing
+from logo_similarity.keys.store import KeyStore, open_key_store
 from logo_similarity.keys.usage import usage_path
 from logo_similarity.metrics import KEY_REQUESTS, KEYS_UNREAD, USAGE_LOST
 
@@ -35,9 +35,9 @@ class LiveKeys:
             ConfigError: a setting is invalid.
         """
         self._fixed = read_fixed_keys(settings)
-        self._place: KeyPlace | None = None
+        self._store: KeyStore | None = None
         if settings.keys is not None:
-            self._place = open_keys(settings, copy=settings.catalogs / ".keys.json")
+            self._store = open_key_store(settings, copy=settings.catalogs / ".keys.json")
         self._counter = UsageCounter(usage_path(settings))
         self._lost: float | None = None
         self._uncounted = frozenset(key.id for key in self._fixed)
@@ -52,9 +52,9 @@ class LiveKeys:
         Raises:
             ConfigError, StoreError: the keys cannot be read.
         """
-        if self._place is not None:
+        if self._store is not None:
             self._open_counter()
-            self.document = self._place.read()
+            self.document = self._store.read()
             self.ring = KeyRing((*self.document.keys, *self._fixed))
 
     def close(self) -> None:
@@ -69,12 +69,12 @@ class LiveKeys:
 
     async def look(self) -> None:
         """Take the keys as they are now. Where they cannot be read, those that were known stay."""
-        if self._place is None:
+        if self._store is None:
             return
         if not self._counter.is_open:
             await asyncio.to_thread(self._open_counter)
         try:
-            changed = await asyncio.to_thread(self._read_changed, self._place)
+            changed = await asyncio.to_thread(self._read_changed, self._store)
         except Exception as error:
             KEYS_UNREAD.inc()
             if str(error) != self._said:  # a bucket that is down says the same for hours
@@ -118,7 +118,7 @@ class LiveKeys:
         return self._counter.today(key)
 
     async def _count(self, key: Key) -> None:
-        if self._place is None or key.id in self._uncounted:
+        if self._store is None or key.id in self._uncounted:
             return
         try:
             await self._counter.admit(key)
@@ -138,8 +138,8 @@ class LiveKeys:
             log.error("usage_not_counted", error=reason)
             self._lost = time.monotonic()
 
-    def _read_changed(self, place: KeyPlace) -> tuple[KeyDocument, KeyRing] | None:
-        document = place.read_changed()
+    def _read_changed(self, store: KeyStore) -> tuple[KeyDocument, KeyRing] | None:
+        document = store.read_changed()
         return None if document is None else (document, KeyRing((*document.keys, *self._fixed)))
 
 

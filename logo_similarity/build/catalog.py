@@ -167,11 +167,11 @@ def _make_version(
     records, version = work / RECORDS, work / VERSION
     version.mkdir(exist_ok=True)
     if not records.exists():
-        write_records(source, records, work / SOURCE_REJECTS, lambda done: progress("read", done, None))
+        write_records(source, records, work / SOURCE_REJECTS, lambda done: progress("rows read", done, None))
     total = count_lines(records)
 
     def on_rows(done: int) -> None:
-        progress("embed", done, total)
+        progress("logos embedded", done, total)
 
     if precomputed is None:
         embed_records(
@@ -193,7 +193,7 @@ def _make_version(
     recall = _check_recall(curve, options, progress)
     copy_model(options.model, version / MODEL_FOLDER)
     rejected = count_lines(version / REJECTED)
-    progress("digest", 0, None)
+    progress("computing digests", 0, None)
     return Manifest(
         software=__version__,
         created=dt.datetime.now(dt.UTC).replace(microsecond=0),
@@ -277,7 +277,7 @@ def _write_index(
         probe=Probe(
             options.recall_k, options.recall_queries, EF_SEARCHES if options.ef_search is None else (options.ef_search,)
         ),
-        on_rows=lambda done: progress("index", done, len(vectors)),
+        on_rows=lambda done: progress("logos indexed", done, len(vectors)),
     )
     with replacing(work / RECALL) as file:
         file.write(json.dumps([asdict(point) for point in curve]).encode())
@@ -287,7 +287,7 @@ def _write_index(
 
 
 def _check_recall(curve: Sequence[Recall], options: BuildOptions, progress: Progress) -> Recall:
-    progress("check", 0, None)
+    progress("checking recall", 0, None)
     recall = choose_ef_search(curve, options.recall_target)
     if recall.value < options.recall_floor:
         raise BuildError(

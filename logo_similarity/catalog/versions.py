@@ -30,6 +30,7 @@ RETRY_SECONDS = 3600.0
 _TRIED, _REFUSED, _OPENED = ".tried-", ".refused-", ".opened-"
 _MARK_BYTES = 10_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
+_CHOOSE = "run `logo-similarity catalog list`, then `logo-similarity catalog activate NAME`"
 
 TryVersion = Callable[[Path], object]
 """Raises CatalogError where the version in a folder must not be opened."""
@@ -84,9 +85,7 @@ class Catalog:
                 f"{self.root} holds no catalog: make one with `logo-similarity build SOURCE --out {self.root}`"
             )
         if name not in self.names():
-            raise CatalogError(
-                f"{self.root / CURRENT}: names a version that is not there: choose one with `logo-similarity catalog activate`"
-            )
+            raise CatalogError(f"{self.root / CURRENT} names the version {name!r}, which does not exist; {_CHOOSE}")
         return self.root / name
 
     def marker(self) -> tuple[int, int] | None:
@@ -274,7 +273,7 @@ class Catalog:
         """
         path = self.root / CURRENT
         if path.is_symlink():
-            raise CatalogError(f"{path}: is a symbolic link; choose a version with `logo-similarity catalog activate`")
+            raise CatalogError(f"{path} is a symbolic link, not a regular file; {_CHOOSE}")
         try:
             name = read_small(path, CURRENT_BYTES).decode(errors="replace").strip()
         except FileNotFoundError:
@@ -282,9 +281,7 @@ class Catalog:
         except OSError as error:
             raise CatalogError(f"{path}: cannot be read ({error.strerror})") from None
         if not is_version_name(name):
-            raise CatalogError(
-                f"{path}: does not hold the name of a version; choose one with `logo-similarity catalog activate`"
-            )
+            raise CatalogError(f"{path} does not contain the name of a version; {_CHOOSE}")
         return name
 
     def _readable_current_name(self) -> str | None:

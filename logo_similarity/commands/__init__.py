@@ -1,1 +1,1 @@
-"""Commands that are too long for cli.py."""
+"""The commands, one module for each command or group of commands."""

@@ -3,54 +3,57 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
+from logo_similarity.commands.options import AsJson, Device, Threads
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import SourceError
-from logo_similarity.terminal import Report, progress
+from logo_similarity.terminal import Report, err, out, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from logo_similarity.engine import SearchEngine
     from logo_similarity.evaluation.evaluate import Evaluation
     from logo_similarity.evaluation.gallery import Gallery
 
-out = Console()
-err = Console(stderr=True)
-
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Folder with images/ and labels.json, as of the benchmark.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder with images/ and labels.json, as the benchmark has.")
+    ],
     labels: Annotated[
-        Path | None, typer.Option(help="labels.json, or a CSV file of one's own with the columns query,relevant.")
+        Path | None,
+        typer.Option(help="File of labels: JSON, or CSV with the columns query,relevant. Default: labels.json."),
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Encoder folder to measure, or fp32. Default: ours.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Encoder folder to measure, or fp32. Default: the int8 encoder.")
+    ] = None,
     catalogs: Annotated[
         Path | None, typer.Option("--catalogs", help="Measure the live catalog version in this folder instead.")
     ] = None,
-    baseline: Annotated[str | None, typer.Option(help="Measure grey, hog or phash instead.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Measure a baseline instead: grey, hog or phash.")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Splits to measure. Default: all but train.")] = None,
-    copies: Annotated[int, typer.Option(min=0, help="Pictures whose changed copies are looked for.")] = 300,
-    rerank: Annotated[bool, typer.Option(help="With the second stage, where the encoder gives patches.")] = True,
-    sets: Annotated[bool, typer.Option("--sets", help="A line for each set, too.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML page with the worst queries as pictures.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: all usable cores.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Where the encoder runs: auto, cpu or cuda.  [LOGO_DEVICE]")
+    copies: Annotated[
+        int, typer.Option(min=0, help="Number of images whose altered copies are queries. 0: none.")
+    ] = 300,
+    rerank: Annotated[bool, typer.Option(help="Re-rank the candidates, if the encoder gives patches.")] = True,
+    sets: Annotated[bool, typer.Option("--sets", help="Print a line for each set, too.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML file to write, with the images of the worst queries.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    threads: Threads = None,
+    device: Device = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Measure how well an encoder, a catalog or a baseline finds what it should.
+    """Measure the retrieval quality of an encoder or a catalog.
 
-    HARD figures ignore the answers that look like the query at a glance: what remains was redrawn. NAR is the
-    normalised average rank: 0 is perfect, 0.5 chance.
+    HARD figures ignore the relevant images whose thumbnails resemble the query, so that redrawn logos remain. NAR is
+    the normalised average rank of the relevant images: 0 is perfect, 0.5 is chance.
     """
     from logo_similarity.evaluation.evaluate import evaluate_gallery
     from logo_similarity.evaluation.gallery import read_image
@@ -58,7 +61,7 @@ def evaluate(
     from logo_similarity.evaluation.truth import read_truth
 
     if sum(option is not None for option in (model, catalogs, baseline)) > 1:
-        raise SourceError("--model, --catalogs and --baseline exclude each other")
+        raise SourceError("--model, --catalogs and --baseline exclude each other; choose one")
     images = folder / "images" if (folder / "images").is_dir() else folder
     with progress(err) as show:
         threads = threads or usable_cores()
@@ -66,34 +69,36 @@ def evaluate(
         if not rerank:
             gallery = dataclasses.replace(gallery, features=dataclasses.replace(gallery.features, patches=None))
         truth = read_truth(labels or folder / "labels.json", list(gallery.files))
-        found = evaluate_gallery(gallery, engine, truth, split, copies, images, lambda *news: show("copies", *news))
+        evaluation = evaluate_gallery(
+            gallery, engine, truth, split, copies, images, lambda done, total: show("altered copies", done, total)
+        )
     if report is not None:
-        page = write_html(found, gallery, truth, lambda row: read_image(images / gallery.files[row]))
+        page = write_html(evaluation, gallery, truth, lambda row: read_image(images / gallery.files[row]))
         report.write_text(page, encoding="utf8")
     if as_json:
-        summary = dataclasses.asdict(found)
-        for split_found in summary["splits"]:
-            del split_found["queries"]  # thousands, and of use to the page only
-        print(json.dumps(summary, indent=2))  # noqa: T201
+        summary = dataclasses.asdict(evaluation)
+        for figures in summary["splits"]:
+            del figures["queries"]  # thousands, and of use to the page only
+        print_json(summary)
     else:
-        _print(found, sets=sets)
+        _print(evaluation, sets=sets)
 
 
-def _print(found: Evaluation, *, sets: bool) -> None:
+def _print(evaluation: Evaluation, *, sets: bool) -> None:
     from logo_similarity.evaluation import report
 
-    out.print(report.summary(found), highlight=False)
-    parts = [part for split in found.splits for part in (split.whole, *split.kinds, *(split.sets if sets else ()))]
+    out.print(report.summary(evaluation))
+    parts = [part for split in evaluation.splits for part in (split.whole, *split.kinds, *(split.sets if sets else ()))]
     _print_table(report.PART_COLUMNS, [report.part_row(part) for part in parts])
-    if found.copies:
-        _print_table(report.COPY_COLUMNS, [report.copy_row(one) for one in found.copies])
+    if evaluation.copies:
+        _print_table(report.COPY_COLUMNS, [report.copy_row(copy) for copy in evaluation.copies])
 
 
 def _print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     table = Table(*(Column(name, justify="left" if number == 0 else "right") for number, name in enumerate(columns)))
     for row in rows:
         table.add_row(*row)
-    out.print(table)
+    print_table(table)
 
 
 def _open(
@@ -116,7 +121,7 @@ def _open(
         return open_gallery(engine, images, threads=threads, report=show), engine
     if baseline is not None:
         if baseline not in BASELINES:
-            raise SourceError(f"no baseline {baseline!r}; there are {', '.join(BASELINES)}")
+            raise SourceError(f"unknown baseline {baseline!r}; the baselines are {', '.join(BASELINES)}")
         name, describe, weight = baseline, describe_as(baseline, BASELINES[baseline]), 0.0
     else:
         encoder = Encoder.open(model_folder(model), device=device)

@@ -7,68 +7,71 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich import box
 from rich.table import Table
 
+from logo_similarity.commands.options import AsJson
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import ConfigError
 from logo_similarity.plan import MEGABYTE, SPARE, ServicePlan, plan_service
-from logo_similarity.terminal import print_json
-
-out = Console()
+from logo_similarity.terminal import print_json, print_table
 
 
 def plan(
     catalogs: Annotated[
-        Path | None, typer.Argument(help="Folder of the catalog versions.  [LOGO_CATALOGS, default: catalogs]")
+        Path | None,
+        typer.Argument(metavar="CATALOGS", help="Folder of the catalog versions.  [LOGO_CATALOGS, default: catalogs]"),
     ] = None,
-    cores: Annotated[int | None, typer.Option(min=1, help="Cores to serve on. Default: those of this machine.")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="Number of cores. Default: those of this machine.")] = None,
     memory: Annotated[
-        float | None, typer.Option(min=0, help="Memory there is, in GB: says whether it is enough.")
+        float | None, typer.Option(min=0, help="Available memory, in GB. The exit status is 1 if it is too small.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: from the cores.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Say what serving the live catalog takes: workers, threads, memory, and the limits to set. Status 1 where it won't fit."""
+    """Estimate workers, threads and memory for serving.
+
+    The estimate is for the live catalog version, and includes the limits to set for a container.
+    """
     from logo_similarity.catalog.manifest import read_manifest
     from logo_similarity.catalog.versions import Catalog
 
     settings = load_settings(catalogs=catalogs, workers=workers)
     manifest = read_manifest(Catalog(settings.catalogs).current())
-    made = plan_service(manifest.size, manifest.model_size, cores or usable_cores(), settings)
-    fits = memory is None or made.limit <= memory * 1000 * MEGABYTE
+    estimate = plan_service(manifest.size, manifest.model_size, cores or usable_cores(), settings)
+    figures = estimate.figures()
+    fits = memory is None or estimate.limit <= memory * 1000 * MEGABYTE
     if as_json:
         print_json(
             {
                 "logos": manifest.count,
                 "bytes_per_logo": round(manifest.size / manifest.count),
                 "fits": fits,
-                **made.figures(),
+                **figures,
             }
         )
     else:
-        table = Table("", "", title=f"{manifest.count:,} logos", show_header=False)
-        found = made.figures()
-        table.add_row("workers x threads", f"{found['workers']} x {found['threads']}")
-        table.add_row("memory shared by all workers", f"{found['shared_mb']:,} MB")
-        table.add_row("memory of each worker's own", f"{found['private_mb']:,} MB")
-        table.add_row("memory of each worker for requests in progress, at most", f"{found['burst_mb']:,} MB")
-        table.add_row("memory of the process that tries a new version", f"{found['trial_mb']:,} MB")
-        table.add_row("memory in normal use", f"{found['total_mb']:,} MB")
+        table = Table("", "", title=f"{manifest.count:,} logos", show_header=False, box=box.SIMPLE)
+        table.add_row("workers x threads", f"{figures['workers']} x {figures['threads']}")
+        table.add_row("memory shared by all workers", f"{figures['shared_mb']:,} MB")
+        table.add_row("memory of each worker", f"{figures['private_mb']:,} MB")
+        table.add_row("memory of each worker for requests in progress, at most", f"{figures['burst_mb']:,} MB")
+        table.add_row("memory of the process that tests a new version", f"{figures['trial_mb']:,} MB")
+        table.add_row("memory in normal use", f"{figures['total_mb']:,} MB")
         table.add_row(
-            "limits to set, with all of this at once and a quarter to spare",
-            f"{found['workers'] * found['threads']} CPUs, {found['limit_mb']:,} MB",
+            "limits to set: all of this at once, and a quarter more",
+            f"{figures['workers'] * figures['threads']} CPUs, {figures['limit_mb']:,} MB",
         )
-        out.print(table)
+        print_table(table)
     if not fits:
-        raise ConfigError(_advice(made, memory or 0))
+        raise ConfigError(_advice(estimate, memory or 0))
 
 
-def _advice(made: ServicePlan, memory: float) -> str:
-    needed = f"needs {made.limit / 1e9:.1f} GB, but only {memory:g} GB is available"
-    room = memory * 1e9 - SPARE * made.shared - made.trial
-    possible = math.floor(room / (SPARE * made.private + made.burst))
-    if possible >= 1:
-        return f"{needed}; it fits with --workers {min(possible, made.threads.workers - 1)}"
-    return f"{needed}: the catalog alone does not fit; searches would wait for the disk. Give the machine more memory"
+def _advice(estimate: ServicePlan, memory: float) -> str:
+    shortage = f"{estimate.limit / 1e9:.1f} GB are needed and {memory:g} GB are available"
+    room = memory * 1e9 - SPARE * estimate.shared - estimate.trial
+    workers = math.floor(room / (SPARE * estimate.private + estimate.burst))
+    if workers >= 1:
+        return f"{shortage}: use --workers {min(workers, estimate.threads.workers - 1)}"
+    return f"{shortage}: the catalog alone does not fit and searches would wait for the disk; add memory"

@@ -8,49 +8,52 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from logo_similarity.commands.options import Threads
 from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import EncoderError
-from logo_similarity.terminal import progress
-
-out = Console()
-err = Console(stderr=True)
+from logo_similarity.terminal import err, out, progress
 
 
 def train(
-    folder: Annotated[Path, typer.Argument(help="Folder with images/ and, if there is one, labels.json.")],
-    run: Annotated[Path, typer.Option("--out", help="Folder of the training: checkpoint, log and encoder.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with images/ and optionally labels.json.")],
+    run: Annotated[Path, typer.Option("--out", help="Folder for the checkpoint, the log and the encoder.")],
     start: Annotated[
-        Path | None, typer.Option(help="Encoder folder to start from; fp32: ours. Default: the ImageNet weights.")
+        Path | None,
+        typer.Option(help="Encoder folder to start from; fp32: the float32 encoder. Default: ImageNet weights."),
     ] = None,
-    split: Annotated[list[str] | None, typer.Option(help="Splits to learn from. Default: train.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Splits to train on. Default: train.")] = None,
     licence: Annotated[
-        list[str] | None, typer.Option(help="Learn only from rows of these licences. Default: of any.")
+        list[str] | None, typer.Option(help="Train only on rows with these licences. Default: all rows.")
     ] = None,
     validate: Annotated[
-        Path | None, typer.Option(help="Folder with images/ and labels.json to choose the best weights by.")
+        Path | None, typer.Option(help="Folder with images/ and labels.json for choosing the best weights.")
     ] = None,
-    validate_split: Annotated[str, typer.Option(help="Its split whose pictures are the queries.")] = "public",
-    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 3000,
-    pairs: Annotated[int, typer.Option(min=2, help="Pairs of pictures in a step.")] = 128,
-    side: Annotated[int, typer.Option(min=64, help="Width and height that the network sees, a multiple of 32.")] = 128,
-    learning_rate: Annotated[float, typer.Option(help="Highest step, relative to the size of the weights.")] = 2e-3,
+    validate_split: Annotated[str, typer.Option(help="Split of that folder whose images are the queries.")] = "public",
+    steps: Annotated[int, typer.Option(min=1, help="Total number of steps.")] = 3000,
+    pairs: Annotated[int, typer.Option(min=2, help="Pairs of images in a step.")] = 128,
+    side: Annotated[
+        int, typer.Option(min=64, help="Width and height of the input of the network, a multiple of 32.")
+    ] = 128,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak learning rate, relative to the norm of the weights.")
+    ] = 2e-3,
     filters: Annotated[
-        bool, typer.Option("--filters", help="Learn the depthwise filters, too: slower, and for long trainings.")
+        bool, typer.Option("--filters", help="Train the depthwise filters, too. Slower; for long trainings.")
     ] = False,
-    validate_every: Annotated[int, typer.Option(min=1, help="Steps between two validations.")] = 500,
-    save_every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 100,
-    fonts: Annotated[Path | None, typer.Option(help="Folder of fonts for the words beside marks.")] = None,
-    seed: Annotated[int, typer.Option(help="Another seed draws other pairs and views.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: all usable cores.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: CUDA where it is there.")] = None,
+    validate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 500,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 100,
+    fonts: Annotated[Path | None, typer.Option(help="Folder of fonts for words that are drawn beside logos.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random choices.")] = 0,
+    threads: Threads = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: cuda if available.")] = None,
     name: Annotated[str, typer.Option(help="Id of the encoder.")] = "logo-encoder",
     encoder_licence: Annotated[str, typer.Option(help="Licence of the encoder, for its model.json.")] = "unknown",
 ) -> None:
-    """Train an encoder on logos of one's own. Needs the extra `train`.
+    """Train an encoder on your own logos.
 
-    Stop it at any time and run the same command again: it goes on from its last checkpoint, and ends the same way.
+    Needs the extra `train`. A training that is interrupted continues from its last checkpoint when the same command is
+    run again, with the same result.
     """
     if side % 32:
         raise typer.BadParameter("must be a multiple of 32", param_hint="--side")
@@ -58,7 +61,7 @@ def train(
     try:
         import torch
     except ImportError:
-        raise EncoderError("training needs PyTorch: pip install '.[cpu,train]' in its source") from None
+        raise EncoderError("PyTorch is not installed; run: pip install '.[cpu,train]' in the source tree") from None
     import cv2
 
     from logo_similarity.training import run as training
@@ -77,13 +80,13 @@ def train(
         filters=filters,
         seed=seed,
     )
-    found = sorted(path for path in fonts.rglob("*") if path.suffix in {".ttf", ".otf"}) if fonts else []
+    font_files = sorted(path for path in fonts.rglob("*") if path.suffix in {".ttf", ".otf"}) if fonts else []
     with progress(err) as report:
         encoder = training.train(
             data,
             schedule,
             run,
-            Views(side * 6 // 5, tuple(found)),
+            Views(side * 6 // 5, tuple(font_files)),
             start=_weights(start),
             device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
             validation=None if validate is None else training.Validation.read(validate, validate_split),
@@ -93,18 +96,16 @@ def train(
             licence=encoder_licence,
             report=report,
         )
-    out.print(
-        f"{encoder}: build with it: logo-similarity build SOURCE --model {encoder}", highlight=False, soft_wrap=True
-    )
+    out.print(f"{encoder} is written; to use it: logo-similarity build SOURCE --model {encoder}")
     best = run / training.BEST_JSON
     if best.exists():
-        out.print(f"best weights: {json.loads(best.read_bytes())}", highlight=False, soft_wrap=True)
+        out.print(f"best weights: {json.loads(best.read_bytes())}")
 
 
 def keep_memory() -> None:
-    """Have the C library keep what is freed: the pages of every step's tensors are otherwise given back and faulted in again.
+    """Let the C library keep freed memory, so that the pages of the tensors are not faulted in again at every step.
 
-    Measured on two cores: 135 pictures a second without, 245 with it. Does nothing where the C library has no `mallopt`.
+    Measured on two cores: 135 images a second without it, 245 with it. Does nothing if the C library has no `mallopt`.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

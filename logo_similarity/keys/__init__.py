@@ -1,1 +1,1 @@
-"""API keys: what is known of them, where that lies, and how often each was used."""
+"""API keys: their document, its store, lookup, rate limits and quotas."""

@@ -1,4 +1,4 @@
-"""Counting the requests of keys on a thread of its own: a locked file or a slow disk never holds up the event loop."""
+"""Counts the requests of keys on a separate thread: a locked file or a slow disk never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from logo_similarity.keys.document import Key
 from logo_similarity.keys.usage import Usage
 
 COUNT_SECONDS = 1.0
-"""Longest wait of a request for its count. SQLite itself waits 0.25 s for a lock; a disk that stalls has no bound."""
+"""Maximum wait of a request for its count. SQLite itself waits 0.25 s for a lock; a stalled disk has no time limit."""
 PAUSE_SECONDS = 1.0
-"""How long nothing is counted after a failure, so that requests do not wait for the next one."""
+"""Pause of counting after a failure, so that requests do not wait for the next failure."""
 
 Job = tuple[Key, "asyncio.Future[None]"]
 
 
 class NotCountedError(Exception):
-    """A request that could not be counted; the message says why."""
+    """A request that could not be counted; the message gives the reason."""
 
 
 class UsageCounter:
-    """Counts requests in the usage file of this machine, one after the other, in the order in which they came."""
+    """Counts requests in the usage file of this machine, in the order of their arrival."""
 
     def __init__(self, path: Path) -> None:
-        """Open nothing yet."""
+        """Nothing is opened before `open`."""
         self._path = path
         self._usage: Usage | None = None
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -41,14 +41,14 @@ class UsageCounter:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a file to count in. A damaged one is closed."""
+        """Whether the usage file is open. It is closed when it turns out to be damaged."""
         return self._usage is not None
 
     def open(self) -> None:
-        """Open the file, or make it, and start the thread. May wait for other processes that open it.
+        """Open or create the file and start the thread. May wait for other processes that open it.
 
         Raises:
-            ConfigError: it cannot be made or written there.
+            ConfigError: it cannot be created or written.
         """
         try:
             self._usage = Usage(self._path)
@@ -64,8 +64,8 @@ class UsageCounter:
         """Count one request of a key.
 
         Raises:
-            RateLimitedError, QuotaSpentError: it asks too often.
-            NotCountedError: it could not be counted now, or counting is paused after a failure.
+            RateLimitedError, QuotaSpentError: a limit of the key is reached.
+            NotCountedError: counting failed, or is paused after a failure.
         """
         if self._usage is None or time.monotonic() < self._resume:
             raise NotCountedError(self._reason)
@@ -75,22 +75,22 @@ class UsageCounter:
             async with asyncio.timeout(COUNT_SECONDS):
                 await counted
         except TimeoutError:
-            self._pause(f"{self._path} did not take a count within {COUNT_SECONDS:g} s")
+            self._pause(f"{self._path}: counting took longer than {COUNT_SECONDS:g} s")
             raise NotCountedError(self._reason) from None
 
     def today(self, key: Key) -> int | None:
-        """How many of the key's requests were let in on this machine since 00:00 UTC; None if that is unknown."""
+        """Number of admitted requests of the key on this machine since 00:00 UTC; None if it is unknown."""
         try:
             return None if self._usage is None else self._usage.today(key)
         except sqlite3.Error:
             return None
 
     def close(self) -> None:
-        """Close the file. What still waits is not counted."""
+        """Close the file. Requests that still wait are not counted."""
         self._resume = math.inf
         if self._thread is not None:
             self._jobs.put(None)
-            self._thread.join(COUNT_SECONDS)  # one that a disk holds ends with the process
+            self._thread.join(COUNT_SECONDS)  # a thread that a stalled disk blocks ends with the process
         if self._usage is not None:
             self._usage.close()
 
@@ -98,7 +98,7 @@ class UsageCounter:
         while (job := self._jobs.get()) is not None:
             key, counted = job
             error = self._count(key)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: no request waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so no request waits
                 counted.get_loop().call_soon_threadsafe(_finish, counted, error)
 
     def _count(self, key: Key) -> Exception | None:
@@ -111,7 +111,7 @@ class UsageCounter:
             return error
         except sqlite3.Error as error:
             self._pause(str(error))
-            if not isinstance(error, sqlite3.OperationalError):  # damaged: to be opened anew
+            if not isinstance(error, sqlite3.OperationalError):  # damaged; `open` replaces it
                 self._usage = None
                 usage.close()
             return NotCountedError(self._reason)
@@ -123,7 +123,7 @@ class UsageCounter:
 
 
 def _finish(counted: asyncio.Future[None], error: Exception | None) -> None:
-    if counted.done():  # its client left, or it waited too long
+    if counted.done():  # the client has disconnected, or the wait was too long
         return
     if error is None:
         counted.set_result(None)

@@ -1,6 +1,6 @@
-"""The document that holds all API keys and the history of their changes, and the changes that there can be.
+"""The document of all API keys and the history of their changes, and the operations that change it.
 
-It holds digests only. Each function takes a document and gives another one: reading and writing it is `keys.place`'s.
+It holds digests, not secrets. The operations return a new document; `keys.store` reads and writes it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 from logo_similarity.errors import InvalidRequestError, KeyNotFoundError
 
 PREFIX = "lsk_"
-"""What every key begins with, so that a scanner for leaked secrets can tell one."""
+"""Prefix of every secret, by which scanners for leaked secrets recognise it."""
 SECRET_BYTES = 32
 MOST_HITS, LONGEST_WINDOW = 1_000, 3_600
-"""Of a rate: each request in its window is kept, and counted at the next."""
+"""Limits of a rate: every request in its window is stored, and counted at the next one."""
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@\-]{0,63}$")
 
 Role = Literal["search", "admin"]
@@ -34,41 +34,41 @@ class _Part(BaseModel):
 
 
 class Secret(_Part):
-    """One text that opens with a key: a rotated key has two while the old one still works."""
+    """The digest of one secret of a key. A rotated key has two secrets while the old one is still valid."""
 
     sha256: Sha256
     expires: AwareDatetime | None = None
 
 
 class Key(_Part):
-    """A key: whom it is for, what it may do, how often, and until when."""
+    """A key: its name, role, limits and secrets."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@\-]{1,64}$")]
-    """Public: logs, metrics and the audit log name the key by it."""
+    """Not secret: it identifies the key in logs, metrics and the audit log."""
     name: str
     role: Role = "search"
     created: AwareDatetime
     revoked: AwareDatetime | None = None
     rate: str | None = None
-    """Requests in a time, as `limits` writes it: "10/second". None: no bound."""
+    """Rate limit in the notation of `limits`: "10/second". None: no limit."""
     quota: Annotated[int, Field(gt=0)] | None = None
-    """Requests in a day (UTC). None: no bound."""
+    """Maximum requests a day (UTC). None: no limit."""
     secrets: tuple[Secret, ...]
 
     @field_validator("rate")
     @classmethod
-    def _rate_can_be_read(cls, value: str | None) -> str | None:
+    def _check_rate(cls, value: str | None) -> str | None:
         if value is not None:
             parse_rate(value)
         return value
 
     def expires(self) -> dt.datetime | None:
-        """When the last of its secrets ends; None where one never does."""
-        ends = [secret.expires for secret in self.secrets]
-        return None if None in ends else max(end for end in ends if end is not None)
+        """Expiry of the secret that is valid longest; None if one never expires."""
+        expiries = [secret.expires for secret in self.secrets]
+        return None if None in expiries else max(expiry for expiry in expiries if expiry is not None)
 
     def state(self, now: dt.datetime) -> Literal["active", "expired", "revoked"]:
-        """Whether it opens at that time, or why not."""
+        """The state of the key at that time."""
         if self.revoked is not None:
             return "revoked"
         expires = self.expires()
@@ -87,24 +87,28 @@ class Change(_Part):
 
 
 class KeyDocument(_Part):
-    """All keys, those that were revoked too, and every change to them, oldest first."""
+    """All keys, including revoked ones, and every change to them, oldest first."""
 
     format: Literal[1] = 1
     keys: tuple[Key, ...] = ()
     audit: tuple[Change, ...] = ()
 
     def find(self, name: str) -> Key:
-        """The key of that id, or that name, that is not revoked.
+        """The key with that id or name that is not revoked.
 
         Raises:
             KeyNotFoundError: there is none.
         """
-        for key in self.keys:
-            if name in (key.id, key.name) and key.revoked is None:
+        matches = [key for key in self.keys if name in (key.id, key.name)]
+        for key in matches:
+            if key.revoked is None:
                 return key
-        raise KeyNotFoundError(
-            f"no key {name!r} that could be changed; `logo-similarity keys list` shows those there are"
-        )
+        if matches:
+            raise KeyNotFoundError(
+                f"the key {name!r} was revoked at {_text(matches[-1].revoked)} and cannot be changed; "
+                "create a new key with `logo-similarity keys create NAME`"
+            )
+        raise KeyNotFoundError(f"no key {name!r} exists; list the keys with `logo-similarity keys list --all`")
 
     def created(
         self,
@@ -117,20 +121,21 @@ class KeyDocument(_Part):
         by: str,
         now: dt.datetime,
     ) -> tuple[KeyDocument, Key, str]:
-        """With a new key.
+        """The document with a new key.
 
         Returns:
-            The document, the key, and the secret, which is not kept anywhere.
+            The document, the key, and the secret, which is stored nowhere.
 
         Raises:
-            InvalidRequestError: the name can't be one or is taken, or the rate can't be read.
+            InvalidRequestError: the name is invalid or taken, or the rate is invalid.
         """
         if not NAME.fullmatch(name):
             raise InvalidRequestError(
-                f"{name!r}: a name has up to 64 letters, digits and . _ - @, and begins with a letter or digit"
+                f"{name!r} is not a valid name of a key; use 1 to 64 letters, digits, '.', '_', '-' or '@', "
+                "beginning with a letter or a digit"
             )
         if any(name in (key.id, key.name) for key in self.keys if key.revoked is None):
-            raise InvalidRequestError(f"there is a key {name!r} already: rotate it, revoke it, or choose another name")
+            raise InvalidRequestError(f"a key {name!r} already exists; rotate it, revoke it, or choose another name")
         if rate is not None:
             parse_rate(rate)
         secret = _new_secret()
@@ -147,40 +152,40 @@ class KeyDocument(_Part):
         return self._with(key, "create", by, now, detail), key, secret
 
     def revoked(self, name: str, *, by: str, now: dt.datetime) -> tuple[KeyDocument, Key]:
-        """With that key revoked for ever. Raises KeyNotFoundError."""
+        """The document with that key revoked, and the key. Raises KeyNotFoundError."""
         key = self.find(name).model_copy(update={"revoked": now})
         return self._with(key, "revoke", by, now, {}), key
 
     def rotated(
         self, name: str, *, overlap: dt.timedelta, expires: dt.datetime | None, by: str, now: dt.datetime
     ) -> tuple[KeyDocument, Key, str]:
-        """With a new secret for that key, beside which the old one still opens for a while.
+        """The document with a new secret for that key. The old secret remains valid for `overlap`.
 
-        Without `expires`, the key ends when it would have.
+        Without `expires`, the expiry of the key is kept.
 
         Returns:
-            The document, the key, and the new secret, which is not kept anywhere.
+            The document, the key, and the new secret, which is stored nowhere.
 
         Raises:
             KeyNotFoundError: there is no such key.
-            InvalidRequestError: its time is over, and no other was given.
+            InvalidRequestError: the key has expired, and no new expiry is given.
         """
         key = self.find(name)
         secret = _new_secret()
-        end = now + overlap
-        # Of what is valid now only: what has ended does not come back, and what would end earlier still does.
+        overlap_end = now + overlap
+        # An expired secret does not become valid again, and none becomes valid for longer than before.
         old = tuple(
-            one.model_copy(update={"expires": min(end, one.expires or end)})
+            one.model_copy(update={"expires": min(overlap_end, one.expires or overlap_end)})
             for one in key.secrets
-            if end > now and (one.expires is None or one.expires > now)
+            if overlap_end > now and (one.expires is None or one.expires > now)
         )
         expires = expires or key.expires()
         if expires is not None and expires <= now:
             raise InvalidRequestError(
-                f"the time of {key.name!r} was over at {_text(expires)}: say --days for a new one"
+                f"the key {key.name!r} expired at {_text(expires)}; give it a new lifetime with --days"
             )
         key = key.model_copy(update={"secrets": (*old, Secret(sha256=digest_of(secret), expires=expires))})
-        detail = {"old_until": _text(end) if old else None, "expires": _text(expires)}
+        detail = {"old_until": _text(overlap_end) if old else None, "expires": _text(expires)}
         return self._with(key, "rotate", by, now, detail), key, secret
 
     def _with(
@@ -201,23 +206,26 @@ def _text(moment: dt.datetime | None) -> str | None:
 
 
 def digest_of(secret: str) -> str:
-    """Hex sha256 of a key as its owner sends it. No salt, no stretching: it has 256 random bits."""
+    """Hex sha256 of a secret. It needs neither salt nor stretching, since it has 256 random bits."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 @functools.lru_cache(1024)
 def parse_rate(text: str) -> RateLimitItem:
-    """The rate that a text like "10/second" or "100 per 5 minutes" means. Raises InvalidRequestError."""
+    """The rate limit of a text like "10/second" or "100 per 5 minutes". Raises InvalidRequestError."""
     try:
         (rate,) = parse_many(text)
     except ValueError:
         raise InvalidRequestError(
-            f"{text!r}: not a rate; write requests per second, minute, hour or day, as in 10/second or 100/minute"
+            f"{text!r} is not a rate limit; write requests per second, minute or hour, as 10/second or 100/minute"
         ) from None
     if rate.amount < 1:
-        raise InvalidRequestError(f"{text!r}: a key that may ask for nothing is a revoked one")
+        raise InvalidRequestError(f"the rate limit {text!r} allows no request; to disable a key, revoke it")
     if rate.amount > MOST_HITS or rate.get_expiry() > LONGEST_WINDOW:
-        raise InvalidRequestError(f"{text!r}: at most {MOST_HITS:,} requests in at most an hour; --quota bounds a day")
+        raise InvalidRequestError(
+            f"the rate limit {text!r} is too large: at most {MOST_HITS:,} requests in at most an hour are allowed; "
+            "use --quota for a limit a day"
+        )
     return rate
 
 

@@ -1,4 +1,4 @@
-"""Reading a file that an operator names, without being held up by one that is not a plain file."""
+"""Reads files that an operator names, without blocking on one that is not a regular file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def read_regular(path: Path) -> bytes:
-    """The content of a regular file, or of one that a symbolic link leads to.
+    """The content of a regular file, or of the regular file behind a symbolic link.
 
     Raises:
-        OSError: it cannot be read, or is not a regular file; opening a FIFO would wait for a writer.
+        OSError: it cannot be read, or is not a regular file. Opening a FIFO would block until a writer opens it.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:

@@ -1,4 +1,4 @@
-"""How often each key was used: the rate limits and daily quotas, counted once for all workers of this machine."""
+"""Rate limits and daily quotas of keys, counted together for all workers of this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from logo_similarity.errors import ConfigError, QuotaSpentError, RateLimitedErro
 from logo_similarity.keys.document import LONGEST_WINDOW, Key, parse_rate
 
 LOCK_SECONDS = 0.25
-"""Longest wait for another process's write, which takes some 20 microseconds."""
+"""Maximum wait for the write of another process, which takes about 20 microseconds."""
 DAY = 86_400
 TABLES = """
 CREATE TABLE IF NOT EXISTS counters (key TEXT PRIMARY KEY, count INTEGER NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
@@ -32,24 +32,24 @@ ANY_NUMBER = 2**62
 
 
 def usage_path(settings: Settings) -> Path:
-    """The file that counts."""
+    """The file of the request counts."""
     return settings.usage_db or settings.catalogs / ".usage.db"
 
 
 class SQLiteStorage(Storage, MovingWindowSupport):
-    """What `limits` counts, in a SQLite file, so that all processes of a machine count together."""
+    """Storage for `limits` in a SQLite file, which all processes of a machine share."""
 
     STORAGE_SCHEME = None
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it.
+        """Open or create the file.
 
         Raises:
-            sqlite3.Error: it can't be.
+            sqlite3.Error: it cannot be opened or created.
         """
         super().__init__()
         self._connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
-        # Counts may be lost with the machine's power, not with a process: nobody waits for the disk.
+        # Counts survive the process, but may be lost in a power failure: no request waits for the disk.
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.executescript(TABLES)
@@ -83,7 +83,7 @@ class SQLiteStorage(Storage, MovingWindowSupport):
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         with self._transaction() as connection:
             now = time.time()
-            # What lies in the future was written before the clock was set back: it would count for ever.
+            # An entry in the future was written before the clock was set back, and would never leave the window.
             connection.execute("DELETE FROM hits WHERE key = ? AND (at <= ? OR at > ?)", (key, now - expiry, now + 1))
             (count,) = connection.execute("SELECT count(*) FROM hits WHERE key = ?", (key,)).fetchone()
             if count + amount > limit:
@@ -118,24 +118,26 @@ class SQLiteStorage(Storage, MovingWindowSupport):
             yield self._connection
             self._connection.execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:  # a full disk has ended it already
+            if self._connection.in_transaction:  # a full disk ends the transaction by itself
                 self._connection.execute("ROLLBACK")
             raise
 
 
 class Usage:
-    """Lets a key's requests in as often as it may, and counts them."""
+    """Counts the requests of keys and enforces their limits."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file of the counts, or make it. A damaged one is set aside: what it counted is lost.
+        """Open or create the file of the counts. A damaged file is renamed, and its counts are lost.
 
         Raises:
-            ConfigError: it can't be made or written there.
+            ConfigError: it cannot be created or written.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.with_name(path.name + ".lock").open("ab") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # one worker finds the damage, the next ones a new file
+                fcntl.flock(
+                    lock, fcntl.LOCK_EX
+                )  # the first worker replaces a damaged file, the others open the new one
                 self._storage = _open_or_renew(path)
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"LOGO_USAGE_DB: {path} cannot be used: {error}") from None
@@ -146,25 +148,25 @@ class Usage:
         """Count one request of a key.
 
         Raises:
-            RateLimitedError: it asks more often than it may.
-            QuotaSpentError: it has asked for all that it may today.
-            sqlite3.Error: it can't be counted now.
+            RateLimitedError: the rate limit of the key is reached.
+            QuotaSpentError: the quota of the day is reached.
+            sqlite3.Error: the request cannot be counted now.
         """
         now = time.time()
         if key.rate is not None:
             rate = parse_rate(key.rate)
             if not self._rates.hit(rate, key.id):
                 wait = self._rates.get_window_stats(rate, key.id).reset_time - now
-                raise RateLimitedError(f"this key may ask {key.rate}", retry_after=_seconds(wait))
+                raise RateLimitedError(f"this key is limited to {key.rate}", retry_after=_seconds(wait))
         quota, day = RateLimitItemPerDay(key.quota or ANY_NUMBER), _day(now)
         if not (self._quotas.test(quota, key.id, day) and self._quotas.hit(quota, key.id, day)):
             raise QuotaSpentError(
-                f"this key may ask {key.quota:,} times a day, which begins at 00:00 UTC",
+                f"this key is limited to {key.quota:,} requests a day; a day begins at 00:00 UTC",
                 retry_after=_seconds(DAY - now % DAY),
             )
 
     def today(self, key: Key) -> int:
-        """How many of the key's requests were let in on this machine since 00:00 UTC."""
+        """Number of admitted requests of the key on this machine since 00:00 UTC."""
         return min(self._storage.get(_counter(key)), key.quota or ANY_NUMBER)
 
     def close(self) -> None:
@@ -173,13 +175,13 @@ class Usage:
 
 
 def requests_today(path: Path, keys: Iterable[Key]) -> dict[str, int]:
-    """How many requests of each key were let in since 00:00 UTC, by the key's id. Writes nothing.
+    """Number of admitted requests of each key since 00:00 UTC, by the id of the key. Writes nothing.
 
     Raises:
-        ConfigError: the file does not exist or cannot be read; says which settings name it.
+        ConfigError: the file does not exist or cannot be read; names the settings for its path.
     """
     if not path.exists():
-        raise ConfigError(f"{path} does not exist; set LOGO_USAGE_DB, or LOGO_CATALOGS, as for the service")
+        raise ConfigError(f"{path} does not exist; set LOGO_USAGE_DB or LOGO_CATALOGS as for the service")
     try:
         connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
         try:
@@ -195,7 +197,7 @@ def _open_or_renew(path: Path) -> SQLiteStorage:
     try:
         return SQLiteStorage(path)
     except sqlite3.OperationalError:
-        raise  # no room, no right: not the file's fault
+        raise  # no space or no permission; the file is not damaged
     except sqlite3.DatabaseError:
         for ending in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
@@ -204,7 +206,7 @@ def _open_or_renew(path: Path) -> SQLiteStorage:
 
 
 def _counter(key: Key) -> str:
-    """Where `limits` counts a key's requests of today."""
+    """Name of the counter of a key for today, as `limits` forms it."""
     return RateLimitItemPerDay(key.quota or ANY_NUMBER).key_for(key.id, _day(time.time()))
 
 

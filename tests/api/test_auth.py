@@ -90,7 +90,7 @@ def test_a_key_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize("keys", [",", " , ,", " "])
 def test_keys_that_came_out_empty_open_nothing(monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
     monkeypatch.setenv("LOGO_API_KEYS", keys)
-    with pytest.raises(ConfigError, match=r"LOGO_API_KEYS: holds no key"):
+    with pytest.raises(ConfigError, match=r"LOGO_API_KEYS: contains no key"):
         load_settings()
 
 

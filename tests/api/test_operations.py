@@ -17,7 +17,7 @@ from logo_similarity.config import load_settings
 from logo_similarity.cpu import ThreadPlan
 from logo_similarity.domain import Query, SearchResult
 from logo_similarity.engine import SearchEngine
-from logo_similarity.keys.place import open_keys
+from logo_similarity.keys.store import open_key_store
 from tests.keys import make_key
 from tests.samples import SampleCatalog
 
@@ -90,7 +90,7 @@ def test_every_documented_status_of_a_search_occurs(
         body_seconds=0.1,
         log_level="error",
     )
-    limited = {"X-API-Key": make_key(open_keys(settings), "team", quota=1)}
+    limited = {"X-API-Key": make_key(open_key_store(settings), "team", quota=1)}
     app = create_app(settings)
     with TestClient(app) as client:
 

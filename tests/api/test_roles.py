@@ -17,7 +17,7 @@ from logo_similarity.api import auth
 from logo_similarity.api.app import create_app
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.errors import ConfigError
-from logo_similarity.keys.place import open_keys
+from logo_similarity.keys.store import open_key_store
 from logo_similarity.keys.usage import Usage
 from tests.keys import make_key
 from tests.samples import SampleCatalog
@@ -42,7 +42,7 @@ class Service:
 
     def key(self, name: str, **facts: object) -> str:
         """A key that the service has not seen yet."""
-        return make_key(open_keys(self.settings), name, **facts)  # type: ignore[arg-type]
+        return make_key(open_key_store(self.settings), name, **facts)  # type: ignore[arg-type]
 
     def look(self) -> None:
         assert self.client.portal is not None
@@ -72,7 +72,7 @@ def test_every_route_for_every_role(service: Service) -> None:
     keys = {role: service.key(role, role=role) for role in ("search", "admin")}
     keys |= {"none": "", "wrong": "lsk_wrong"}
     keys["revoked"], keys["expired"] = service.key("revoked"), service.key("expired", lives=dt.timedelta(seconds=-1))
-    place = open_keys(service.settings)
+    place = open_key_store(service.settings)
     place.change(lambda document: document.revoked("revoked", by="test", now=dt.datetime.now(dt.UTC)))
     service.look()
     paths = {context.path for context in iter_route_contexts(create_app(service.settings).routes) if context.path}
@@ -108,7 +108,7 @@ def test_a_change_is_taken_and_a_revoked_key_is_refused(service: Service) -> Non
     assert service.status(secret) == 401
     service.look()
     assert service.status(secret) == 200
-    place = open_keys(service.settings)
+    place = open_key_store(service.settings)
     place.change(lambda document: document.revoked("team", by="test", now=dt.datetime.now(dt.UTC)))
     service.look()
     answer = service.client.get(LOGO, headers={"X-API-Key": secret})
@@ -127,7 +127,7 @@ def test_both_secrets_of_a_rotated_key_open_until_the_old_one_ends(service: Serv
             changed, _, secret = document.rotated("team", overlap=overlap, expires=None, by="test", now=now)  # type: ignore[attr-defined]
             return changed, secret
 
-        return str(open_keys(service.settings).change(change))  # type: ignore[arg-type]
+        return str(open_key_store(service.settings).change(change))  # type: ignore[arg-type]
 
     new = rotated(dt.timedelta(hours=1))
     service.look()
@@ -145,7 +145,7 @@ def test_a_key_ends_when_its_time_is_over(service: Service) -> None:
         pass
     answer = service.client.get(LOGO, headers={"X-API-Key": secret})
     assert answer.status_code == 401
-    assert "time was over" in answer.json()["detail"]
+    assert "this key expired at" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(("bound", "code"), [({"rate": "3/minute"}, "rate_limited"), ({"quota": 3}, "quota_spent")])
@@ -177,7 +177,7 @@ def test_an_admin_sees_the_keys_and_no_secret(service: Service) -> None:
     boss, team = answer.json()["keys"]
     assert (boss["name"], boss["role"], boss["state"]) == ("boss", "admin", "active")
     assert (team["rate"], team["quota"], team["requests_today"], team["expires"]) == ("5/second", 10, 3, None)
-    document = open_keys(service.settings).read()
+    document = open_key_store(service.settings).read()
     for text in (admin, secret, *(one.sha256 for key in document.keys for one in key.secrets)):
         assert text not in answer.text
 
@@ -185,13 +185,13 @@ def test_an_admin_sees_the_keys_and_no_secret(service: Service) -> None:
 def test_metrics_and_log_name_the_key_by_its_id(service: Service) -> None:
     secret = service.key("team", rate="1/hour")
     service.look()
-    ident = open_keys(service.settings).read().find("team").id
+    ident = open_key_store(service.settings).read().find("team").id
     assert [service.status(secret), service.status(secret), service.status(secret, "/v1/keys")] == [200, 429, 403]
     page = service.client.get("/metrics").text
     for outcome in ("admitted", "rate_limited", "forbidden"):
         assert f'logo_key_requests_total{{key="{ident}",outcome="{outcome}"}} 1.0' in page
     assert secret not in page
-    assert f'"{open_keys(service.settings).read().find(ident).name}"' not in page
+    assert f'"{open_key_store(service.settings).read().find(ident).name}"' not in page
 
 
 def test_keys_that_cannot_be_read_any_more_leave_those_that_were_known(
@@ -262,7 +262,7 @@ def test_a_count_that_cannot_be_opened_stops_no_start(
     settings = load_settings(
         catalogs=sample_catalog.root, keys=str(tmp_path / "keys.json"), usage_db=usage, watch_seconds=3600
     )
-    secret = make_key(open_keys(settings), "team", quota=1)
+    secret = make_key(open_key_store(settings), "team", quota=1)
     with TestClient(create_app(settings)) as client:
         statuses = [client.get(LOGO, headers={"X-API-Key": secret}).status_code for _ in range(2)]
     assert statuses == ([200, 429] if trouble == "damaged" else [200, 200])

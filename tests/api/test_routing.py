@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from logo_similarity.api.app import create_app
 from logo_similarity.config import load_settings
-from logo_similarity.keys.place import open_keys
+from logo_similarity.keys.store import open_key_store
 from tests.keys import make_key
 from tests.samples import SampleCatalog
 
@@ -95,7 +95,7 @@ def test_refused_requests_are_logged_with_client_key_and_route(
         usage_db=tmp_path / "usage.db",
         max_upload_bytes=1_000,
     )
-    place = open_keys(settings)
+    place = open_key_store(settings)
     headers = {"X-API-Key": make_key(place, "team", quota=1)}
     (key,) = place.read().keys
     with TestClient(create_app(settings), client=("192.0.2.7", 1)) as client:

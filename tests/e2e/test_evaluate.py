@@ -87,7 +87,7 @@ def test_a_catalog(labelled: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--baseline", "sift"], "no baseline 'sift'; there are grey, hog, phash"),
+        (["--baseline", "sift"], "unknown baseline 'sift'; the baselines are grey, hog, phash"),
         (["--split", "private"], "no queries in the split 'private'; there are public"),
         (["--baseline", "hog", "--catalogs", "x"], "exclude each other"),
     ],

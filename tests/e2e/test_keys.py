@@ -109,7 +109,7 @@ def test_a_count_that_is_looked_for_elsewhere_is_unknown_and_not_zero(tmp_path: 
     )  # fmt: skip
     assert done.returncode == 0
     assert "unknown" in done.stdout
-    assert f"{tmp_path / 'elsewhere' / '.usage.db'} does not exist; set LOGO_USAGE_DB, or LOGO_CATALOGS" in done.stderr
+    assert f"{tmp_path / 'elsewhere' / '.usage.db'} does not exist; set LOGO_USAGE_DB or LOGO_CATALOGS" in done.stderr
     assert json.loads(keys(place, "list", "--json", **elsewhere))[0]["requests_today"] is None
 
 

@@ -19,7 +19,7 @@ from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogError, ConfigError, FolderBusyError, NotFoundError, StoreError
-from logo_similarity.keys.place import open_keys
+from logo_similarity.keys.store import open_key_store
 from logo_similarity.storage.objects import ObjectFolder
 from tests.keys import make_key
 from tests.samples import SampleCatalog
@@ -265,14 +265,14 @@ def test_the_doctor_looks_at_the_bucket_the_keys_and_the_traces(
     older, newer = built.names()
     publish_version(built.folder(older), remote)
     built.activate(newer)
-    place = open_keys(load_settings(keys=str(tmp_path / "keys.json")))
+    place = open_key_store(load_settings(keys=str(tmp_path / "keys.json")))
     make_key(place, "team")
     make_key(place, "guest", lives=dt.timedelta(days=3))
     make_key(place, "past", lives=dt.timedelta(days=-3))
     told = findings(LOGO_OTLP_ENDPOINT="http://127.0.0.1:9")
     assert not told["traces"][0]
-    assert told["published catalog"] == (True, f"{settings.catalog_url}: {older}; here is {newer}")
-    assert told["API keys"] == (True, "2 active; 1 expired; 1 of them end within 14 days")
+    assert told["published catalog"] == (True, f"{settings.catalog_url}: {older}; the live version here is {newer}")
+    assert told["API keys"] == (True, "2 active; 1 expired; 1 expiring within 14 days")
     assert "environment" not in told
     told = findings(LOGO_PROT="8")
     assert told["environment"] == (False, "LOGO_PROT is not a setting; did you mean LOGO_PORT?")

@@ -58,28 +58,44 @@ def test_a_link_of_one_worker_opens_in_the_other(server: Server, sample_catalog:
         assert httpx2.get(url).status_code == 200  # a connection of its own each time
 
 
-def test_the_doctor_looks_at_it_from_outside(server: Server) -> None:
-    def findings(url: str, key: str) -> tuple[int, dict[str, tuple[bool, str]]]:
-        done = subprocess.run(
-            command("doctor", "--json", "--url", url),
-            env={**os.environ, "LOGO_API_KEYS": key}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert "Traceback" not in done.stderr
-        return done.returncode, {line["what"]: (line["ok"], line["detail"]) for line in json.loads(done.stdout)}
+def examined(url: str, key: str = KEY) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Exit status of `doctor --url`, and the state and detail of each check."""
+    done = subprocess.run(
+        command("doctor", "--json", "--url", url),
+        env={**os.environ, "LOGO_API_KEYS": key}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done.returncode, {line["what"]: (line["state"], line["detail"]) for line in json.loads(done.stdout)}
 
-    status, told = findings(server.url, KEY)
-    assert status == 1  # no proxy hides the metrics
-    assert {what for what, (ok, _) in told.items() if not ok} == {"metrics"}
-    assert "200 logos" in told["search"][1]
-    assert "opens" in told["image link"][1]
-    status, told = findings(server.url, "lsk_wrong")
+
+def test_the_doctor_examines_it_from_outside(server: Server) -> None:
+    status, findings = examined(server.url)
+    assert status == 0
+    assert {state for state, _ in findings.values()} == {"ok"}
+    assert "200 logos" in findings["search"][1]
+    assert "bytes fetched" in findings["image link"][1]
+    assert "loopback" in findings["metrics"][1]
+    # By an address that is not loopback, /metrics must not be reachable.
+    status, findings = examined(server.url.replace("127.0.0.1", "0.0.0.0"))
     assert status == 1
-    assert "X-API-Key" in told["search"][1]
-    status, told = findings("http://127.0.0.1:9", KEY)
-    assert set(told) == {"service"}
-    assert "no answer" in told["service"][1]
-    _, told = findings("file:///etc/passwd", KEY)
-    assert "not an address" in told["service"][1]
+    assert {what for what, (state, _) in findings.items() if state == "failed"} == {"metrics"}
+    status, findings = examined(server.url, "lsk_wrong")
+    assert status == 1
+    assert "X-API-Key" in findings["search"][1]
+    status, findings = examined("http://127.0.0.1:9")
+    assert (status, set(findings)) == (1, {"service"})
+    assert "is not reachable" in findings["service"][1]
+    _, findings = examined("file:///etc/passwd")
+    assert "is not an HTTP address" in findings["service"][1]
+
+
+def test_the_doctor_warns_of_a_service_without_keys_and_images(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    with serving(sample_catalog, tmp_path, LOGO_API_KEYS="", LOGO_IMAGES_DIR="", LOGO_WORKERS="1") as server:
+        status, findings = examined(server.url)
+    assert status == 0
+    assert {what for what, (state, _) in findings.items() if state != "ok"} == {"image link", "keys"}
+    assert findings["keys"][0] == findings["image link"][0] == "warning"
+    assert "anyone who can connect can search" in findings["keys"][1]
 
 
 def test_metrics_are_those_of_all_workers(server: Server, sample_catalog: SampleCatalog) -> None:

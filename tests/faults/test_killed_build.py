@@ -61,7 +61,15 @@ def test_nothing_is_lost_without_a_reason(uninterrupted: BuildResult) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "number"),
-    [("read", 2), ("embed", 1), ("embed", 3), ("index", 1), ("check", 1), ("digest", 1), ("flip", 1)],
+    [
+        ("rows read", 2),
+        ("logos embedded", 1),
+        ("logos embedded", 3),
+        ("logos indexed", 1),
+        ("checking recall", 1),
+        ("computing digests", 1),
+        ("flip", 1),
+    ],
 )
 def test_killed_and_run_again_it_ends_with_the_same_content(
     source: Path, uninterrupted: BuildResult, tmp_path: Path, stage: str, number: int
@@ -81,11 +89,11 @@ def test_killed_and_run_again_it_ends_with_the_same_content(
 
 
 def test_finished_shards_are_not_made_again(source: Path, tmp_path: Path) -> None:
-    build_and_die(source, tmp_path, "embed", 3)
+    build_and_die(source, tmp_path, "logos embedded", 3)
     (work,) = tmp_path.glob(".build-*")
     made = {path.name: path.stat().st_mtime_ns for path in (work / "shards").glob("??????.npy")}
     assert len(made) >= 2
-    build_and_die(source, tmp_path, "digest", 1)
+    build_and_die(source, tmp_path, "computing digests", 1)
     again = {path.name: path.stat().st_mtime_ns for path in (work / "shards").glob("??????.npy")}
     assert made.items() <= again.items()
     assert len(again) == 5

@@ -22,7 +22,7 @@ import pytest
 
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings
-from logo_similarity.keys.place import open_keys
+from logo_similarity.keys.store import open_key_store
 from tests.keys import make_key
 from tests.samples import SampleCatalog
 from tests.seaweedfs import S3Server, free_ports
@@ -121,7 +121,7 @@ def test_keys_in_a_bucket_that_stalls_are_given_up_soon(
     """A start with the copy of the keys takes seconds, and not minutes."""
     catalog = own_copy(sample_catalog, tmp_path)
     settings = s3_settings(s3_server.endpoint, s3_server, LOGO_KEYS=f"s3://{s3_server.bucket}/{tmp_path.name}")
-    place = open_keys(
+    place = open_key_store(
         Settings.model_validate(
             {name.removeprefix("LOGO_").lower(): value for name, value in settings.items() if value}
         )

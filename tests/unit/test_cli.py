@@ -4,27 +4,25 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
+from rich.table import Table
+from typer.testing import CliRunner
 
-from logo_similarity import __version__
-from logo_similarity.terminal import progress
+from logo_similarity.cli import app
+from logo_similarity.terminal import print_table, progress
+from logo_similarity.version import __version__
+from tests.commands import run
 from tests.samples import SampleCatalog
 
 
-def run(*words: object, **settings: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "logo_similarity.cli", *map(str, words)]
-    return subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
-
-
-def test_search_as_a_table_and_as_json(sample_catalog: SampleCatalog) -> None:
+def test_search_as_json(sample_catalog: SampleCatalog) -> None:
     image = sample_catalog.images / sample_catalog.files[6]
-    table = run("search", image, "--catalogs", sample_catalog.root, "--top-k", 3)
-    assert table.returncode == 0
-    assert "EM/000006" in table.stdout
-    assert "1.0000" in table.stdout
     done = run("search", image, "--top-k", 3, "--json", LOGO_CATALOGS=str(sample_catalog.root))
     answer = json.loads(done.stdout)
     assert [len(answer["results"]), answer["results"][0]["id"]] == [3, "EM/000006"]
@@ -50,8 +48,11 @@ def test_build_list_verify_activate_prune(sample_catalog: SampleCatalog, tmp_pat
     assert built.returncode == 0, built.stderr
     first = json.loads(built.stdout)
     assert (first["source"]["indexed"], first["reused"], first["source"]["kind"]) == (5, False, "folder")
-    assert "embed: 5 of 5" in built.stderr  # plain lines where there is no terminal
+    assert "logos embedded: 5 of 5" in built.stderr  # plain lines, since stderr is not a terminal
+    assert {"checking recall", "computing digests"} < set(built.stderr.splitlines())
     assert json.loads(run("build", few, "--out", out, "--json").stdout)["reused"] is True
+    again = run("build", few, "--out", out).stdout
+    assert f"{first['version']} is already up to date: 5 read, 5 indexed, 0 rejected; recall 1.0000 (" in again
     second = json.loads(run("build", few, "--out", out, "--json", "--m", "8").stdout)
     listed = json.loads(run("catalog", "list", "--catalogs", out, "--json").stdout)
     assert [(entry["version"], entry["live"]) for entry in listed] == [
@@ -59,6 +60,7 @@ def test_build_list_verify_activate_prune(sample_catalog: SampleCatalog, tmp_pat
         (second["version"], True),
     ]
     assert json.loads(run("catalog", "verify", "--catalogs", out, "--json").stdout)["ok"] is True
+    assert "files verified" in run("catalog", "verify", "--catalogs", out).stdout
     assert run("catalog", "activate", first["version"], "--catalogs", out).returncode == 0
     assert first["version"] in run("catalog", "list", "--catalogs", out).stdout
     assert "nothing to delete" in run("catalog", "prune", "--catalogs", out).stdout
@@ -68,22 +70,45 @@ def test_build_list_verify_activate_prune(sample_catalog: SampleCatalog, tmp_pat
     assert "catalog list" in unknown.stderr
 
 
-def test_doctor_says_what_is_wrong(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
-    good = run("doctor", "--json", LOGO_CATALOGS=str(sample_catalog.root), LOGO_IMAGES_DIR=str(sample_catalog.images))
-    assert good.returncode == 0, good.stdout
-    findings = {finding["what"]: finding for finding in json.loads(good.stdout)}
-    assert all(finding["ok"] for finding in findings.values())
-    assert "200 logos" in findings["catalog"]["detail"]
-    bad = run("doctor", "--json", LOGO_CATALOGS=str(tmp_path), LOGO_IMAGES_DIR=str(tmp_path / "gone"))
-    assert bad.returncode == 1
-    wrong = {finding["what"] for finding in json.loads(bad.stdout) if not finding["ok"]}
-    assert wrong == {"catalog", "image store"}
-
-
 def test_version_and_help() -> None:
     assert run("--version").stdout.strip() == __version__
     assert run("build", "--help").returncode == 0
     assert run("unknown").returncode == 2
+
+
+Command = Any  # typer's own classes
+
+
+def commands_of(command: Command, *path: str) -> Iterator[tuple[tuple[str, ...], Command]]:
+    """Every command and group below `command`, with the words that call it, in the order of `--help`."""
+    yield path, command
+    for name in command.list_commands(None) if hasattr(command, "commands") else ():
+        yield from commands_of(command.commands[name], *path, name)
+
+
+COMMANDS = dict(commands_of(typer.main.get_command(app)))
+
+
+def test_commands_are_listed_in_the_order_of_use() -> None:
+    assert [path[0] for path in COMMANDS if len(path) == 1] == [
+        "build", "search", "serve", "evaluate", "plan", "doctor", "train", "export", "catalog", "keys", "images"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_fits_a_terminal_and_cuts_no_sentence(path: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "80"}).stdout
+    assert "Usage: " in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert not [line for line in shown.splitlines() if line.endswith("...") and not line.startswith("Usage")]
+
+
+@pytest.mark.parametrize("path", [path for path, one in COMMANDS.items() if not hasattr(one, "commands")], ids=" ".join)
+def test_every_command_has_an_example_that_it_accepts(path: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "80"}).stdout.splitlines()
+    program, *words = shown[shown.index("  Example:") + 1].split()
+    assert (program, tuple(words[: len(path)])) == ("logo-similarity", path)
+    COMMANDS[path].make_context("example", words[len(path) :])  # raises if an argument or an option is unknown
 
 
 def test_nothing_heavy_is_loaded_for_help() -> None:
@@ -93,18 +118,26 @@ def test_nothing_heavy_is_loaded_for_help() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_table_in_a_pipe_is_neither_wrapped_nor_interpreted(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("name")
+    table.add_row("[bold]not bold[/bold] :star: " + "long " * 50 + "end")
+    print_table(table)
+    assert "[bold]not bold[/bold] :star: " + "long " * 50 + "end" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_progress_on_a_terminal_and_elsewhere(terminal: bool) -> None:
     console = Console(force_terminal=terminal, record=True, width=100, file=Path(os.devnull).open("w"))  # noqa: SIM115
     with progress(console) as report:
         for done in range(0, 101, 20):
-            report("embed", done, 100)
-        report("index", 50, 50)
+            report("logos embedded", done, 100)
+        report("checking recall", 0, None)
     text = console.export_text()
     console.file.close()
-    assert "embed" in text
-    assert "index" in text
-    assert ("100/100" if terminal else "embed: 100 of 100") in text
+    assert ("100/100" if terminal else "logos embedded: 100 of 100") in text
+    assert "checking recall" in text
+    assert "checking recall: 0" not in text  # it counts nothing
+    assert "0/?" not in text
 
 
 def test_a_build_says_which_fields_it_could_not_read(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
@@ -117,9 +150,9 @@ def test_a_build_says_which_fields_it_could_not_read(sample_catalog: SampleCatal
     done = run(*words)
     assert done.returncode == 0, done.stderr
     assert "4 indexed, 0 rejected" in done.stdout
-    assert "4 logos have application_date" in done.stderr
-    assert "4 logos have company" in done.stderr
-    told = json.loads(run(*words, "--json").stdout)
-    assert told["unreadable"] == {"application_date": 4, "company": 4}
+    assert "4 logos have a value of application_date that cannot be parsed" in done.stderr
+    assert "4 logos have a value of company that" in done.stderr
+    answer = json.loads(run(*words, "--json").stdout)
+    assert answer["unreadable"] == {"application_date": 4, "company": 4}
     words[1] = str(sample_catalog.root.parent / "marks.jsonl")
     assert json.loads(run(*words, "--json").stdout)["unreadable"] == {}

@@ -26,23 +26,44 @@ def test_environment_and_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "allowed"),
     [
-        ("LOGO_PORT", "eighty"),
-        ("LOGO_PORT", "70000"),
-        ("LOGO_MAX_QUEUE", "0"),
-        ("LOGO_DEVICE", "tpu"),
-        ("LOGO_LOG_LEVEL", "loud"),
-        ("LOGO_QUEUE_SECONDS", "-1"),
-        ("LOGO_MAX_HEAD_BYTES", "10"),
-        ("LOGO_TRUSTED_PROXIES", "proxy.example"),
-        ("LOGO_TRUSTED_PROXIES", "10.0.0.1/8"),
-        ("LOGO_TRUSTED_PROXIES", "10.0.0.1,*"),
+        ("LOGO_PORT", "eighty", "a whole number from 1 to 65535"),
+        ("LOGO_PORT", "70000", "a whole number from 1 to 65535"),
+        ("LOGO_WORKERS", "1.5", "a whole number of at least 1"),
+        ("LOGO_MAX_QUEUE", "0", "a whole number of at least 1"),
+        ("LOGO_DEVICE", "tpu", "one of auto, cpu, cuda"),
+        ("LOGO_LOG_LEVEL", "loud", "one of debug, info, warning, error"),
+        ("LOGO_QUEUE_SECONDS", "-1", "a number greater than 0"),
+        ("LOGO_DECODE_SECONDS", "61", "a number greater than 0 and at most 60"),
+        ("LOGO_TRACE_RATIO", "half", "a number from 0 to 1"),
+        ("LOGO_MAX_HEAD_BYTES", "10", "a whole number of at least 1024"),
+        ("LOGO_ALLOW_ANONYMOUS", "perhaps", "true or false"),
+        ("LOGO_PUBLIC_URL", "logos.example", "an HTTP address; write http://host:port or https://host"),
+        ("LOGO_CATALOG_URL", "catalogs", "a location in a bucket; write s3://bucket/prefix"),
+        ("LOGO_CATALOG_URL", "s3://bucket", "a location in a bucket; write s3://bucket/prefix"),
+        ("LOGO_CATALOG_URL", "s3://bucket//", "a location in a bucket; write s3://bucket/prefix"),
+        ("LOGO_KEYS", "http://x/y", "a location in a bucket; write s3://bucket/prefix"),
     ],
 )
-def test_a_wrong_setting_names_itself(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_invalid_setting_is_named_with_its_value_and_those_that_are_allowed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str
+) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match=f"^{name}: "):
+    with pytest.raises(ConfigError) as refusal:
+        load_settings()
+    assert str(refusal.value) == f"{name}: {value!r} is not {allowed}"
+
+
+def test_all_invalid_settings_are_named_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"^LOGO_PORT: 0 is not .*; LOGO_WORKERS: 0 is not "):
+        load_settings(port=0, workers=0)
+
+
+@pytest.mark.parametrize("value", ["proxy.example", "10.0.0.1/8", "10.0.0.1,*"])
+def test_what_is_no_proxy_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("LOGO_TRUSTED_PROXIES", value)
+    with pytest.raises(ConfigError, match=r"^LOGO_TRUSTED_PROXIES: .*IP addresses or networks"):
         load_settings()
 
 

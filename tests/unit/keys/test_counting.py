@@ -46,7 +46,7 @@ async def outcomes(counter: UsageCounter, one: Key, times: int) -> list[str]:
 async def test_requests_at_once_are_counted_one_by_one(counter: UsageCounter) -> None:
     assert sorted(await outcomes(counter, key(quota=7), 20)) == ["QuotaSpentError"] * 13 + ["admitted"] * 7
     assert counter.today(key(quota=7)) == 7
-    with pytest.raises(QuotaSpentError, match="7 times a day"):
+    with pytest.raises(QuotaSpentError, match="7 requests a day"):
         await counter.admit(key(quota=7))
 
 

@@ -33,7 +33,7 @@ def test_two_keys_never_have_the_same_secret() -> None:
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a" * 65, "a\n", "é", "a/b"])
 def test_a_name_that_cannot_be_one(name: str) -> None:
-    with pytest.raises(InvalidRequestError, match="a name has"):
+    with pytest.raises(InvalidRequestError, match="is not a valid name of a key"):
         made(KeyDocument(), name)
 
 
@@ -58,7 +58,7 @@ BAD_RATES = [
 
 @pytest.mark.parametrize("rate", BAD_RATES)
 def test_a_rate_that_cannot_be_read(rate: str) -> None:
-    with pytest.raises(InvalidRequestError, match=r"rate|nothing|at most"):
+    with pytest.raises(InvalidRequestError, match="rate limit"):
         made(KeyDocument(), "team", rate=rate)
 
 
@@ -81,9 +81,9 @@ def test_states() -> None:
 def test_a_revoked_key_cannot_be_changed() -> None:
     document, _, _ = made(KeyDocument(), "team")
     document, _ = document.revoked("team", by="me@here", now=NOW)
-    with pytest.raises(KeyNotFoundError, match="keys list"):
+    with pytest.raises(KeyNotFoundError, match=r"'team' was revoked at 2026-11-25T12:00:00\+00:00"):
         document.revoked("team", by="me@here", now=NOW)
-    with pytest.raises(KeyNotFoundError):
+    with pytest.raises(KeyNotFoundError, match="keys create"):
         document.rotated("team", overlap=HOUR, expires=None, by="me@here", now=NOW)
 
 

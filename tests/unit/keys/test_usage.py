@@ -85,7 +85,7 @@ def test_retry_after_is_when_there_is_room_again(usage: Usage, clock: Clock) -> 
 def test_a_quota_holds_until_midnight_utc(usage: Usage, clock: Clock) -> None:
     limited = key(quota=7)
     assert admitted(usage, limited, 20) == 7
-    with pytest.raises(QuotaSpentError, match="7 times a day") as refusal:
+    with pytest.raises(QuotaSpentError, match="7 requests a day") as refusal:
         usage.admit(limited)
     assert refusal.value.retry_after == 12 * 3600
     assert usage.today(limited) == 7
@@ -178,7 +178,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path) -> None
 def test_who_only_looks_writes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "usage.db"
     one, other = key("one", quota=2), key("other")
-    with pytest.raises(ConfigError, match=r"usage\.db does not exist; set LOGO_USAGE_DB, or LOGO_CATALOGS"):
+    with pytest.raises(ConfigError, match=r"usage\.db does not exist; set LOGO_USAGE_DB or LOGO_CATALOGS"):
         requests_today(path, [one])
     opened = Usage(path)
     admitted(opened, one, 5)

@@ -12,23 +12,23 @@ from logo_similarity.config import load_settings
 from logo_similarity.errors import ConfigError, InvalidRequestError
 from logo_similarity.keys.document import KeyDocument
 from logo_similarity.keys.fixed import read_fixed_keys
-from logo_similarity.keys.place import FileKeys, KeyPlace, open_keys
+from logo_similarity.keys.store import FileKeyStore, KeyStore, open_key_store
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
 
 
-def add(place: KeyPlace, name: str) -> str:
+def add(store: KeyStore, name: str) -> str:
     def change(document: KeyDocument) -> tuple[KeyDocument, str]:
         document, _, secret = document.created(
             name, role="search", expires=None, rate=None, quota=None, by="me@here", now=NOW
         )
         return document, secret
 
-    return place.change(change)
+    return store.change(change)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    writer, reader = FileKeys(tmp_path / "keys.json"), FileKeys(tmp_path / "keys.json")
+    writer, reader = FileKeyStore(tmp_path / "keys.json"), FileKeyStore(tmp_path / "keys.json")
     assert reader.read() == KeyDocument()
     assert reader.read_changed() is None
     add(writer, "one")
@@ -43,22 +43,22 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_went_away_is_said_each_time(tmp_path: Path) -> None:
-    place = FileKeys(tmp_path / "keys.json")
-    add(place, "one")
-    assert place.read().keys
+    store = FileKeyStore(tmp_path / "keys.json")
+    add(store, "one")
+    assert store.read().keys
     content = (tmp_path / "keys.json").read_bytes()
     (tmp_path / "keys.json").unlink()
     for _ in range(2):
         with pytest.raises(ConfigError, match="deleted"):
-            place.read_changed()
+            store.read_changed()
     (tmp_path / "keys.json").write_bytes(content)
-    assert place.read_changed() is None  # back again, with the same keys
-    add(FileKeys(tmp_path / "keys.json"), "two")
-    assert place.read_changed() is not None
+    assert store.read_changed() is None  # back again, with the same keys
+    add(FileKeyStore(tmp_path / "keys.json"), "two")
+    assert store.read_changed() is not None
 
 
 def test_what_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
-    writer, reader = FileKeys(tmp_path / "keys.json"), FileKeys(tmp_path / "keys.json")
+    writer, reader = FileKeyStore(tmp_path / "keys.json"), FileKeyStore(tmp_path / "keys.json")
     add(writer, "one")
     good = (tmp_path / "keys.json").read_bytes()
     (tmp_path / "keys.json").write_bytes(b"{")
@@ -74,38 +74,38 @@ def test_what_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
 
 
 def test_who_could_read_the_file_can_read_it_after_a_change(tmp_path: Path) -> None:
-    place = FileKeys(tmp_path / "keys.json")
-    add(place, "one")
+    store = FileKeyStore(tmp_path / "keys.json")
+    add(store, "one")
     (tmp_path / "keys.json").chmod(0o644)
     before = os.umask(0o077)
     try:
-        add(place, "two")
+        add(store, "two")
     finally:
         os.umask(before)
     assert (tmp_path / "keys.json").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_change_that_fails_changes_nothing(tmp_path: Path) -> None:
-    place = FileKeys(tmp_path / "keys.json")
-    add(place, "one")
+    store = FileKeyStore(tmp_path / "keys.json")
+    add(store, "one")
     before = (tmp_path / "keys.json").read_bytes()
     with pytest.raises(InvalidRequestError):
-        add(place, "one")
+        add(store, "one")
     assert (tmp_path / "keys.json").read_bytes() == before
 
 
 def test_writers_wait_for_each_other(tmp_path: Path) -> None:
     def write(writer: int) -> None:
-        place = FileKeys(tmp_path / "keys.json")
+        store = FileKeyStore(tmp_path / "keys.json")
         for number in range(10):
-            add(place, f"{writer}-{number}")
+            add(store, f"{writer}-{number}")
 
     threads = [threading.Thread(target=write, args=(writer,)) for writer in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    document = FileKeys(tmp_path / "keys.json").read()
+    document = FileKeyStore(tmp_path / "keys.json").read()
     assert len(document.keys) == len(document.audit) == 40
 
 
@@ -124,25 +124,25 @@ def test_writers_wait_for_each_other(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_no_document_is_named_and_not_written_over(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "keys.json").write_bytes(content)
-    place = FileKeys(tmp_path / "keys.json")
+    store = FileKeyStore(tmp_path / "keys.json")
     with pytest.raises(ConfigError, match=r"LOGO_KEYS: .*keys\.json"):
-        place.read()
+        store.read()
     with pytest.raises(ConfigError):
-        add(place, "one")
+        add(store, "one")
     assert (tmp_path / "keys.json").read_bytes() == content
 
 
 def test_a_place_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="LOGO_KEYS"):
-        FileKeys(tmp_path).read()
+        FileKeyStore(tmp_path).read()
     with pytest.raises(ConfigError, match="LOGO_KEYS"):
-        add(FileKeys(tmp_path / "file" / "keys.json"), "one")
+        add(FileKeyStore(tmp_path / "file" / "keys.json"), "one")
 
 
 def test_an_edit_that_leaves_every_timestamp_and_the_size_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
-    writer, reader = FileKeys(path), FileKeys(path)
+    writer, reader = FileKeyStore(path), FileKeyStore(path)
     add(writer, "one")
     reader.read()
     before = path.stat()
@@ -160,11 +160,11 @@ def test_an_edit_that_leaves_every_timestamp_and_the_size_is_noticed(tmp_path: P
 def test_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
     """Opened as a file, it would hold the reader until a writer comes."""
     path = tmp_path / "keys.json"
-    place = FileKeys(path)
-    add(place, "one")
+    store = FileKeyStore(path)
+    add(store, "one")
     path.unlink()
     os.mkfifo(path)
-    for read in (place.read, place.read_changed):
+    for read in (store.read, store.read_changed):
         with pytest.raises(ConfigError, match="not a regular file"):
             read()
     with pytest.raises(ConfigError, match="not a regular file"):
@@ -173,20 +173,20 @@ def test_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_a_link_to_a_keys_file_is_followed(tmp_path: Path) -> None:
     """As Kubernetes mounts a secret."""
-    add(FileKeys(tmp_path / "real.json"), "one")
+    add(FileKeyStore(tmp_path / "real.json"), "one")
     (tmp_path / "keys.json").symlink_to("real.json")
-    assert [key.name for key in FileKeys(tmp_path / "keys.json").read().keys] == ["one"]
+    assert [key.name for key in FileKeyStore(tmp_path / "keys.json").read().keys] == ["one"]
 
 
 def test_a_mistyped_folder_is_named_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mistyped does not exist"):
-        add(FileKeys(tmp_path / "mistyped" / "keys.json"), "one")
+        add(FileKeyStore(tmp_path / "mistyped" / "keys.json"), "one")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_setting_says_where() -> None:
     with pytest.raises(ConfigError, match="LOGO_KEYS"):
-        open_keys(load_settings())
+        open_key_store(load_settings())
     with pytest.raises(ConfigError, match="s3://bucket/prefix"):
-        open_keys(load_settings(keys="http://example.com/keys"))
-    assert isinstance(open_keys(load_settings(keys="keys.json")), FileKeys)
+        open_key_store(load_settings(keys="http://example.com/keys"))
+    assert isinstance(open_key_store(load_settings(keys="keys.json")), FileKeyStore)

@@ -1,4 +1,4 @@
-"""Where the document of the keys is kept: a file, or an object in a bucket that replicas share."""
+"""Stores of the key document: a file, or an object in a bucket that replicas share."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from logo_similarity.storage.objects import ObjectFolder
 
 OBJECT = "keys.json"
 BUCKET_SECONDS = 3.0
-"""What a service's look at the bucket may take: a connection that stalls must not hold up a revocation; it looks again soon."""
+"""Time limit for a service to read the bucket. It is short, so that a stalled connection delays no revocation."""
 
 log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
-Changed = Callable[[KeyDocument], tuple[KeyDocument, Result]]
+Change = Callable[[KeyDocument], tuple[KeyDocument, Result]]
 
 
-class KeyPlace(ABC):
-    """Reads and changes the document. One who read it can ask whether it is still the same."""
+class KeyStore(ABC):
+    """Reads and changes the document, and detects whether it has changed since it was read."""
 
     @abstractmethod
     def read(self) -> KeyDocument:
-        """The document; an empty one where none has been written yet.
+        """The document; an empty one if none has been written yet.
 
         Raises:
             ConfigError: the file or object is not a valid keys file.
@@ -51,23 +51,26 @@ class KeyPlace(ABC):
         """
 
     @abstractmethod
-    def change(self, change: Callable[[KeyDocument], tuple[KeyDocument, Result]]) -> Result:
-        """Put another document in the place of this one: whole or not at all, and none that somebody else wrote meanwhile.
+    def change(self, change: Change[Result]) -> Result:
+        """Replace the document atomically. A concurrent change is never overwritten.
+
+        Args:
+            change: returns the new document and a result.
 
         Returns:
-            What `change` gives beside the document.
+            That result.
 
         Raises:
-            ConfigError, StoreError: as `read`; or it can't be written, and nothing has changed.
+            ConfigError, StoreError: as `read`; or the document cannot be written, and is unchanged.
         """
 
 
-class FileKeys(KeyPlace):
-    """The document as a file. Writers wait for each other; readers see the old or the new one."""
+class FileKeyStore(KeyStore):
+    """The document as a file. Writers wait for each other; readers see the old or the new document."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: bytes | None = None
+        self._known: bytes | None = None
         """Digest of the last valid content."""
 
     def read(self) -> KeyDocument:
@@ -77,29 +80,29 @@ class FileKeys(KeyPlace):
     def read_changed(self) -> KeyDocument | None:
         data = self._data()
         if data is None:
-            if self._seen is not None:
+            if self._known is not None:
                 raise ConfigError(f"LOGO_KEYS: {self._path} has been deleted")
             return None
-        # By content: an edit in place can keep the size, and within a tick of the clock all timestamps.
-        return None if self._seen == _digest(data) else self._parsed(data)
+        # Compared by content: an edit in place can keep the size and, within a tick of the clock, all timestamps.
+        return None if self._known == _digest(data) else self._parsed(data)
 
-    def change(self, change: Changed[Result]) -> Result:
+    def change(self, change: Change[Result]) -> Result:
         if not self._path.parent.is_dir():
             raise ConfigError(
-                f"LOGO_KEYS: {self._path}: the folder {self._path.parent} does not exist; create it, or correct the path"
+                f"LOGO_KEYS: {self._path}: the folder {self._path.parent} does not exist; create it or correct the path"
             )
         try:
             with _locked(self._path):
                 document, result = change(self.read())
                 with replacing(self._path) as file:
-                    _own_as_before(file.fileno(), self._path)
+                    _keep_permissions(file.fileno(), self._path)
                     file.write(_json(document))
         except OSError as error:
             raise ConfigError(f"LOGO_KEYS: {self._path} cannot be written: {error.strerror}") from None
         return result
 
     def _data(self) -> bytes | None:
-        """The content; None where there is no file."""
+        """The content; None if there is no file."""
         try:
             return read_regular(self._path)
         except FileNotFoundError:
@@ -109,15 +112,15 @@ class FileKeys(KeyPlace):
 
     def _parsed(self, data: bytes) -> KeyDocument:
         document = _document(data, str(self._path))
-        self._seen = _digest(data)  # only now: invalid content is reported at every look
+        self._known = _digest(data)  # after parsing, so that invalid content is reported at every read
         return document
 
 
-class BucketKeys(KeyPlace):
+class BucketKeyStore(KeyStore):
     """The document as `<prefix>/keys.json` in a bucket."""
 
     def __init__(self, remote: ObjectFolder, copy: Path | None) -> None:
-        """Look at `remote`; a service keeps a `copy` here, for a start while the bucket is down."""
+        """Use `remote`. A service keeps a local `copy`, so that it can start while the bucket is down."""
         self._remote = remote
         self._copy = copy
         self._tag: str | None = None
@@ -143,58 +146,58 @@ class BucketKeys(KeyPlace):
         document = _document(data, f"{self._remote.url}/{OBJECT}")
         self._tag = tag
         if self._copy is not None:
-            self._keep(data, self._copy)
+            self._write_copy(data, self._copy)
         return document
 
-    def _keep(self, data: bytes, copy: Path) -> None:
+    def _write_copy(self, data: bytes, copy: Path) -> None:
         try:
-            with _locked(copy), replacing(copy) as file:  # all workers keep the same one
+            with _locked(copy), replacing(copy) as file:  # all workers share the copy
                 file.write(data)
         except OSError as error:
-            # What the bucket says holds all the same.
+            # The document of the bucket is used all the same.
             log.warning("keys_not_copied", error=f"{copy}: {error.strerror}")
 
-    def change(self, change: Changed[Result]) -> Result:
+    def change(self, change: Change[Result]) -> Result:
         self._tag = None
         document, result = change(self.read_changed() or KeyDocument())
         self._remote.write_over(OBJECT, _json(document), self._tag)
         return result
 
 
-def open_keys(settings: Settings, copy: Path | None = None) -> KeyPlace:
-    """The place that LOGO_KEYS names.
+def open_key_store(settings: Settings, copy: Path | None = None) -> KeyStore:
+    """The store that LOGO_KEYS names.
 
     Args:
-        settings: say where, and how to reach a bucket.
-        copy: where a service keeps what it read of a bucket, for when the bucket does not answer soon.
+        settings: name the store, and the credentials of a bucket.
+        copy: file for a local copy of the document of a bucket, which a service uses if the bucket does not respond.
 
     Raises:
-        ConfigError: it names none.
+        ConfigError: LOGO_KEYS is not set.
     """
     if settings.keys is None:
         raise ConfigError(
-            "say where the keys are: LOGO_KEYS=keys.json, or s3://bucket/prefix where replicas share them"
+            "LOGO_KEYS is not set: set it, or --keys, to a file (keys.json) or to s3://bucket/prefix if replicas share keys"
         )
     if "://" in settings.keys:
         seconds = None if copy is None else BUCKET_SECONDS
-        return BucketKeys(ObjectFolder(settings.keys, settings, seconds=seconds), copy)
-    return FileKeys(Path(settings.keys))
+        return BucketKeyStore(ObjectFolder(settings.keys, settings, seconds=seconds), copy)
+    return FileKeyStore(Path(settings.keys))
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Wait until nobody else writes the file."""
+    """Hold the lock that serialises writers of the file."""
     with path.with_name(path.name + ".lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _own_as_before(descriptor: int, path: Path) -> None:
-    """Give a file that will take another's place its owner and mode: who could read that one can read this one."""
+def _keep_permissions(descriptor: int, path: Path) -> None:
+    """Give a file that will replace `path` its owner and mode, so that the same users can read it."""
     with suppress(FileNotFoundError, PermissionError):
-        before = path.stat()
-        os.fchmod(descriptor, before.st_mode & 0o777)
-        os.fchown(descriptor, before.st_uid, before.st_gid)
+        status = path.stat()
+        os.fchmod(descriptor, status.st_mode & 0o777)
+        os.fchown(descriptor, status.st_uid, status.st_gid)
 
 
 def _digest(data: bytes) -> bytes:
@@ -205,14 +208,14 @@ def _json(document: KeyDocument) -> bytes:
     return document.model_dump_json(indent=1).encode() + b"\n"
 
 
-def _document(data: bytes, place: str) -> KeyDocument:
+def _document(data: bytes, location: str) -> KeyDocument:
     try:
         document = KeyDocument.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = f"{where}: {first['msg']}" if where else first["msg"]
-        raise ConfigError(f"LOGO_KEYS: {place} is not a valid keys file: {reason}") from None
+        field = ".".join(map(str, first["loc"]))
+        reason = f"{field}: {first['msg']}" if field else first["msg"]
+        raise ConfigError(f"LOGO_KEYS: {location} is not a valid keys file: {reason}") from None
     if "format" not in document.model_fields_set:  # `{}` would revoke every key
-        raise ConfigError(f"LOGO_KEYS: {place} is not a valid keys file: format: Field required")
+        raise ConfigError(f"LOGO_KEYS: {location} is not a valid keys file: format: Field required")
     return document

@@ -1,0 +1,146 @@
+"""`logo-similarity build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from logo_similarity.commands.options import AsJson, Device, Threads
+from logo_similarity.config import Settings, load_settings
+from logo_similarity.cpu import usable_cores
+from logo_similarity.errors import ConfigError
+from logo_similarity.terminal import err, out, print_json, progress
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from logo_similarity.build.catalog import BuildResult
+
+
+def build(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A table (CSV, JSON Lines, Parquet), a folder of images, or a folder in the L3D layout.",
+        ),
+    ],
+    catalogs: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the catalog versions.  [LOGO_CATALOGS, default: catalogs]"),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Kind of the source: table, folder or l3d. Default: detected.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images. Default: images/ beside a table or in an L3D folder.")
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="TOML file that maps the columns of a table to fields.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Encoder folder (an ONNX file and model.json), or fp32. Default: the int8 encoder."),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of precomputed embeddings of the model (ids.txt, embeddings.npy); no images are needed."
+        ),
+    ] = None,
+    m: Annotated[int, typer.Option("--m", min=2, max=256, help="HNSW: edges per node.")] = 32,
+    ef_construction: Annotated[
+        int, typer.Option(min=8, max=10_000, help="HNSW: breadth of the search while the graph is built.")
+    ] = 200,
+    ef_search: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="HNSW: breadth of a search. Default: the recall target decides."),
+    ] = None,
+    recall_target: Annotated[
+        float, typer.Option(min=0, max=1, help="Recall of the index, against exact search, to aim for.")
+    ] = 0.99,
+    recall_floor: Annotated[
+        float, typer.Option(min=0, max=1, help="Publish nothing if the recall of the index is below this.")
+    ] = 0.95,
+    threads: Threads = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build a catalog from a register of logos and make it live.
+
+    A build that is interrupted continues where it stopped when it is run again. A version that was built from the same
+    inputs is reused.
+    """
+    from logo_similarity.build.catalog import BuildOptions, build_catalog
+    from logo_similarity.catalog.sources import open_source
+    from logo_similarity.catalog.sources.images import ImageNames, NamesAsWritten, OpenNames
+    from logo_similarity.catalog.trial import Trial
+    from logo_similarity.embed.model import model_folder
+    from logo_similarity.image.decode import ImageLimits
+
+    settings = load_settings(catalogs=catalogs, device=device)
+    options = BuildOptions(
+        model=model_folder(model),
+        embeddings=embeddings,
+        m=m,
+        ef_construction=ef_construction,
+        ef_search=ef_search,
+        recall_target=recall_target,
+        recall_floor=recall_floor,
+        threads=threads or usable_cores(),
+        device=settings.device,
+        limits=ImageLimits.of(settings),
+        trial=Trial.of(settings),
+        signing_key=_signing_key(settings),
+    )
+    names: OpenNames = NamesAsWritten if embeddings else ImageNames
+    opened = open_source(source, kind=kind, images=images, mapping=mapping, names=names)
+    with progress(err) as report:
+        result = build_catalog(opened, settings.catalogs, options, report)
+    _print_result(result, as_json=as_json)
+
+
+def _signing_key(settings: Settings) -> Ed25519PrivateKey | None:
+    """The key that signs the version. Raises ConfigError if the version would be refused without one."""
+    from logo_similarity.catalog.signature import signing_key_of
+
+    signing_key = signing_key_of(settings)
+    if signing_key is None and settings.catalog_public_key is not None:
+        raise ConfigError(
+            "LOGO_CATALOG_PUBLIC_KEY is set, so an unsigned version would be refused: set LOGO_CATALOG_SIGNING_KEY too"
+        )
+    return signing_key
+
+
+def _print_result(result: BuildResult, *, as_json: bool) -> None:
+    from logo_similarity.catalog.manifest import METADATA
+    from logo_similarity.catalog.metadata import Metadata
+
+    manifest = result.manifest
+    metadata = Metadata(result.folder / METADATA)
+    unreadable = metadata.unreadable()
+    metadata.close()
+    if as_json:
+        print_json(
+            {
+                "version": result.folder.name,
+                "reused": result.reused,
+                "unreadable": unreadable,
+                **manifest.model_dump(mode="json", exclude={"files"}),
+            }
+        )
+        return
+    counts, recall = manifest.source, manifest.recall
+    out.print(
+        f"{result.folder.name} is {'already up to date' if result.reused else 'live'}: "
+        f"{counts.read:,} read, {counts.indexed:,} indexed, {counts.rejected:,} rejected; "
+        f"recall {recall.value:.4f} (share of the {recall.k:,} nearest logos that a search finds; "
+        f"{recall.queries:,} test queries)"
+    )
+    if counts.rejected:
+        out.print(f"reasons of the rejections: {result.folder / 'rejected.jsonl'}")
+    for field, logos in sorted(unreadable.items()):
+        err.print(
+            f"{logos:,} logos have a value of {field} that cannot be parsed or is not UTF-8; "
+            "check the mapping, the date format and the encoding"
+        )

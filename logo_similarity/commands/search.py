@@ -1,0 +1,153 @@
+"""`logo-similarity search`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.cells import cell_len
+from rich.text import Text
+
+from logo_similarity.commands.options import AsJson, Catalogs, Device
+from logo_similarity.commands.parameters import with_parameters
+from logo_similarity.config import load_settings
+from logo_similarity.fields import FIELDS, select_fields
+from logo_similarity.terminal import err, out, print_json
+
+if TYPE_CHECKING:
+    from logo_similarity.domain import Hit, SearchResult
+
+WHOLE_COLUMNS = ("score", "cosine", "id", "image")
+"""Columns that are never shortened. `image` is the file name."""
+GAP = 2
+"""Spaces between columns."""
+SHORT_TEXT, SHORTENED_TEXT = 10, 3
+"""Texts up to the first width, such as dates, are not shortened on a terminal. Others are, at most to the second."""
+
+
+@with_parameters(top_k=10)
+def search(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The image to search for.")],
+    catalogs: Catalogs = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Columns to print. Default: score, id and every field of the catalog."),
+    ] = None,
+    device: Device = None,
+    as_json: AsJson = False,
+    **parameters: Any,  # noqa: ANN401 - each of the type that `Query` declares
+) -> None:
+    """Find the logos most similar to an image, without a server.
+
+    A score of 1 means the same image. A score is not a probability: unrelated logos reach 0.8 (docs/search.md).
+
+    On a terminal the hits are printed as a table whose texts are shortened to fit. Elsewhere each hit is one line of
+    tab-separated values, without a header.
+    """
+    from logo_similarity.domain import Query
+    from logo_similarity.engine import SearchEngine
+    from logo_similarity.image.decode import ImageLimits
+
+    if columns is not None and as_json:
+        raise typer.BadParameter("cannot be combined with --json", param_hint="--columns")
+    chosen = None if columns is None else _parse_columns(columns)
+    settings = load_settings(catalogs=catalogs, device=device)
+    limits = ImageLimits.of(settings)
+    with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
+        result = engine.search(Query(image=image.read_bytes(), **parameters))
+        fields = select_fields(engine.manifest.fields)
+    if as_json:
+        print_json(_answer(result))
+    else:
+        print_hits(result.hits, chosen or ["score", "id", *(field.name for field in fields)])
+
+
+def print_hits(hits: Sequence[Hit], columns: Sequence[str]) -> None:
+    """Print one line a hit: a table on a terminal, tab-separated values elsewhere."""
+    rows = [[_printable(values[column]) for column in columns] for values in map(_values, hits)]
+    if not rows:
+        err.print("no hits")
+    elif out.is_terminal:
+        _print_terminal_table(rows, columns)
+    else:
+        print(*map("\t".join, rows), sep="\n")  # noqa: T201
+
+
+def _parse_columns(text: str) -> list[str]:
+    """The column names of "id,score,company". Raises BadParameter if one is unknown."""
+    known = [*WHOLE_COLUMNS, *(field.name for field in FIELDS)]
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in known:
+            raise typer.BadParameter(
+                f"unknown column {name!r}; the columns are {', '.join(known)}", param_hint="--columns"
+            )
+    return names
+
+
+def _answer(result: SearchResult) -> dict[str, object]:
+    return {
+        "catalog": result.version,
+        "reranked": result.reranked,
+        "results": [
+            {
+                "score": hit.score,
+                "cosine": hit.cosine,
+                "id": hit.logo.record.logo_id,
+                "filename": hit.logo.record.filename,
+                "metadata": hit.logo.record.metadata(),
+            }
+            for hit in result.hits
+        ],
+        "timings_ms": {name: round(getattr(result.timings, name), 3) for name in result.timings.__slots__},
+    }
+
+
+def _print_terminal_table(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
+    widths = _column_widths(rows, columns, out.width)
+    out.print(_line(columns, widths), style="bold")
+    for row in rows:
+        out.print(_line(row, widths))
+
+
+def _column_widths(rows: Sequence[Sequence[str]], columns: Sequence[str], room: int) -> list[int]:
+    """Widths of columns that fit into lines of `room` characters, if long texts and headers can be shortened so far."""
+    widths, minima = [], []
+    for name, cells in zip(columns, zip(*rows, strict=True), strict=True):
+        content = max(map(cell_len, cells))
+        widths.append(max(content, cell_len(name)))
+        minima.append(content if name in WHOLE_COLUMNS or content <= SHORT_TEXT else SHORTENED_TEXT)
+    while sum(widths) + GAP * (len(widths) - 1) > room:
+        shrinkable = [column for column, width in enumerate(widths) if width > minima[column]]
+        if not shrinkable:
+            break
+        widths[max(shrinkable, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> Text:
+    cells = list(map(Text, row))
+    for cell, width in zip(cells, widths, strict=True):
+        cell.truncate(width, overflow="ellipsis", pad=True)
+    line = Text(" " * GAP).join(cells)
+    line.rstrip()
+    return line
+
+
+def _values(hit: Hit) -> dict[str, str]:
+    """Every column of a hit."""
+    record = hit.logo.record
+    return {
+        "score": f"{hit.score:.4f}",
+        "cosine": f"{hit.cosine:.4f}",
+        "id": record.logo_id,
+        "image": record.filename,
+        **{field.name: field.to_text(getattr(record, field.name)) for field in FIELDS},
+    }
+
+
+def _printable(text: str) -> str:
+    """The text without tabs, line breaks and the control characters of terminals, which a register may contain."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.commands import run, run_on_terminal
+from tests.samples import SampleCatalog
+
+
+def states(*words: object, **settings: str) -> tuple[int, dict[str, str]]:
+    done = run("doctor", "--json", *words, **settings)
+    findings = json.loads(done.stdout)
+    assert all(finding["ok"] == (finding["state"] != "failed") for finding in findings)
+    return done.returncode, {finding["what"]: finding["state"] for finding in findings}
+
+
+def test_a_sound_installation(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    own = {"LOGO_IMAGES_DIR": str(sample_catalog.images), "LOGO_API_KEYS": "key"}
+    status, found = states("--catalogs", sample_catalog.root, **own)
+    assert (status, set(found.values())) == (0, {"ok"})
+    lines = run_on_terminal("doctor", "--catalogs", sample_catalog.root, width=200)
+    (catalog,) = (line for line in lines if line.split()[:2] == ["ok", "catalog"])
+    assert "200 logos" in catalog
+
+
+def test_no_authentication_and_no_image_store_are_warnings(sample_catalog: SampleCatalog) -> None:
+    status, found = states("--catalogs", sample_catalog.root)
+    assert status == 0
+    assert {what for what, state in found.items() if state != "ok"} == {"API keys", "image store"}
+    assert found["API keys"] == found["image store"] == "warning"
+    assert "anyone who can connect can search" in run("doctor", "--catalogs", sample_catalog.root).stdout
+
+
+def test_failures_end_with_status_1(tmp_path: Path) -> None:
+    status, found = states(LOGO_CATALOGS=str(tmp_path), LOGO_IMAGES_DIR=str(tmp_path / "gone"), LOGO_WORKERS="1000")
+    assert status == 1
+    assert {what for what, state in found.items() if state == "failed"} == {"catalog", "image store", "threads"}
+    status, found = states(LOGO_PORT="http")
+    assert (status, found["settings"]) == (1, "failed")
+
+
+def test_a_folder_and_an_address_exclude_each_other(tmp_path: Path) -> None:
+    done = run("doctor", "--catalogs", tmp_path, "--url", "http://127.0.0.1:9")
+    assert done.returncode == 2
+    assert "--url" in done.stderr

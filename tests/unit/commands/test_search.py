@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.catalog.sources import open_source
+from logo_similarity.commands.search import print_hits
+from logo_similarity.domain import Hit, Logo
+from logo_similarity.fields import Record
+from tests.commands import run, run_on_terminal
+from tests.samples import SampleCatalog
+
+LONG_ID = "EU/" + "0123456789" * 4
+COMPANY = "A [bold]not bold[/bold] :star: and" + " a long name" * 15
+
+
+@pytest.fixture(scope="module")
+def odd_catalog(sample_catalog: SampleCatalog, tmp_path_factory: pytest.TempPathFactory) -> SampleCatalog:
+    """Four logos with every field; one has a long id and a long company."""
+    folder = tmp_path_factory.mktemp("odd")
+    files = sample_catalog.files[:4]
+    with (folder / "marks.jsonl").open("w") as table:
+        for number, file in enumerate(files):
+            mark = {
+                "logo_id": LONG_ID if number == 0 else f"EU/{number}",
+                "filename": file,
+                "text": "words",
+                "company": COMPANY if number == 0 else None,
+                "vienna_codes": ["26.01.01", "27.05.01"],
+                "nice_classes": [9, 42],
+                "status": "registered",
+                "office": "EM",
+                "application_date": "2023-01-02",
+            }
+            table.write(json.dumps(mark) + "\n")
+    source = open_source(folder / "marks.jsonl", images=sample_catalog.images)
+    build_catalog(source, folder / "catalogs", BuildOptions(threads=2))
+    return SampleCatalog(folder / "catalogs", sample_catalog.images, files)
+
+
+def test_elsewhere_than_on_a_terminal_a_hit_is_a_line_of_tab_separated_values(odd_catalog: SampleCatalog) -> None:
+    image = odd_catalog.images / odd_catalog.files[0]
+    words = ("search", image, "--catalogs", odd_catalog.root, "--top-k", 3)
+    lines = run(*words).stdout.splitlines()
+    hits = json.loads(run(*words, "--json").stdout)["results"]
+    rows = [line.split("\t") for line in lines]
+    assert [(row[0], row[1]) for row in rows] == [(f"{hit['score']:.4f}", hit["id"]) for hit in hits]
+    rest = ["26.01.01 27.05.01", "9 42", "registered", "EM", "2023-01-02", "2023"]
+    assert rows[0] == ["1.0000", LONG_ID, "words", COMPANY, *rest]
+    assert rows[1][2:] == ["words", "", *rest]
+
+
+@pytest.mark.parametrize("width", [70, 80, 300])
+def test_on_a_terminal_a_hit_is_one_line_with_its_whole_id(odd_catalog: SampleCatalog, width: int) -> None:
+    image = odd_catalog.images / odd_catalog.files[0]
+    words = ("search", image, "--catalogs", odd_catalog.root, "--columns", "score,id,company")
+    lines = [line for line in run_on_terminal(*words, width=width) if line.strip()]
+    header, *hits = lines
+    assert header.split() == ["score", "id", "company"]
+    assert len(hits) == 4
+    assert hits[0].split()[:3] == ["1.0000", LONG_ID, "A"]
+    assert hits[0].rstrip().endswith("…") == (width < 300)
+    assert max(map(len, lines)) <= width
+    assert ("[bold]not bold[/bold] :star:" in hits[0]) == (width == 300)
+
+
+def test_long_texts_are_shortened_before_short_ones_and_ids_never(odd_catalog: SampleCatalog) -> None:
+    image = odd_catalog.images / odd_catalog.files[0]
+    for width in (120, 40):  # on the second one, no table fits
+        lines = run_on_terminal("search", image, "--catalogs", odd_catalog.root, width=width)
+        assert len(lines) == 5
+        _, identity, *texts, _, _ = lines[1].split()
+        assert identity == LONG_ID
+        assert {"words", "9", "42", "registered", "EM"} <= set(texts)
+        assert lines[1].rstrip().endswith("2023-01-02  2023")
+
+
+def test_the_columns_are_those_of_the_catalog(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    image = sample_catalog.images / sample_catalog.files[0]
+    (header, *_) = run_on_terminal("search", image, "--catalogs", sample_catalog.root, width=150)
+    assert header.split() == ["score", "id", "text", "company", "vienna_codes", "application_date", "year"]
+    (tmp_path / "few").mkdir()
+    for file in sample_catalog.files[:3]:
+        shutil.copy(sample_catalog.images / file, tmp_path / "few" / file)
+    build_catalog(open_source(tmp_path / "few"), tmp_path / "catalogs", BuildOptions(threads=2))
+    lines = run("search", image, "--catalogs", tmp_path / "catalogs").stdout.splitlines()
+    assert lines[0] == f"1.0000\t{image.stem}"
+
+
+def test_columns_can_be_chosen(sample_catalog: SampleCatalog) -> None:
+    image = sample_catalog.images / sample_catalog.files[6]
+    words = ("search", image, "--catalogs", sample_catalog.root, "--top-k", 1)
+    assert (
+        run(*words, "--columns", "id, company,image,cosine").stdout == f"EM/000006\tCompany 6\t{image.name}\t1.0000\n"
+    )
+    unknown = run(*words, "--columns", "id,owner")
+    assert unknown.returncode == 2
+    assert "unknown column 'owner'" in unknown.stderr
+    for name in ("score", "cosine", "id", "image", "text", "nice_classes", "application_date"):
+        assert name in unknown.stderr
+    assert run(*words, "--columns", "id", "--json").returncode == 2
+
+
+def test_a_search_without_hits_says_so(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "noise.png"), noise)
+    done = run("search", tmp_path / "noise.png", "--catalogs", sample_catalog.root, "--min-score", 0.99)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no hits\n")
+
+
+def test_control_characters_of_a_catalog_reach_no_terminal_and_split_no_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record = Record(logo_id="EU\n1", filename="a.png", company="A\tB\x1b[31mC\u2028D")
+    logo = Logo(0, record.logo_id, record.filename, json.dumps(record.metadata()))
+    print_hits([Hit(1.0, 1.0, logo)], ["id", "company"])
+    assert capsys.readouterr().out == "EU 1\tA B [31mC D\n"
