@@ -16,10 +16,10 @@ import pytest
 
 from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.domain import Query, Record
+from logo_similarity.domain import Query
 from logo_similarity.engine import SearchEngine
 from logo_similarity.field_kinds import canonical_vienna_code
-from logo_similarity.fields import FIELDS
+from logo_similarity.fields import FIELDS, Record
 from scripts.join_samples import TABLE, rows
 from scripts.make_synthetic_marks import COLOURS, COPIERS, JPEG_QUALITY, OFFICE, make_marks
 from scripts.render_icons import SIDE, encode_jpeg
