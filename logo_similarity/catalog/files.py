@@ -9,9 +9,10 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 READ_BYTES = 1 << 20
 
@@ -65,6 +66,8 @@ def create_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) ->
     Raises:
         OSError: there is no room.
     """
+    import numpy as np  # the master of a service loads this module, and must not load OpenBLAS, which starts threads
+
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
     with path.open("r+b") as file:
         try:
