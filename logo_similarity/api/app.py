@@ -20,16 +20,16 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 
 from logo_similarity.api.admission import AdmissionMiddleware, LoadSheddingMiddleware
-from logo_similarity.api.auth import OPEN_PREFIXES, ApiKeyMiddleware
+from logo_similarity.api.auth import ApiKeyMiddleware
 from logo_similarity.api.cache import AnswerCache
 from logo_similarity.api.connections import REASONS
 from logo_similarity.api.deps import Runtime
 from logo_similarity.api.errors import CODES, MEDIA_TYPE, add_handlers
 from logo_similarity.api.live import LiveCatalog, replicate
 from logo_similarity.api.live_keys import LiveKeys
-from logo_similarity.api.middleware import PROBES, BodyMiddleware, RequestMiddleware
+from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
 from logo_similarity.api.routes import docs, files, health, keys, logos, search
-from logo_similarity.api.routing import CheckedRouter
+from logo_similarity.api.routing import CheckedRouter, RouteTable
 from logo_similarity.api.schemas import Problem
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
@@ -86,25 +86,26 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
     if settings.otlp_endpoint is not None:
         tracing = Tracing(settings.otlp_endpoint, settings.trace_ratio)
     max_body = settings.max_upload_bytes + MULTIPART_BYTES
+    table = RouteTable()
     app = FastAPI(
         title="logo-similarity",
         version=__version__,
         description=DESCRIPTION,
         lifespan=_lifespan(settings, gate, live_keys, tracing),
-        telemetry=_telemetry(tracing),
+        telemetry=_telemetry(tracing, table),
         docs_url=None,  # ours loads nothing from other hosts
         redoc_url=None,
         middleware=[  # in the order in which they see a request
-            Middleware(LoadSheddingMiddleware, gate=gate),
-            Middleware(RequestMiddleware, traced=tracing is not None),
+            Middleware(LoadSheddingMiddleware, gate=gate, routes=table),
+            Middleware(RequestMiddleware, routes=table, traced=tracing is not None),
             Middleware(
                 BodyMiddleware,
                 max_bytes=max_body,
                 seconds=settings.body_seconds,
                 max_held=settings.max_inflight_bytes,
             ),
-            Middleware(ApiKeyMiddleware, keys=live_keys),
-            Middleware(AdmissionMiddleware, gate=gate),
+            Middleware(ApiKeyMiddleware, keys=live_keys, routes=table),
+            Middleware(AdmissionMiddleware, gate=gate, routes=table),
         ],
     )
     app.state.draining = draining
@@ -229,12 +230,11 @@ def _codes() -> Iterator[str]:
         kinds += kind.__subclasses__()
 
 
-def _telemetry(tracing: Tracing | None) -> TelemetryConfig:
-    """What FastAPI tells OpenTelemetry: the request's span, where traces are wanted. Metrics and logs are our own."""
+def _telemetry(tracing: Tracing | None, table: RouteTable) -> TelemetryConfig:
+    """FastAPI's settings for OpenTelemetry: spans of requests where traces are on. Metrics and logs are our own."""
 
     def exclude(scope: MutableMapping[str, Any]) -> bool:
-        # A span holds the whole path, and there lies the signature of a link.
-        return bool(scope["type"] != "http" or scope["path"] in PROBES or scope["path"].startswith(OPEN_PREFIXES))
+        return scope["type"] != "http" or not table.policy(scope).traced
 
     quiet = TelemetryConfig(tracing=False, metrics=False, logs=False, operation_spans=False, auto_configure=False)
     if tracing is None:
