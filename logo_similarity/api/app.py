@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import cv2
@@ -25,7 +27,7 @@ from logo_similarity.api.cache import AnswerCache
 from logo_similarity.api.connections import REASONS
 from logo_similarity.api.deps import Runtime
 from logo_similarity.api.errors import CODES, MEDIA_TYPE, add_handlers
-from logo_similarity.api.live import LiveCatalog, replicate
+from logo_similarity.api.live import LiveCatalog, pull
 from logo_similarity.api.live_keys import LiveKeys
 from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
 from logo_similarity.api.routes import docs, files, health, keys, logos, search
@@ -40,9 +42,10 @@ from logo_similarity.embed.gate import Gate
 from logo_similarity.embed.model import default_model_folder
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import LogoSimilarityError, StoreError
+from logo_similarity.follow import Follower
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.log import configure_logging
-from logo_similarity.metrics import start_at_zero
+from logo_similarity.metrics import CATALOG_PULLS, CATALOG_SWAPS, KEYS_UNREAD, start_at_zero
 from logo_similarity.storage import ImageStore, open_store
 from logo_similarity.storage.objects import ObjectFolder
 from logo_similarity.tracing import Tracing
@@ -181,23 +184,37 @@ def _lifespan(
         gate.start()
         start_at_zero(requests=_answers(app), codes=_codes(), connections=REASONS)
         os.nice(LOOP_NICENESS)
-        following: list[asyncio.Task[None]] = [
-            asyncio.create_task(live.follow(settings.watch_seconds)),
-            asyncio.create_task(keys.follow(settings.watch_seconds)),
-            asyncio.create_task(_report_store(store)),  # one that is slow to answer delays no start
+        followers = [
+            Follower(
+                live.look,
+                seconds=settings.watch_seconds,
+                event="catalog_refused",
+                count_failure=CATALOG_SWAPS.labels("refused").inc,
+                details=lambda: {"stays": live.current.engine.version},
+            ),
+            Follower(keys.look, seconds=settings.watch_seconds, event="keys_not_read", count_failure=KEYS_UNREAD.inc),
         ]
         if settings.catalog_url is not None:
-            remote = ObjectFolder(settings.catalog_url, settings)
-            pulling = replicate(
-                remote, settings.catalogs, settings.pull_seconds, keep=settings.keep_versions, trial=trial
+            remote, folder = ObjectFolder(settings.catalog_url, settings), Catalog(settings.catalogs)
+            followers.append(
+                Follower(
+                    partial(pull, remote, folder, keep=settings.keep_versions, trial=trial),
+                    seconds=settings.pull_seconds,
+                    event="catalog_not_pulled",
+                    count_failure=CATALOG_PULLS.labels("failed").inc,
+                    level=logging.WARNING,
+                )
             )
-            following.append(asyncio.create_task(pulling))
+        tasks: list[asyncio.Task[None]] = [
+            *(asyncio.create_task(follower.follow()) for follower in followers),
+            asyncio.create_task(_report_store(store)),  # a store that is slow to answer must not delay the start
+        ]
         # What is there now stays: going through it again and again would stop all searches for 60 ms each time.
         gc.collect()
         gc.freeze()
         yield
         gc.unfreeze()
-        for task in following:
+        for task in tasks:
             task.cancel()
         trial.stop()  # in another thread, which would hold up the end of this process
         gate.close()
