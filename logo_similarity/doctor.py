@@ -1,4 +1,4 @@
-"""`logo-similarity doctor`: what this installation has, and what would stop it from serving."""
+"""`logo-similarity doctor`: checks everything that serving needs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from logo_similarity.api.runtime import open_engine, open_remote, open_tracing
 from logo_similarity.catalog.manifest import check_sizes, read_manifest
+from logo_similarity.catalog.replica import published_version
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings, load_settings, unknown_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import ConfigError, LogoSimilarityError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.place import open_keys
@@ -42,7 +43,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything that serving needs. Changes nothing."""
+    """Check everything that serving needs. Changes nothing."""
     findings = [Finding("logo-similarity", ok=True, detail=f"{__version__} on Python {sys.version.split()[0]}")]
     findings += [attempt(name, lambda name=name: _library(name)) for name in LIBRARIES]  # type: ignore[misc]
     findings.append(attempt("SQLite", _sqlite))
@@ -72,15 +73,13 @@ def _examine_service(settings: Settings) -> Iterator[Finding]:
     if catalog.ok:
         yield attempt("memory", lambda: _memory(settings, cores))
         yield attempt("disk", lambda: _disk(settings))
-    if settings.catalog_url is not None:
-        yield attempt("published catalog", lambda: _published(settings))
+    yield attempt("published catalog", lambda: _published(settings))
     yield attempt("image store", lambda: _store(settings))
-    if settings.otlp_endpoint is not None:
-        yield attempt("traces", lambda: _traces(settings))
+    yield attempt("traces", lambda: _traces(settings))
 
 
 def attempt(what: str, check: Callable[[], str]) -> Finding:
-    """What a check says, or why it could not."""
+    """The finding of a check: the text that it returns, or the error that it raises."""
     try:
         return Finding(what, ok=True, detail=check())
     except (LogoSimilarityError, ImportError, OSError) as error:
@@ -131,7 +130,7 @@ def _encoder(settings: Settings) -> str:
 def _catalog(settings: Settings) -> str:
     folder = Catalog(settings.catalogs).current()
     check_sizes(folder, read_manifest(folder))
-    with SearchEngine.open(settings.catalogs, device=settings.device) as engine:
+    with open_engine(settings) as engine:
         manifest = engine.manifest
     return f"{folder.name}: {manifest.count:,} logos, recall@{manifest.recall.k} {manifest.recall.value:.4f}"
 
@@ -139,52 +138,52 @@ def _catalog(settings: Settings) -> str:
 def _memory(settings: Settings, cores: int) -> str:
     manifest = read_manifest(Catalog(settings.catalogs).current())
     plan = plan_service(manifest.size, manifest.model_size, cores, settings)
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = min(memory_limit() or there, there)
-    says = f"{plan.limit // MEGABYTE:,} MB wanted for {plan.threads.workers} workers, {limit // MEGABYTE:,} MB allowed"
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = min(memory_limit() or physical, physical)
+    detail = (
+        f"{plan.limit // MEGABYTE:,} MB needed for {plan.threads.workers} workers, {limit // MEGABYTE:,} MB allowed"
+    )
     if limit < plan.limit:
-        raise ConfigError(f"{says}: raise the limit, or lower LOGO_WORKERS")
-    return says
+        raise ConfigError(f"{detail}: raise the limit, or lower LOGO_WORKERS")
+    return detail
 
 
 def _disk(settings: Settings) -> str:
     version = Catalog(settings.catalogs).current()
     size, free = read_manifest(version).size, shutil.disk_usage(version).free
-    says = f"{free // MEGABYTE:,} MB free, {size // MEGABYTE:,} MB for a next version like this one"
+    detail = f"{free // MEGABYTE:,} MB free, {size // MEGABYTE:,} MB for a next version of this size"
     if settings.catalog_url is not None and not os.access(settings.catalogs, os.W_OK):
-        raise ConfigError(f"{settings.catalogs}: new versions could not be written there")
+        raise ConfigError(f"{settings.catalogs} is not writable, so new versions cannot be fetched")
     if free < size and settings.catalog_url is not None:
-        raise ConfigError(f"{says}: it could not be fetched; `logo-similarity catalog prune` deletes old ones")
-    return says
+        raise ConfigError(f"{detail}: it could not be fetched; `logo-similarity catalog prune` deletes old ones")
+    return detail
 
 
 def _published(settings: Settings) -> str:
-    from logo_similarity.catalog.replica import published_version
-    from logo_similarity.storage.objects import ObjectFolder
-
-    remote = ObjectFolder(str(settings.catalog_url), settings)
+    remote = open_remote(settings)
+    if remote is None:
+        return "none: LOGO_CATALOG_URL is not set"
     name = published_version(remote)
-    here = Catalog(settings.catalogs).current_name()
-    return f"{remote.url}: {name}" + ("" if name == here else f"; here is {here}")
+    live = Catalog(settings.catalogs).current_name()
+    return f"{remote.url}: {name}" + ("" if name == live else f"; live here: {live}")
 
 
 def _traces(settings: Settings) -> str:
-    from logo_similarity.tracing import Tracing
-
-    Tracing(str(settings.otlp_endpoint), settings.trace_ratio).close()
-    place = urlsplit(str(settings.otlp_endpoint))
+    tracing = open_tracing(settings)
+    if tracing is None:
+        return "none: LOGO_OTLP_ENDPOINT is not set"
+    tracing.close()
+    address = urlsplit(str(settings.otlp_endpoint))
     try:
-        socket.create_connection((str(place.hostname), place.port or 4318), timeout=3).close()
+        socket.create_connection((str(address.hostname), address.port or 4318), timeout=3).close()
     except OSError as error:
-        raise ConfigError(
-            f"LOGO_OTLP_ENDPOINT: {settings.otlp_endpoint}: nobody listens there: {error.strerror}"
-        ) from None
+        raise ConfigError(f"LOGO_OTLP_ENDPOINT: {settings.otlp_endpoint} is not reachable: {error.strerror}") from None
     return f"to {settings.otlp_endpoint}, {settings.trace_ratio:.0%} of the requests"
 
 
 def _store(settings: Settings) -> str:
     store = open_store(settings)
     if store is None:
-        return "none: image_url will be null; set LOGO_IMAGES_DIR or LOGO_S3_BUCKET"
+        return "none: image_url is null in every answer; set LOGO_IMAGES_DIR or LOGO_S3_BUCKET"
     asyncio.run(store.check())
     return str(settings.images_dir or f"bucket {settings.s3_bucket} at {settings.s3_endpoint or 'AWS'}")

@@ -45,28 +45,39 @@ class LiveCatalog:
     """
 
     def __init__(self, folder: Catalog, open_version: Callable[[str], SearchEngine], trial: Trial) -> None:
-        """Open the live version, or if it fails its trial, the one that `Catalog.choose` falls back to.
+        """Open nothing yet.
 
         Args:
             folder: the folder of the versions.
             open_version: opens a version by its name, warm.
             trial: the trial that a version must pass before it is opened in this process.
+        """
+        self._folder = folder
+        self._open_version = open_version
+        self._trial = trial
+        self._seen: tuple[int, int] | None = None
+        self.current: OpenCatalog
+        """Set by `open`."""
+
+    def open(self) -> None:
+        """Open the live version, or if it fails its trial, the one that `Catalog.choose` falls back to.
 
         Raises:
             CatalogError: there is no version, or none passes.
             EncoderError: the model of the version cannot be used here.
         """
-        self._folder = folder
-        self._open_version = open_version
-        self._trial = trial
-        self._seen = folder.marker()
+        self._seen = self._folder.marker()
         refused: list[tuple[str, CatalogError]] = []
-        chosen = folder.choose(self._admit_at_start, lambda name, error: refused.append((name, error)))
+        chosen = self._folder.choose(self._admit_at_start, lambda name, error: refused.append((name, error)))
         for name, error in refused:
             CATALOG_SWAPS.labels("refused").inc()
             log.error("catalog_refused", refused=name, error=str(error), stays=chosen.name)
-        self.current = OpenCatalog.of(open_version(chosen.name))
-        folder.mark_opened(chosen.name)
+        self.current = OpenCatalog.of(self._open_version(chosen.name))
+        self._folder.mark_opened(chosen.name)
+
+    def close(self) -> None:
+        """Close the open version."""
+        self.current.engine.close()
 
     async def look(self) -> None:
         """Replace the open version if CURRENT was set since the last look.

@@ -271,7 +271,7 @@ def test_the_doctor_looks_at_the_bucket_the_keys_and_the_traces(
     make_key(place, "past", lives=dt.timedelta(days=-3))
     told = findings(LOGO_OTLP_ENDPOINT="http://127.0.0.1:9")
     assert not told["traces"][0]
-    assert told["published catalog"] == (True, f"{settings.catalog_url}: {older}; here is {newer}")
+    assert told["published catalog"] == (True, f"{settings.catalog_url}: {older}; live here: {newer}")
     assert told["API keys"] == (True, "2 active; 1 expired; 1 of them end within 14 days")
     assert "environment" not in told
     told = findings(LOGO_PROT="8")

@@ -186,6 +186,7 @@ def test_a_version_that_was_refused_is_tried_again_when_it_is_activated_again(tw
     async def scenario() -> str:
         folder = Catalog(two.root)
         live = LiveCatalog(folder, open_version, Trial())
+        live.open()
         first = live.current.engine.version
         (other,) = set(names) - {first}
         folder.activate(other)
