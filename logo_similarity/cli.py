@@ -18,6 +18,7 @@ from logo_similarity.commands.export import export
 from logo_similarity.commands.keys import keys_app
 from logo_similarity.commands.parameters import with_parameters
 from logo_similarity.commands.plan import plan
+from logo_similarity.commands.serve import serve
 from logo_similarity.commands.train import train
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
@@ -40,6 +41,7 @@ app.command()(evaluate)
 app.command()(train)
 app.command()(export)
 app.command()(plan)
+app.command()(serve)
 
 out = Console()
 err = Console(stderr=True)
@@ -232,35 +234,6 @@ def search(
             f"{hit.score:.4f}", record.logo_id, record.text or "", record.company or "", codes, record.filename
         )
     out.print(table)
-
-
-@app.command()
-def serve(
-    catalogs: Catalogs = None,
-    images_dir: Annotated[
-        Path | None, typer.Option("--images", help="Folder of the images (local store).  [LOGO_IMAGES_DIR]")
-    ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.  [LOGO_HOST, default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.  [LOGO_PORT, default: 8000]")] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes.  [LOGO_WORKERS, default: from the cores]")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(help="Search threads per worker.  [LOGO_THREADS]")] = None,
-    log_format: Annotated[str | None, typer.Option(help="json or console.  [LOGO_LOG_FORMAT]")] = None,
-) -> None:
-    """Serve the live catalog over HTTP."""
-    from logo_similarity.api import server
-
-    settings = load_settings(
-        catalogs=catalogs,
-        images_dir=images_dir,
-        host=host,
-        port=port,
-        workers=workers,
-        threads=threads,
-        log_format=log_format,
-    )
-    server.serve(settings)
 
 
 @app.command()
