@@ -39,6 +39,7 @@ from logo_similarity.version import __version__
 log = structlog.get_logger(__name__)
 
 DESCRIPTION = "A picture in, the most similar registered logos out, with scores, metadata and signed image links."
+# Not 431: a head that is too large is answered before it has a route, and not counted as a request.
 UPLOAD_REFUSALS = (400, 401, 408, 413, 415, 422, 429, 503)
 LOOP_NICENESS = 4
 """Niceness of the event loop's thread above the search threads': it gets three tenths of a core that both want whole."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import itertools
 import logging
 import mmap
 import multiprocessing
@@ -124,6 +125,8 @@ class SearchWorker(UvicornWorker):
         self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
         self.ready = SharedFlag()
         """Whether it has begun to answer; the master reads it."""
+        self.number = 0
+        """From 0; no other live worker has it."""
 
     def init_process(self) -> None:
         """Start and serve. A failure of the first workers to start stops the service; one of a later worker does not.
@@ -131,6 +134,7 @@ class SearchWorker(UvicornWorker):
         gunicorn would end all of them when one cannot start: those that answer go on, and the missing one is tried again.
         """
         die_with_parent(self.ppid)
+        self.app.writer = str(self.number)
         try:
             super().init_process()
         except (Exception, SystemExit) as error:
@@ -231,6 +235,9 @@ class Server(BaseApplication):
         self.drain_seconds = settings.drain_seconds
         self.worker_failed = False
         """Whether the worker that ended last had not become ready."""
+        self.writer = "master"
+        """The name under which this process writes metrics. A worker has its number, and so continues the counts of the worker
+        that it replaces: the files do not pile up when workers die again and again."""
         super().__init__()
 
     def run(self) -> None:
@@ -255,6 +262,7 @@ class Server(BaseApplication):
             "proc_name": "logo-similarity",
             "loglevel": self._settings.log_level,
             "logger_class": ServerLogger,
+            "pre_fork": self._number_worker,
             "child_exit": self._worker_ended,
             "on_exit": self._clean_up,
         }
@@ -264,7 +272,9 @@ class Server(BaseApplication):
     def load(self) -> FastAPI:
         """The application; called in each worker, after the fork."""
         from logo_similarity.api.app import create_app  # the master must not load what this loads
+        from logo_similarity.metrics import remember_worker
 
+        remember_worker(self._metrics, os.getpid())
         # Workers must agree on the folder, on the plan, and on the secret that was made for this run.
         shared = {"metrics_dir": self._metrics, "workers": self._plan.workers, "threads": self._plan.threads}
         return create_app(self._settings.model_copy(update=shared), draining=self.drain.is_set)
@@ -275,10 +285,14 @@ class Server(BaseApplication):
 
         return bounded_protocol(ConnectionBounds.of(self._settings))
 
-    def _worker_ended(self, arbiter: Master, worker: SearchWorker) -> None:
-        from logo_similarity.metrics import forget_worker  # prometheus_client looks for its folder at import
+    def _number_worker(self, arbiter: Master, worker: SearchWorker) -> None:
+        taken = {other.number for other in arbiter.WORKERS.values()}
+        worker.number = next(number for number in itertools.count() if number not in taken)
 
-        forget_worker(self._metrics, worker.pid)
+    def _worker_ended(self, arbiter: Master, worker: SearchWorker) -> None:
+        from logo_similarity.metrics import forget_worker  # creates the metrics: only once it is known where
+
+        forget_worker(self._metrics, worker.pid, writer=str(worker.number))
         self.worker_failed = not worker.ready.is_set()
         if worker.ready.is_set():
             arbiter.opened = True
@@ -438,7 +452,11 @@ def _serve(settings: Settings, plan: ServicePlan) -> None:
             needed_mb=plan.limit // MEGABYTE,
             hint="raise it, or serve with fewer workers; see `logo-similarity plan`",
         )
-    Server(settings, plan.threads, folder).run()
+    server = Server(settings, plan.threads, folder)
+    from prometheus_client import values  # looks for the folder at import
+
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: server.writer)
+    server.run()
 
 
 def make_metrics_folder(parent: Path) -> Path:

@@ -144,6 +144,11 @@ def test_workers_start_no_threads_of_the_libraries(server: Server, sample_catalo
 
 
 def test_a_killed_worker_is_replaced_and_the_metrics_live_on(server: Server, sample_catalog: SampleCatalog) -> None:
+    for number in range(10):
+        with server.client() as client:
+            assert search(client, sample_catalog, number).status_code == 200
+    counted = searches_counted(server)
+    assert counted >= 10
     victim, survivor = server.workers()
     os.kill(victim, signal.SIGKILL)
     until(lambda: len(server.workers()) == 2 and victim not in server.workers())
@@ -153,7 +158,20 @@ def test_a_killed_worker_is_replaced_and_the_metrics_live_on(server: Server, sam
     for number in range(10):
         with server.client() as client:
             until(lambda number=number, client=client: search(client, sample_catalog, number).status_code == 200)
-    assert searches_counted(server) > 0
+    assert searches_counted(server) == counted + 10
+
+
+def test_workers_that_die_leave_no_more_files_of_metrics(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    with serving(sample_catalog, tmp_path) as server:
+        until(lambda: server.log.read_text().count('"event": "ready"') == 2)
+        for ready in range(3, 6):
+            os.kill(server.workers()[0], signal.SIGKILL)
+            until(lambda ready=ready: server.log.read_text().count('"event": "ready"') == ready)
+        until(lambda: len(server.workers()) == 2)
+        writers = {path.stem.rpartition("_")[2] for path in server.metrics.glob("*.db")}
+        assert writers == {"master", "0", "1"}
+        listed = {int(path.name.removeprefix("worker-")) for path in server.metrics.glob("worker-*")}
+        assert listed == set(server.workers())
 
 
 def test_neither_keys_nor_signatures_are_logged(server: Server, sample_catalog: SampleCatalog) -> None:
