@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from logo_similarity import __version__
+from logo_similarity.catalog.versions import Catalog
 from tests.samples import SampleCatalog
 from tests.seaweedfs import free_ports
 from tests.service import KEY, PATIENCE, Server, command, serving, until
@@ -255,6 +256,23 @@ def test_a_damaged_catalog_is_refused_by_name(
         assert done.returncode == 1
         assert name in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_versions_that_are_all_damaged_are_all_named(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    live = Catalog(sample_catalog.root).current()
+    other = tmp_path / "catalogs" / f"{live.name[:-1]}x"
+    shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
+    shutil.copytree(live, other)
+    for name in (live.name, other.name):
+        index = tmp_path / "catalogs" / name / "index.faiss"
+        os.truncate(index, index.stat().st_size - 1)
+    done = subprocess.run(
+        command("serve"), env={**os.environ, "LOGO_CATALOGS": str(tmp_path / "catalogs")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.index(live.name) < line.index(other.name)
 
 
 @pytest.mark.parametrize(
