@@ -31,8 +31,10 @@ _MESSAGES: dict[type[BaseError], str] = {
     PermissionDeniedError: _CREDENTIALS,
     UnauthenticatedError: _CREDENTIALS,
 }
-# obstore reports some refusals as errors without a class of their own.
+# obstore reports a listing that was refused as a GenericError.
 _REFUSED = re.compile(r"\b(40[13] |InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied)")
+_ELAPSED = re.compile(r" in [0-9.]+.?s\b.*? - ")
+_CAUSE = re.compile(r'\b(?:message|error): "([^"]+)"')
 _LONGEST_REASON = 200
 
 
@@ -62,5 +64,7 @@ def _message(error: BaseError) -> str:
 
 
 def _reason(error: BaseError) -> str:
-    """The innermost cause in obstore's message, which begins with the request and the number of tries."""
-    return str(error).splitlines()[0].rpartition("source: ")[2][:_LONGEST_REASON]
+    """The cause in obstore's message, without the time that the request took: the same failure has the same reason again."""
+    text = str(error)
+    first = _ELAPSED.split(text.splitlines()[0])[-1].partition(": <?xml")[0]
+    return ": ".join([first, *_CAUSE.findall(text)[-1:]])[:_LONGEST_REASON]
