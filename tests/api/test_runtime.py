@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -28,37 +29,44 @@ def settings(sample_catalog: SampleCatalog, tmp_path: Path) -> Settings:
     return chosen
 
 
-def threads() -> set[str]:
-    return {thread.name.rpartition("_")[0] or thread.name for thread in threading.enumerate()} & {"search", "usage"}
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Threads and child processes of this process; those of other tests' applications too."""
 
+    threads: frozenset[threading.Thread]
+    children: frozenset[int]
 
-def children() -> set[int]:
-    return {child.pid for child in psutil.Process().children()}
+    @classmethod
+    def now(cls) -> Running:
+        own = {thread for thread in threading.enumerate() if thread.name.startswith(("search", "usage"))}
+        return cls(frozenset(own), frozenset(child.pid for child in psutil.Process().children()))
 
 
 def test_everything_that_is_opened_is_closed(settings: Settings) -> None:
-    before = children()
+    before = Running.now()
     runtime = Runtime.of(settings)
-    assert (threads(), children()) == (set(), before)
+    assert Running.now() == before
     with runtime.opened():
-        assert threads() == {"search", "usage"}
-        assert len(children() - before) == 2  # a decoder for each search thread
+        opened = Running.now()
+        assert {thread.name for thread in opened.threads - before.threads} == {"search_0", "search_1", "usage"}
+        assert len(opened.children - before.children) == 2  # a decoder for each search thread
         assert runtime.live.current.engine.manifest.count == 200
         assert len(runtime.keys.ring) == 1
-    assert (threads(), children()) == (set(), before)
+    assert Running.now() == before
     with pytest.raises(NotReadyError):
         runtime.gate.check_open()
 
 
 def test_a_start_that_fails_half_way_closes_what_it_had_opened(settings: Settings, tmp_path: Path) -> None:
+    before = Running.now()
     empty = settings.model_copy(update={"catalogs": tmp_path})
     with pytest.raises(CatalogError), Runtime.of(empty).opened():
         pass
-    assert threads() == set()
+    assert Running.now() == before
     Path(str(settings.keys)).write_text("{ broken")
     with pytest.raises(ConfigError, match="LOGO_KEYS"), Runtime.of(settings).opened():
         pass
-    assert threads() == set()
+    assert Running.now() == before
 
 
 def test_only_what_is_configured_is_followed(settings: Settings) -> None:
