@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from logo_similarity.api.runtime import open_engine, open_remote, open_tracing
 from logo_similarity.catalog.manifest import check_sizes, read_manifest
+from logo_similarity.catalog.replica import published_version
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings, load_settings, unknown_settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import ConfigError, LogoSimilarityError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.store import open_key_store
@@ -82,11 +83,9 @@ def _examine_settings(settings: Settings) -> Iterator[Finding]:
     if catalog.ok:
         yield attempt("memory", lambda: _memory(settings, cores))
         yield attempt("disk", lambda: _disk(settings))
-    if settings.catalog_url is not None:
-        yield attempt("published catalog", lambda: _published(settings))
+    yield attempt("published catalog", lambda: _published(settings))
     yield attempt("image store", lambda: _store(settings))
-    if settings.otlp_endpoint is not None:
-        yield attempt("traces", lambda: _traces(settings))
+    yield attempt("traces", lambda: _traces(settings))
 
 
 def attempt(name: str, check: Callable[[], str]) -> Finding:
@@ -153,7 +152,7 @@ def _encoder(settings: Settings) -> str:
 def _catalog(settings: Settings) -> str:
     folder = Catalog(settings.catalogs).current()
     check_sizes(folder, read_manifest(folder))
-    with SearchEngine.open(settings.catalogs, device=settings.device) as engine:
+    with open_engine(settings) as engine:
         manifest = engine.manifest
     return f"{folder.name}: {manifest.count:,} logos, recall {manifest.recall.value:.4f}"
 
@@ -184,19 +183,19 @@ def _disk(settings: Settings) -> str:
 
 
 def _published(settings: Settings) -> str:
-    from logo_similarity.catalog.replica import published_version
-    from logo_similarity.storage.objects import ObjectFolder
-
-    remote = ObjectFolder(str(settings.catalog_url), settings)
+    remote = open_remote(settings)
+    if remote is None:
+        return "none: LOGO_CATALOG_URL is not set"
     name = published_version(remote)
     live = Catalog(settings.catalogs).current_name()
     return f"{remote.url}: {name}" + ("" if name == live else f"; the live version here is {live or 'missing'}")
 
 
 def _traces(settings: Settings) -> str:
-    from logo_similarity.tracing import Tracing
-
-    Tracing(str(settings.otlp_endpoint), settings.trace_ratio).close()
+    tracing = open_tracing(settings)
+    if tracing is None:
+        return "none: LOGO_OTLP_ENDPOINT is not set"
+    tracing.close()
     address = urlsplit(str(settings.otlp_endpoint))
     try:
         socket.create_connection((str(address.hostname), address.port or 4318), timeout=3).close()

@@ -196,7 +196,7 @@ class BuildError(LogoSimilarityError):
 
 
 class ServiceError(LogoSimilarityError):
-    """A service that does not answer as it should, as a command sees it from outside."""
+    """A service that does not start or does not answer correctly, as a command sees it."""
 
     code = "service_failed"
     title = "The service does not answer as it should"

@@ -27,6 +27,8 @@ from prometheus_client.registry import Collector
 from logo_similarity.version import __version__
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+WORKER = "worker-"
+"""Begins the names of the files that list the live workers."""
 
 # Seconds. Stages of a search take from a fraction of a millisecond to some milliseconds; a queue may take seconds.
 BUCKETS = (0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -92,7 +94,7 @@ def start_at_zero(
 
 
 def render(folder: Path | None) -> bytes:
-    """The metrics page: of all workers that write to `folder`, or of this process alone where it is None."""
+    """The metrics page of all workers that write to `folder`; None: of this process alone."""
     registry = CollectorRegistry()
     registry.register(_Build())
     if folder is None:
@@ -102,10 +104,22 @@ def render(folder: Path | None) -> bytes:
     return generate_latest(registry)
 
 
-def forget_worker(folder: Path, process: int) -> None:
-    """Take a dead worker's gauges away; its counters go on counting."""
-    mark_process_dead(process, str(folder))
-    for path in folder.glob(f"*_{process}.db"):
+def remember_worker(folder: Path, process: int) -> None:
+    """List a worker by its process id, for the metrics of processes."""
+    (folder / f"{WORKER}{process}").touch()
+
+
+def forget_worker(folder: Path, process: int, writer: str) -> None:
+    """Delete a dead worker's gauges. Its counters stay, and the next worker that writes under the same name continues them.
+
+    Args:
+        folder: where the workers share their metrics.
+        process: the worker's process id.
+        writer: the name under which it wrote them.
+    """
+    (folder / f"{WORKER}{process}").unlink(missing_ok=True)
+    mark_process_dead(writer, str(folder))
+    for path in folder.glob(f"*_{writer}.db"):
         if path.stat().st_size == 0:
             path.unlink()
 
@@ -149,8 +163,7 @@ class _Processes(Collector):
         self._folder = folder
 
     def collect(self) -> list[Metric]:
-        # A live worker has gauges; those of a dead one have been deleted.
-        workers = {int(path.stem.rpartition("_")[2]) for path in self._folder.glob("gauge_live*_*.db")}
+        workers = {int(path.name.removeprefix(WORKER)) for path in self._folder.glob(f"{WORKER}*")}
         master = os.getppid()
         families: dict[str, Metric] = {}
         for process in sorted(workers | {master}):

@@ -98,9 +98,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "api/errors.py": ("tests/api/test_bad_input.py", "tests/api/test_roles.py"),
     "api/live.py": ("tests/api/test_operations.py",),
     "api/live_keys.py": ("tests/api/test_roles.py", "tests/api/test_keys_and_admission.py"),
+    "api/paths.py": ("tests/api/test_roles.py", "tests/api/test_keys_and_admission.py"),
     "api/middleware.py": ("tests/api/test_bad_input.py", "tests/api/test_operations.py"),
     "api/refusals.py": ("tests/api/test_connections.py", "tests/api/test_keys_and_admission.py"),
     "api/routing.py": ("tests/api/test_routing.py", "tests/api/test_search.py"),
+    "follow.py": ("tests/unit/test_follow.py",),
     "plan.py": ("tests/unit/test_plan.py",),
     "limits.py": ("tests/unit/test_plan.py", "tests/unit/keys"),
 }

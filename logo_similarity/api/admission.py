@@ -12,13 +12,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from logo_similarity.api.errors import document, problem_of
 from logo_similarity.api.middleware import client_address
+from logo_similarity.api.paths import POLICIES
 from logo_similarity.api.refusals import RefusalLog
+from logo_similarity.api.routing import RouteTable
 from logo_similarity.embed.gate import RETRY_SECONDS, Gate
 from logo_similarity.errors import MediaTypeError, OverloadedError
 from logo_similarity.metrics import ABANDONED, IN_FLIGHT, REFUSED, REQUESTS
 
 Result = TypeVar("Result")
-SEARCH_PATH = "/v1/search"
 RESERVATION = "logo_similarity.reservation"
 FORM = b"multipart/form-data"
 
@@ -27,13 +28,14 @@ class LoadSheddingMiddleware:
     """Answers a search 503 while the gate is full. Other requests pass.
 
     It comes before everything else, and a refusal costs as little as possible: under a flood, the time spent on refusing is
-    taken from the searches that were let in. So its answers are prepared in advance, have no request id, and are counted
-    one by one but logged once a second.
+    taken from the searches that were admitted. So its answers are prepared in advance and have no request id. Each refusal
+    is counted, but they are logged once a second.
     """
 
-    def __init__(self, app: ASGIApp, *, gate: Gate) -> None:
+    def __init__(self, app: ASGIApp, *, gate: Gate, routes: RouteTable) -> None:
         self._app = app
         self._gate = gate
+        self._routes = routes
         self._refusals = tuple(
             document(
                 OverloadedError.status,
@@ -44,14 +46,17 @@ class LoadSheddingMiddleware:
             )
             for seconds in RETRY_SECONDS
         )
-        self._counters = REQUESTS.labels("POST", SEARCH_PATH, "503"), REFUSED.labels(OverloadedError.code)
-        self._log = RefusalLog("refused_at_the_door", route=SEARCH_PATH)
+        self._refused = REFUSED.labels(OverloadedError.code)
+        admitted = [template for template, policy in POLICIES.items() if policy.admission]
+        self._requests = {template: REQUESTS.labels("POST", template, "503") for template in admitted}
+        self._logs = {template: RefusalLog("refused_at_the_door", route=template) for template in admitted}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_search(scope) and self._gate.full:
-            for counter in self._counters:
-                counter.inc()
-            self._log.add(OverloadedError.code, client_address(scope))
+        if _needs_admission(scope, self._routes) and self._gate.full:
+            template = self._routes.template(scope)
+            self._refused.inc()
+            self._requests[template].inc()
+            self._logs[template].add(OverloadedError.code, client_address(scope))
             await random.choice(self._refusals)(scope, receive, send)  # noqa: S311 - spread, not secret
         else:
             await self._app(scope, receive, send)
@@ -60,15 +65,16 @@ class LoadSheddingMiddleware:
 class AdmissionMiddleware:
     """Reserves a place for a search whose key was accepted: a client without a key must not keep others out.
 
-    A body that is not a form is refused here: parsed as one, it would be reported as a form with too many fields.
+    A body that is not a form is refused here: parsed as a form, it would be reported as one with too many fields.
     """
 
-    def __init__(self, app: ASGIApp, *, gate: Gate) -> None:
+    def __init__(self, app: ASGIApp, *, gate: Gate, routes: RouteTable) -> None:
         self._app = app
         self._gate = gate
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not _is_search(scope):
+        if not _needs_admission(scope, self._routes):
             await self._app(scope, receive, send)
             return
         kind = dict(scope["headers"]).get(b"content-type", FORM)
@@ -83,8 +89,8 @@ class AdmissionMiddleware:
             await self._app(scope, receive, send)
 
 
-def _is_search(scope: Scope) -> bool:
-    return bool(scope["type"] == "http" and scope["path"] == SEARCH_PATH and scope["method"] == "POST")
+def _needs_admission(scope: Scope, routes: RouteTable) -> bool:
+    return scope["type"] == "http" and scope["method"] == "POST" and routes.policy(scope).admission
 
 
 async def run_while_connected(request: Request, gate: Gate, job: Callable[[], Result]) -> Result | None:

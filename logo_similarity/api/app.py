@@ -1,4 +1,4 @@
-"""The application: what it is made of, and what happens when it starts and stops."""
+"""The application: its middleware and routes, its start and its stop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import cv2
-import faiss
 import structlog
 from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
@@ -20,50 +19,40 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 
 from logo_similarity.api.admission import AdmissionMiddleware, LoadSheddingMiddleware
-from logo_similarity.api.auth import OPEN_PREFIXES, ApiKeyMiddleware
-from logo_similarity.api.cache import AnswerCache
+from logo_similarity.api.auth import ApiKeyMiddleware
 from logo_similarity.api.connections import REASONS
-from logo_similarity.api.deps import Runtime
 from logo_similarity.api.errors import CODES, MEDIA_TYPE, add_handlers
-from logo_similarity.api.live import LiveCatalog, replicate
-from logo_similarity.api.live_keys import LiveKeys
-from logo_similarity.api.middleware import PROBES, BodyMiddleware, RequestMiddleware
+from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
+from logo_similarity.api.paths import UNMATCHED
 from logo_similarity.api.routes import docs, files, health, keys, logos, search
-from logo_similarity.api.routing import CheckedRouter
+from logo_similarity.api.routing import CheckedRouter, RouteTable
+from logo_similarity.api.runtime import Runtime
 from logo_similarity.api.schemas import Problem
-from logo_similarity.catalog.trial import Trial
-from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings, load_settings
-from logo_similarity.cpu import thread_plan, usable_cores
-from logo_similarity.embed.encoder import Encoder
-from logo_similarity.embed.gate import Gate
-from logo_similarity.embed.model import default_model_folder
-from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import LogoSimilarityError, StoreError
-from logo_similarity.image.decode import ImageLimits
 from logo_similarity.log import configure_logging
 from logo_similarity.metrics import start_at_zero
-from logo_similarity.storage import ImageStore, open_store
-from logo_similarity.storage.objects import ObjectFolder
+from logo_similarity.storage import ImageStore
 from logo_similarity.tracing import Tracing
 from logo_similarity.version import __version__
 
 log = structlog.get_logger(__name__)
 
 DESCRIPTION = "A picture in, the most similar registered logos out, with scores, metadata and signed image links."
+# Not 431: a head that is too large is answered before it has a route, and not counted as a request.
 UPLOAD_REFUSALS = (400, 401, 408, 413, 415, 422, 429, 503)
 LOOP_NICENESS = 4
-"""Of the event loop's thread, over that of the search threads: three tenths of a core for it where both want all of it."""
+"""Niceness of the event loop's thread above the search threads': it gets three tenths of a core that both want whole."""
 MULTIPART_BYTES = 16_384
-"""Room in a body for what multipart adds to the image: boundaries, headers, the other fields."""
+"""Room in a body for boundaries, headers and the fields beside the image."""
 
 
 def create_app(settings: Settings | None = None, *, draining: Callable[[], bool] = lambda: False) -> FastAPI:
-    """The application with these settings, or with those of the environment. Nothing is opened before it starts.
+    """The application. It opens the catalog and makes connections only when it starts.
 
     Args:
-        settings: default: those of the environment.
-        draining: whether the service will stop soon; `/readyz` answers 503 then.
+        settings: None: those of the environment.
+        draining: whether the service will stop soon, so that `/readyz` answers 503.
 
     Raises:
         ConfigError: a setting is invalid.
@@ -71,46 +60,35 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
     settings = settings or load_settings()
     settings.check_exposure()
     configure_logging(settings.log_level, settings.log_format)
-    live_keys = LiveKeys(settings)
-    plan = thread_plan(usable_cores(), settings.workers, settings.threads)
-    gate = Gate(
-        threads=plan.threads,
-        max_queue=settings.max_queue,
-        queue_seconds=settings.queue_seconds,
-        run_seconds=settings.search_seconds,
-        # OpenMP counts threads per calling thread: said once in the main thread, it would not hold in these.
-        initializer=lambda: faiss.omp_set_num_threads(1),
-    )
-
-    tracing = None
-    if settings.otlp_endpoint is not None:
-        tracing = Tracing(settings.otlp_endpoint, settings.trace_ratio)
+    runtime = Runtime.of(settings)
     max_body = settings.max_upload_bytes + MULTIPART_BYTES
+    table = RouteTable()
     app = FastAPI(
         title="logo-similarity",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=_lifespan(settings, gate, live_keys, tracing),
-        telemetry=_telemetry(tracing),
-        docs_url=None,  # ours loads nothing from other hosts
+        lifespan=_lifespan(runtime),
+        telemetry=_telemetry(runtime.tracing, table),
+        docs_url=None,  # our own page loads nothing from other hosts
         redoc_url=None,
-        middleware=[  # in the order in which they see a request
-            Middleware(LoadSheddingMiddleware, gate=gate),
-            Middleware(RequestMiddleware, traced=tracing is not None),
+        middleware=[  # in the order in which a request passes them
+            Middleware(LoadSheddingMiddleware, gate=runtime.gate, routes=table),
+            Middleware(RequestMiddleware, routes=table, traced=runtime.tracing is not None),
             Middleware(
                 BodyMiddleware,
                 max_bytes=max_body,
                 seconds=settings.body_seconds,
                 max_held=settings.max_inflight_bytes,
             ),
-            Middleware(ApiKeyMiddleware, keys=live_keys),
-            Middleware(AdmissionMiddleware, gate=gate),
+            Middleware(ApiKeyMiddleware, keys=runtime.keys, routes=table),
+            Middleware(AdmissionMiddleware, gate=runtime.gate, routes=table),
         ],
     )
+    app.state.runtime = runtime
     app.state.draining = draining
     add_handlers(app)
 
-    # Only for the documentation: the middleware has let the request pass, or has not.
+    # Only for the documentation: the middleware checks the keys.
     keyed = [Depends(APIKeyHeader(name="X-API-Key", auto_error=False))]
     app.include_router(search.router, tags=["search"], dependencies=keyed, responses=_problems(*UPLOAD_REFUSALS))
     app.include_router(logos.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 404, 422, 429, 503))
@@ -129,83 +107,41 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
     return app
 
 
-def try_settings(settings: Settings) -> None:
-    """Open all that a worker opens but the catalog, and close it again; the catalog is tried by `catalog.trial`.
-
-    Raises:
-        LogoSimilarityError: a worker could not start.
-    """
-    create_app(settings)
-    open_store(settings)
-    if settings.catalog_url is not None:
-        ObjectFolder(settings.catalog_url, settings)
-    keys = LiveKeys(settings)
-    keys.open()
-    keys.close()
-    if settings.device == "cuda":  # trials run on the CPU
-        Encoder.open(default_model_folder(), device=settings.device)
-
-
-def _lifespan(
-    settings: Settings, gate: Gate, keys: LiveKeys, tracing: Tracing | None
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """What an application opens when it starts, and closes when it stops."""
+def _lifespan(runtime: Runtime) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """The start and the stop of an application."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         cv2.setNumThreads(1)
-        limits = ImageLimits.of(settings)
-
-        def open_version(name: str) -> SearchEngine:
-            engine = SearchEngine.open(settings.catalogs, version=name, device=settings.device, limits=limits)
-            engine.decoder.warm_up(gate.threads)
-            return engine
-
-        trial = Trial.of(settings)
-        live = LiveCatalog(Catalog(settings.catalogs), open_version, trial)
-        store = open_store(settings)
-        await asyncio.to_thread(keys.open)  # a bucket may take its time
-        if tracing is not None:
-            tracing.start()
-        app.state.runtime = Runtime(settings, live, gate, AnswerCache(settings.cache_hits), store, keys, tracing)
-        engine = live.current.engine
-        log.info(
-            "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,
-            device=engine.encoder.provider, threads=gate.threads, keys=len(keys.ring),
-        )  # fmt: skip
-        if keys.needed and not len(keys.ring):
-            log.warning("no_keys", hint="every request is rejected; create a key: `logo-similarity keys create NAME`")
-        # Where searches and the event loop share a core, searches go first: else a flood of requests that are only refused
-        # would take half of it. A thread's priority is its own on Linux, and the search threads keep theirs.
-        gate.start()
-        start_at_zero(requests=_answers(app), codes=_codes(), connections=REASONS)
-        os.nice(LOOP_NICENESS)
-        following: list[asyncio.Task[None]] = [
-            asyncio.create_task(live.follow(settings.watch_seconds)),
-            asyncio.create_task(keys.follow(settings.watch_seconds)),
-            asyncio.create_task(_report_store(store)),  # one that is slow to answer delays no start
-        ]
-        if settings.catalog_url is not None:
-            remote = ObjectFolder(settings.catalog_url, settings)
-            pulling = replicate(
-                remote, settings.catalogs, settings.pull_seconds, keep=settings.keep_versions, trial=trial
-            )
-            following.append(asyncio.create_task(pulling))
-        # What is there now stays: going through it again and again would stop all searches for 60 ms each time.
-        gc.collect()
-        gc.freeze()
-        yield
-        gc.unfreeze()
-        for task in following:
-            task.cancel()
-        trial.stop()  # in another thread, which would hold up the end of this process
-        gate.close()
-        live.current.engine.close()
-        keys.close()
-        if tracing is not None:
-            tracing.close()
+        with runtime.opened():
+            _log_start(runtime)
+            start_at_zero(requests=_answers(app), codes=_codes(), connections=REASONS)
+            # Where searches and the event loop share a core, searches go first: otherwise a flood of requests that are only
+            # refused would take half of it. On Linux each thread has a priority of its own; the search threads keep theirs.
+            os.nice(LOOP_NICENESS)
+            tasks: list[asyncio.Task[None]] = [
+                asyncio.create_task(follower.follow()) for follower in runtime.followers()
+            ]
+            tasks.append(asyncio.create_task(_report_store(runtime.store)))  # may be slow: must not delay the start
+            # Objects that exist now stay: collecting them again and again would stop all searches for 60 ms each time.
+            gc.collect()
+            gc.freeze()
+            yield
+            gc.unfreeze()
+            for task in tasks:
+                task.cancel()
 
     return lifespan
+
+
+def _log_start(runtime: Runtime) -> None:
+    engine, keys = runtime.live.current.engine, runtime.keys
+    log.info(
+        "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,
+        device=engine.encoder.provider, threads=runtime.gate.threads, keys=len(keys.ring),
+    )  # fmt: skip
+    if keys.needed and not len(keys.ring):
+        log.warning("no_keys", hint="every request is rejected; create a key: `logo-similarity keys create NAME`")
 
 
 def _answers(app: FastAPI) -> Iterator[tuple[str, str, int]]:
@@ -216,7 +152,7 @@ def _answers(app: FastAPI) -> Iterator[tuple[str, str, int]]:
             for status in {getattr(context, "status_code", None) or 200, *map(int, documented), 500}:
                 yield method, str(context.path), status
     for method in ("GET", "POST"):
-        yield method, "unknown", 500
+        yield method, UNMATCHED, 500
 
 
 def _codes() -> Iterator[str]:
@@ -229,12 +165,11 @@ def _codes() -> Iterator[str]:
         kinds += kind.__subclasses__()
 
 
-def _telemetry(tracing: Tracing | None) -> TelemetryConfig:
-    """What FastAPI tells OpenTelemetry: the request's span, where traces are wanted. Metrics and logs are our own."""
+def _telemetry(tracing: Tracing | None, table: RouteTable) -> TelemetryConfig:
+    """FastAPI's settings for OpenTelemetry: spans of requests where traces are on. Metrics and logs are our own."""
 
     def exclude(scope: MutableMapping[str, Any]) -> bool:
-        # A span holds the whole path, and there lies the signature of a link.
-        return bool(scope["type"] != "http" or scope["path"] in PROBES or scope["path"].startswith(OPEN_PREFIXES))
+        return scope["type"] != "http" or not table.policy(scope).traced
 
     quiet = TelemetryConfig(tracing=False, metrics=False, logs=False, operation_spans=False, auto_configure=False)
     if tracing is None:
@@ -248,9 +183,9 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 async def _report_store(store: ImageStore | None) -> None:
-    """Say once, at start, where links will lead; a store that is down stops no search."""
+    """Log once, at the start, whether links will open. A store that is down does not stop searches."""
     if store is None:
-        log.warning("no_image_store", hint="image_url will be null: set LOGO_IMAGES_DIR or LOGO_S3_BUCKET")
+        log.warning("no_image_store", hint="image_url is null in every answer: set LOGO_IMAGES_DIR or LOGO_S3_BUCKET")
         return
     try:
         await store.check()

@@ -1,6 +1,6 @@
-"""What the routes work with: one frozen Runtime, made when the application starts.
+"""The dependencies of the routes.
 
-Dependencies are coroutines although they wait for nothing: FastAPI would send a plain function to another thread and back.
+They are coroutines although they wait for nothing: FastAPI would send a plain function to another thread and back.
 """
 
 from __future__ import annotations
@@ -11,26 +11,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from logo_similarity.api.cache import AnswerCache
-from logo_similarity.api.live import LiveCatalog
-from logo_similarity.api.live_keys import LiveKeys
-from logo_similarity.config import Settings
-from logo_similarity.embed.gate import Gate
+from logo_similarity.api.runtime import Runtime
 from logo_similarity.storage import ImageStore
-from logo_similarity.tracing import Tracing
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """Everything that lives as long as the application."""
-
-    settings: Settings
-    live: LiveCatalog
-    gate: Gate
-    cache: AnswerCache
-    store: ImageStore | None
-    keys: LiveKeys
-    tracing: Tracing | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,10 @@
-"""The catalog version that answers, and its change for another while requests go on."""
+"""The live catalog version, and its replacement while requests go on."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
 
 import structlog
 
@@ -16,7 +14,7 @@ from logo_similarity.catalog.replica import pull_version
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.engine import SearchEngine
-from logo_similarity.errors import CatalogError, FolderBusyError, LogoSimilarityError
+from logo_similarity.errors import CatalogError, FolderBusyError
 from logo_similarity.metrics import CATALOG_CREATED, CATALOG_LOGOS, CATALOG_PULLS, CATALOG_SWAPS
 from logo_similarity.storage.objects import ObjectFolder
 
@@ -25,15 +23,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OpenCatalog:
-    """An opened version. A request takes one and keeps it to its end; it is closed when nobody holds it any more."""
+    """An open version. A request keeps the one that it began with, which is closed with the last reference to it."""
 
     engine: SearchEngine
     out: CatalogOut
-    """What answers say of it."""
+    """Its description in answers."""
 
     @classmethod
     def of(cls, engine: SearchEngine) -> OpenCatalog:
-        """Wrap an engine, and tell the metrics."""
+        """Wrap an engine, and set the metrics of the live catalog."""
         manifest = engine.manifest
         CATALOG_LOGOS.labels(engine.version).set(manifest.count)
         CATALOG_CREATED.set(manifest.created.timestamp())
@@ -41,43 +39,53 @@ class OpenCatalog:
 
 
 class LiveCatalog:
-    """Follows CURRENT: a new version is tried, opened and warmed beside the one that answers, and then takes its place.
+    """The version that CURRENT names. A new one is tried, opened and warmed beside the old one, and then replaces it.
 
-    One that fails is refused, logged and counted, and the old one stays; it is tried again when CURRENT is set again.
+    A version that fails is refused, and the old one stays; it is tried again when CURRENT is set again.
     """
 
     def __init__(self, folder: Catalog, open_version: Callable[[str], SearchEngine], trial: Trial) -> None:
-        """Open the live version, or where it fails its trial the one that `Catalog.choose` falls back to.
+        """Open nothing yet.
 
         Args:
-            folder: of the versions.
-            open_version: opens one by its name, warm.
-            trial: what a version must pass before it is opened in this process.
-
-        Raises:
-            CatalogError: there is none, or all of them are damaged.
-            EncoderError: its model can't be used here.
+            folder: the folder of the versions.
+            open_version: opens a version by its name, warm.
+            trial: the trial that a version must pass before it is opened in this process.
         """
         self._folder = folder
         self._open_version = open_version
         self._trial = trial
-        self._seen = folder.marker()
+        self._seen: tuple[int, int] | None = None
+        self.current: OpenCatalog
+        """Set by `open`."""
+
+    def open(self) -> None:
+        """Open the live version, or if it fails its trial, the one that `Catalog.choose` falls back to.
+
+        Raises:
+            CatalogError: there is no version, or none passes.
+            EncoderError: the model of the version cannot be used here.
+        """
+        self._seen = self._folder.marker()
         refused: list[tuple[str, CatalogError]] = []
-        chosen = folder.choose(self._admit_at_start, lambda name, error: refused.append((name, error)))
+        chosen = self._folder.choose(self._admit_at_start, lambda name, error: refused.append((name, error)))
         for name, error in refused:
             CATALOG_SWAPS.labels("refused").inc()
             log.error("catalog_refused", refused=name, error=str(error), stays=chosen.name)
-        self.current = OpenCatalog.of(open_version(chosen.name))
-        folder.mark_opened(chosen.name)
+        self.current = OpenCatalog.of(self._open_version(chosen.name))
+        self._folder.mark_opened(chosen.name)
 
-    async def follow(self, seconds: float) -> NoReturn:
-        """Look at CURRENT every so often, for ever."""
-        while True:
-            await asyncio.sleep(seconds)
-            await self.look()
+    def close(self) -> None:
+        """Close the open version."""
+        self.current.engine.close()
 
     async def look(self) -> None:
-        """Change over where CURRENT was set since the last look."""
+        """Replace the open version if CURRENT was set since the last look.
+
+        Raises:
+            FolderBusyError: another process may be trying this version; the next look tries again.
+            Exception: the version was refused, and the old one stays.
+        """
         marker = self._folder.marker()
         if marker == self._seen:
             return
@@ -86,13 +94,8 @@ class LiveCatalog:
         try:
             engine = await asyncio.to_thread(self._open_current)
         except FolderBusyError:
-            self._seen = None  # another process may be trying this version: look again
-            return
-        except Exception as error:
-            CATALOG_SWAPS.labels("refused").inc()
-            expected = isinstance(error, LogoSimilarityError | OSError)
-            log.exception("catalog_refused", error=str(error), stays=old, exc_info=None if expected else error)
-            return
+            self._seen = None
+            raise
         if engine.version == old:
             engine.close()
             return
@@ -120,27 +123,16 @@ class LiveCatalog:
         return engine
 
 
-async def replicate(remote: ObjectFolder, catalogs: Path, seconds: float, *, keep: int, trial: Trial) -> NoReturn:
-    """Fetch and try each version that is published into the folder of versions, where `LiveCatalog` sees it.
+async def pull(remote: ObjectFolder, folder: Catalog, *, keep: int, trial: Trial) -> None:
+    """Fetch and try the version that is published, if it is new. `LiveCatalog` then finds it in the folder.
 
-    All workers do this; the folder's lock lets one of them work at a time, and the next finds it done. The newest `keep` stay.
-    One that fails its trial is tried again when another one was published meanwhile, or after an hour.
+    All workers do this. The folder's lock admits one of them at a time, and the next one finds the work done. The newest `keep`
+    versions stay. A version that failed its trial is tried again once another one was published meanwhile, or after an hour.
+
+    Raises:
+        CatalogError, NotFoundError, StoreError: as `pull_version`.
     """
-    folder = Catalog(catalogs)
-    said = ""
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            name = await asyncio.to_thread(pull_version, remote, folder, keep=keep, trial=trial, refusals_hold=True)
-        except FolderBusyError:
-            continue
-        except Exception as error:  # noqa: BLE001 - a failed try must not be the last one
-            CATALOG_PULLS.labels("failed").inc()
-            if str(error) != said:  # a bucket that is down says the same for hours
-                log.warning("catalog_not_pulled", error=str(error))
-            said = str(error)
-            continue
-        said = ""
-        if name is not None:
-            CATALOG_PULLS.labels("pulled").inc()
-            log.info("catalog_pulled", catalog=name)
+    name = await asyncio.to_thread(pull_version, remote, folder, keep=keep, trial=trial, refusals_hold=True)
+    if name is not None:
+        CATALOG_PULLS.labels("pulled").inc()
+        log.info("catalog_pulled", catalog=name)

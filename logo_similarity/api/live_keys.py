@@ -1,23 +1,23 @@
-"""The keys that are accepted, and their change for others while requests go on."""
+"""The API keys that are accepted, and their replacement while requests go on."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
 import time
-from typing import NoReturn, assert_never
+from typing import assert_never
 
 import structlog
 
 from logo_similarity.config import Settings
-from logo_similarity.errors import ConfigError, ForbiddenError, LogoSimilarityError, TryLaterError, UnauthorizedError
+from logo_similarity.errors import ConfigError, ForbiddenError, TryLaterError, UnauthorizedError
 from logo_similarity.keys.counting import NotCountedError, UsageCounter
 from logo_similarity.keys.document import Key, KeyDocument, Role
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.ring import KeyRing
 from logo_similarity.keys.store import KeyStore, open_key_store
 from logo_similarity.keys.usage import usage_path
-from logo_similarity.metrics import KEY_REQUESTS, KEYS_UNREAD, USAGE_LOST
+from logo_similarity.metrics import KEY_REQUESTS, USAGE_LOST
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +26,10 @@ LOST_SECONDS = 10.0
 
 
 class LiveKeys:
-    """The keys that are accepted now: those of the settings, and those of LOGO_KEYS, as they change."""
+    """The keys that are accepted now: those of the settings, and those of LOGO_KEYS, which may change."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read nothing yet but the settings and their key file.
+        """Read the keys of the settings; those of LOGO_KEYS are read by `open`.
 
         Raises:
             ConfigError: a setting is invalid.
@@ -41,13 +41,12 @@ class LiveKeys:
         self._counter = UsageCounter(usage_path(settings))
         self._lost: float | None = None
         self._uncounted = frozenset(key.id for key in self._fixed)
-        self._said = ""
         self.document = KeyDocument()
         self.needed = settings.has_api_keys
         self.ring = KeyRing(self._fixed)
 
     def open(self) -> None:
-        """Read the keys, and open the file that counts their requests; without that file, requests are not counted.
+        """Read the keys, and open the file that counts their requests. Without that file, requests are not counted.
 
         Raises:
             ConfigError, StoreError: the keys cannot be read.
@@ -58,51 +57,40 @@ class LiveKeys:
             self.ring = KeyRing((*self.document.keys, *self._fixed))
 
     def close(self) -> None:
-        """Close that file."""
+        """Close the file that counts requests."""
         self._counter.close()
 
-    async def follow(self, seconds: float) -> NoReturn:
-        """Look for a change every so often, for ever."""
-        while True:
-            await asyncio.sleep(seconds)
-            await self.look()
-
     async def look(self) -> None:
-        """Take the keys as they are now. Where they cannot be read, those that were known stay."""
+        """Replace the keys if they have changed since the last look.
+
+        Raises:
+            ConfigError, StoreError: they cannot be read; the known ones stay.
+        """
         if self._store is None:
             return
         if not self._counter.is_open:
             await asyncio.to_thread(self._open_counter)
-        try:
-            changed = await asyncio.to_thread(self._read_changed, self._store)
-        except Exception as error:
-            KEYS_UNREAD.inc()
-            if str(error) != self._said:  # a bucket that is down says the same for hours
-                expected = isinstance(error, LogoSimilarityError | OSError)
-                log.exception("keys_not_read", error=str(error), exc_info=None if expected else error)
-            self._said = str(error)
-            return
-        self._said = ""
+        changed = await asyncio.to_thread(self._read_changed, self._store)
         if changed is not None:
             self.document, self.ring = changed
             log.info("keys_changed", keys=len(self.document.keys), changes=len(self.document.audit))
 
-    async def admit(self, texts: list[bytes], role: Role) -> None:
-        """Let a request in, and count it.
+    async def admit(self, secrets: list[bytes], role: Role) -> None:
+        """Admit a request, and count it.
 
         Args:
-            texts: every X-API-Key header of it.
-            role: what its path asks for.
+            secrets: the values of its X-API-Key headers.
+            role: the role that its route requires.
 
         Raises:
-            UnauthorizedError: no known key that is valid now.
-            ForbiddenError: a key of another role.
-            RateLimitedError, QuotaSpentError: it asks too often.
+            UnauthorizedError: it has no known key that is valid now, or more than one.
+            ForbiddenError: the key has another role.
+            RateLimitedError, QuotaSpentError: the key has used up its rate or quota.
         """
-        if len(texts) != 1:
+        if len(secrets) != 1:
             raise UnauthorizedError("send one known key in the X-API-Key header")
-        key = self.ring.find(texts[0], dt.datetime.now(dt.UTC))
-        structlog.contextvars.bind_contextvars(key=key.id)  # the log names who asks, by the public id
+        key = self.ring.find(secrets[0], dt.datetime.now(dt.UTC))
+        structlog.contextvars.bind_contextvars(key=key.id)  # the log names the key by its public id
         if not _may(key.role, role):
             KEY_REQUESTS.labels(key.id, ForbiddenError.code).inc()
             raise ForbiddenError(f"this key has the role {key.role}, this needs the role {role}")
@@ -114,7 +102,7 @@ class LiveKeys:
         KEY_REQUESTS.labels(key.id, "admitted").inc()
 
     def today(self, key: Key) -> int | None:
-        """How often the key was used today on this machine; None if that is unknown."""
+        """Number of requests with the key on this machine today (UTC); None if it is unknown."""
         return self._counter.today(key)
 
     async def _count(self, key: Key) -> None:
@@ -123,17 +111,17 @@ class LiveKeys:
         try:
             await self._counter.admit(key)
         except NotCountedError as error:
-            # A full disk must stop no search: until counting works again, rates and quotas do not bind.
+            # A full disk must not stop searches: until counting works again, rates and quotas are not enforced.
             USAGE_LOST.inc()
-            self._say_lost(str(error))
+            self._report_lost(str(error))
 
     def _open_counter(self) -> None:
         try:
             self._counter.open()
         except ConfigError as error:
-            self._say_lost(str(error))
+            self._report_lost(str(error))
 
-    def _say_lost(self, reason: str) -> None:
+    def _report_lost(self, reason: str) -> None:
         if self._lost is None or time.monotonic() - self._lost >= LOST_SECONDS:
             log.error("usage_not_counted", error=reason)
             self._lost = time.monotonic()

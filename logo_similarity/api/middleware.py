@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its log line, its metrics, and the bounds on its body."""
+"""The id, log line and metrics of every request, and the bounds on its body."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from logo_similarity.tracing import current_trace
 
 log = structlog.get_logger(__name__)
 
-PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "other"
 """Label of every other method in metrics."""
@@ -42,10 +41,10 @@ def client_address(scope: Scope) -> str | None:
 class RequestMiddleware:
     """Gives a request its id (`X-Request-ID`, taken over if it is well formed), counts it and logs it."""
 
-    def __init__(self, app: ASGIApp, *, traced: bool) -> None:
+    def __init__(self, app: ASGIApp, *, routes: RouteTable, traced: bool) -> None:
         self._app = app
+        self._routes = routes
         self._traced = traced
-        self._routes = RouteTable()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,14 +69,14 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, send_marked)
         finally:
-            # The route's template, not its path, and no method but the usual ones: labels must not grow without bound.
+            # The route's template instead of its path, and only the usual methods: the labels must have a bound.
             route = self._routes.template(scope)
             method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
             seconds = time.perf_counter() - started
             REQUESTS.labels(method, route, str(status)).inc()
             REQUEST_SECONDS.labels(method, route).observe(seconds)
-            level = log.debug if route in PROBES else log.info
-            level("request", method=method, route=route, status=status, milliseconds=round(seconds * 1000, 2))
+            level, milliseconds = self._routes.policy(scope).log_level, round(seconds * 1000, 2)
+            log.log(level, "request", method=method, route=route, status=status, milliseconds=milliseconds)
 
 
 class BodyMiddleware:

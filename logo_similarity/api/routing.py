@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
@@ -13,12 +14,14 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
+from logo_similarity.api.paths import UNMATCHED, Policy, policy_of
 from logo_similarity.errors import InvalidRequestError
 
-UNMATCHED = "unmatched"
-"""The route of a path that no route matches, in metrics and logs."""
 SHOWN = 64
 """Characters of an unknown parameter's name in the answer."""
+
+TEMPLATE = "logo_similarity.template"
+"""Key in the ASGI scope: the template of the request's route, once it has been looked up."""
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -68,21 +71,28 @@ class CheckedRouter(APIRouter):
 
 
 class RouteTable:
-    """Finds the template of the route that a request is for, without running it."""
+    """Finds the route of a request before the router does, by the patterns of the application's own routes."""
 
     def __init__(self) -> None:
-        self._routes: list[tuple[Any, str]] | None = None
+        self._patterns: dict[str, re.Pattern[str]] = {}
 
     def template(self, scope: Scope) -> str:
         """The path template of the route, e.g. `/v1/logos/{logo_id:path}`; UNMATCHED if there is none."""
-        route = scope.get("route")
-        if route is not None:
-            return str(route.path)
-        if self._routes is None:
-            app: FastAPI = scope["app"]
+        if TEMPLATE not in scope:
+            scope[TEMPLATE] = self._find(scope["path"], scope["app"])
+        return str(scope[TEMPLATE])
+
+    def policy(self, scope: Scope) -> Policy:
+        """The policy of the route."""
+        return policy_of(self.template(scope))
+
+    def _find(self, path: str, app: FastAPI) -> str:
+        if not self._patterns:
             contexts = iter_route_contexts(app.routes)
-            self._routes = [(one.path_regex, one.path) for one in contexts if one.path is not None]
-        return next((template for regex, template in self._routes if regex.match(scope["path"])), UNMATCHED)
+            self._patterns = {one.path: one.path_regex for one in contexts if one.path is not None}
+        if path in self._patterns:  # without a search through all patterns where the path has no parameters
+            return path
+        return next((template for template, pattern in self._patterns.items() if pattern.match(path)), UNMATCHED)
 
 
 def _check(names: Iterable[str], known: frozenset[str], seen: set[str]) -> None:

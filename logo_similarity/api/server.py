@@ -1,11 +1,14 @@
-"""`logo-similarity serve`: gunicorn, our worker class, and what the master does. Imports no ML library."""
+"""The service as processes: the trial of the start, gunicorn's master, and our worker class. Imports no ML library."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import fcntl
+import itertools
+import logging
 import mmap
+import multiprocessing
 import os
 import shutil
 import signal
@@ -16,6 +19,7 @@ import time
 from asyncio import Protocol
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +32,13 @@ from gunicorn.glogging import Logger
 from uvicorn import Server as UvicornServer
 from uvicorn_worker import UvicornWorker
 
+from logo_similarity.catalog.files import read_ahead
+from logo_similarity.catalog.manifest import read_manifest
+from logo_similarity.catalog.trial import Trial
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings, unknown_settings
-from logo_similarity.cpu import ThreadPlan
-from logo_similarity.errors import ConfigError
+from logo_similarity.cpu import ThreadPlan, usable_cores
+from logo_similarity.errors import CatalogError, ConfigError, LogoSimilarityError, ServiceError
 from logo_similarity.limits import (
     DESCRIPTORS_BESIDE_CONNECTIONS,
     DESCRIPTORS_PER_CONNECTION,
@@ -38,13 +46,13 @@ from logo_similarity.limits import (
     raise_descriptors,
 )
 from logo_similarity.log import configure_logging
-from logo_similarity.plan import MEGABYTE, ServicePlan, memory_limit
+from logo_similarity.plan import MEGABYTE, ServicePlan, memory_limit, plan_service
 from logo_similarity.version import __version__
 
 log = structlog.get_logger(__name__)
 
-# One search runs on one thread of ours; every library that would start its own is told not to. In force before any of
-# them is loaded, since OpenMP reads it once.
+# One search runs on one of our threads, so the libraries must not start threads of their own. Set before any of them is
+# loaded: OpenMP reads these variables once.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 AGAIN_SECONDS = 1.0
 UNREADY_SECONDS = 2.0
@@ -117,6 +125,8 @@ class SearchWorker(UvicornWorker):
         self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
         self.ready = SharedFlag()
         """Whether it has begun to answer; the master reads it."""
+        self.number = 0
+        """From 0; no other live worker has it."""
 
     def init_process(self) -> None:
         """Start and serve. A failure of the first workers to start stops the service; one of a later worker does not.
@@ -124,6 +134,7 @@ class SearchWorker(UvicornWorker):
         gunicorn would end all of them when one cannot start: those that answer go on, and the missing one is tried again.
         """
         die_with_parent(self.ppid)
+        self.app.writer = str(self.number)
         try:
             super().init_process()
         except (Exception, SystemExit) as error:
@@ -224,6 +235,9 @@ class Server(BaseApplication):
         self.drain_seconds = settings.drain_seconds
         self.worker_failed = False
         """Whether the worker that ended last had not become ready."""
+        self.writer = "master"
+        """The name under which this process writes metrics. A worker has its number, and so continues the counts of the worker
+        that it replaces: the files do not pile up when workers die again and again."""
         super().__init__()
 
     def run(self) -> None:
@@ -248,6 +262,7 @@ class Server(BaseApplication):
             "proc_name": "logo-similarity",
             "loglevel": self._settings.log_level,
             "logger_class": ServerLogger,
+            "pre_fork": self._number_worker,
             "child_exit": self._worker_ended,
             "on_exit": self._clean_up,
         }
@@ -257,7 +272,9 @@ class Server(BaseApplication):
     def load(self) -> FastAPI:
         """The application; called in each worker, after the fork."""
         from logo_similarity.api.app import create_app  # the master must not load what this loads
+        from logo_similarity.metrics import remember_worker
 
+        remember_worker(self._metrics, os.getpid())
         # Workers must agree on the folder, on the plan, and on the secret that was made for this run.
         shared = {"metrics_dir": self._metrics, "workers": self._plan.workers, "threads": self._plan.threads}
         return create_app(self._settings.model_copy(update=shared), draining=self.drain.is_set)
@@ -268,10 +285,14 @@ class Server(BaseApplication):
 
         return bounded_protocol(ConnectionBounds.of(self._settings))
 
-    def _worker_ended(self, arbiter: Master, worker: SearchWorker) -> None:
-        from logo_similarity.metrics import forget_worker  # prometheus_client looks for its folder at import
+    def _number_worker(self, arbiter: Master, worker: SearchWorker) -> None:
+        taken = {other.number for other in arbiter.WORKERS.values()}
+        worker.number = next(number for number in itertools.count() if number not in taken)
 
-        forget_worker(self._metrics, worker.pid)
+    def _worker_ended(self, arbiter: Master, worker: SearchWorker) -> None:
+        from logo_similarity.metrics import forget_worker  # creates the metrics: only once it is known where
+
+        forget_worker(self._metrics, worker.pid, writer=str(worker.number))
         self.worker_failed = not worker.ready.is_set()
         if worker.ready.is_set():
             arbiter.opened = True
@@ -280,37 +301,135 @@ class Server(BaseApplication):
         shutil.rmtree(self._metrics, ignore_errors=True)
 
 
+def serve(settings: Settings) -> None:
+    """Check that the service can start, and serve until stopped. Does not return: gunicorn ends the process.
+
+    Raises:
+        LogoSimilarityError, OSError: no worker could start.
+    """
+    settings.check_exposure()
+    check_images(settings)
+    check_address(settings)
+    configure_logging(settings.log_level, settings.log_format)
+    for name in THREAD_VARIABLES:
+        os.environ[name] = "1"
+    folder = Catalog(settings.catalogs)
+    if settings.catalog_url is not None and folder.marker() is None:
+        pull_first(settings)  # where there is a catalog, it is served at once, and the workers fetch a newer one
+    version = choose_version(folder, Trial.of(settings))
+    manifest = read_manifest(version)
+    # Read once, for all workers, and not compared with the manifest: that was done when the version was published.
+    for name in manifest.files:
+        read_ahead(version / name)
+    in_child(_open_and_close, settings)
+    _serve(settings, plan_service(manifest.size, manifest.model_size, usable_cores(), settings))
+
+
 def check_images(settings: Settings) -> None:
-    """Raise ConfigError if the folder of the images does not exist: every link would be dead."""
+    """Raise ConfigError if the folder of the images does not exist: no link would open."""
     folder = settings.images_dir
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"LOGO_IMAGES_DIR: {folder} is not a folder; correct the path (--images)")
 
 
 def check_address(settings: Settings) -> None:
-    """Raise ConfigError where the service could not listen as the settings say: gunicorn would try for seconds and say less."""
+    """Raise ConfigError if the service cannot listen on its address: gunicorn would try for seconds, with a vaguer message."""
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
     except OSError as error:
         raise ConfigError(f"LOGO_HOST={settings.host}: {error.strerror or error}") from None
-    family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does
         try:
             probe.bind(address)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise ConfigError(
-                    f"LOGO_PORT={settings.port}: something listens there already; choose another port (--port)"
-                ) from None
+                raise ConfigError(f"LOGO_PORT={settings.port}: already in use; choose another port (--port)") from None
             raise ConfigError(f"LOGO_HOST={settings.host}, LOGO_PORT={settings.port}: {error.strerror}") from None
 
 
-def serve(settings: Settings, plan: ServicePlan) -> None:
-    """Serve until told to stop. Does not return: gunicorn ends the process."""
-    for name in THREAD_VARIABLES:
-        os.environ[name] = "1"
-    configure_logging(settings.log_level, settings.log_format)
+def pull_first(settings: Settings) -> None:
+    """Fetch the published catalog. Raises CatalogError if that fails."""
+    log.info("catalog_pull_started", url=settings.catalog_url)
+    try:
+        in_child(_pull, settings)
+    except LogoSimilarityError as error:
+        raise CatalogError(
+            f"{settings.catalogs} holds no catalog, and none could be fetched from {settings.catalog_url}: {error}"
+        ) from None
+
+
+def choose_version(folder: Catalog, trial: Trial) -> Path:
+    """Folder of the version to serve: the live one, or another one if it fails its trial, which is logged as an error.
+
+    Raises:
+        CatalogError: there is no version, or none passes; names every one that failed.
+    """
+    refused: list[tuple[str, CatalogError]] = []
+    version = folder.choose(
+        lambda name: folder.admit(folder.root / name, trial), lambda name, error: refused.append((name, error))
+    )
+    for name, error in refused:
+        log.error("catalog_fell_back", refused=name, error=str(error), serves=version.name)
+    return version
+
+
+def in_child(job: Callable[[Settings], None], settings: Settings) -> None:
+    """Run a job in a forked process, for jobs that load libraries or start threads, which the master must not.
+
+    Raises:
+        LogoSimilarityError, OSError: the job raised it.
+        ServiceError: the process ended without an outcome.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_run, args=(job, settings, sender, os.getpid()))
+    child.start()
+    sender.close()
+    try:
+        error: Exception | None = receiver.recv()
+    except EOFError:
+        child.join()
+        error = ServiceError(f"while the service started, a child process ended with status {child.exitcode}")
+    child.join()
+    if error is not None:
+        raise error
+
+
+def _run(job: Callable[[Settings], None], settings: Settings, sender: Connection, parent: int) -> None:
+    """In the child: run a job, and send the error that it raised, or None."""
+    die_with_parent(parent)
+    try:
+        job(settings)
+    except (LogoSimilarityError, OSError) as error:
+        sender.send(error)
+    except KeyboardInterrupt:  # the parent gets it too, and reports it
+        sys.exit(130)
+    else:
+        sender.send(None)
+
+
+def _pull(settings: Settings) -> None:
+    from logo_similarity.catalog.replica import pull_version
+    from logo_similarity.storage.objects import ObjectFolder
+
+    remote = ObjectFolder(str(settings.catalog_url), settings)
+    name = pull_version(remote, Catalog(settings.catalogs), trial=Trial.of(settings))
+    log.info("catalog_pulled", catalog=name)
+
+
+def _open_and_close(settings: Settings) -> None:
+    """Open everything that a worker opens: an error is then reported once, and not by every worker."""
+    from logo_similarity.api.runtime import Runtime
+
+    logging.disable()  # the workers will log it
+    with Runtime.of(settings).opened():
+        pass
+
+
+def _serve(settings: Settings, plan: ServicePlan) -> None:
     log.info("starting", version=__version__)
     for message in unknown_settings():
         log.warning("unknown_setting", hint=message)
@@ -333,7 +452,11 @@ def serve(settings: Settings, plan: ServicePlan) -> None:
             needed_mb=plan.limit // MEGABYTE,
             hint="raise it, or serve with fewer workers; see `logo-similarity plan`",
         )
-    Server(settings, plan.threads, folder).run()
+    server = Server(settings, plan.threads, folder)
+    from prometheus_client import values  # looks for the folder at import
+
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: server.writer)
+    server.run()
 
 
 def make_metrics_folder(parent: Path) -> Path:

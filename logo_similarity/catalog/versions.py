@@ -179,34 +179,34 @@ class Catalog:
     def choose(
         self, admit: Callable[[str], object], on_refused: Callable[[str, CatalogError], object] = lambda *_: None
     ) -> Path:
-        """Folder of the version to serve: the live one, or where it is refused, the one opened last, or the newest other.
+        """Folder of the version to serve: the live one, or if it is refused, the one opened last, or the newest other one.
 
         Args:
-            admit: gets a version's name, and raises CatalogError where it must not be opened.
-            on_refused: gets each version that was refused before one was found, and why.
+            admit: gets the name of a version, and raises CatalogError if it must not be opened.
+            on_refused: gets the name of each version that is refused, and the reason.
 
         Raises:
-            CatalogError: there is none; the reason is that of the live one.
+            CatalogError: there is no version, or all are refused; gives the reason of each, the live one's first.
         """
         others = [self.last_opened(), *reversed(self.names())]
-        first: CatalogError | None = None
+        reasons: list[str] = []
         try:
             wanted: str | None = self.current().name
         except CatalogError as error:
             if self.marker() is None:  # nothing was ever made live here
                 raise
-            first, wanted = error, None
+            wanted = None
+            reasons.append(str(error))
             on_refused(CURRENT, error)
         for name in dict.fromkeys(name for name in (wanted, *others) if name is not None):
             try:
                 admit(name)
             except CatalogError as error:
-                first = first or error
+                reasons.append(str(error))
                 on_refused(name, error)
             else:
                 return self.root / name
-        assert first is not None  # noqa: S101 - there was at least CURRENT
-        raise first
+        raise CatalogError("; ".join(reasons))
 
     def flip(self, name: str) -> None:
         """Point CURRENT at a version that is known to be good; the caller holds the lock."""

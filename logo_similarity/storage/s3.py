@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from logo_similarity.errors import ConfigError, NotFoundError, StoreError
+from logo_similarity.storage.errors import store_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractContextManager
 
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential
 
@@ -56,12 +59,14 @@ class StoredObject:
 class S3Service:
     """Images in a bucket; the key of each is `LOGO_S3_PREFIX` + "/" + filename.
 
-    Requests go to `LOGO_S3_ENDPOINT`; links are signed for `LOGO_S3_PUBLIC_ENDPOINT`, because the host is part of what
-    is signed and can't be rewritten afterwards. Without keys in the settings the credentials come from `AWS_*` in the
+    Requests go to `LOGO_S3_ENDPOINT`. Links are signed for `LOGO_S3_PUBLIC_ENDPOINT`, because the signature covers the host,
+    which therefore cannot be rewritten afterwards. Without keys in the settings, the credentials come from `AWS_*` in the
     environment, a web identity, or the machine's role.
 
+    Every method raises StoreError if the bucket does not answer or refuses.
+
     Raises:
-        ConfigError: a setting can't be used.
+        ConfigError: a setting cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -71,23 +76,24 @@ class S3Service:
             raise ConfigError(f"LOGO_LINK_SECONDS: S3 allows at most {LONGEST_LINK} (7 days)")
         endpoint = s3_endpoint(settings)
         public = _endpoint("LOGO_S3_PUBLIC_ENDPOINT", settings.s3_public_endpoint) or endpoint
-        self._store = open_bucket(settings, endpoint, _REQUEST)
-        self._signer = self._store if public == endpoint else open_bucket(settings, public, _REQUEST)
+        bucket = partial(open_bucket, settings, settings.s3_bucket, settings.s3_prefix, timeout=_REQUEST)
+        self._store = bucket(endpoint=endpoint)
+        self._signer = self._store if public == endpoint else bucket(endpoint=public)
         self._link_life = timedelta(seconds=settings.link_seconds)
         self._place = f"bucket {settings.s3_bucket!r} at {endpoint or 'AWS'}"
 
     def sign(self, filenames: Sequence[str]) -> list[str]:
-        """One pre-signed GET URL per filename, in the same order. Needs no network while the credentials are at hand.
+        """One pre-signed GET URL per filename, in the same order. Needs no network while the credentials are known.
 
         Raises:
-            StoreError: a filename that can't be a key, or no credentials to sign with.
+            StoreError: a filename cannot be a key, or there are no credentials to sign with.
         """
         keys = [_key(filename) for filename in filenames]
         with self._errors():
             return list(obstore.sign(self._signer, "GET", keys, self._link_life))
 
     async def check(self) -> None:
-        """Ask for one object and one page of the bucket; raise StoreError with what is wrong and what to do."""
+        """Read one object and one page of the bucket. Raises StoreError with the reason and a remedy."""
         with suppress(NotFoundError):
             await self.head("logo-similarity-check")
         try:
@@ -99,13 +105,13 @@ class S3Service:
             ) from error
 
     async def put(self, filename: str, data: bytes, *, content_type: str) -> None:
-        """Write an object, over the one that is there."""
+        """Put an object, or replace it."""
         key = _key(filename)
         with self._errors():
             await obstore.put_async(self._store, key, data, attributes={"Content-Type": content_type})
 
     async def get(self, filename: str) -> StoredObject:
-        """Read an object. Raises NotFoundError when there is none."""
+        """Read an object. Raises NotFoundError if it does not exist."""
         key = _key(filename)
         with self._errors():
             result = await obstore.get_async(self._store, key)
@@ -113,35 +119,21 @@ class S3Service:
             return StoredObject(bytes(data), result.attributes.get("Content-Type"))
 
     async def head(self, filename: str) -> ObjectInfo:
-        """What is known of an object. Raises NotFoundError when there is none."""
+        """Describe an object. Raises NotFoundError if it does not exist."""
         key = _key(filename)
         with self._errors():
             meta = await obstore.head_async(self._store, key)
             return ObjectInfo(filename, meta["size"])
 
     async def list_objects(self) -> AsyncIterator[ObjectInfo]:
-        """Every object below the prefix, in one pass, a page of the server at a time."""
+        """Every object below the prefix, read a page of the server at a time."""
         with self._errors():
             async for page in obstore.list(self._store, chunk_size=1000):
                 for meta in page:
                     yield ObjectInfo(meta["path"], meta["size"])
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError:
-            raise NotFoundError("The image is not in the store.") from None
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise StoreError(
-                f"{self._place} refuses these credentials: check LOGO_S3_ACCESS_KEY, LOGO_S3_SECRET_KEY, "
-                "LOGO_S3_REGION, what the key is allowed to do, and this machine's clock"
-            ) from error
-        except BaseError as error:
-            raise StoreError(
-                f"{self._place} does not answer as it should: check LOGO_S3_ENDPOINT and LOGO_S3_BUCKET, that "
-                "the store runs, and that there are credentials"
-            ) from error
+    def _errors(self) -> AbstractContextManager[None]:
+        return store_errors(self._place, missing="The image is not in the store.")
 
 
 def s3_endpoint(settings: Settings) -> str | None:
@@ -164,9 +156,24 @@ def _endpoint(name: str, url: str | None) -> str | None:
 
 
 def open_bucket(
-    settings: Settings, endpoint: str | None, timeout: timedelta, retries: RetryConfig | None = None
+    settings: Settings,
+    bucket: str,
+    prefix: str,
+    *,
+    endpoint: str | None,
+    timeout: timedelta,
+    retries: RetryConfig | None = None,
 ) -> S3Store:
-    """The bucket and prefix of the settings at an endpoint (None: AWS). No connection is made; a request may take `timeout`."""
+    """A prefix of a bucket, with the region and the credentials of the settings. Makes no connection.
+
+    Args:
+        settings: region and credentials.
+        bucket: name of the bucket.
+        prefix: put before every key.
+        endpoint: URL of the server; None: AWS.
+        timeout: time limit of a request.
+        retries: None: two retries within ten seconds.
+    """
     config: S3Config = {}
     client: ClientConfig = {"connect_timeout": _CONNECT, "timeout": timeout}
     if settings.s3_region is not None:
@@ -177,8 +184,8 @@ def open_bucket(
         config["virtual_hosted_style_request"] = False
         client["allow_http"] = endpoint.startswith("http://")
     return S3Store(
-        settings.s3_bucket,
-        prefix=settings.s3_prefix,
+        bucket,
+        prefix=prefix,
         config=config,
         client_options=client,
         retry_config=_RETRIES if retries is None else retries,
@@ -208,7 +215,7 @@ def _given_credentials(settings: Settings) -> _GivenCredentials | None:
 
 
 def _key(filename: str) -> str:
-    # obstore refuses these with a bare TypeError, and would sign the whole bucket for an empty name.
+    # obstore raises a bare TypeError for these, and would sign the whole bucket for an empty name.
     if _FILENAME.fullmatch(filename) is None:
         raise StoreError(f"the filename {filename!r} cannot be a key in the image store")
     return filename

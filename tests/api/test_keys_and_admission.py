@@ -16,7 +16,7 @@ from starlette.types import Message
 from logo_similarity.api import middleware, refusals
 from logo_similarity.api.admission import RESERVATION, run_while_connected
 from logo_similarity.api.app import create_app
-from logo_similarity.api.auth import OPEN_PATHS
+from logo_similarity.api.paths import policy_of
 from logo_similarity.config import load_settings
 from logo_similarity.domain import Query, SearchResult
 from logo_similarity.embed.gate import Gate
@@ -75,7 +75,7 @@ def test_every_route_is_closed_but_those_that_are_named(guarded: TestClient) -> 
     for path, methods in document["paths"].items():
         for method in methods:
             status = guarded.request(method, path, follow_redirects=False).status_code
-            assert (status == 401) == (path not in OPEN_PATHS), f"{method} {path}: {status}"
+            assert (status == 401) == (policy_of(path).role is not None), f"{method} {path}: {status}"
     assert guarded.get("/v1/unknown").status_code == 401
     assert guarded.get("/v1/files/x/y").status_code == 404
 

@@ -99,6 +99,7 @@ def test_refused_requests_are_logged_with_client_key_and_route(
     headers = {"X-API-Key": make_key(place, "team", quota=1)}
     (key,) = place.read().keys
     with TestClient(create_app(settings), client=("192.0.2.7", 1)) as client:
+        client.get("/healthz")  # not in the log at this level
         client.get("/v1/logos/EM/000001")
         client.get("/nowhere")
         client.get("/v1/keys", headers=headers)

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from logo_similarity import __version__
+from logo_similarity.catalog.versions import Catalog
 from tests.samples import SampleCatalog
 from tests.seaweedfs import free_ports
 from tests.service import KEY, PATIENCE, Server, command, serving, until
@@ -160,6 +161,11 @@ def test_workers_start_no_threads_of_the_libraries(server: Server, sample_catalo
 
 
 def test_a_killed_worker_is_replaced_and_the_metrics_live_on(server: Server, sample_catalog: SampleCatalog) -> None:
+    for number in range(10):
+        with server.client() as client:
+            assert search(client, sample_catalog, number).status_code == 200
+    counted = searches_counted(server)
+    assert counted >= 10
     victim, survivor = server.workers()
     os.kill(victim, signal.SIGKILL)
     until(lambda: len(server.workers()) == 2 and victim not in server.workers())
@@ -169,7 +175,20 @@ def test_a_killed_worker_is_replaced_and_the_metrics_live_on(server: Server, sam
     for number in range(10):
         with server.client() as client:
             until(lambda number=number, client=client: search(client, sample_catalog, number).status_code == 200)
-    assert searches_counted(server) > 0
+    assert searches_counted(server) == counted + 10
+
+
+def test_workers_that_die_leave_no_more_files_of_metrics(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    with serving(sample_catalog, tmp_path) as server:
+        until(lambda: server.log.read_text().count('"event": "ready"') == 2)
+        for ready in range(3, 6):
+            os.kill(server.workers()[0], signal.SIGKILL)
+            until(lambda ready=ready: server.log.read_text().count('"event": "ready"') == ready)
+        until(lambda: len(server.workers()) == 2)
+        writers = {path.stem.rpartition("_")[2] for path in server.metrics.glob("*.db")}
+        assert writers == {"master", "0", "1"}
+        listed = {int(path.name.removeprefix("worker-")) for path in server.metrics.glob("worker-*")}
+        assert listed == set(server.workers())
 
 
 def test_neither_keys_nor_signatures_are_logged(server: Server, sample_catalog: SampleCatalog) -> None:
@@ -253,6 +272,23 @@ def test_a_damaged_catalog_is_refused_by_name(
         assert done.returncode == 1
         assert name in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_versions_that_are_all_damaged_are_all_named(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    live = Catalog(sample_catalog.root).current()
+    other = tmp_path / "catalogs" / f"{live.name[:-1]}x"
+    shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
+    shutil.copytree(live, other)
+    for name in (live.name, other.name):
+        index = tmp_path / "catalogs" / name / "index.faiss"
+        os.truncate(index, index.stat().st_size - 1)
+    done = subprocess.run(
+        command("serve"), env={**os.environ, "LOGO_CATALOGS": str(tmp_path / "catalogs")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.index(live.name) < line.index(other.name)
 
 
 @pytest.mark.parametrize(

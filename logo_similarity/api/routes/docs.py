@@ -9,12 +9,12 @@ from importlib.resources import files
 from fastapi import Response
 from fastapi.responses import HTMLResponse
 
-from logo_similarity.api.auth import DOCS_ASSETS
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.errors import NotFoundError
 
 router = CheckedRouter()
 
+ASSETS = "/docs/assets/"
 # Keys are typed into this page: it runs no script but the two below, and reaches no other origin.
 HEADERS = {
     "Content-Security-Policy": (
@@ -50,11 +50,11 @@ PAGE = """<!doctype html>
 @router.get("/docs", include_in_schema=False)
 def docs_page() -> HTMLResponse:
     """Swagger UI for `/openapi.json`. Its addresses are relative, as a proxy may put a prefix before all paths."""
-    page = PAGE.format(assets=f"{DOCS_ASSETS.removeprefix('/')}{_digest()}")
+    page = PAGE.format(assets=f"{ASSETS.removeprefix('/')}{_digest()}")
     return HTMLResponse(page, headers=HEADERS | {"Cache-Control": "no-cache"})
 
 
-@router.get(DOCS_ASSETS + "{digest}/{name}", include_in_schema=False)
+@router.get(ASSETS + "{digest}/{name}", include_in_schema=False)
 def docs_asset(digest: str, name: str) -> Response:
     """A script or style sheet of the page."""
     asset = _assets().get(name)

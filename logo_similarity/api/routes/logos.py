@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from fastapi.responses import RedirectResponse
 
-from logo_similarity.api.deps import LinksDep, Runtime, RuntimeDep
+from logo_similarity.api.deps import LinksDep, RuntimeDep
 from logo_similarity.api.routing import CheckedRouter
+from logo_similarity.api.runtime import Runtime
 from logo_similarity.api.schemas import LogoOut, Metadata
 from logo_similarity.domain import Logo
 from logo_similarity.errors import NotFoundError

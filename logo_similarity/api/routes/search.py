@@ -10,10 +10,11 @@ from typing import Annotated
 import orjson
 from fastapi import File, Request, Response, UploadFile
 
-from logo_similarity.api.admission import SEARCH_PATH, run_while_connected
+from logo_similarity.api.admission import run_while_connected
 from logo_similarity.api.deps import LinksDep, RuntimeDep
 from logo_similarity.api.middleware import new_request_id
 from logo_similarity.api.parameters import ParametersDep
+from logo_similarity.api.paths import SEARCH_PATH
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import SearchResponse, hit_json, timings_of
 from logo_similarity.domain import STAGES, Query, SearchResult, Timings

@@ -1,0 +1,143 @@
+"""Everything that a worker needs: composed once, opened when the worker starts, closed when it stops."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import faiss
+
+from logo_similarity.api.cache import AnswerCache
+from logo_similarity.api.live import LiveCatalog, pull
+from logo_similarity.api.live_keys import LiveKeys
+from logo_similarity.catalog.trial import Trial
+from logo_similarity.catalog.versions import Catalog
+from logo_similarity.config import Settings
+from logo_similarity.cpu import thread_plan, usable_cores
+from logo_similarity.embed.gate import Gate
+from logo_similarity.engine import SearchEngine
+from logo_similarity.follow import Follower
+from logo_similarity.image.decode import ImageLimits
+from logo_similarity.metrics import CATALOG_PULLS, CATALOG_SWAPS, KEYS_UNREAD
+from logo_similarity.storage import ImageStore, open_store
+from logo_similarity.storage.objects import ObjectFolder
+from logo_similarity.tracing import Tracing
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The parts of a worker. They are usable within `opened`."""
+
+    settings: Settings
+    gate: Gate
+    keys: LiveKeys
+    live: LiveCatalog
+    cache: AnswerCache
+    store: ImageStore | None
+    """The image store; None: answers have no links."""
+    remote: ObjectFolder | None
+    """The published catalog that this service follows, if any."""
+    tracing: Tracing | None
+    trial: Trial
+
+    @classmethod
+    def of(cls, settings: Settings) -> Runtime:
+        """Make the parts. Opens no catalog and makes no connection.
+
+        Raises:
+            ConfigError: a setting is invalid.
+        """
+        plan = thread_plan(usable_cores(), settings.workers, settings.threads)
+        trial = Trial.of(settings)
+
+        def open_version(name: str) -> SearchEngine:
+            engine = open_engine(settings, name)
+            engine.decoder.warm_up(plan.threads)
+            return engine
+
+        return cls(
+            settings=settings,
+            gate=Gate(
+                threads=plan.threads,
+                max_queue=settings.max_queue,
+                queue_seconds=settings.queue_seconds,
+                run_seconds=settings.search_seconds,
+                # OpenMP keeps this number for each calling thread: set in the main thread, it would not apply to these.
+                initializer=lambda: faiss.omp_set_num_threads(1),
+            ),
+            keys=LiveKeys(settings),
+            live=LiveCatalog(Catalog(settings.catalogs), open_version, trial),
+            cache=AnswerCache(settings.cache_hits),
+            store=open_store(settings),
+            remote=open_remote(settings),
+            tracing=open_tracing(settings),
+            trial=trial,
+        )
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Open all parts, and close them at the end of the `with` block.
+
+        Raises:
+            CatalogError, EncoderError: no catalog version can be served.
+            ConfigError, StoreError: the keys cannot be read.
+        """
+        with ExitStack() as stack:
+            if self.tracing is not None:
+                self.tracing.start()
+                stack.callback(self.tracing.close)
+            stack.callback(self.keys.close)
+            self.keys.open()
+            self.live.open()
+            stack.callback(self.live.close)
+            stack.callback(self.gate.close)
+            self.gate.start()
+            stack.callback(self.trial.stop)  # first: a trial in another thread would delay the end of this process
+            yield
+
+    def followers(self) -> list[Follower]:
+        """One follower for each resource that may change while the worker runs."""
+        settings = self.settings
+        followers = [
+            Follower(
+                self.live.look,
+                seconds=settings.watch_seconds,
+                event="catalog_refused",
+                count_failure=CATALOG_SWAPS.labels("refused").inc,
+                details=lambda: {"stays": self.live.current.engine.version},
+            ),
+            Follower(
+                self.keys.look, seconds=settings.watch_seconds, event="keys_not_read", count_failure=KEYS_UNREAD.inc
+            ),
+        ]
+        if self.remote is not None:
+            folder = Catalog(settings.catalogs)
+            followers.append(
+                Follower(
+                    partial(pull, self.remote, folder, keep=settings.keep_versions, trial=self.trial),
+                    seconds=settings.pull_seconds,
+                    event="catalog_not_pulled",
+                    count_failure=CATALOG_PULLS.labels("failed").inc,
+                    level=logging.WARNING,
+                )
+            )
+        return followers
+
+
+def open_engine(settings: Settings, version: str | None = None) -> SearchEngine:
+    """Open a catalog version, the live one by default. Raises as `SearchEngine.open`."""
+    limits = ImageLimits.of(settings)
+    return SearchEngine.open(settings.catalogs, version=version, device=settings.device, limits=limits)
+
+
+def open_remote(settings: Settings) -> ObjectFolder | None:
+    """The published catalog of the settings, or None. Makes no connection. Raises ConfigError if its URL is invalid."""
+    return None if settings.catalog_url is None else ObjectFolder(settings.catalog_url, settings)
+
+
+def open_tracing(settings: Settings) -> Tracing | None:
+    """Tracing to the collector of the settings, or None. Sends nothing yet. Raises ConfigError if its libraries are missing."""
+    return None if settings.otlp_endpoint is None else Tracing(settings.otlp_endpoint, settings.trace_ratio)
