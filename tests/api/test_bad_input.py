@@ -16,6 +16,7 @@ from logo_similarity.api.app import MULTIPART_BYTES, create_app
 from logo_similarity.config import load_settings
 from tests.pictures import encode, noise
 from tests.samples import SampleCatalog
+from tests.service import until
 
 
 def picture(catalog: SampleCatalog) -> bytes:
@@ -125,8 +126,7 @@ def test_uploads_in_progress_are_bounded_together(sample_catalog: SampleCatalog)
             target=lambda: statuses.append(client.post("/v1/search", content=slowly(), headers=headers).status_code)
         )
         first.start()
-        while gate.inside < 2:  # its body is held, and it waits for the thread
-            assert client.get("/healthz").status_code == 200
+        until(lambda: gate.inside == 2)  # its body is held, and it waits for the thread
         second = client.post("/v1/search", content=slowly(), headers=headers)
         refused(second, 503, "overloaded")
         assert second.headers["Retry-After"] == "1"

@@ -7,13 +7,15 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Self
 
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
-from logo_similarity.api import auth
+from logo_similarity.api import auth, live_keys
 from logo_similarity.api.app import create_app
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.errors import ConfigError
@@ -137,12 +139,16 @@ def test_both_secrets_of_a_rotated_key_open_until_the_old_one_ends(service: Serv
     assert [service.status(key) for key in (old, new, newest)] == [401, 401, 200]
 
 
-def test_a_key_ends_when_its_time_is_over(service: Service) -> None:
-    secret = service.key("team", lives=dt.timedelta(seconds=0.5))
+def test_a_key_ends_when_its_time_is_over(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    class InAnHour(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> Self:
+            return super().now(tz) + dt.timedelta(hours=1)
+
+    secret = service.key("team", lives=dt.timedelta(minutes=59))
     service.look()
     assert service.status(secret) == 200
-    while service.status(secret) == 200:
-        pass
+    monkeypatch.setattr(live_keys, "dt", SimpleNamespace(datetime=InAnHour, UTC=dt.UTC))
     answer = service.client.get(LOGO, headers={"X-API-Key": secret})
     assert answer.status_code == 401
     assert "time was over" in answer.json()["detail"]
