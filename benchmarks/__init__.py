@@ -1,3 +1,3 @@
-"""Each figure in the README has its script here; `python -m benchmarks.run` runs them all."""
+"""The scripts that measure each figure in the README and in docs/; `python -m benchmarks.run` runs most of them."""
 
-import logo_similarity  # noqa: F401 - before any library: it turns their telemetry off
+import logo_similarity  # noqa: F401 - first: it disables the telemetry of the libraries imported after it

@@ -1,7 +1,7 @@
-"""Whether decoding stays within what `image.header` reckons from the header: memory at its peak, and CPU time.
+"""Peak memory and CPU time of decoding, compared with the estimates that `image.header` makes from the header.
 
-For the dearest files of each kind. Each is decoded in a process of its own, once; time is that process's CPU time. Formats
-whose time the header does not bound (TIFF, AVIF) have no reckoned seconds.
+It decodes the most expensive files of each kind, each once and in its own process, and measures the CPU time of that process.
+Formats whose time the header does not bound (TIFF, AVIF) have no estimate of it.
 
     python -m benchmarks.decode_cost
 """
@@ -30,7 +30,7 @@ SIDE = 4000
 ANY_SIZE = ImageLimits(max_bytes=1 << 30, max_pixels=1 << 30, max_memory=1 << 40)
 
 
-def _photograph(channels: int = 3, kind: type[np.generic] = np.uint8) -> Any:  # noqa: ANN401 - an array of that kind
+def _photograph(channels: int = 3, kind: type[np.generic] = np.uint8) -> Any:  # noqa: ANN401 - an array of a given dtype
     small = np.random.default_rng(0).integers(0, np.iinfo(np.uint8).max, (200, 200, channels), dtype=np.uint8)
     picture = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     return picture.astype(kind) * (257 if kind is np.uint16 else 1)
@@ -47,7 +47,7 @@ def _by_pillow(file_format: str, mode: str, **options: Any) -> bytes:  # noqa: A
 
 
 def _png_with_more_behind() -> bytes:
-    """A small picture whose compressed data go on: 100 kB of zeros at a thousand to one."""
+    """A small picture whose compressed data continue after its pixels: 100 kB that inflate to 100 MB of zeros."""
     data = _by_opencv(".png", np.zeros((48, 64, 3), np.uint8))
     packer = zlib.compressobj(9)
     content = b"".join(packer.compress(bytes(1 << 20)) for _ in range(100)) + packer.flush()
@@ -88,14 +88,14 @@ def _peak() -> int:
 def _decode(data: bytes, pipe: Connection) -> None:
     cv2.setNumThreads(1)
     decode(_by_opencv(".png", np.zeros((16, 16, 3), np.uint8)))
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before, started = _peak(), time.process_time()
     decode(data, ANY_SIZE)
     pipe.send((_peak() - before, time.process_time() - started))
 
 
-def taken(data: bytes) -> tuple[int, float]:
-    """Bytes and CPU seconds of decoding, in a process of its own."""
+def cost_of_decoding(data: bytes) -> tuple[int, float]:
+    """Peak bytes and CPU seconds, in a new process."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_decode, args=(data, there))
     process.start()
@@ -105,12 +105,12 @@ def taken(data: bytes) -> tuple[int, float]:
 
 
 def measure() -> dict[str, object]:
-    """Run it."""
+    """Decode every file."""
     figures: dict[str, object] = {}
     for name, make in FILES.items():
         data = make()
         cost = read_header(data).cost
-        memory, seconds = taken(data)
+        memory, seconds = cost_of_decoding(data)
         bounded = math.isfinite(cost.seconds)
         figures[name] = {
             "megabytes": round(memory / 1e6, 1),

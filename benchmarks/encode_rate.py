@@ -1,9 +1,9 @@
-"""Encoding during a build against the bare rate of ONNX Runtime: same model, same threads, same run.
+"""The encoding rate of a build over the bare rate of ONNX Runtime: same model, same threads, same run.
 
 Two ratios, each the median of alternating rounds. `encoder`: `Encoder.infer`, which checks and normalises, over a bare
 `session.run` on the same prepared inputs. `embed_stage`: the whole stage of a build (read, decode, preprocess, encode,
-write shards) over that bare rate; what it lacks to 1 is the share of the other work, which has no cores of its own:
-mostly `decode_ms` and `preprocess_ms`, the medians for one image on one thread.
+write shards) over that bare rate. The difference to 1 is the share of the other work on the same cores, mostly `decode_ms`
+and `preprocess_ms`, the medians for one image on one thread.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Work = Callable[[Floats], object]
 
 
 def rate(work: Work, inputs: list[Floats], threads: int) -> float:
-    """Images a second with `threads` threads, each taking one image at a time."""
+    """Images per second with `threads` threads, each working on one image at a time."""
     started = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda part: [work(one) for one in part], [inputs[n::threads] for n in range(threads)]))
@@ -66,7 +66,7 @@ def measure(rounds: int = 7) -> dict[str, object]:
         preprocessing.append(time.perf_counter() - decoded)
     (bare_embedding,) = session.run(output, {name: inputs[0]})[0]
     if not np.allclose(bare_embedding / np.linalg.norm(bare_embedding), encoder.infer(inputs[0])[0], atol=1e-5):
-        raise ValueError("the two do not compute the same")
+        raise ValueError("the encoder and the bare session disagree on an embedding")
     ratios: dict[str, list[float]] = {"encoder": [], "embed_stage": []}
     bare_rates = []
     for _ in range(rounds):
@@ -89,7 +89,7 @@ def measure(rounds: int = 7) -> dict[str, object]:
 
 
 def stage_rate(encoder: Encoder, threads: int) -> float:
-    """Images a second of the embedding stage of a build of the samples."""
+    """Images per second of the embedding stage of a build of the samples."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         source = open_source(SAMPLES)

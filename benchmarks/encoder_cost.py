@@ -1,7 +1,7 @@
-"""What an encoder costs: time of one run on one thread, over that of EfficientNet-Lite0 at 224 px in float32.
+"""The cost of an encoder: time of one run on one thread, over that of EfficientNet-Lite0 at 224 px in float32.
 
-Needs the extra `train`, which holds that network. The runs of all models alternate, one picture at a time; each figure is a
-median of ratios to the run of Lite0 just before.
+Needs the extra `train`, which provides that network. The runs of all models alternate, one picture at a time; each figure is
+the median of the ratios to the preceding run of Lite0.
 
     python -m benchmarks.encoder_cost [ENCODER_FOLDER ...]
 """
@@ -33,7 +33,7 @@ SIDE, ROUNDS, WARM = 224, 400, 20
 
 
 class _Pooled(torch.nn.Module):
-    """The network up to the mean of its last layer."""
+    """The network with the mean of its last layer as output."""
 
     def __init__(self) -> None:
         super().__init__()

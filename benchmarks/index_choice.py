@@ -1,8 +1,9 @@
-"""Which index: HNSW over float32, float16 and 8-bit codes, other graphs, usearch and hnswlib, against exact search in one run.
+"""Comparison of indexes: HNSW over float32, float16 and 8-bit codes, other graphs, usearch and hnswlib.
 
-One thread, k = 100, one query at a time, thread pinned to one core. The queries are synthetic logos that are in no index. Each
-index is measured at rising breadths of search; what counts is the time at the first breadth that reaches a recall@100 of 0.99.
-`faiss hnsw32 float32` is the project's own `VectorIndex` on the catalog's own mapped file, as the service searches it.
+One thread on one core, k = 100, one query at a time. The queries are synthetic logos that are in no index, and recall is
+measured against exact search, ties allowed. Each index is measured at rising breadths of search; the figure to compare is the
+time at the first breadth that reaches a recall@100 of 0.99. `faiss hnsw32 float32` is the project's `VectorIndex` on the
+catalog's mapped file, as the service searches it.
 
     python -m benchmarks.index_choice [LOGOS] [--only NAME ...]
 """
@@ -34,13 +35,13 @@ from logo_similarity.search.hnsw import VectorIndex
 K, QUERIES, TARGET = 100, 500, 0.99
 EF_SEARCHES = (64, 100, 128, 160, 192, 224, 256, 320, 384, 512, 768)
 SHORT = ["faiss hnsw32 float32", "usearch float32", "hnswlib float32"]
-"""What `make bench` compares."""
+"""The indexes that `make bench` compares."""
 Search = Callable[[Floats, int], NDArray[np.integer[Any]]]
 """A query and a breadth in, rows out."""
 
 
 def measure(logos: int = 100_000, only: list[str] | None = None) -> dict[str, object]:
-    """Build and measure them one after the other."""
+    """Build and measure the indexes one after the other."""
     mapped = VectorIndex.open(Catalog(register_catalog(logos)).current() / INDEX)
     vectors = mapped.vectors
     samples = VectorIndex.open(Catalog(sample_catalog()).current() / INDEX).vectors
@@ -73,14 +74,14 @@ def _at_target(search: Search, queries: Floats, vectors: Floats, floors: Floats)
     curve = []
     try:
         for breadth in EF_SEARCHES:
-            times, found = [], 0
+            times, neighbours = [], 0
             for query, floor in zip(queries, floors, strict=True):
                 started = time.perf_counter()
                 rows = search(query, breadth)
                 times.append(1000 * (time.perf_counter() - started))
-                found += int(np.count_nonzero(vectors[rows] @ query >= floor))
+                neighbours += int(np.count_nonzero(vectors[rows] @ query >= floor))
             p50, p99 = np.percentile(times, (50, 99))
-            recall = found / (K * len(queries))
+            recall = neighbours / (K * len(queries))
             curve.append(
                 {"ef_search": breadth, "recall": round(recall, 4), "p50_ms": round(p50, 3), "p99_ms": round(p99, 3)}
             )
@@ -101,10 +102,10 @@ def _file_bytes(mapped: VectorIndex) -> int:
 
 
 def _with_codes(kind: int, code_bytes: int) -> Callable[[Floats, VectorIndex], tuple[Search, int]]:
-    """The catalog's graph over other codes of the same vectors; three times as many as are asked for are scored again."""
+    """The catalog's graph over other codes of the same vectors; the best 3 k are scored again with float32."""
 
     def make(vectors: Floats, mapped: VectorIndex) -> tuple[Search, int]:
-        whole = faiss.read_index(str(mapped.path))  # a private copy, whose graph can be taken
+        whole = faiss.read_index(str(mapped.path))  # a private copy: its graph is moved
         index = faiss.IndexHNSWSQ(vectors.shape[1], kind, 32, faiss.METRIC_INNER_PRODUCT)
         storage = faiss.downcast_index(index.storage)
         storage.train(vectors[:100_000])
@@ -114,8 +115,8 @@ def _with_codes(kind: int, code_bytes: int) -> Callable[[Floats, VectorIndex], t
 
         def search(query: Floats, breadth: int) -> NDArray[np.integer[Any]]:
             parameters = faiss.SearchParametersHNSW(efSearch=breadth)
-            _, found = index.search(query[np.newaxis], min(breadth, 3 * K), params=parameters)
-            rows = found[0][found[0] >= 0]
+            _, candidates = index.search(query[np.newaxis], min(breadth, 3 * K), params=parameters)
+            rows = candidates[0][candidates[0] >= 0]
             return np.asarray(rows[np.argsort(-(vectors[rows] @ query))[:K]])
 
         return search, _file_bytes(mapped) - len(vectors) * vectors.shape[1] * (4 - code_bytes)
@@ -133,8 +134,8 @@ def _graph(m: int, ef_construction: int) -> Callable[[Floats, VectorIndex], tupl
         index.add(vectors)
 
         def search(query: Floats, breadth: int) -> NDArray[np.integer[Any]]:
-            found = index.search(query[np.newaxis], K, params=faiss.SearchParametersHNSW(efSearch=breadth))[1]
-            return np.asarray(found[0])
+            rows = index.search(query[np.newaxis], K, params=faiss.SearchParametersHNSW(efSearch=breadth))[1]
+            return np.asarray(rows[0])
 
         return search, len(faiss.serialize_index(index))
 
@@ -143,7 +144,7 @@ def _graph(m: int, ef_construction: int) -> Callable[[Floats, VectorIndex], tupl
 
 def _usearch(vectors: Floats, _mapped: VectorIndex) -> tuple[Search, int]:
     index = UsearchIndex(ndim=vectors.shape[1], metric="ip", dtype="f32", connectivity=32, expansion_add=200)
-    # A copy: in the mapped file they do not lie at multiples of four bytes, which usearch refuses.
+    # A copy: usearch refuses the mapped vectors, which are not aligned to four bytes.
     index.add(np.arange(len(vectors)), np.array(vectors), threads=usable_cores())
 
     def search(query: Floats, breadth: int) -> NDArray[np.integer[Any]]:
@@ -180,7 +181,7 @@ MAKERS: dict[str, Callable[[Floats, VectorIndex], tuple[Search, int]]] = {
 
 
 def main() -> None:
-    """Run it."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logos", nargs="?", type=int, default=100_000)
     parser.add_argument("--only", action="append", metavar="NAME", help="; ".join(MAKERS))

@@ -1,9 +1,9 @@
-"""The service under load: 50 users who ask as fast as they are answered, and rates from half of what it can do to ten times that.
+"""The service under load: 50 users in a closed loop, and rates from half of the service's capacity to ten times that.
 
-The service has one core (one worker, one thread), the clients (locust) the other; the share of its core that the client used is
-reported, since a client at 1 would be what was measured. Before, in the same run and on the service's core, a bare loop of
-decoding, encoding and index search, without HTTP, second stage, metadata or links. Every answer is checked: the query's own
-logo first, or a 503 that says when to come again; and before the load, the hits of some queries against exact search.
+The service has one core (one worker, one thread), the clients (locust) another; the share of its core that the client used is
+reported, because a client at 1 would limit the figures. A bare loop of decoding, encoding and index search, without HTTP,
+re-ranking, metadata or links, runs on the service's core before and after the load. Every answer is checked: the query's own
+logo first (ties allowed), or a 503 with Retry-After. Before the load, the hits of some queries are compared with exact search.
 
     python -m benchmarks.load [LOGOS] [--seconds N]
 """
@@ -25,7 +25,8 @@ import cv2
 import faiss
 import numpy as np
 
-from benchmarks.machine import write_result
+from benchmarks.answers import TIE
+from benchmarks.machine import ROOT, write_result
 from benchmarks.make_register import SAMPLES, register_catalog
 from benchmarks.service import Client, Service, running
 from logo_similarity.embed.describe import describe
@@ -46,23 +47,23 @@ LEAST_RECALL = 0.97
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of one load."""
+    """The figures of one load."""
 
     offered: float | None
-    """Requests a second that were meant to be sent; None for a closed loop."""
+    """Planned requests per second; None for a closed loop."""
     sent: float
-    """Requests a second that were sent."""
+    """Requests per second."""
     goodput: float
-    """Right answers a second."""
+    """Correct answers per second."""
     p50_ms: float
-    """Of the right answers."""
+    """Of the correct answers."""
     p99_ms: float
     refused: int
     client_cpu_share: float
 
 
 def bare_rate(catalogs: Path, core: int, seconds: float) -> float:
-    """Searches a second of one thread on one core that decodes, encodes and searches the index, and nothing else."""
+    """Searches per second of one thread on one core that only decodes, encodes and searches the index."""
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     cv2.setNumThreads(1)
@@ -77,7 +78,7 @@ def bare_rate(catalogs: Path, core: int, seconds: float) -> float:
                 (query,) = engine.encoder.infer(preprocess(decode(image), spec)[np.newaxis])
                 rows, cosines = engine.base.index.search(query, 100, ef_search=ef_search)
                 if cosines[0] < 0.999 or not np.isclose(vectors[rows[0]] @ query, cosines[0]):
-                    raise ValueError("the bare loop found the wrong logo")
+                    raise ValueError(f"the bare loop: the best cosine is {cosines[0]}, and the query is in the index")
 
             for image in images:
                 search(image)
@@ -91,24 +92,32 @@ def bare_rate(catalogs: Path, core: int, seconds: float) -> float:
 
 
 def check_recall(service: Service, catalogs: Path) -> float:
-    """recall@100 of the service's answers without re-ranking, against exact search. Raises ValueError where it is too low."""
+    """recall@100 of the service's answers without re-ranking, against exact search.
+
+    Raises:
+        ValueError: it is below `LEAST_RECALL`.
+    """
     client = Client(service)
-    found, wanted = 0, 0
+    hits, neighbours = 0, 0
     with SearchEngine.open(catalogs) as engine:
         for path in sorted((SAMPLES / "images").glob("*.jpg"))[:RECALL_QUERIES]:
             query = describe(decode(path.read_bytes()), engine.encoder).embedding
             cosines = engine.base.index.vectors @ query
-            floor = np.partition(cosines, -100)[-100] - 1e-5
+            floor = np.partition(cosines, -100)[-100] - TIE
             _, answer = client.search(path, rerank=False)
-            found += sum(hit["cosine"] >= floor for hit in answer["results"])
-            wanted += 100
-    if found < LEAST_RECALL * wanted:
-        raise ValueError(f"the service finds {found} of {wanted} exact neighbours")
-    return found / wanted
+            hits += sum(hit["cosine"] >= floor for hit in answer["results"])
+            neighbours += 100
+    if hits < LEAST_RECALL * neighbours:
+        raise ValueError(f"the service finds {hits} of {neighbours} exact neighbours")
+    return hits / neighbours
 
 
 def run_load(service: Service, core: int, *, rate: float | None, seconds: float, users: int = USERS) -> Load:
-    """Let locust loose on the service from one core, and sum up what came after the ramp. A wrong answer raises ValueError."""
+    """Run locust on one core against the service. The figures are those after the ramp.
+
+    Raises:
+        ValueError: an answer is wrong.
+    """
     users = users if rate is None else max(1, round(rate * PERIOD))
     period = 0.0 if rate is None else users / rate
     with tempfile.TemporaryDirectory() as folder:
@@ -128,33 +137,33 @@ def run_load(service: Service, core: int, *, rate: float | None, seconds: float,
         everywhere = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {core})
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         finally:
             os.sched_setaffinity(0, everywhere)
         if not record.exists():
             raise RuntimeError(f"locust failed: {done.stderr[-1000:]}")
         content = json.loads(record.read_bytes())
-    begin = min(asked for asked, _, _ in content["answers"]) + RAMP_SECONDS
+    begin = min(start for start, _, _ in content["answers"]) + RAMP_SECONDS
     end = begin + seconds
-    # Rates by when the answers came, times by when the questions were asked.
-    came = [verdict for asked, took, verdict in content["answers"] if begin <= asked + took / 1000 < end]
-    inside = [(took, verdict) for asked, took, verdict in content["answers"] if begin <= asked < end]
+    # Rates count the answers that ended in the window, times those of the searches that began in it.
+    ended = [verdict for start, took, verdict in content["answers"] if begin <= start + took / 1000 < end]
+    begun = [(took, verdict) for start, took, verdict in content["answers"] if begin <= start < end]
     if wrong := [verdict for _, _, verdict in content["answers"] if verdict not in ("ok", "refused")]:
         raise ValueError(f"{len(wrong)} wrong answers, the first: {wrong[0]}")
-    times = [took for took, verdict in inside if verdict == "ok"]
+    times = [took for took, verdict in begun if verdict == "ok"]
     return Load(
         offered=None if rate is None else round(rate, 1),
-        sent=round(len(inside) / seconds, 1),
-        goodput=round(came.count("ok") / seconds, 1),
+        sent=round(len(begun) / seconds, 1),
+        goodput=round(ended.count("ok") / seconds, 1),
         p50_ms=round(float(np.percentile(times, 50)), 1),
         p99_ms=round(float(np.percentile(times, 99)), 1),
-        refused=sum(verdict == "refused" for _, verdict in inside),
+        refused=sum(verdict == "refused" for _, verdict in begun),
         client_cpu_share=content["client_cpu_share"],
     )
 
 
 def recovery_seconds(service: Service) -> float:
-    """Seconds from now until the service answers within twice the time that it takes when idle, three times in a row."""
+    """Seconds until the service answers three times in a row within twice the time that it takes when idle."""
     client, images = Client(service), sorted((SAMPLES / "images").glob("*.jpg"))
     started, good = time.perf_counter(), 0
     while good < 3:
@@ -164,14 +173,14 @@ def recovery_seconds(service: Service) -> float:
         except ValueError:
             good = 0
         if time.perf_counter() - started > 30:
-            raise ValueError("the service is not itself again 30 s after the load")
+            raise ValueError("the service still answers slowly 30 s after the load")
     return time.perf_counter() - started
 
 
 def measure(
     logos: int = 770_000, seconds: float = 10.0, rates: tuple[float, ...] = RATES, crowds: tuple[int, ...] = CROWDS
 ) -> dict[str, object]:
-    """Run it."""
+    """Run the bare loop and all loads."""
     catalogs = register_catalog(logos)
     served, clients = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     bare = bare_rate(catalogs, served, seconds / 2)

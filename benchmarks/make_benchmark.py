@@ -1,21 +1,21 @@
 """Render the retrieval benchmark: real marks, each drawn by several independent icon sets.
 
-The same brand drawn by different people is ground truth that nobody here made up: a query is one drawing, the relevant
-answers are the other drawings of the same brand and kind (mark or wordmark), and everything else is a distractor.
+The same brand drawn by different people is independent ground truth: a query is one drawing, the relevant answers are the
+other drawings of the same brand and kind (mark or wordmark), and everything else is a distractor.
 
     python -m benchmarks.make_benchmark --out data/benchmark
 
 The list of drawings is `benchmarks/data/gallery.csv.gz` (described in `benchmarks/data/README.md`); the drawings come
-from npm packages, pinned below, some 500 MB unpacked. About 4 minutes on one core; started again, it goes on where it
-stopped.
+from npm packages, pinned below, some 500 MB unpacked. It takes about 4 minutes on one core; a run that was stopped is
+resumed by the next one.
 
     OUT/images/<uuid>.jpg   256x256, aspect kept, white, JPEG quality 90
     OUT/results.json        the records, in L3D's layout
     OUT/labels.json         {file: {brand, kind, set, split, licence, concept}}; brand is null for distractors
 
-Splits: `train` may be learned from; `public` is measured and never learned from; `distractor` may be learned from as
-instances of their own. A list of `set,name,concept,licence` (`--list concepts.csv.gz`) holds generic icons that one set
-draws in several styles: these are for learning only, split `concept`.
+Splits: `train` is for training; `public` is for measuring and never trained on; `distractor` may be trained on, each drawing
+as its own class. A list of `set,name,concept,licence` (`--list concepts.csv.gz`) holds generic icons that one set
+draws in several styles: they have the split `concept` and are for training only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import track
 
-from scripts.render_icons import (
+from benchmarks.render_icons import (
     MARK_SIDE,
     NPM_CACHE,
     Drawing,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 GALLERY = Path(__file__).parent / "data" / "gallery.csv.gz"
 ICONIFY = ("@iconify/json", "2.2.535")
-FILE_PACKAGES = {  # set: npm package of plain SVG files and its version; every other set is one of Iconify's
+FILE_PACKAGES = {  # set: npm package of SVG files and its version; all other sets are from Iconify
     "lobehub": ("@lobehub/icons-static-svg", "1.95.1"),
     "super-tiny-icons": ("super-tiny-icons", "0.6.0"),
     "payment-icons": ("payment-icons", "1.2.1"),
@@ -78,7 +78,7 @@ def read_list(path: Path) -> Iterator[dict[str, str]]:
 
 
 def make_benchmark(rows: list[dict[str, str]], icons: IconSets, out: Path) -> list[str]:
-    """Write the benchmark; gives one line for each icon that could not be drawn."""
+    """Write the benchmark. Returns one line for each icon that could not be drawn."""
     images = out / "images"
     images.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, object]] = []
@@ -101,7 +101,7 @@ def make_benchmark(rows: list[dict[str, str]], icons: IconSets, out: Path) -> li
 
 
 class IconSets:
-    """Drawings by set and name, from npm packages that are downloaded when a set is first asked for."""
+    """Drawings by set and name, from npm packages that are downloaded on first use."""
 
     def __init__(self, npm: Path) -> None:
         self._npm = npm
@@ -112,7 +112,7 @@ class IconSets:
         """One icon.
 
         Raises:
-            IconError: there is no such set or icon.
+            IconError: the set or the icon does not exist.
         """
         if icon_set not in FILE_PACKAGES:
             return iconify_drawing(self._collection(icon_set), name)
@@ -130,13 +130,13 @@ class IconSets:
 
     def _list_files(self, icon_set: str) -> dict[str, Path]:
         paths = sorted(fetch_package(*FILE_PACKAGES[icon_set], self._npm).rglob("*.svg"))
-        if icon_set == "payment-icons":  # draws each card in several styles, a folder each
+        if icon_set == "payment-icons":  # each card in several styles, one folder per style
             return {f"{path.stem}@{path.parent.name}": path for path in paths}
         return {path.stem: path for path in paths}
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    # Renamed into place: a run that is stopped leaves no half file for the next one to keep.
+    # Renamed into place: a run that is stopped leaves no partial file.
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)
     part.replace(path)

@@ -1,17 +1,17 @@
 # ruff: noqa: RUF001 - syllables in five scripts
-"""A catalog of any size without as many images: synthetic logos around real ones, through the project's own builder.
+"""A catalog of any size from the sample images: synthetic logos around real ones, built by the project's own builder.
 
-    python -m benchmarks.make_register 770000              # some 10 minutes and 6 GB; 100000 takes one
-    python -m benchmarks.make_register --check CATALOGS    # compares synthetic neighbours with a real catalog's
+    python -m benchmarks.make_register 770000              # some 10 minutes and 6 GB; 100000 takes one minute
+    python -m benchmarks.make_register --check CATALOGS    # compares synthetic neighbours with those of a real catalog
 
-The sample logos come first, with their own embeddings, so that a search with a sample's file must find it. Each of the others is
-made of one real embedding b and of o, the direction of the sum of three more, as sqrt(1 - t^2) b + t o: a mark that shares
-something with one logo and a little with others. t is near 1 for most (Beta(3, 1)) and small for one in ten (0 to 0.5), as few
+The sample logos come first, with their own embeddings, so a search with a sample's file must find it. Every other embedding is
+sqrt(1 - t^2) b + t o, where b is a real embedding and o is the direction of the sum of three others: a mark that resembles one
+logo and slightly resembles others. t is near 1 for most marks (Beta(3, 1)) and small for one in ten (0 to 0.5), because few
 marks have a near copy. `--check` grows a twentieth of a catalog to its whole size by this recipe and compares the cosines of
-the 1st, 10th and 100th neighbours, and the recall of an HNSW index, with those of the real one.
+the 1st, 10th and 100th neighbours, and the recall of an HNSW index, with those of the real catalog.
 
-Metadata follow the distributions that are published of L3D (arXiv 2112.05404): codes a mark, divisions of the Vienna
-classification, years, one text in ten missing; texts in five scripts. All of it is synthetic, and says so in its ids.
+The metadata follow the published distributions of L3D (arXiv 2112.05404): codes per mark, divisions of the Vienna
+classification, years, one text in ten missing; the texts are in five scripts. All of it is synthetic, as the ids show.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ from logo_similarity.terminal import progress
 
 SAMPLES = ROOT / "samples"
 RECIPE = 1
-"""Goes up when the synthetic logos change."""
+"""Incremented when the synthetic logos change."""
 CHUNK = 10_000
 OTHERS = 3
 NEAR_SHARE, NEAR_REACH, FAR_SHAPE = 0.1, 0.5, 3.0
 GROWTH = 20
-"""A twentieth of the real logos is grown to their number to compare the two: 38 times as many as the samples are 770,000."""
+"""`--check` grows a twentieth of the real logos to their number; 770,000 logos are 384 times the samples."""
 RANKS = (1, 10, 100)
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 COMPARED = 2_000
 
-# Published of L3D: marks with 1, 2, ... codes; marks in the commonest divisions, in percent; marks a year.
+# Published for L3D: marks with 1, 2, ... codes; marks in the most common divisions, in percent; marks per year.
 CODES_A_MARK = (197760, 160901, 144234, 93812, 64502, 43500, 27426, 16133, 9125, 5383, 3105, 1632, 1002, 521, 284)
 DIVISIONS = {
     "27.05": 28.7, "29.01": 18.0, "26.04": 12.7, "27.99": 12.2, "26.11": 10.1, "25.05": 9.2, "26.01": 8.6, "27.03": 4.7,
@@ -65,7 +65,7 @@ DIVISIONS = {
 }  # fmt: skip
 TAIL_DIVISIONS = tuple(f"{category:02}.{division:02}" for category in range(1, 30) for division in range(1, 6))
 TAIL_PERCENT = 170.0
-"""The rest of the 319 codes for each 100 marks."""
+"""The rest of the 319 codes of 100 marks."""
 YEARS = {
     1996: 15138, 1997: 9518, 1998: 11407, 1999: 14474, 2000: 19188, 2001: 16172, 2002: 15613, 2003: 20852, 2004: 21569,
     2005: 21740, 2006: 24981, 2007: 28916, 2008: 28765, 2009: 29699, 2010: 33721, 2011: 35815, 2012: 10363, 2013: 39906,
@@ -83,26 +83,26 @@ SCRIPT_SHARES = (0.94, 0.02, 0.01, 0.02, 0.01)
 
 
 def sample_catalog() -> Path:
-    """Catalog folder of the sample logos, built where it is not there yet."""
+    """Catalog folder of the sample logos, built if it does not exist."""
     root = DATA / "samples"
     build_catalog(open_source(SAMPLES), root, BuildOptions(threads=usable_cores()))
     return root
 
 
 def register_is_made(count: int) -> bool:
-    """Whether the register of that size is there."""
+    """Whether a register of this size exists."""
     return bool(Catalog(_register_folder(count)).names())
 
 
 def _register_folder(count: int) -> Path:
     samples = read_manifest(Catalog(sample_catalog()).current())
-    # Everything that the rows are made of: one of another format, schema, model or sample set is not this register.
+    # Everything that determines the rows: another format, schema, model or sample set is another register.
     made_of = (RECIPE, FORMAT, SCHEMA, samples.logo_ids, samples.encoder.sha256, PREPROCESSING_VERSION)
     return DATA / f"register-{count}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
 
 
 def register_catalog(count: int) -> Path:
-    """Catalog folder of a register with `count` logos, the samples among them, made where it is not there yet."""
+    """Catalog folder of a register with `count` logos, the samples included, built if it does not exist."""
     root = _register_folder(count)
     if not Catalog(root).names():
         raw = root.with_name(root.name + ".raw")
@@ -145,7 +145,7 @@ def _write_raw(raw: Path, count: int) -> None:
 
 
 def grow(real: Floats, rows: int, random: np.random.Generator) -> tuple[Floats, NDArray[np.int64]]:
-    """(rows, d) float32 unit vectors around real ones, and of each the real one that it is most of."""
+    """(rows, d) float32 unit vectors around real ones, and the row of the real vector b of each."""
     bases = random.integers(len(real), size=rows)
     near = random.random((rows, 1)) < NEAR_SHARE
     t = np.where(near, random.uniform(0, NEAR_REACH, (rows, 1)), random.beta(FAR_SHAPE, 1, (rows, 1)))
@@ -156,7 +156,7 @@ def grow(real: Floats, rows: int, random: np.random.Generator) -> tuple[Floats, 
 
 
 def _mixed_cells(real: Patches, bases: NDArray[np.int64], random: np.random.Generator) -> Patches:
-    """Patches of the bases, a third of the cells from some other logo."""
+    """Patches of the bases, with a third of the cells from another logo."""
     others = real[random.integers(len(real), size=len(bases))]
     return np.where(random.random((len(bases), real.shape[1], 1)) < 1 / 3, others, real[bases])
 
@@ -191,7 +191,7 @@ def _marks(first: int, count: int) -> Iterator[dict[str, JsonValue]]:
 
 
 def check(catalogs: Path) -> dict[str, object]:
-    """Compare the neighbours of a real catalog with those that the recipe makes of a twentieth of it."""
+    """Compare the neighbours of a real catalog with those of a twentieth of it, grown by the recipe."""
     with SearchEngine.open(catalogs) as engine:
         name, real = engine.version, np.array(engine.base.index.vectors)
     random = np.random.default_rng(0)
@@ -200,33 +200,34 @@ def check(catalogs: Path) -> dict[str, object]:
     synthetic = synthetic[random.permutation(len(real))]
     both = {"real": real[random.permutation(len(real))], "synthetic": synthetic}
     figures: dict[str, object] = {"catalog": name, "logos": len(real), "grown_from": len(few)}
-    found = {}
+    quantiles = {}
     for kind, vectors in both.items():
-        asked = np.ascontiguousarray(vectors[-COMPARED:])
-        cosines, _ = faiss.knn(asked, vectors, max(RANKS) + 1, metric=faiss.METRIC_INNER_PRODUCT)
-        found[kind] = np.quantile(cosines[:, list(RANKS)], QUANTILES, axis=0).T  # the 0th is the logo itself
+        queries = np.ascontiguousarray(vectors[-COMPARED:])
+        cosines, _ = faiss.knn(queries, vectors, max(RANKS) + 1, metric=faiss.METRIC_INNER_PRODUCT)
+        quantiles[kind] = np.quantile(cosines[:, list(RANKS)], QUANTILES, axis=0).T  # rank 0 is the query itself
         figures[f"cosines_{kind}"] = {
-            str(rank): [round(float(value), 3) for value in row] for rank, row in zip(RANKS, found[kind], strict=True)
+            str(rank): [round(float(value), 3) for value in row]
+            for rank, row in zip(RANKS, quantiles[kind], strict=True)
         }
         curve = build_hnsw(vectors, DATA / "check.faiss", m=32, ef_construction=200, threads=2, probe=Probe())
         figures[f"recall_{kind}"] = {str(point.ef_search): round(point.value, 4) for point in curve}
     (DATA / "check.faiss").unlink()
-    figures["mean_difference_of_cosines"] = round(float(np.abs(found["real"] - found["synthetic"]).mean()), 4)
+    figures["mean_difference_of_cosines"] = round(float(np.abs(quantiles["real"] - quantiles["synthetic"]).mean()), 4)
     return write_result("register_neighbours", {"quantiles": QUANTILES, **figures})
 
 
 def main() -> None:
-    """Make a register, or check the recipe."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("count", nargs="?", type=int, help="how many logos")
-    parser.add_argument("--check", type=Path, metavar="CATALOGS", help="compare with this catalog instead")
+    parser.add_argument("count", nargs="?", type=int, help="number of logos")
+    parser.add_argument("--check", type=Path, metavar="CATALOGS", help="check the recipe against this catalog instead")
     arguments = parser.parse_args()
     if arguments.check:
         print(json.dumps(check(arguments.check), indent=2))
     elif arguments.count:
         print(register_catalog(arguments.count))
     else:
-        parser.error("say how many logos, or --check CATALOGS")
+        parser.error("give the number of logos, or --check CATALOGS")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The results as pictures, beside them.
+"""Draws the results as pictures in `benchmarks/results/`.
 
 python -m benchmarks.plots
 """
@@ -18,7 +18,7 @@ mpl.use("Agg")
 
 
 def draw() -> list[Path]:
-    """Draw whatever there are results of. Returns the files."""
+    """Draw the results. Returns the files."""
     drawings = {
         "recall_against_latency": _recall_against_latency,
         "latency_against_users": _latency_against_users,
@@ -37,8 +37,8 @@ def draw() -> list[Path]:
 
 def _figures(pattern: str) -> list[dict[str, Any]]:
     """Figures of all results of that name, the smallest register first."""
-    found = [json.loads(path.read_bytes())["figures"] for path in RESULTS.glob(f"{pattern}.json")]
-    return sorted(found, key=lambda figures: figures.get("logos", 0))
+    results = [json.loads(path.read_bytes())["figures"] for path in RESULTS.glob(f"{pattern}.json")]
+    return sorted(results, key=lambda figures: figures.get("logos", 0))
 
 
 def _recall_against_latency(axes: Any) -> None:  # noqa: ANN401 - matplotlib's axes
@@ -58,7 +58,7 @@ def _latency_against_users(axes: Any) -> None:  # noqa: ANN401
         for name, style in (("p50_ms", "-"), ("p99_ms", "--")):
             label = f"{figures['logos']:,} logos, {name.removesuffix('_ms')}"
             axes.plot(users, [loads[count][name] for count in users], style, marker=".", label=label)
-    axes.set(xlabel="users who ask as fast as they are answered", ylabel="ms", title="one core for the service")
+    axes.set(xlabel="users, each with one search at a time", ylabel="ms", title="one core for the service")
     axes.legend(fontsize=7)
     axes.grid(alpha=0.3)
 

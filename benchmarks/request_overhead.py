@@ -1,7 +1,7 @@
-"""One request of a 256 x 256 JPEG against a register, warm, one client: what it takes beyond the encoder's own run.
+"""The time of a request beyond the encoder's own run: a 256 x 256 JPEG against a register, warm, one client.
 
-The service has one worker with one thread on one core, the client another core. `/metrics` is read before and after: it
-knows sums, so its mean is compared with the client's mean; what it lacks to 1 is the way between the two and the client.
+The service has one worker with one thread on one core, the client another core. The mean by `/metrics`, read before and
+after, is compared with the client's mean; the difference is the time in the network stack and in the client.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STAGES = ("queue", "decode", "preprocess", "embed", "search", "rerank", "metadat
 
 
 def measure(requests: int = 400, logos: int = 770_000) -> dict[str, object]:
-    """Run it."""
+    """Send the requests one after another."""
     catalogs = register_catalog(logos)
     images = sorted((SAMPLES / "images").glob("*.jpg"))[:requests]
     everywhere = os.sched_getaffinity(0)
@@ -62,16 +62,16 @@ def measure(requests: int = 400, logos: int = 770_000) -> dict[str, object]:
 
 def totals(service: Service) -> dict[str, float]:
     """Seconds and number of the searches answered so far, and the seconds of their encoding, by `/metrics`."""
-    found = {"request": 0.0, "count": 0.0, "embed": 0.0}
+    sums = {"request": 0.0, "count": 0.0, "embed": 0.0}
     for family in text_string_to_metric_families(service.get("/metrics").decode()):
         for sample in family.samples:
             if sample.labels.get("route") == "/v1/search" and sample.name == "logo_request_seconds_sum":
-                found["request"] = sample.value
+                sums["request"] = sample.value
             if sample.labels.get("route") == "/v1/search" and sample.name == "logo_request_seconds_count":
-                found["count"] = sample.value
+                sums["count"] = sample.value
             if sample.labels.get("stage") == "embed" and sample.name == "logo_stage_seconds_sum":
-                found["embed"] = sample.value
-    return found
+                sums["embed"] = sample.value
+    return sums
 
 
 if __name__ == "__main__":

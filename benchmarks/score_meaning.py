@@ -1,7 +1,7 @@
-"""What a score means: the scores of right answers, of other brands and of pictures of nothing, on the retrieval benchmark.
+"""The scores of right answers, of other brands and of meaningless pictures, on the retrieval benchmark.
 
-Queries are the drawings of brands that the encoder never learned from, and are in the gallery themselves. A score depends on the
-gallery, and the best of many wrong answers grows with their number: both sizes are given.
+The queries are drawings of brands that the encoder was not trained on; the gallery contains them. A score depends on the
+gallery, and the best of many wrong answers grows with their number, so it is measured with two sizes of gallery.
 
     python -m benchmarks.make_benchmark --out data/benchmark      # once
     python -m benchmarks.score_meaning [FOLDER]                   # some ten minutes on two cores
@@ -36,41 +36,41 @@ if TYPE_CHECKING:
 
 SMALL = 5_000
 COPIED = 300
-"""Drawings of which changed copies are made."""
+"""Number of drawings that are copied with changes."""
 MEANINGLESS = 500
-"""Pictures of noise, and as many of shapes."""
+"""Number of pictures of noise, and of pictures of random shapes."""
 SIDE = 256
 QUANTILES = (5, 25, 50, 75, 95)
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 NOT_FOUND = -np.inf
-"""The score of a right answer that is not among the hits."""
+"""Stands for the score of a right answer that is not among the hits."""
 
 Labels = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of all queries, by what was asked and what was found."""
+    """Scores by the kind of query and of hit."""
 
     saved_again: list[float]
     changed: list[float]
     drawings: list[float]
-    """Of each other drawing of the query's brand and kind."""
+    """Scores of the other drawings of the query's brand and kind."""
     other_brands: list[list[float]]
-    """Of the hits of other brands, best first, for each query."""
+    """For each query, the scores of the hits of other brands, best first."""
     noise: list[float]
     shapes: list[float]
 
 
 def measure(folder: Path) -> dict[str, object]:
-    """Run it on two galleries, with re-ranking and without."""
+    """Measure on two galleries, with re-ranking and without."""
     labels: Labels = json.loads((folder / "labels.json").read_bytes())
     galleries = {}
     for size in (SMALL, len(labels)):
         catalogs = make_gallery(folder, labels, size)
         with SearchEngine.open(catalogs, device="cpu") as engine:
             galleries[str(size)] = {
-                name: summary(ask_all(engine, folder, labels, rerank=rerank))
+                name: summary(search_all(engine, folder, labels, rerank=rerank))
                 for name, rerank in (("score", True), ("cosine", False))
             }
             encoder = engine.encoder.model.id
@@ -78,28 +78,28 @@ def measure(folder: Path) -> dict[str, object]:
 
 
 def make_gallery(folder: Path, labels: Labels, size: int) -> Path:
-    """A catalog of all drawings that are asked for, and of others up to a size."""
-    asked = sorted(file for file, label in labels.items() if label["split"] == "public")
-    others = sorted(labels.keys() - set(asked))
-    chosen = np.random.default_rng(1).permutation(len(others))[: size - len(asked)]
-    place = DATA / f"score_meaning_{size}"
-    place.mkdir(parents=True, exist_ok=True)
-    table = place / "marks.jsonl"
-    table.write_text("\n".join(json.dumps({"filename": file}) for file in [*asked, *(others[row] for row in chosen)]))
+    """A catalog of all query drawings, and of others up to a size."""
+    queries = sorted(file for file, label in labels.items() if label["split"] == "public")
+    others = sorted(labels.keys() - set(queries))
+    chosen = np.random.default_rng(1).permutation(len(others))[: size - len(queries)]
+    gallery = DATA / f"score_meaning_{size}"
+    gallery.mkdir(parents=True, exist_ok=True)
+    table = gallery / "marks.jsonl"
+    table.write_text("\n".join(json.dumps({"filename": file}) for file in [*queries, *(others[row] for row in chosen)]))
     source = open_source(table, images=folder / "images")
-    build_catalog(source, place / "catalogs", BuildOptions(threads=usable_cores()))
-    return place / "catalogs"
+    build_catalog(source, gallery / "catalogs", BuildOptions(threads=usable_cores()))
+    return gallery / "catalogs"
 
 
-def ask_all(engine: SearchEngine, folder: Path, labels: Labels, *, rerank: bool) -> Scores:
-    """Search for every kind of picture."""
+def search_all(engine: SearchEngine, folder: Path, labels: Labels, *, rerank: bool) -> Scores:
+    """Search with every kind of picture."""
     images = folder / "images"
-    asked = sorted(file for file, label in labels.items() if label["split"] == "public" and label["brand"])
+    queries = sorted(file for file, label in labels.items() if label["split"] == "public" and label["brand"])
     by_brand: defaultdict[str, set[str]] = defaultdict(set)
     for file, label in labels.items():
         if label["brand"]:
             by_brand[label["brand"]].add(file)
-    copied = [asked[place] for place in np.linspace(0, len(asked) - 1, COPIED).astype(int)]
+    copied = [queries[row] for row in np.linspace(0, len(queries) - 1, COPIED).astype(int)]
 
     def hits(picture: bytes | Pixels) -> dict[str, float]:
         return {hit.logo.filename: hit.score for hit in engine.search(Query(image=picture, rerank=rerank)).hits}
@@ -110,16 +110,16 @@ def ask_all(engine: SearchEngine, folder: Path, labels: Labels, *, rerank: bool)
     def copy(change: Callable[[Pixels], bytes | Pixels], file: str) -> float:
         return hits(change(read_image(images / file))).get(file, NOT_FOUND)
 
-    def drawn(file: str) -> tuple[list[float], list[float]]:
-        found = hits((images / file).read_bytes())
+    def right_and_wrong(file: str) -> tuple[list[float], list[float]]:
+        scores = hits((images / file).read_bytes())
         same = by_brand[labels[file]["brand"]]
         kind = labels[file]["kind"]
-        right = [found.get(name, NOT_FOUND) for name in same - {file} if labels[name]["kind"] == kind]
-        wrong = [score for name, score in found.items() if name not in same]
+        right = [scores.get(name, NOT_FOUND) for name in same - {file} if labels[name]["kind"] == kind]
+        wrong = [score for name, score in scores.items() if name not in same]
         return right, sorted(wrong, reverse=True)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
-        drawings = list(pool.map(drawn, asked))
+        drawings = list(pool.map(right_and_wrong, queries))
         return Scores(
             saved_again=list(pool.map(partial(copy, save_again), copied)),
             changed=[score for change in CHANGES.values() for score in pool.map(partial(copy, change), copied)],
@@ -159,7 +159,7 @@ def summary(scores: Scores) -> dict[str, object]:
 
 
 def save_again(image: Pixels) -> bytes:
-    """The file of a picture that was made smaller and compressed hard."""
+    """The picture at 70 % of its size, as a JPEG file of quality 50."""
     small = cv2.resize(image, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
     bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
     return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 50])[1])
@@ -187,8 +187,8 @@ def _shapes() -> Iterable[Pixels]:
 
 def _quantiles(scores: list[float]) -> list[float | None]:
     """One for each of `QUANTILES`; None: not among the hits."""
-    found = np.percentile(scores, QUANTILES, method="lower")
-    return [None if value == NOT_FOUND else round(float(value), 3) for value in found]
+    quantiles = np.percentile(scores, QUANTILES, method="lower")
+    return [None if value == NOT_FOUND else round(float(value), 3) for value in quantiles]
 
 
 def _share(scores: list[float], threshold: float) -> float:

@@ -1,6 +1,7 @@
-"""The search stage alone, on registers of several sizes: one thread, k = 100, breadth as the build chose it, page cache warm.
+"""The search stage alone on registers of several sizes: one thread, k = 100, the breadth chosen by the build, page cache warm.
 
-The queries are synthetic logos that are in no register, the same for all sizes; recall@100 against exact search is checked.
+The queries are synthetic logos that are in no register, the same for all sizes. It checks recall@100 against exact search,
+ties allowed.
 
     python -m benchmarks.search_stage [LOGOS ...]
 """
@@ -30,7 +31,7 @@ SIZES = (100_000, 770_000)
 
 
 def measure(sizes: tuple[int, ...] = SIZES) -> dict[str, object]:
-    """Run it."""
+    """Measure one size after another."""
     samples = VectorIndex.open(Catalog(sample_catalog()).current() / INDEX).vectors
     queries, _ = grow(np.array(samples), QUERIES, np.random.default_rng(7))
     figures: dict[str, dict[str, float]] = {}

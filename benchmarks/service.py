@@ -1,4 +1,4 @@
-"""A real service to measure: `logo-similarity serve` on given cores, and a client that checks what it gets."""
+"""A real service to measure: `logo-similarity serve` on given cores, and a client that checks its answers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,25 @@ from typing import Any
 
 import psutil
 
+from benchmarks.answers import check_hits
 from benchmarks.machine import ROOT
 from benchmarks.make_register import SAMPLES
 
 START_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """A checkout of the project, and the Python that runs it."""
+
+    checkout: Path
+    python: Path
+
+    @classmethod
+    def own(cls) -> Software:
+        """This checkout in the environment of `make demo`, which a user has, and not in that of the benchmarks."""
+        python = ROOT / ".venv" / "bin" / "python"
+        return cls(ROOT, python if python.exists() else Path(sys.executable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +53,22 @@ class Service:
         return list(psutil.Process(self.process.pid).children())
 
     def log_lines(self, event: str) -> list[dict[str, Any]]:
-        """The log lines of one event so far."""
+        """Its log lines of one event so far."""
         lines = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
         return [line for line in lines if line.get("event") == event]
 
+    def cpu_seconds(self) -> float:
+        """User and system time of all its processes so far."""
+        master = psutil.Process(self.process.pid)
+        times = [process.cpu_times() for process in (master, *master.children(recursive=True))]
+        return float(sum(cpu.user + cpu.system for cpu in times))
+
     def get(self, path: str) -> bytes:
-        """The body of a GET that must succeed."""
+        """The body of the answer to a GET request.
+
+        Raises:
+            ConnectionError: its status is not 200.
+        """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request("GET", path)
         response = connection.getresponse()
@@ -56,9 +81,27 @@ class Service:
 
 @contextmanager
 def running(
-    catalogs: Path, *, workers: int, threads: int, cores: set[int] | None, images: Path = SAMPLES / "images"
+    catalogs: Path,
+    *,
+    workers: int,
+    threads: int,
+    cores: set[int] | None,
+    images: Path = SAMPLES / "images",
+    software: Software | None = None,
 ) -> Iterator[Service]:
-    """The service on `cores` (None: all), ready; ended afterwards."""
+    """The service on `cores` (None: all), ready; stopped at the end of the block.
+
+    Args:
+        catalogs: folder of the catalog, absolute.
+        workers: worker processes.
+        threads: search threads of each worker.
+        cores: numbers of the cores that it may use.
+        images: folder of the images, absolute.
+        software: the checkout to run; None: this one.
+
+    Raises:
+        RuntimeError: it is not ready within `START_SECONDS`.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -70,17 +113,16 @@ def running(
         "--threads": threads,
     }
     words = [str(word) for pair in options.items() for word in pair]
-    # In the environment that a user has, not in the one that measures.
-    own = ROOT / ".venv" / "bin" / "python"
-    command = [str(own) if own.exists() else sys.executable, "-m", "logo_similarity.cli", "serve", *words]
+    software = software or Software.own()
+    command = [str(software.python), "-m", "logo_similarity.cli", "serve", *words]
     everywhere = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores or everywhere)  # a child begins where its parent may run
-    # The same pictures come again and again, and a search is meant each time.
-    environment = {**os.environ, "LOGO_CACHE_HITS": "0"}
+    os.sched_setaffinity(0, cores or everywhere)  # inherited by the child
+    # No cache: repeated queries with the same image must search.
+    environment = {**os.environ, "PYTHONPATH": str(software.checkout), "LOGO_CACHE_HITS": "0"}
     scratch = tempfile.TemporaryDirectory()
     log = Path(scratch.name) / "log"
     with log.open("wb") as stderr:
-        process = subprocess.Popen(command, stderr=stderr, env=environment)
+        process = subprocess.Popen(command, cwd=software.checkout, stderr=stderr, env=environment)
     os.sched_setaffinity(0, everywhere)
     service = Service(port, process, log)
     try:
@@ -93,7 +135,7 @@ def running(
             except (ConnectionError, OSError):
                 pass
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the service did not start")
+                raise RuntimeError(f"the service did not start: {log.read_text()[-1000:]}")
             time.sleep(0.1)
         yield service
     finally:
@@ -103,13 +145,20 @@ def running(
 
 
 class Client:
-    """One client with one connection, that takes no answer unchecked."""
+    """A client with one connection that checks every answer."""
 
     def __init__(self, service: Service) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
 
     def search(self, image: Path, *, top_k: int = 100, rerank: bool = True) -> tuple[float, dict[str, Any]]:
-        """Milliseconds until the answer was read, and the answer. Raises ValueError where it is not the right one."""
+        """Search with the file of a logo of the catalog.
+
+        Returns:
+            Milliseconds until the answer was read, and the answer.
+
+        Raises:
+            ValueError: the answer is an error, or not the right one.
+        """
         boundary = uuid.uuid4().hex
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="query.jpg"\r\n\r\n'
         body = head.encode() + image.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
@@ -122,9 +171,7 @@ class Client:
         answer = json.loads(content)
         if response.status != 200:
             raise ValueError(f"{image.name}: {response.status} {content[:200]!r}")
-        hits = answer["results"]
-        if hits[0]["id"] != image.stem or hits[0]["score"] < 0.999 or len(hits) != top_k:
-            raise ValueError(f"{image.name}: the wrong answer")
-        if not all(hit["image_url"] for hit in hits):
+        check_hits(answer["results"], image.stem, top_k)
+        if not all(hit["image_url"] for hit in answer["results"]):
             raise ValueError(f"{image.name}: a hit without a link")
         return milliseconds, answer

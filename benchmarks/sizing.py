@@ -1,8 +1,8 @@
-"""What catalogs of several sizes take: disk, memory of one and of four workers, searches a second on one core.
+"""Disk, memory of one and of four workers, and searches per second on one core, for catalogs of several sizes.
 
-The searches are those of four clients who ask as fast as they are answered, on another core than the service's one thread;
-every answer is checked. Memory is the sum of the workers' PSS after each has searched. Beside it stands what
-`logo-similarity plan` says for the same, and what it says for sizes that were not built here.
+The searches are those of four clients in a closed loop, on another core than the service's one thread; every answer is
+checked. Memory is the sum of the workers' PSS after each has searched. The estimate of `logo-similarity plan` is given for the
+same sizes, and for larger ones.
 
     python -m benchmarks.sizing
 """
@@ -31,7 +31,7 @@ SECONDS = 10.0
 
 
 def searches_a_second(catalogs: Path) -> float:
-    """Right answers a second of one worker with one thread, on one core."""
+    """Correct answers per second of one worker with one thread, on one core."""
     everywhere = os.sched_getaffinity(0)
     cores = sorted(everywhere)
     images = sorted((SAMPLES / "images").glob("*.jpg"))[:200]
@@ -44,13 +44,13 @@ def searches_a_second(catalogs: Path) -> float:
                 warm.search(image)
             end = time.monotonic() + SECONDS
 
-            def ask(number: int) -> None:
+            def search(number: int) -> None:
                 client = Client(service)
                 while time.monotonic() < end:
                     client.search(images[(number * 50 + counts[number]) % len(images)])
                     counts[number] += 1
 
-            threads = [threading.Thread(target=ask, args=(number,)) for number in range(CLIENTS)]
+            threads = [threading.Thread(target=search, args=(number,)) for number in range(CLIENTS)]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -61,19 +61,19 @@ def searches_a_second(catalogs: Path) -> float:
 
 
 def planned(size: int, model_size: int, workers: int) -> ServicePlan:
-    """What `logo-similarity plan` says of a catalog of so many bytes, for as many cores as workers."""
+    """The estimate of `logo-similarity plan` for a catalog of `size` bytes and as many cores as workers."""
     return plan_service(size, model_size, workers, load_settings(workers=workers))
 
 
 def measured(catalogs: Path) -> tuple[Manifest, dict[str, object]]:
-    """One size."""
+    """The manifest and the figures of one catalog."""
     manifest = read_manifest(Catalog(catalogs).current())
-    used = {workers: memory(catalogs, workers).whole for workers in WORKERS}
+    pss = {workers: memory(catalogs, workers).whole for workers in WORKERS}
     plans = {workers: planned(manifest.size, manifest.model_size, workers) for workers in WORKERS}
     return manifest, {
         "logos": manifest.count,
         "disk_mb": round(manifest.size / 1e6, 1),
-        "memory_mb": {str(workers): round(used[workers] / 1e6) for workers in WORKERS},
+        "memory_mb": {str(workers): round(pss[workers] / 1e6) for workers in WORKERS},
         "planned_mb": {str(workers): round(plans[workers].total / 1e6) for workers in WORKERS},
         "limit_mb": {str(workers): round(plans[workers].limit / 1e6) for workers in WORKERS},
         "searches_a_second_on_one_core": round(searches_a_second(catalogs), 1),
@@ -81,12 +81,12 @@ def measured(catalogs: Path) -> tuple[Manifest, dict[str, object]]:
 
 
 def measure(sizes: tuple[int, ...] = SIZES) -> dict[str, object]:
-    """Run it."""
+    """Measure one size after another."""
     rows = []
     for catalogs in (sample_catalog(), *map(register_catalog, sizes)):
         manifest, row = measured(catalogs)
         rows.append(row)
-    # A catalog grows with its logos but for the model, which every size has once.
+    # Each catalog has one model; the rest grows with the number of logos.
     bytes_a_logo = (manifest.size - manifest.model_size) / manifest.count
     for logos in PLANNED:
         size = round(bytes_a_logo * logos) + manifest.model_size

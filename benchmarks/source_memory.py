@@ -1,6 +1,6 @@
-"""Memory and rate of reading 770,000 records in L3D's layout (the images are empty files: only their names count here).
+"""Memory and rate of reading 770,000 records in L3D's layout. The images are empty files: only their names are read.
 
-Not part of `make bench`: it writes 770,000 files first, into a folder that it deletes afterwards.
+Not part of `make bench`: it first writes 770,000 files into a temporary folder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RECORDS = 770_000
 
 
 def make_source(folder: Path) -> None:
-    """Records with the case differences, texts and codes of the real set."""
+    """Write records with differences in case, texts and codes like those of the real set."""
     numbers = random.Random(0)
     (folder / "images").mkdir()
     with (folder / "results.json").open("w") as file:
@@ -36,7 +36,7 @@ def make_source(folder: Path) -> None:
 
 
 def measure() -> dict[str, object]:
-    """Run it."""
+    """Write the records, and read them."""
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)
         make_source(folder)

@@ -1,7 +1,7 @@
-"""How the cores are best divided: threads inside a run or runs side by side, one image at a time or several, spinning or not.
+"""Ways to divide the cores: threads within a run or runs in parallel, one image at a time or several, spinning or not.
 
-Images a second of the default encoder on all usable cores, and the median time of one run, in rounds that alternate; each figure
-over that of what the service does (one thread a run, as many callers as cores, one image at a time, no spinning).
+Images per second of the default encoder on all usable cores, and the median time of one run, in alternating rounds. Each figure
+is a ratio to the plan of the service: one thread per run, as many callers as cores, one image at a time, no spinning.
 
     python -m benchmarks.thread_plan
 """
@@ -39,7 +39,7 @@ class Plan:
 
 
 def plans(cores: int) -> list[Plan]:
-    """The service's own first."""
+    """All plans, the service's own first."""
     return [
         Plan(1, cores, 1),
         Plan(1, 1, 1),
@@ -71,9 +71,9 @@ def measure() -> dict[str, object]:
     def call(plan: Plan) -> int:
         batch, done, ends = np.repeat(image, plan.batch, axis=0), 0, time.perf_counter() + SECONDS
         while (started := time.perf_counter()) < ends:
-            (found,) = sessions[plan].run([model.outputs.embedding], {spec.name: batch})
-            if found.shape != (plan.batch, model.dimension):
-                raise ValueError(f"{plan}: gave {found.shape}")
+            (embeddings,) = sessions[plan].run([model.outputs.embedding], {spec.name: batch})
+            if embeddings.shape != (plan.batch, model.dimension):
+                raise ValueError(f"{plan}: embeddings of shape {embeddings.shape}")
             runs[plan].append(time.perf_counter() - started)
             done += plan.batch
         return done

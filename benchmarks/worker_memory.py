@@ -1,8 +1,8 @@
 """Proportional memory (PSS) of two and four workers on one catalog, over that of one.
 
-Each process has a fixed cost (Python, the libraries, the encoder, its threads' buffers), which is measured on the catalog of
-the samples with the same number of workers and taken off; what remains is what the catalog costs. Mapped libraries are all
-fixed cost, and their PSS falls whenever any other program on the machine maps them too: they are left out of the ratio.
+Each process has a fixed cost (Python, the libraries, the encoder, its threads' buffers). It is measured on the catalog of the
+samples with the same number of workers and subtracted; the rest is the cost of the catalog. Mapped libraries are left out of
+the ratio: they are fixed cost, and their PSS falls whenever another program on the machine maps them too.
 """
 
 from __future__ import annotations
@@ -35,42 +35,42 @@ class Memory:
 
 
 def memory(catalogs: Path, workers: int) -> Memory:
-    """PSS of the workers, after each of them has answered `SEARCHES` searches."""
+    """PSS of the workers after each has answered `SEARCHES` searches."""
     images = sorted((SAMPLES / "images").glob("*.jpg"))[:SEARCHES]
-    catalogs = catalogs.resolve()  # as the kernel names what is mapped
+    catalogs = catalogs.resolve()  # the kernel names mapped files by their resolved path
     with running(catalogs, workers=workers, threads=1, cores=os.sched_getaffinity(0)) as service:
         clients = client_of_each_worker(service, images[0])
         for image in images:
             for client in clients:
                 client.search(image)
         maps = [part for worker in service.workers() for part in worker.memory_maps(grouped=False)]
-    # Names of memory that is no file are in brackets; a mapped file that is not the catalog's is a library.
+    # Anonymous memory has a name in brackets; a mapped file outside the catalog is a library.
     own = [part.pss for part in maps if part.path.startswith("[") or Path(part.path).is_relative_to(catalogs)]
     return Memory(sum(part.pss for part in maps), sum(own))
 
 
 def planned(catalogs: Path, workers: int) -> int:
-    """What `logo-similarity plan` expects, in bytes."""
+    """Bytes by the estimate of `logo-similarity plan`."""
     manifest = read_manifest(Catalog(catalogs).current())
     return plan_service(manifest.size, manifest.model_size, workers, load_settings(workers=workers)).total
 
 
 def client_of_each_worker(service: Service, image: Path) -> list[Client]:
-    """A client for each worker. The kernel chooses who takes a connection, so more are opened until all have one."""
-    found: dict[int, Client] = {}
-    opened: list[Client] = []  # kept open: a connection that ends while others begin would spoil the count
+    """A client for each worker. The kernel chooses the worker of a connection: clients are opened until all have one."""
+    by_worker: dict[int, Client] = {}
+    opened: list[Client] = []  # kept open: a connection that ends meanwhile would falsify the count
     before = connections(service)
-    while len(found) < len(before):
+    while len(by_worker) < len(before):
         if len(opened) == MAX_CONNECTIONS:
-            raise RuntimeError(f"only {len(found)} of {len(before)} workers took a connection")
+            raise RuntimeError(f"only {len(by_worker)} of {len(before)} workers took a connection")
         client = Client(service)
         client.search(image)
         opened.append(client)
         after = connections(service)
         for process in (process for process in after if after[process] > before[process]):
-            found.setdefault(process, client)
+            by_worker.setdefault(process, client)
         before = after
-    return list(found.values())
+    return list(by_worker.values())
 
 
 def connections(service: Service) -> dict[int, int]:
@@ -82,7 +82,7 @@ def connections(service: Service) -> dict[int, int]:
 
 
 def measure(logos: int = 770_000) -> dict[str, object]:
-    """Run it."""
+    """Measure the small and the large catalog with each number of workers."""
     small, large = sample_catalog(), register_catalog(logos)
     fixed = {workers: memory(small, workers) for workers in WORKERS}
     used = {workers: memory(large, workers) for workers in WORKERS}

@@ -1,7 +1,7 @@
-"""How long a worker takes from the start of its process until it is ready, page cache warm, and until its first answer.
+"""Seconds from the start of a worker's process until it is ready, and until its first answer, page cache warm.
 
-A worker of a running service is killed; the time is counted from the start of its successor, as the kernel keeps it, to the
-successor's own log line that it is ready.
+It kills a worker of a running service. The time runs from the start of its successor, by the kernel, to the successor's log
+line `ready`.
 
     python -m benchmarks.worker_start [LOGOS]
 """
@@ -24,7 +24,7 @@ ROUNDS = 5
 
 
 def measure(logos: int = 770_000) -> dict[str, object]:
-    """Run it."""
+    """Kill the worker in each round."""
     image = min((SAMPLES / "images").glob("*.jpg"))
     ready, first = [], []
     with running(register_catalog(logos), workers=1, threads=1, cores=None) as service:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Make the small catalog that later versions must still be able to open: tests/fixtures/catalog-<format>.
+"""Make the small catalog that later versions must be able to open: tests/fixtures/catalog-<format>.
 
-Once for each format of the catalog, by the first version that writes it; what is there is never made again. Its encoder is a
-tiny one (the mean colours of 64 cells), so that the whole takes little room; the logos are samples, which are CC0.
+It is made once for each catalog format, by the first version that writes it, and never replaced. Its encoder is a tiny one (the
+mean colours of 64 cells), which keeps the catalog small; the logos are samples, which are CC0.
 
     python -m scripts.make_fixture
 """
@@ -32,7 +32,7 @@ SIDE, CELLS = 32, 8
 
 
 def write_encoder(folder: Path) -> None:
-    """The mean colour of each of 8 x 8 cells, as one embedding and as patches."""
+    """Write an encoder: the mean colours of 8 x 8 cells, as one embedding and as patches."""
     cell = SIDE // CELLS
     nodes = [
         helper.make_node("AveragePool", ["image"], ["means"], kernel_shape=[cell, cell], strides=[cell, cell]),
@@ -56,7 +56,7 @@ def write_encoder(folder: Path) -> None:
     )
     path = folder / "cells.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
-    described = {
+    description = {
         "id": "cells",
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -69,11 +69,11 @@ def write_encoder(folder: Path) -> None:
         "rerank_weight": 0.4,
         "licence": "Apache-2.0",
     }  # fmt: skip
-    (folder / "model.json").write_text(json.dumps(described, indent=1))
+    (folder / "model.json").write_text(json.dumps(description, indent=1))
 
 
 def write_source(folder: Path) -> list[str]:
-    """Some samples with metadata of every kind, and a row without a picture. Returns the names of the pictures."""
+    """Write samples with metadata of every kind, and a row without a picture. Returns the names of the pictures."""
     rows = json.loads((SAMPLES / "results.json").read_text())[:LOGOS]
     marks = [
         {
@@ -96,26 +96,26 @@ def write_source(folder: Path) -> list[str]:
 
 
 def main() -> None:
-    """Make it, with the answers that it gives today."""
-    place = ROOT / "tests" / "fixtures" / f"catalog-{FORMAT}"
-    if place.exists():
-        sys.exit(f"{place} is there already, and must stay as it is")
+    """Make the catalog, and record its answers to some queries."""
+    catalog = ROOT / "tests" / "fixtures" / f"catalog-{FORMAT}"
+    if catalog.exists():
+        sys.exit(f"{catalog} exists and must not change; a new fixture is for a new format")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_encoder(folder)
         files = write_source(folder)
         source = open_source(folder / "marks.jsonl", images=SAMPLES / "images")
-        build_catalog(source, place, BuildOptions(model=folder, threads=1))
-        (place / ".lock").unlink()
+        build_catalog(source, catalog, BuildOptions(model=folder, threads=1))
+        (catalog / ".lock").unlink()
     answers = {}
-    with SearchEngine.open(place) as engine:
+    with SearchEngine.open(catalog) as engine:
         for file in files[:QUERIES]:
-            found = engine.search(Query(image=(SAMPLES / "images" / file).read_bytes(), top_k=5))
+            result = engine.search(Query(image=(SAMPLES / "images" / file).read_bytes(), top_k=5))
             answers[file] = [
                 {"id": hit.logo.logo_id, "score": round(hit.score, 4), "metadata": json.loads(hit.logo.metadata_json)}
-                for hit in found.hits
+                for hit in result.hits
             ]
-    (place / "answers.json").write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
+    (catalog / "answers.json").write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from scripts.render_icons import NPM_CACHE, IconError, encode_jpeg, fetch_package, file_name, iconify_drawing, render
+from benchmarks.render_icons import NPM_CACHE, IconError, encode_jpeg, fetch_package, file_name, iconify_drawing, render
 from scripts.sample_metadata import describe, load_brands
 
 if TYPE_CHECKING:
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scripts.render_icons import Image
+    from benchmarks.render_icons import Image
 
 
 @dataclass(frozen=True, slots=True)
 class IconSet:
-    """A package of `@iconify-json`, and how many of its marks to take."""
+    """A package of `@iconify-json`, and the number of its marks to take."""
 
     name: str
     version: str
     take: int
 
 
-# Some 70 % coloured marks, near L3D's 62 %; as many as fit into 14 MB.
+# About 70 % coloured marks, near L3D's 62 %; 14 MB in all.
 SETS = (IconSet("logos", "1.2.19", 1_395), IconSet("simple-icons", "1.2.102", 610))
 JPEG_QUALITY = 85
 WHITE = 215
 """A pixel counts as visible on white where its darkest channel is below this."""
 EMPTY = 215
-"""A pixel counts as empty where white and black paper differ by at least this much through it."""
+"""A pixel counts as empty where its values on white and on black paper differ by at least this much."""
 MIN_VISIBLE_BOX = 0.7
-"""Smallest visible part of a mark, as an area: the box of what shows on white over the box of what is drawn."""
+"""Smallest visible part of a mark by area: the box of its visible pixels over the box of its drawn pixels."""
 MIN_VISIBLE_INK = 0.05
-"""The same in pixels."""
+"""The same by number of pixels."""
 SAME_LOOK = 11.5
-"""Two marks look the same when their thumbnails differ by less than this: root mean square, in grey levels."""
+"""Two marks look the same if their thumbnails differ by less than this: root mean square, in grey levels."""
 THUMBNAIL_SIDE = 32
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     images = arguments.out / "images"
     if images.exists():
-        raise SystemExit(f"{images} exists: remove it first, so that no older picture stays in it")
+        raise SystemExit(f"{images} exists and may hold older pictures; remove it and run again")
     collections = {icon_set: read_set(icon_set, arguments.npm) for icon_set in SETS}
     brands = load_brands(arguments.npm)
     images.mkdir(parents=True)
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def read_set(icon_set: IconSet, npm: Path) -> dict[str, Any]:
-    """The set in Iconify's JSON format; exits when its package says another licence than CC0."""
+    """The set in Iconify's JSON format. Exits if its package has another licence than CC0."""
     package = fetch_package(f"@iconify-json/{icon_set.name}", icon_set.version, npm)
     licence = json.loads((package / "info.json").read_bytes())["license"]["spdx"]
     if licence != "CC0-1.0":
@@ -96,7 +96,7 @@ def read_set(icon_set: IconSet, npm: Path) -> dict[str, Any]:
 def make_samples(
     icon_set: IconSet, collection: dict[str, Any], brands: Mapping[str, Mapping[str, Any]], looks: Looks, images: Path
 ) -> Iterator[dict[str, object]]:
-    """Write the set's first marks that can be shown, by `_order`; gives their records."""
+    """Write the set's first marks that are visible, in the order of `_order`. Yields their records."""
     withdrawn = [name for name, icon in collection["icons"].items() if icon.get("hidden")]
     print(f"{icon_set.name}: {len(withdrawn)} withdrawn by the set, left out")
     names = iter(sorted(collection["icons"].keys() - withdrawn, key=_order))
@@ -113,34 +113,34 @@ def make_samples(
             yield {"file": file} | describe(icon_set.name, name, brands) | {"vienna_codes": [], "year": None}
             break
         else:
-            raise SystemExit(f"{icon_set.name} has fewer than {icon_set.take} marks that can be shown")
+            raise SystemExit(f"{icon_set.name} has fewer than {icon_set.take} visible marks")
 
 
 def draw(collection: dict[str, Any], name: str) -> Image:
-    """The picture of a mark on white.
+    """(256, 256, 3) uint8 BGR: the picture of a mark on white.
 
     Raises:
-        IconError: it can't be drawn, or too little of it shows on white.
+        IconError: the mark cannot be drawn, or too little of it is visible on white.
     """
     drawing = iconify_drawing(collection, name)
     on_white = render(drawing)
-    # A pixel that is the same on white and on black is covered; one that follows the paper is empty.
+    # A pixel that is the same on white and on black paper is covered; one that follows the paper is empty.
     drawn = on_white.max(axis=2).astype(int) - render(drawing, paper=0).max(axis=2) < EMPTY
     visible = drawn & (on_white.min(axis=2) < WHITE)
     if visible.sum() < MIN_VISIBLE_INK * drawn.sum() or _box_area(visible) <= MIN_VISIBLE_BOX * _box_area(drawn):
-        raise IconError("does not show on white")
+        raise IconError("not visible on white")
     return on_white
 
 
 class Looks:
-    """What the marks so far look like, whatever their size."""
+    """Thumbnails of the marks so far, scaled to one size."""
 
     def __init__(self) -> None:
         self._thumbnails: list[NDArray[np.int32]] = []
         self._names: list[str] = []
 
     def add(self, image: Image, name: str) -> None:
-        """Remember a picture.
+        """Add a picture.
 
         Raises:
             IconError: it looks the same as an earlier one.
@@ -156,7 +156,7 @@ class Looks:
 
 
 def _order(name: str) -> str:
-    # As good as random, but by the brand: both sets come to their drawings of the same brand at about the same time.
+    # Pseudo-random by brand: both sets reach their drawings of the same brand at about the same time.
     brand = re.sub("[^a-z0-9]", "", name.removesuffix("-icon"))
     return hashlib.sha256(brand.encode()).hexdigest() + name
 

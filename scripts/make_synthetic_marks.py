@@ -21,7 +21,7 @@ from random import Random
 import cv2
 import numpy as np
 
-from scripts.render_icons import MARK_SIDE, SIDE, Image, encode_jpeg
+from benchmarks.render_icons import MARK_SIDE, SIDE, Image, encode_jpeg
 from scripts.synthetic_figures import FIGURES, PAPER, Figure, Points, disc, monogram, square
 
 COMPANIES = 60

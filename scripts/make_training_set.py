@@ -3,13 +3,14 @@
     python -m scripts.make_training_set --out data/training
     logo-similarity train data/training --out runs/mine --split train --split distractor --split concept
 
-Rendered are the rows of `benchmarks/data/gallery.csv.gz` and `concepts.csv.gz` that may be learned from: no `public` ones, and
-only permissive and attribution licences. Some 204,000 pictures, 2 GB, about half an hour on one core; started again, it goes
-on where it stopped.
+It renders the rows of `benchmarks/data/gallery.csv.gz` and `concepts.csv.gz` that are allowed for training: not the split
+`public`, and only permissive and attribution licences. Some 204,000 pictures, 2 GB, about half an hour on one core; a run that
+was stopped is resumed by the next one.
 
-Brands are positives as the benchmark names them. The other icons are grouped by name, since one set draws a thing in several
-styles and many sets draw the same thing: `home-outline`, `home-fill` and `home-2` are the group `home`. Words for a direction
-keep icons in groups of their own but in one family (`arrow-left`, `arrow-right`), whose members are never told apart.
+Drawings of a brand, as the benchmark names it, are positives of each other. The other icons are grouped by name, because one
+set draws a thing in several styles and many sets draw the same thing: `home-outline`, `home-fill` and `home-2` are the group
+`home`. Icons that differ by a direction (`arrow-left`, `arrow-right`) are separate groups of one family; the training never
+treats members of a family as different.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import re
 from pathlib import Path
 
 from benchmarks.make_benchmark import GALLERY, IconSets, make_benchmark, read_list
-from scripts.render_icons import NPM_CACHE
+from benchmarks.render_icons import NPM_CACHE
 
 CONCEPTS = GALLERY.with_name("concepts.csv.gz")
 SPLITS = {"train", "distractor", "concept"}
@@ -56,12 +57,12 @@ def main() -> None:
 
 
 def may_be_learned_from(row: dict[str, str]) -> bool:
-    """Whether an encoder under a permissive licence may learn from this row."""
+    """Whether an encoder under a permissive licence may be trained on this row."""
     return row["split"] in SPLITS and row["licence"] in LICENCES
 
 
 def group_of(name: str) -> dict[str, str]:
-    """What an icon's name says of its group and family."""
+    """The group and the family of an icon, by its name."""
     words = [word for word in re.split(r"[-_@:. ]+", name.lower()) if word]
     group = [word for word in words if word not in STYLES] or words
     family = [word for word in group if word not in DIRECTIONS] or group

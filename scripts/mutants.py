@@ -1,14 +1,14 @@
-"""Mutation testing: change one operator, number or condition of a module at a time and see whether its tests notice.
+"""Mutation testing: change one operator, number or condition of a module at a time and check that its tests fail.
 
     python -m scripts.mutants logo_similarity/image/header.py
     python -m scripts.mutants --survivors logo_similarity/image/header.py
 
-Needs the extra `mutants`. Cosmic Ray makes the mutants; of every place in the code one is drawn, and of these a seeded
-sample. Each is written into a copy of the repository, where the tests named in `TESTS` run in a process of their own.
-The outcome of each module is kept in `benchmarks/results/mutants.json`. A survivor is either a gap in the tests or
-equivalent: no behaviour differs. Say so in its `equivalent` entry there; later runs keep what is written.
+Needs the extra `mutants`. Cosmic Ray makes the mutants; one is drawn for every place in the code, and of these a seeded
+sample. Each is written into a copy of the repository, where the tests named in `TESTS` run in a new process. The outcome of each
+module is written to `benchmarks/results/mutants.json`. A survivor is either a gap in the tests or equivalent: no behaviour
+differs. Write the reason into its `equivalent` entry there; later runs keep it.
 
-`--survivors` runs only those that survived the last time and have no reason yet: the fast way to check a new test.
+`--survivors` runs only the survivors of the last run without a reason, which is the fast way to check a new test.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "plan.py": ("tests/unit/test_plan.py",),
     "limits.py": ("tests/unit/test_plan.py", "tests/unit/keys"),
 }
-"""The tests that hold each module's behaviour: as few as possible, since every survivor runs them all."""
+"""The tests of each module's behaviour: as few as possible, because every survivor runs them all."""
 
 OPERATORS = (
     *("AddNot", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd"),
@@ -124,7 +124,7 @@ OPERATORS = (
         "ReplaceBinaryOperator_BitXor_BitAnd",
     ),
 )
-"""Of Cosmic Ray's operators those that no other one makes superfluous."""
+"""The operators of Cosmic Ray that none of the others covers."""
 
 PRELOADED = [
     "cv2",
@@ -139,19 +139,19 @@ PRELOADED = [
     "pyarrow",
     "pytest",
 ]
-"""Imported once: every test run starts as a fork of a process that holds them. Nothing of the project may be here."""
+"""Imported once: every test run is a fork of a process that has imported them. No module of the project may be here."""
 MEMORY = 8 << 30
-"""Bytes of address space of a test run: a mutant may ask for any amount."""
+"""Bytes of address space of a test run: a mutant may allocate any amount."""
 
 Key = tuple[str, str, str, str]
 
 LOG = "pytest.log"
-"""What the last test run printed, beside the copy."""
+"""Output of the last test run, beside the copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change to a module: the line it is in, before and after, and the whole text with it."""
+    """One change to a module: its line before and after, and the whole changed source."""
 
     line: int
     definition: str
@@ -162,21 +162,23 @@ class Mutant:
 
     @property
     def key(self) -> Key:
-        """What names it in the results, whatever is added above it."""
+        """Its name in the results, which does not change when lines are added above it."""
         return self.definition, self.operator, self.before, self.after
 
 
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", type=Path, help="modules to mutate; default: all that TESTS names")
-    parser.add_argument("--sample", type=int, default=50, help="most mutants of a module (default: %(default)s)")
+    parser.add_argument("modules", nargs="*", type=Path, help="modules to mutate; default: all in TESTS")
+    parser.add_argument(
+        "--sample", type=int, default=50, help="largest number of mutants of a module (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=13)
     parser.add_argument("--survivors", action="store_true", help="only those that survived the last run")
     options = parser.parse_args()
     modules = [path.resolve().relative_to(ROOT / "logo_similarity").as_posix() for path in options.modules]
     if unknown := [module for module in modules if module not in TESTS]:
-        parser.error(f"no tests are named for {', '.join(unknown)}; add a line to TESTS in {__file__}")
+        parser.error(f"TESTS has no entry for {', '.join(unknown)}; add one in {__file__}")
 
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = copy_repository(Path(folder) / "copy")
@@ -186,7 +188,7 @@ def main() -> None:
             drawn = mutants
             if options.survivors:
                 if not {*judged, *unjudged} <= {mutant.key for mutant in mutants}:
-                    sys.exit(f"{module} has changed since its last run; run it without --survivors")
+                    sys.exit(f"{module} has changed since its last run; run again without --survivors")
                 drawn = [mutant for mutant in mutants if mutant.key in unjudged]
             survivors = run_mutants(module, drawn, copy)
             if options.survivors:
@@ -203,7 +205,7 @@ def read_results() -> dict[str, Any]:
 
 
 def known_survivors(module: str) -> tuple[dict[Key, str], set[Key]]:
-    """Survivors of the module's last run: why each equivalent one is, and those that are not judged yet."""
+    """Survivors of the module's last run: the reasons of the equivalent ones, and those without a reason yet."""
     entries = {
         (entry["definition"], entry["operator"], entry["before"], entry["after"]): entry["equivalent"]
         for entry in read_results().get(module, {}).get("survivors", [])
@@ -214,7 +216,7 @@ def known_survivors(module: str) -> tuple[dict[Key, str], set[Key]]:
 
 
 def copy_repository(folder: Path) -> Path:
-    """The files that git knows, as they are in the work tree. Returns the copy's folder."""
+    """Copy the files of the work tree that git does not ignore. Returns the folder of the copy."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -229,7 +231,7 @@ def copy_repository(folder: Path) -> Path:
 
 
 def make_mutants(path: Path, *, sample: int, seed: int) -> list[Mutant]:
-    """A sample of the module's mutants, in the order of its lines: at most one for every place and kind of change."""
+    """A sample of the module's mutants, ordered by line: at most one for every place and kind of change."""
     from cosmic_ray.commands import init
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
@@ -270,7 +272,7 @@ def make_mutants(path: Path, *, sample: int, seed: int) -> list[Mutant]:
 
 
 def ignored_ranges(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where a change means nothing when the program runs: annotations, `if TYPE_CHECKING`, the guards `frozen` and `strict`."""
+    """Ranges where a change has no effect at run time: annotations, `if TYPE_CHECKING`, the guards `frozen` and `strict`."""
     nodes: list[ast.expr] = []
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -286,7 +288,7 @@ def ignored_ranges(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]
 
 
 def run_mutants(module: str, mutants: list[Mutant], copy: Path) -> list[Mutant]:
-    """Run the module's tests with each mutant. Returns those that no test noticed.
+    """Run the module's tests with each mutant. Returns those that pass them.
 
     Raises:
         SystemExit: the tests fail without a mutant, or pass without the module.
@@ -329,7 +331,7 @@ def passes(copy: Path, module: str, *, timeout: float) -> bool:
     process.join(timeout)
     if process.pid is not None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # and what its tests left behind
+            os.killpg(process.pid, signal.SIGKILL)  # and the processes that its tests left
     process.join()
     return process.exitcode == 0
 

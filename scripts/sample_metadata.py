@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from scripts.render_icons import fetch_package
+from benchmarks.render_icons import fetch_package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

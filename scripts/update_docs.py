@@ -30,7 +30,7 @@ from logo_similarity.fields import FIELDS
 from logo_similarity.keys.document import KeyDocument, Role
 from logo_similarity.keys.store import KeyStore, open_key_store
 from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
-from scripts.update_readme import RESULTS, ROOT, replaced, shorten, wrap
+from scripts.update_readme import RESULTS, ROOT, processor, replaced, shorten, wrap
 
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "logo_similarity"
@@ -356,7 +356,7 @@ def sizes() -> str:
         )
     images = rate["bare_images_per_second"] * rate["embed_stage_over_bare"]
     note = (
-        f"Measured with `python -m benchmarks.sizing` on {machine['usable_cores']} cores of an {machine['processor']} "
+        f"Measured with `python -m benchmarks.sizing` on {machine['usable_cores']} cores of an {processor(machine)} "
         f'shared with other work, at commit {machine["commit"]}. Rows with "about", and the limits, are estimates of '
         f"`logo-similarity plan` from {result['figures']['bytes_a_logo']:,} bytes per logo. Memory is the sum over all "
         "workers. It was measured before each search thread had a decoder process, for which the plan includes "
@@ -389,8 +389,8 @@ def scores() -> str:
     source = (
         f"Measured with `python -m benchmarks.score_meaning` in a gallery of {int(large):,} logos "
         f"([the benchmark](evaluation.md#the-benchmark)): encoder {figures['encoder']}, {whole['queries']:,} queries on which "
-        f"it was not trained, `top_k={figures['top_k']}`, on an {machine['processor']} "
-        f"({', '.join(machine['int8_instructions'])}) at commit {machine['commit']}. Other processors may round differently."
+        f"it was not trained, `top_k={figures['top_k']}`, on an {processor(machine)} "
+        f"at commit {machine['commit']}. Other processors may round differently."
     )
     return "\n\n".join([wrap(source), *parts])
 

@@ -94,8 +94,8 @@ def headline() -> str:
     missed = sum(figure.missed for figure in goals)
     machine = _machine("request_overhead")
     text = (
-        f"Speed and memory were measured on {machine['usable_cores']} cores of an {machine['processor']}, shared with other "
-        "work, and a synthetic register of that size. "
+        f"Speed and memory were measured on {machine['usable_cores']} cores of an {processor(machine)}, shared with "
+        "other work, and a synthetic register of that size. "
         f"{missed} of {len(goals)} performance goals are missed: [which, and why](docs/performance.md#missed-goals)."
     )
     return _table(("figure", ""), rows) + "\n\n" + wrap(text)
@@ -246,7 +246,7 @@ def figures() -> str:
     """The table of speed and memory, the missed goals with their reasons, and the plots."""
     machine = _machine("request_overhead")
     source = (
-        f"Measured by `make bench` on {machine['usable_cores']} cores of an {machine['processor']} with "
+        f"Measured by `make bench` on {machine['usable_cores']} cores of an {processor(machine)} with "
         f"{machine['memory_gb']} GB, shared with other work, at commit {machine['commit']}. Ratios are more reliable than "
         "milliseconds. Every answer was checked. Raw results: [benchmarks/results](../benchmarks/results)."
     )
@@ -347,6 +347,12 @@ def replaced(text: str, name: str, content: str) -> str:
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = (heads, ["---"] * len(heads), *rows)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def processor(machine: dict[str, Any]) -> str:
+    """Its name and its int8 instructions, on which scores depend; results of older versions lack the instructions."""
+    instructions = machine.get("int8_instructions")
+    return f"{machine['processor']} ({', '.join(instructions)})" if instructions else str(machine["processor"])
 
 
 def _load(name: str) -> Any:  # noqa: ANN401 - any JSON

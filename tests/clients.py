@@ -1,4 +1,4 @@
-"""Many clients at once, for tests of what befalls a service."""
+"""Many clients at once, for tests of a service in trouble."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLIENTS = 6
 
 
 class Clients:
-    """Some clients who ask for one picture after the other, and count what they get."""
+    """Some clients that search with one picture after another, and count the outcomes."""
 
     def __init__(self, url: str, catalog: SampleCatalog, key: str = "") -> None:
         self._url = url
@@ -22,7 +22,7 @@ class Clients:
         self._pictures = [(catalog.images / file).read_bytes() for file in catalog.files[:40]]
         self._over = threading.Event()
         self.outcomes: Counter[str] = Counter()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._search, args=(number,)) for number in range(CLIENTS)]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -34,7 +34,7 @@ class Clients:
         for thread in self._threads:
             thread.join()
 
-    def _ask(self, number: int) -> None:
+    def _search(self, number: int) -> None:
         with httpx2.Client(base_url=self._url, headers={"X-API-Key": self._key}, timeout=60) as client:
             while not self._over.is_set():
                 number = (number + 1) % len(self._pictures)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A real S3 server of this test process. Tests keep apart by a key prefix of their own."""
+    """A real S3 server for this test process. Each test uses its own key prefix."""
     with run_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
         yield server
 
@@ -38,7 +38,7 @@ def sample_catalog(tmp_path_factory: pytest.TempPathFactory) -> SampleCatalog:
 
 @pytest.fixture
 def settings(s3_server: S3Server) -> Settings:
-    """Those of the S3 server, with a place of its own for catalogs."""
+    """Settings of the S3 server, with a new prefix for catalogs."""
     return Settings.model_validate(
         {
             "s3_endpoint": s3_server.endpoint,
@@ -51,7 +51,7 @@ def settings(s3_server: S3Server) -> Settings:
 
 @pytest.fixture
 def built(sample_catalog: SampleCatalog, tmp_path: Path) -> Catalog:
-    """A folder with two versions; the second is live."""
+    """A catalog folder with two versions; the second is live."""
     rows = (sample_catalog.root.parent / "marks.jsonl").read_text().splitlines()
     for count in (30, 40):
         table = tmp_path / f"{count}.jsonl"

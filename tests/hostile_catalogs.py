@@ -1,4 +1,4 @@
-"""Catalog versions that are made to harm whoever opens them. Every digest in them is right."""
+"""Catalog versions that are made to harm the process that opens them. All their digests are correct."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Edit = Callable[[dict[str, Any]], object]
 
 
 def rewrite_manifest(version: Path, edit: Edit = lambda _: None) -> Path:
-    """Give a version the manifest that belongs to its files, edited, and the name that belongs to that. Returns its folder."""
+    """Give a version an edited manifest of its files, and the name that follows from it. Returns its folder."""
     manifest = json.loads((version / MANIFEST).read_bytes())
     (version / SIGNATURE).unlink(missing_ok=True)
     manifest["files"] = {name: entry.model_dump() for name, entry in digest_files(version).items()}
@@ -31,20 +31,20 @@ def rewrite_manifest(version: Path, edit: Edit = lambda _: None) -> Path:
     edit(manifest)
     content = json.dumps(manifest).encode()
     (version / MANIFEST).write_bytes(content)
-    # Newer than any real one, so that it is the one that counts as the newest.
+    # Newer than any real version.
     return version.rename(version.with_name(f"29991231T235959Z-{hashlib.sha256(content).hexdigest()[:8]}"))
 
 
 def replace_model(version: Path, graph: Callable[[dict[str, Any]], onnx.GraphProto]) -> None:
-    """Put another ONNX graph in the place of the model's; it gets `model.json`."""
+    """Replace the ONNX graph of the model; `graph` gets the content of `model.json`."""
     path = version / MODEL_FOLDER / MODEL_JSON
-    described = json.loads(path.read_bytes())
-    model = helper.make_model(graph(described), opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    description = json.loads(path.read_bytes())
+    model = helper.make_model(graph(description), opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     content = model.SerializeToString()
-    (version / MODEL_FOLDER / described["file"]).write_bytes(content)
-    described["sha256"] = hashlib.sha256(content).hexdigest()
-    path.write_text(json.dumps(described))
+    (version / MODEL_FOLDER / description["file"]).write_bytes(content)
+    description["sha256"] = hashlib.sha256(content).hexdigest()
+    path.write_text(json.dumps(description))
 
 
 def _constant(name: str, kind: int, values: list[Any], shape: list[int] | None = None) -> onnx.NodeProto:
@@ -53,7 +53,7 @@ def _constant(name: str, kind: int, values: list[Any], shape: list[int] | None =
 
 
 def _graph(described: dict[str, Any], nodes: list[onnx.NodeProto]) -> onnx.GraphProto:
-    """A graph with the tensors that `model.json` names; `nodes` turn "mean" (n, 1) into "seed" (n, 1)."""
+    """A graph with the tensors in `model.json`; `nodes` turn "mean" (n, 1) into "seed" (n, 1)."""
     own, outputs = described["input"], described["outputs"]
     reduce = [
         helper.make_node("ReduceMean", [own["name"]], ["mean4"], axes=[1, 2, 3], keepdims=1),
@@ -82,7 +82,7 @@ def _graph(described: dict[str, Any], nodes: list[onnx.NodeProto]) -> onnx.Graph
 
 
 def endless_loop(version: Path) -> None:
-    """An encoder that computes for ever."""
+    """An encoder that never ends."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["go_on"]),
@@ -113,7 +113,7 @@ def endless_loop(version: Path) -> None:
 
 
 def huge_tensor(version: Path) -> None:
-    """An encoder that wants 8 GB for one picture."""
+    """An encoder that allocates 8 GB for one picture."""
     replace_model(
         version,
         lambda described: _graph(
@@ -129,7 +129,7 @@ def huge_tensor(version: Path) -> None:
 
 
 def not_a_number(version: Path) -> None:
-    """An encoder that gives NaN."""
+    """An encoder that returns NaN."""
     replace_model(
         version,
         lambda described: _graph(
@@ -149,7 +149,7 @@ def _metadata(version: Path) -> Iterator[sqlite3.Connection]:
 
 
 def endless_view(version: Path) -> None:
-    """Metadata that is computed, for ever, when it is asked for."""
+    """Metadata in a view whose query never ends."""
     with _metadata(version) as connection:
         connection.executescript(
             "ALTER TABLE logos RENAME TO rows;"
@@ -159,7 +159,7 @@ def endless_view(version: Path) -> None:
 
 
 def computed_column(version: Path) -> None:
-    """Metadata of 500 MB a row, which takes no room in the file."""
+    """Metadata of 500 MB per row, computed and not stored."""
     with _metadata(version) as connection:
         connection.executescript(
             "CREATE TABLE other (id INTEGER PRIMARY KEY, logo_id TEXT, filename TEXT,"
@@ -170,26 +170,26 @@ def computed_column(version: Path) -> None:
 
 
 def trigger(version: Path) -> None:
-    """A schema with something in it that a catalog does not have."""
+    """A schema with a trigger, which a catalog does not have."""
     with _metadata(version) as connection:
         connection.execute("CREATE TRIGGER surprise AFTER INSERT ON logos BEGIN SELECT 1; END")
 
 
 def gap(version: Path) -> None:
-    """Metadata without one of the rows; the first and the last are there."""
+    """Metadata without one of the rows, neither the first nor the last."""
     with _metadata(version) as connection:
         connection.execute("DELETE FROM logos WHERE id = 7")
 
 
 def broken_json(version: Path) -> None:
-    """Metadata of which one row is not JSON; SQLite itself would not write it."""
+    """Metadata with a row that is not JSON, which SQLite itself would not write."""
     content = (version / METADATA).read_bytes()
     assert content.count(b'"company":"Company 7"') == 1
     (version / METADATA).write_bytes(content.replace(b'"company":"Company 7"', b'"company":xCompany 7"'))
 
 
 def long_row(version: Path) -> None:
-    """Metadata of which one row has 20 MB."""
+    """Metadata with a row of 20 MB."""
     with _metadata(version) as connection:
         connection.execute(
             "UPDATE logos SET metadata = json_set(metadata, '$.extra.x', ?) WHERE id = 7", ["x" * 20_000_000]
@@ -197,13 +197,13 @@ def long_row(version: Path) -> None:
 
 
 def other_patches(version: Path) -> None:
-    """Patches of another shape than the encoder's, of the same size."""
+    """Patches of another shape than the encoder's, and of the same size."""
     patches = np.load(version / PATCHES)
     np.save(version / PATCHES, patches.reshape(len(patches), 16, -1))
 
 
 def wide_patches(version: Path) -> None:
-    """Patches of so many cells that the nearness of each to each would take terabytes."""
+    """Patches of so many cells that their pairwise similarities would take terabytes."""
     count = len(np.load(version / PATCHES))
     np.save(version / PATCHES, np.zeros((count, 1_000_000, 1), np.int8))
 
@@ -229,7 +229,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "wide patches": (wide_patches, "patches of shape"),
     "zero embedding": (zero_embedding, "not of unit length"),
 }
-"""What is done to a version's files, and what its refusal says."""
+"""Changes to the files of a version, and a pattern of the message that refuses it."""
 
 BAD_MANIFESTS: dict[str, tuple[Edit, str]] = {
     "breadth of search": (lambda m: m["index"].update(ef_search=2**31 - 1), "ef_search"),
@@ -252,4 +252,4 @@ BAD_MANIFESTS: dict[str, tuple[Edit, str]] = {
     "manifest in the manifest": (lambda m: m["files"].update({MANIFEST: m["files"][INDEX]}), MANIFEST),
     "text": (lambda m: m.update(software="x" * 10_000), "software"),
 }
-"""How a manifest is edited, and what its refusal names."""
+"""Edits of a manifest, and a word of the message that refuses it."""

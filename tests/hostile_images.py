@@ -1,6 +1,6 @@
-"""Image files made to cost seconds of CPU or gigabytes: the known ones by name, and seeded variants by a small grammar a format.
+"""Image files made to cost seconds of CPU or gigabytes: known ones by name, and seeded variants of each format.
 
-Each file is valid enough that a decoder begins with it, or claims something that a reader of headers may believe.
+Each file is valid enough for a decoder to begin with it, or has a header that misstates its cost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 Entry = tuple[int, int, int, bytes]
-"""Tag, type, count and value of a TIFF directory's entry."""
+"""Tag, type, count and value of an entry of a TIFF directory."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ZEROS = bytes(1 << 20)
@@ -26,7 +26,7 @@ _ZEROS = bytes(1 << 20)
 
 @dataclass(frozen=True, slots=True)
 class Hostile:
-    """One file, and how it was made."""
+    """One file, and the name of its recipe."""
 
     name: str
     data: bytes
@@ -38,7 +38,7 @@ class Hostile:
 def jpeg(
     width: int, height: int, scans: Sequence[bytes], *, progressive: bool = True, frame: int | None = None
 ) -> bytes:
-    """A picture of one blank block that claims a size, with further scans behind its own."""
+    """A picture of one blank block whose header claims another size, with further scans behind its own."""
     options = [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     data: bytes = cv2.imencode(".jpg", np.full((16, 16, 3), 255, np.uint8), options)[1].tobytes()
@@ -49,7 +49,7 @@ def jpeg(
 
 
 def scan(kind: str, component: int = 1, body: bytes = b"") -> bytes:
-    """The header of a scan, and what follows it: "empty" (AC, first), "refine" (AC, bit 0) or "dc" (DC, bit 0)."""
+    """The header of a scan, "empty" (AC, first), "refine" (AC, bit 0) or "dc" (DC, bit 0), and its body."""
     if kind == "dc":
         return b"\xff\xda\x00\x0c\x03\x01\x00\x02\x00\x03\x00\x00\x00\x10" + body
     approximation = 0x10 if kind == "refine" else 0x00
@@ -57,7 +57,7 @@ def scan(kind: str, component: int = 1, body: bytes = b"") -> bytes:
 
 
 def jpeg_of_ten_thousand_scans() -> bytes:
-    """98 kB, each ten bytes of which are one more pass over 25 million pixels."""
+    """98 kB: every ten bytes are another pass over 25 million pixels."""
     return jpeg(5000, 5000, [scan("empty", 1 + number % 3) for number in range(10_000)])
 
 
@@ -70,13 +70,13 @@ def jpeg_of_three_hundred_thousand_scans() -> bytes:
 
 
 def jpeg_of_scans_behind_comments() -> bytes:
-    """Ten thousand empty comments, which a reader of segments may give up at."""
+    """Ten thousand empty comments, after which a reader of segments may give up."""
     comments = b"\xff\xfe\0\2" * 10_000
     return jpeg(2440, 2440, [comments, *(scan("empty", 1 + number % 3) for number in range(5_900))])
 
 
 def jpeg_of_scans_in_a_skipped_segment() -> bytes:
-    """With restarts, libjpeg skips an unknown marker alone, and not the length that seems to follow it."""
+    """With restarts, libjpeg skips an unknown marker alone and reads the length that seems to follow it."""
     hidden = b"\xff\x02\xfe\0" + b"".join(scan("empty", 1 + number % 3) for number in range(6_450))
     data = jpeg(2440, 2440, [scan("empty"), hidden])
     at = data.index(b"\xff\xda")
@@ -84,7 +84,7 @@ def jpeg_of_scans_in_a_skipped_segment() -> bytes:
 
 
 def jpeg_of_arithmetic_scans() -> bytes:
-    """Arithmetic coding costs many times as much for each pixel; within the number of scans that is accepted."""
+    """Arithmetic coding costs many times as much per pixel; the number of scans is one that is accepted."""
     return jpeg(5000, 5000, [scan("refine", 1 + number % 3, b"\x55" * 900) for number in range(90)], frame=0xCA)
 
 
@@ -116,7 +116,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def deflated_zeros(megabytes: int) -> bytes:
-    """A thousandth of it in bytes: one block again and again, and the checksum of so many zeros (Adler-32)."""
+    """Zeros, compressed a thousand to one: the same block repeated, and the checksum (Adler-32) of all zeros."""
     packer = zlib.compressobj(9)
     start, block = (packer.compress(_ZEROS) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
     size = megabytes * len(_ZEROS)
@@ -124,7 +124,7 @@ def deflated_zeros(megabytes: int) -> bytes:
 
 
 def png_of_a_long_text() -> bytes:
-    """A text of nine gigabytes in nine megabytes, beside a picture of 64 x 48."""
+    """A text of nine gigabytes in nine megabytes, before a picture of 64 x 48."""
     return png(before=[(b"zTXt", b"t\0\0" + deflated_zeros(9_000))])
 
 
@@ -137,7 +137,7 @@ def png_of_a_long_profile() -> bytes:
 
 
 def png_of_pixels_without_end() -> bytes:
-    """Four gigabytes behind the last row, which libpng inflates and drops."""
+    """Four gigabytes behind the last row, which libpng inflates and discards."""
     return png(compressed=deflated_zeros(4_000))
 
 
@@ -145,7 +145,7 @@ def png_of_pixels_without_end() -> bytes:
 
 
 def tiff(entries: Sequence[Entry], data: bytes = b"", *, order: str = "<") -> bytes:
-    """A directory, the values that do not fit into it, and data behind."""
+    """A directory, the values that do not fit into it, and the data after them."""
     out = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(entries))
     at = 8 + 2 + 12 * len(entries) + 4
     values = b""
@@ -167,7 +167,7 @@ def long(*numbers: int) -> bytes:
 def tiled_tiff(
     width: int, height: int, tile: tuple[int, int], block: bytes, *, bits: int = 16, samples: int = 4
 ) -> bytes:
-    """Every tile is the same compressed block (Deflate)."""
+    """All tiles are the same compressed block (Deflate)."""
     tiles = -(-width // tile[0]) * -(-height // tile[1])
 
     def entries(start: int) -> list[Entry]:
@@ -184,12 +184,12 @@ def tiled_tiff(
 
 
 def tiff_of_shared_tiles() -> bytes:
-    """A strip of 240,000 x 8 whose tiles are 16 x 4096: 500 times as much is decoded as is shown, from one block."""
+    """A strip of 240,000 x 8 with tiles of 16 x 4096: one block is decoded to 500 times the pixels of the picture."""
     return tiled_tiff(240_000, 8, (16, 4096), zlib.compress(bytes(16 * 4096 * 8), 9))
 
 
 def tiff_of_signed_tile_sizes() -> bytes:
-    """Tile sizes of a type that libtiff reads and a strict reader takes for no size."""
+    """Tile sizes of a type that libtiff accepts and a strict reader ignores."""
     signed = 9
     tiles: list[Entry] = [
         (259, 3, 1, short(1)),
@@ -202,7 +202,7 @@ def tiff_of_signed_tile_sizes() -> bytes:
 
 
 def tiff_of_doubles() -> bytes:
-    """Samples of 64 bits: eight times the memory that its pixels seem to need."""
+    """Samples of 64 bits: eight times the memory of the same pixels in bytes."""
     return strip_tiff(4000, 6000, 3, 64, zlib.compress(bytes(4000 * 3 * 8 * 60), 9), compression=8, sample_format=3)
 
 
@@ -217,7 +217,7 @@ def strip_tiff(
     sample_format: int = 1,
     rows: int | None = None,
 ) -> bytes:
-    """Strips that are all the same block."""
+    """All strips are the same block."""
     rows = rows or max(1, height // 100)
     strips = -(-height // rows)
 
@@ -249,7 +249,7 @@ def _structure(width: int, height: int, samples: int, bits: int) -> list[Entry]:
 
 @cache
 def avif(width: int, height: int, *, full_colour: bool = True, alpha: bool = True) -> bytes:
-    """A blank picture: some kilobytes at any size."""
+    """A blank picture: a few kilobytes at any size."""
     out = BytesIO()
     picture = Image.new("RGBA" if alpha else "RGB", (width, height), (200, 100, 50, 128) if alpha else (200, 100, 50))
     picture.save(out, "AVIF", quality=30, speed=10, subsampling="4:4:4" if full_colour else "4:2:0")
@@ -268,7 +268,7 @@ def gif(width: int, height: int, codes: bytes, *, frames: int = 1) -> bytes:
 
 
 def blank_gif(width: int, height: int, *, frames: int) -> bytes:
-    """A whole picture, its frame again and again."""
+    """A complete picture whose frame is repeated."""
     out = BytesIO()
     Image.new("P", (width, height), 1).save(out, "GIF")
     data = out.getvalue()
@@ -278,7 +278,7 @@ def blank_gif(width: int, height: int, *, frames: int) -> bytes:
 
 
 def gif_of_clear_codes() -> bytes:
-    """Codes that clear the table, eight in three bytes: each has OpenCV make it anew."""
+    """Codes that clear the table, eight in three bytes: OpenCV rebuilds it at each one."""
     codes = int("100" * 8, 2).to_bytes(3, "little") * 33_000
     blocks = b"".join(bytes([len(codes[at : at + 255])]) + codes[at : at + 255] for at in range(0, len(codes), 255))
     frame = b"," + struct.pack("<HHHHB", 0, 0, 64, 48, 0) + b"\2" + blocks + b"\0"
@@ -286,7 +286,7 @@ def gif_of_clear_codes() -> bytes:
 
 
 def lzw_of_long_strings(size: int) -> bytes:
-    """Codes that stand for ever longer strings, then the longest one again and again."""
+    """Codes that stand for longer and longer strings, then the longest one repeated."""
     codes, width, following = [(256, 9), (0, 9)], 9, 258
     while following < 4095:
         codes.append((following, width))
@@ -329,11 +329,11 @@ BOMBS: dict[Callable[[], bytes], str | None] = {
     tiff_of_doubles: "64 bits a sample",
     avif_of_full_colour_and_alpha: "LOGO_DECODE_MEMORY",
 }
-"""With what the refusal of each says; None: it is decoded, at no cost."""
+"""With a word of the message that refuses each; None: it is decoded at low cost."""
 
 
 def variants(seed: int, count: int, max_bytes: int = 10_000_000) -> Iterator[Hostile]:
-    """So many files, the formats in turn; the same ones for the same seed. None is longer than `max_bytes`."""
+    """`count` files of all formats in turn, of at most `max_bytes` each; the same files for the same seed."""
     chance = random.Random(seed)
     makers = (_jpeg_variant, _png_variant, _tiff_variant, _avif_variant, _gif_variant, _bmp_variant)
     for number in range(count):
@@ -342,7 +342,7 @@ def variants(seed: int, count: int, max_bytes: int = 10_000_000) -> Iterator[Hos
 
 
 def _sides(chance: random.Random) -> tuple[int, int]:
-    """From a few pixels to 25 million, in any shape."""
+    """Width and height of a picture of a thousand to 25 million pixels."""
     pixels = 10 ** chance.uniform(3, 7.39)
     width = round(max(8, min(60_000, pixels ** chance.uniform(0.2, 0.8))))
     return width, max(8, min(60_000, round(pixels / width)))

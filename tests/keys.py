@@ -17,7 +17,7 @@ def make_key(
     rate: str | None = None,
     quota: int | None = None,
 ) -> str:
-    """A new key's secret; `lives` from now on."""
+    """The secret of a new key, which expires after `lives`; None: never."""
     now = dt.datetime.now(dt.UTC)
 
     def change(document: KeyDocument) -> tuple[KeyDocument, str]:

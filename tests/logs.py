@@ -1,4 +1,4 @@
-"""Log lines of some modules."""
+"""The log lines of modules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 @contextmanager
 def logs_of(*modules: ModuleType) -> Iterator[list[MutableMapping[str, Any]]]:
-    """What the modules log meanwhile, whatever logging was configured before: loggers keep their first configuration."""
+    """The log lines of the modules during the block. Their loggers are replaced: a logger keeps its first configuration."""
     with ExitStack() as patches, capture_logs() as lines:
         for module in modules:
             patches.enter_context(patch.object(module, "log", structlog.get_logger()))

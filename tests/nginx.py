@@ -27,7 +27,7 @@ class Nginx:
         return f"http://127.0.0.1:{self.port}"
 
     def take_out(self, replica: str) -> None:
-        """Reload the configuration without this replica, and wait until nothing is under way to it."""
+        """Reload the configuration without this replica, and wait until no request to it is in flight."""
         configuration = self.folder / "nginx.conf"
         configuration.write_text(configuration.read_text().replace(f"server {replica} ", f"server {replica} down "))
         master = psutil.Process(int((self.folder / "nginx.pid").read_text()))
@@ -46,10 +46,10 @@ class Nginx:
 
 @contextmanager
 def balancing(folder: Path, replicas: tuple[str, str], changes: Mapping[str, str] | None = None) -> Iterator[Nginx]:
-    """An nginx in front of two addresses; `changes` replaces further texts of the configuration, each of which must occur."""
+    """An nginx in front of two addresses; `changes` replaces more texts of the configuration, which must contain them."""
     (port,) = free_ports(1)
     text = CONFIGURATION.read_text()
-    replaced = {
+    replacements = {
         "127.0.0.1:8001": replicas[0],
         "127.0.0.1:8002": replicas[1],
         "listen 8080;": f"listen 127.0.0.1:{port};",
@@ -58,7 +58,7 @@ def balancing(folder: Path, replicas: tuple[str, str], changes: Mapping[str, str
         "rate=100r/s": "rate=10000r/s",  # all clients here have one address
         **(changes or {}),
     }
-    for old, new in replaced.items():
+    for old, new in replacements.items():
         assert old in text, old
         text = text.replace(old, new)
     (folder / "nginx.conf").write_text(text)

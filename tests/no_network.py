@@ -1,9 +1,9 @@
-"""Runs a command of logo-similarity that the kernel kills when it, or a process or thread of it, reaches for the network.
+"""Runs a command of logo-similarity under a seccomp filter: the kernel kills any process of it that uses the network.
 
-    python tests/no_network.py none COMMAND...      any internet socket kills it
-    python tests/no_network.py accept COMMAND...    it may accept TCP connections; to connect, or UDP (as for DNS), kills it
+    python tests/no_network.py none COMMAND...      an internet socket kills it
+    python tests/no_network.py accept COMMAND...    it may accept TCP connections; connecting, or UDP (as for DNS), kills it
 
-A seccomp filter, so it needs no privileges and no package, and holds for libraries in any language.
+The filter needs no privileges and no package, and applies to libraries in any language.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 
-# Of linux/audit.h and the system call tables.
+# From linux/audit.h and the system call tables.
 AUDIT_ARCH, SOCKET, CONNECT, IO_URING_SETUP = {
     "x86_64": (0xC000003E, 41, 42, 425),
     "aarch64": (0xC00000B7, 198, 203, 425),
@@ -23,7 +23,7 @@ AUDIT_ARCH, SOCKET, CONNECT, IO_URING_SETUP = {
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
 LOAD, IF_EQUAL, AND, RETURN = 0x20, 0x15, 0x54, 0x06
 ALLOW, KILL_PROCESS, ENOSYS = 0x7FFF0000, 0x80000000, 0x00050000 | 38
-# Of struct seccomp_data.
+# Offsets in struct seccomp_data.
 NUMBER, ARCHITECTURE, FAMILY, TYPE = 0, 4, 16, 24
 
 Instruction = tuple[int, int, int, int]
@@ -51,7 +51,7 @@ def _program(*, accept: bool) -> list[Instruction]:
         (IF_EQUAL, 1, 0, AUDIT_ARCH),
         (RETURN, 0, 0, KILL_PROCESS),
         (LOAD, 0, 0, NUMBER),
-        (IF_EQUAL, 0, 1, IO_URING_SETUP),  # another way to all of these calls; libraries go on without it
+        (IF_EQUAL, 0, 1, IO_URING_SETUP),  # another way to make these calls; libraries work without it
         (RETURN, 0, 0, ENOSYS),
         (IF_EQUAL, 0, 1, CONNECT),
         (RETURN, 0, 0, KILL_PROCESS if accept else ALLOW),
@@ -66,7 +66,7 @@ def _program(*, accept: bool) -> list[Instruction]:
 
 
 def forbid_network(*, accept: bool) -> None:
-    """Put the filter on this process and on all that it starts."""
+    """Install the filter for this process and its children."""
     code = b"".join(
         struct.pack("HBBI", operation, if_true, if_false, operand)
         for operation, if_true, if_false, operand in _program(accept=accept)
@@ -76,7 +76,7 @@ def forbid_network(*, accept: bool) -> None:
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(
         PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0
     ):
-        raise OSError(ctypes.get_errno(), "the kernel takes no seccomp filter")
+        raise OSError(ctypes.get_errno(), "the kernel rejects the seccomp filter")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Small pictures, and files of them in every format that is decoded."""
+"""Small pictures, and their files in every supported format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOSSLESS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True, "exact": True},
     "AVIF": {"quality": 95, "subsampling": "4:4:4"},
 }
-"""What keeps a file nearest to the picture."""
+"""Options that keep a file as close to the picture as its format allows."""
 
 ORIENTATION = 0x0112
 
@@ -34,7 +34,7 @@ def embed(encoder: Encoder, pictures: Sequence[Array]) -> NDArray[np.float32]:
 
 
 def quarters(height: int = 48, width: int = 64) -> Array:
-    """Four colours: no turned or mirrored copy equals it."""
+    """Four colours, so that no rotated or mirrored copy is equal."""
     picture = np.empty((height, width, 3), np.uint8)
     picture[: height // 2, : width // 2] = (200, 30, 40)
     picture[: height // 2, width // 2 :] = (30, 160, 60)
@@ -48,7 +48,7 @@ def noise(height: int = 48, width: int = 64, seed: int = 0) -> Array:
 
 
 def encode(picture: Array | Image.Image, file_format: str, **options: Any) -> bytes:
-    """A file, as near to the picture as its format allows."""
+    """A file, as close to the picture as its format allows."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     buffer = BytesIO()
     image.save(buffer, file_format, **(LOSSLESS.get(file_format, {}) | options))
@@ -56,7 +56,7 @@ def encode(picture: Array | Image.Image, file_format: str, **options: Any) -> by
 
 
 def turned(upright: Array, orientation: int) -> Array:
-    """The pixels that a file must hold so that this EXIF orientation makes them upright."""
+    """The pixels of a file that this EXIF orientation makes upright."""
     return {
         1: upright,
         2: upright[:, ::-1],
@@ -76,7 +76,7 @@ def encode_turned(upright: Array, file_format: str, orientation: int) -> bytes:
 
 
 def png(width: int, height: int, rows: bytes, depth: int = 8, colour: int = 0) -> bytes:
-    """A PNG of compressed rows; nothing checks that they fit its header."""
+    """A PNG of compressed rows, which need not fit its header."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, content) for kind, content in chunks)
@@ -87,7 +87,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png_bomb(side: int = 20_000) -> bytes:
-    """A black picture of one bit a pixel, compressed row by row: a few kilobytes of file."""
+    """A black picture of one bit per pixel, compressed row by row into a small file."""
     compress = zlib.compressobj(9)
     row = bytes(1 + (side + 7) // 8)
     rows = b"".join(compress.compress(row) for _ in range(side)) + compress.flush()

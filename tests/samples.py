@@ -1,4 +1,4 @@
-"""A small catalog of real logos that many tests search."""
+"""A small catalog of real logos for many tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAMPLES = Path(__file__).parent.parent / "samples"
 
 @dataclass(frozen=True, slots=True)
 class SampleCatalog:
-    """Where the catalog, and the images that it is made of, lie."""
+    """The folders of the catalog and of its images, and the names of the images."""
 
     root: Path
     images: Path
@@ -23,7 +23,7 @@ class SampleCatalog:
 
 
 def make_sample_catalog(folder: Path, count: int) -> SampleCatalog:
-    """Build one of the first `count` samples; company and codes are added, so that the answers have them."""
+    """Build a catalog of the first `count` samples, with a company, codes and a date added to each."""
     images = folder / "images"
     images.mkdir(parents=True)
     rows = json.loads((SAMPLES / "results.json").read_text())[:count]

@@ -1,4 +1,4 @@
-"""A real S3 server for tests: SeaweedFS from PyPI, on loopback, with one access key and one bucket."""
+"""A real S3 server: SeaweedFS from PyPI, on loopback, with one access key and one bucket."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _START_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """A running server: its endpoint, its bucket, and the only key that it accepts."""
+    """A running server: its endpoint, its bucket and its only key."""
 
     endpoint: str
     bucket: str
@@ -36,12 +36,12 @@ class S3Server:
 
 
 class _StoppedEarlyError(Exception):
-    """The server ended before it answered: most likely somebody else took one of its ports."""
+    """The server ended before it answered, most likely because another process took one of its ports."""
 
 
 @contextlib.contextmanager
 def run_seaweedfs(folder: Path) -> Iterator[S3Server]:
-    """Start a server that keeps its files in `folder`, wait until it answers, and end it afterwards."""
+    """A server with its files in `folder`, ready; ended after the block."""
     for attempt in (1, 2, 3):
         with contextlib.ExitStack() as stack:
             try:
@@ -60,7 +60,7 @@ def _started(folder: Path) -> Iterator[S3Server]:
     ports = free_ports(2 * len(_PARTS))
     http = dict(zip(_PARTS, ports, strict=False))
     grpc = dict(zip(_PARTS, ports[len(_PARTS) :], strict=True))
-    # A key of its own: an answer to it can't come from another server that has taken the port.
+    # A new key: no other server on the same port could answer it.
     server = S3Server(f"http://127.0.0.1:{http['s3']}", "logos", secrets.token_hex(8), secrets.token_hex(16))
     log = folder / "weed.log"
     with log.open("wb") as output:
@@ -69,7 +69,7 @@ def _started(folder: Path) -> Iterator[S3Server]:
             _wait_for_bucket(server, process, log)
             yield server
         finally:
-            # Not TERM: it can take minutes, and nothing of this server is kept.
+            # Not TERM, which can take minutes: no file of this server is needed again.
             process.kill()
             process.wait()
             for part in _PARTS:
@@ -87,7 +87,7 @@ def _command(folder: Path, server: S3Server, http: dict[str, int], grpc: dict[st
     command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={data}", "-filer", "-s3", f"-s3.config={config}"]
     command += [f"-{part}.port={http[part]}" for part in _PARTS]
     command += [f"-{part}.port.grpc={grpc[part]}" for part in _PARTS]
-    # Further services have fixed ports, on which a second server would die.
+    # The other services have fixed ports, on which a second server would fail.
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command += [f"-{part}.localSocket={folder / part}.sock" for part in ("filer", "s3")]
     command += ["-s3.autoCreateBucket=false", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"]
@@ -95,7 +95,7 @@ def _command(folder: Path, server: S3Server, http: dict[str, int], grpc: dict[st
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on now."""
+    """Ports of the loopback address that are free now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -104,10 +104,10 @@ def free_ports(count: int) -> list[int]:
 
 
 def _wait_for_bucket(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Ask for the bucket and a first object in it until the server has made both.
+    """Request the bucket and a first object in it until the server has created both.
 
-    obstore has no call that makes a bucket, but it signs the request. The object makes the server lay out its volumes:
-    tests that began with several at once have waited for seconds.
+    obstore has no call that creates a bucket, but it signs the request. The object makes the server allocate its volumes,
+    which takes seconds if the first requests come at once.
     """
     store = S3Store(
         server.bucket,
@@ -116,15 +116,15 @@ def _wait_for_bucket(server: S3Server, process: subprocess.Popen[bytes], log: Pa
         secret_access_key=server.secret_key,
         virtual_hosted_style_request=False,
     )
-    wanted = list(obstore.sign(store, "PUT", ["", "first-object"], timedelta(minutes=5)))
+    urls = list(obstore.sign(store, "PUT", ["", "first-object"], timedelta(minutes=5)))
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise _StoppedEarlyError(f"SeaweedFS ended with {process.returncode}:\n{log.read_text()[-4000:]}")
         with contextlib.suppress(httpx2.TransportError):
-            if httpx2.put(wanted[0], trust_env=False, timeout=_START_SECONDS).is_success:
-                wanted.pop(0)
-                if not wanted:
+            if httpx2.put(urls[0], trust_env=False, timeout=_START_SECONDS).is_success:
+                urls.pop(0)
+                if not urls:
                     return
         time.sleep(0.05)
     raise TimeoutError(f"SeaweedFS did not answer within {_START_SECONDS:.0f} s:\n{log.read_text()[-4000:]}")

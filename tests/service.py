@@ -1,15 +1,17 @@
-"""The real command as a process, for tests that talk to it."""
+"""The real service as a process."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psutil
@@ -32,9 +34,14 @@ class Server:
 
     @property
     def metrics(self) -> Path:
-        """The folder where its workers share their metrics."""
+        """The folder in which its workers share their metrics."""
         (folder,) = self.log.with_name("metrics").glob("logo-similarity-metrics-*")
         return folder
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log lines of this event so far."""
+        lines = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
+        return [line for line in lines if line.get("event") == name]
 
     def workers(self) -> list[int]:
         return [child.pid for child in psutil.Process(self.process.pid).children()]
@@ -44,9 +51,8 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "logo_similarity.cli", *words]
 
 
-def until(condition: object, patience: float = PATIENCE) -> None:
-    """Wait for what must come: asks again and again, and fails after a minute, or as many seconds as are said."""
-    assert callable(condition)
+def until(condition: Callable[..., object], patience: float = PATIENCE) -> None:
+    """Wait for a condition that must become true; fail after `patience` seconds, a bound for a test that hangs."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -54,20 +60,20 @@ def until(condition: object, patience: float = PATIENCE) -> None:
                 return
         except httpx2.TransportError:
             pass
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, f"not true within {patience:.0f} s"
         time.sleep(0.05)
 
 
 @contextmanager
 def serving(catalog: SampleCatalog, folder: Path, **settings: str) -> Iterator[Server]:
-    """`logo-similarity serve` on a catalog, with these settings over those of all tests, until the end of the block."""
+    """`logo-similarity serve` on a catalog until the end of the block; `settings` override the settings of all tests."""
     with running(command("serve"), catalog, folder, settings) as server:
         yield server
 
 
 @contextmanager
 def running(words: list[str], catalog: SampleCatalog, folder: Path, settings: dict[str, str]) -> Iterator[Server]:
-    """The same by a command that runs it in some other way."""
+    """The same with another command that runs it."""
     port = settings.get("LOGO_PORT") or str(free_ports(1)[0])
     environment = {
         **os.environ,

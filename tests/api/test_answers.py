@@ -135,8 +135,9 @@ def test_one_logo(client: TestClient) -> None:
 )
 def test_unknown_ids_are_not_found(client: TestClient, route: str, name: str) -> None:
     response = client.get(f"/v1/{route}/{name}", follow_redirects=False)
-    assert response.status_code in (404, 422)
+    assert response.status_code == 404
     assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["code"] == "not_found"
 
 
 def test_without_a_store_there_are_no_links(sample_catalog: SampleCatalog) -> None:

@@ -16,6 +16,7 @@ from logo_similarity.errors import ConfigError, UnauthorizedError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.ring import KeyRing
 from tests.samples import SampleCatalog
+from tests.service import until
 
 KEY = "schlüssel-鍵"
 # Written out a second time on purpose: to open one more path must be a decision.
@@ -117,8 +118,7 @@ def test_a_full_queue_refuses_before_the_body_is_read(sample_catalog: SampleCata
         gate = app.state.runtime.gate
         jobs = [client.portal.start_task_soon(gate.run, job) for _ in range(2)]
         assert began.wait(60)
-        while gate.inside < 2:
-            assert client.get("/healthz").status_code == 200
+        until(lambda: gate.inside == 2)
         read: list[int] = []
         refusal = client.post("/v1/search", content=counted(read))
         assert refusal.status_code == 503

@@ -111,6 +111,13 @@ def refused(answer: bytes, status: int, code: str) -> None:
     assert json.loads(body)["code"] == code
 
 
+def let_head_seconds_pass(connect: Callable[[], socket.socket]) -> None:
+    """Return when a head that begins now has had its time, and with it every timer of that length that began before."""
+    connection = connect()
+    connection.sendall(b"GET / HT")
+    refused(rest(connection), 408, "head_too_slow")
+
+
 def counted(reason: str) -> float:
     (family,) = CONNECTIONS_REFUSED.collect()
     values = [sample.value for sample in family.samples if sample.labels == {"reason": reason}]
@@ -345,7 +352,7 @@ def test_the_next_request_follows_a_body_that_was_not_read() -> None:
         connection.sendall(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         assert answer.readline().startswith(b"HTTP/1.1 200")
         connection.sendall(bytes(100_000))
-        threading.Event().wait(0.8)  # longer than the rest of the body had
+        let_head_seconds_pass(connect)  # the time that the rest of the body had
         connection.sendall((GET % b"/").replace(b"Host", b"Connection: close\r\nHost"))
         assert b"HTTP/1.1 200" in answer.read()
 
@@ -356,7 +363,7 @@ def test_the_head_behind_a_request_in_progress_has_its_time() -> None:
         connection.sendall(GET % b"/wait")
         until(lambda: app.begun == 1)
         connection.sendall(b"GET / HT")
-        threading.Event().wait(0.8)  # it begins when the answer has been sent
+        let_head_seconds_pass(connect)  # its own begins when the answer has been sent
         app.release.set()
         answer = rest(connection)
         assert answer.startswith(b"HTTP/1.1 200")

@@ -26,6 +26,7 @@ from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.ring import KeyRing
 from tests.logs import logs_of
 from tests.samples import SampleCatalog
+from tests.service import until
 
 KEY = "correct-horse-battery"
 
@@ -131,8 +132,7 @@ def test_a_full_queue_refuses_and_probes_pass(sample_catalog: SampleCatalog, mon
             thread.start()
         assert began.wait(60)
         runtime = app.state.runtime
-        while runtime.gate.inside < 2:
-            assert client.get("/healthz").status_code == 200
+        until(lambda: runtime.gate.inside == 2)
         counted = 'logo_requests_total{method="POST",route="/v1/search",status="503"}'
         with logs_of(refusals, middleware) as logs:
             refusal = client.post("/v1/search", files={"file": data})
@@ -185,8 +185,7 @@ def test_stuck_searches_are_answered_and_the_worker_is_not_ready_until_one_ends(
         assert client.get("/healthz").status_code == 200
         assert metric(client, "logo_stuck_threads") == 1
         release.set()
-        while client.get("/readyz").status_code != 200:
-            pass
+        until(lambda: client.get("/readyz").status_code == 200)
         assert metric(client, "logo_stuck_threads") == 0
         assert client.post("/v1/search", files={"file": data}).status_code == 200
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 import httpx2
+import pytest
 
 from logo_similarity.catalog.replica import publish_version
 from logo_similarity.catalog.versions import Catalog
@@ -41,8 +41,8 @@ CREDENTIALS_OF_THE_MACHINE = ("169.254.169.254", 80)
 
 
 @contextmanager
-def traced(folder: Path, **settings: str) -> Iterator[tuple[str, Path]]:
-    """A service of one worker under strace, which is its child (-D): its address, and where strace writes."""
+def traced(folder: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
+    """A service of one worker under strace, which is its child (-D): its process, its address, the log of strace."""
     (port,) = free_ports(1)
     log = folder / "strace"
     words = [*TRACE, "-o", str(log), *command("serve", "--port", str(port), "--workers", "1")]
@@ -54,7 +54,7 @@ def traced(folder: Path, **settings: str) -> Iterator[tuple[str, Path]]:
         url = f"http://127.0.0.1:{port}"
         until(lambda: service.poll() is not None or httpx2.get(url + "/readyz").status_code == 200)
         assert service.poll() is None, (folder / "log").read_text()
-        yield url, log
+        yield service, url, log
     finally:
         service.terminate()
         service.wait(PATIENCE)
@@ -99,10 +99,11 @@ def test_a_service_connects_to_its_bucket_and_its_collector_alone(
             LOGO_S3_BUCKET=s3_server.bucket, LOGO_S3_ENDPOINT=s3_server.endpoint,
             LOGO_S3_ACCESS_KEY=s3_server.access_key, LOGO_S3_SECRET_KEY=s3_server.secret_key,
             LOGO_OTLP_ENDPOINT=traces,
-        ) as (url, log):  # fmt: skip
+        ) as (service, url, log):  # fmt: skip
             answer = httpx2.post(url + "/v1/search?top_k=1", files={"file": picture}, timeout=PATIENCE)
             assert "X-Amz-Signature" in answer.json()["results"][0]["image_url"]
-            time.sleep(WATCHED_SECONDS)  # not to wait for something, but to see that nothing comes
+            with pytest.raises(subprocess.TimeoutExpired):  # it keeps running, idle
+                service.wait(WATCHED_SECONDS)
         assert addresses(log) == {place(s3_server.endpoint), place(traces)}
 
 
@@ -110,6 +111,6 @@ def test_only_a_bucket_without_keys_asks_the_machine_for_credentials(
     s3_server: S3Server, sample_catalog: SampleCatalog, tmp_path: Path
 ) -> None:
     bucket = {"LOGO_S3_BUCKET": s3_server.bucket, "LOGO_S3_ENDPOINT": s3_server.endpoint}
-    with traced(tmp_path, LOGO_CATALOGS=str(sample_catalog.root), **bucket) as (_, log):
+    with traced(tmp_path, LOGO_CATALOGS=str(sample_catalog.root), **bucket) as (_, _, log):
         until(lambda: CREDENTIALS_OF_THE_MACHINE in addresses(log))
     assert addresses(log) <= {place(s3_server.endpoint), CREDENTIALS_OF_THE_MACHINE}

@@ -55,11 +55,6 @@ def upload(picture: bytes, path: bytes = b"/v1/search?top_k=1") -> bytes:
     return head + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + body
 
 
-def events(server: Server, name: str) -> list[dict[str, Any]]:
-    lines = (json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{"))
-    return [line for line in lines if line["event"] == name]
-
-
 @pytest.mark.parametrize("sent", [b"", b"GET /readyz HTTP/1.1\r\nX: ", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
 def test_searches_succeed_beside_more_idle_connections_than_the_bound(
     server: Server, sample_catalog: SampleCatalog, sent: bytes
@@ -75,8 +70,8 @@ def test_searches_succeed_beside_more_idle_connections_than_the_bound(
             assert answer.json()["results"][0]["id"] == "EM/000003"
     page = httpx2.get(server.url + "/metrics").text
     assert 'logo_connections_refused_total{reason="idle"}' in page
-    assert events(server, "connections_refused")
-    assert {client for line in events(server, "connections_refused") for client in line["clients"]} == {"127.0.0.1"}
+    assert server.events("connections_refused")
+    assert {client for line in server.events("connections_refused") for client in line["clients"]} == {"127.0.0.1"}
 
 
 def test_a_head_past_its_bounds_is_refused(server: Server) -> None:
@@ -133,7 +128,7 @@ def test_the_connections_fit_in_the_descriptors(
         server = stack.enter_context(serving(sample_catalog, tmp_path, **OPEN, LOGO_WORKERS="1"))
         (worker,) = server.workers()
         assert limit_of(worker) == limit
-        assert bool(events(server, "descriptor_limit_low")) == (hard == limit)
+        assert bool(server.events("descriptor_limit_low")) == (hard == limit)
         for _ in range(600):
             stack.enter_context(connect(server))
         for _ in range(5):
@@ -150,7 +145,7 @@ def test_only_a_trusted_proxy_names_the_client(
     with serving(sample_catalog, tmp_path, **settings) as server:
         headers = {"X-Forwarded-For": "203.0.113.5, 198.51.100.9"}
         assert httpx2.get(server.url + "/v1/logos/x", headers=headers).status_code == 401
-        until(lambda: bool(events(server, "request")))
-        assert [(line["client"], line["route"]) for line in events(server, "request")] == [
+        until(lambda: bool(server.events("request")))
+        assert [(line["client"], line["route"]) for line in server.events("request")] == [
             (seen, "/v1/logos/{logo_id:path}")
         ]

@@ -110,17 +110,17 @@ async def test_the_listing_stays_within_its_prefix(settings: Settings, service: 
 
 
 @pytest.mark.parametrize(
-    ("part", "other"),
+    ("part", "other", "status"),
     [
-        ("X-Amz-Signature=", "X-Amz-Signature=0"),
-        ("/mine.jpg?", "/yours.jpg?"),
-        ("X-Amz-Expires=300", "X-Amz-Expires=301"),
-        ("X-Amz-Date=2", "X-Amz-Date=3"),
-        ("X-Amz-SignedHeaders=host", "X-Amz-SignedHeaders="),
+        ("X-Amz-Signature=", "X-Amz-Signature=0", 403),
+        ("/mine.jpg?", "/yours.jpg?", 403),
+        ("X-Amz-Expires=300", "X-Amz-Expires=301", 403),
+        ("X-Amz-Date=2", "X-Amz-Date=3", 403),
+        ("X-Amz-SignedHeaders=host", "X-Amz-SignedHeaders=", 400),
     ],
 )
 async def test_the_server_refuses_a_link_that_was_changed(
-    service: S3Service, client: httpx2.Client, part: str, other: str
+    service: S3Service, client: httpx2.Client, part: str, other: str, status: int
 ) -> None:
     for name in ("mine.jpg", "yours.jpg"):
         await service.put(name, b"data", content_type="image/jpeg")
@@ -130,7 +130,7 @@ async def test_the_server_refuses_a_link_that_was_changed(
     assert url.count(part) == 1
     answer = client.get(url.replace(part, other))
 
-    assert answer.status_code in (400, 403)
+    assert answer.status_code == status
     assert b"data" not in answer.content
 
 
@@ -140,11 +140,11 @@ async def test_the_server_refuses_the_key_without_a_signature(service: S3Service
     assert client.get(service.sign(["a.jpg"])[0].partition("?")[0]).status_code == 403
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST"])
-async def test_a_link_is_for_reading_only(service: S3Service, client: httpx2.Client, method: str) -> None:
+@pytest.mark.parametrize(("method", "status"), [("PUT", 403), ("DELETE", 403), ("POST", 405)])
+async def test_a_link_is_for_reading_only(service: S3Service, client: httpx2.Client, method: str, status: int) -> None:
     await service.put("a.jpg", b"data", content_type="image/jpeg")
 
-    assert client.request(method, service.sign(["a.jpg"])[0]).status_code in (403, 405)
+    assert client.request(method, service.sign(["a.jpg"])[0]).status_code == status
     assert (await service.get("a.jpg")).data == b"data"
 
 

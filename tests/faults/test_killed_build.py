@@ -17,6 +17,7 @@ from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import Query
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import BuildError, CatalogError
+from tests.service import until
 
 pytestmark = pytest.mark.slow
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -104,8 +105,8 @@ def test_of_two_builds_at_once_one_is_told_that_the_other_is_at_work(source: Pat
     command = [sys.executable, "-m", "logo_similarity.cli", "build", str(source), "--out", str(out)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        while not list(out.glob(".build-*")):
-            assert first.poll() is None
+        until(lambda: first.poll() is not None or list(out.glob(".build-*")))
+        assert first.poll() is None
         first.send_signal(signal.SIGSTOP)  # at work, for as long as the other one asks
         second = subprocess.run(command, capture_output=True, text=True, check=False)
         assert second.returncode == 1

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.render_icons import SIDE, encode_jpeg
 from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.domain import Query
@@ -22,7 +23,6 @@ from logo_similarity.field_kinds import canonical_vienna_code
 from logo_similarity.fields import FIELDS, Record
 from scripts.join_samples import TABLE, rows
 from scripts.make_synthetic_marks import COLOURS, COPIERS, JPEG_QUALITY, OFFICE, make_marks
-from scripts.render_icons import SIDE, encode_jpeg
 from scripts.sample_metadata import describe, spell
 from scripts.synthetic_figures import FIGURES, VIENNA, monogram
 from tests.samples import SAMPLES

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -39,12 +40,6 @@ def noting(seen: list[int], number: int) -> Callable[[], bool]:
     return job
 
 
-async def started(tasks: list[asyncio.Task[bool]]) -> None:
-    """Let the tasks run up to where they wait for their thread."""
-    for _ in range(3 * len(tasks)):
-        await asyncio.sleep(0)
-
-
 async def until(condition: Callable[[], bool]) -> None:
     """Let the event loop run until the condition holds."""
     async with asyncio.timeout(60):
@@ -75,8 +70,7 @@ def test_refuses_past_its_capacity_and_recovers() -> None:
     async def scenario() -> None:
         opened, release = gate(max_queue=2), threading.Event()
         tasks = [asyncio.create_task(opened.run(waiting_for(release))) for _ in range(3)]
-        await started(tasks)
-        assert opened.inside == 3
+        await until(lambda: opened.inside == 3)
         assert opened.full
         with pytest.raises(OverloadedError) as refusal:
             await opened.run(lambda: True)
@@ -92,19 +86,20 @@ def test_refuses_past_its_capacity_and_recovers() -> None:
 def test_a_reservation_holds_a_place_but_not_for_long() -> None:
     async def scenario() -> None:
         opened, release = gate(max_queue=1), threading.Event()  # room for two
-        with opened.reserve():
-            assert not is_full(opened)
-            with opened.reserve() as second:
+        with patch.object(gate_module, "RESERVATION_SECONDS", 600):
+            with opened.reserve():
+                assert not is_full(opened)
+                with opened.reserve() as second:
+                    assert is_full(opened)
+                    opened.release(second)
+                    opened.release(second)
+                    assert not is_full(opened)  # nor more than one place more
+                opened.reserve()
                 assert is_full(opened)
-                opened.release(second)
-                opened.release(second)
-                assert not is_full(opened)  # nor more than one place more
-            opened.reserve()
-            assert is_full(opened)
-        task = asyncio.create_task(opened.run(waiting_for(release)))
-        await started([task])
-        assert is_full(opened)  # one runs, one is reserved
-        with patch("logo_similarity.embed.gate.RESERVATION_SECONDS", 0.0):
+            task = asyncio.create_task(opened.run(waiting_for(release)))
+            await until(lambda: opened.inside == 1)
+            assert is_full(opened)  # one runs, one is reserved
+        with patch.object(gate_module, "RESERVATION_SECONDS", 0):
             assert not is_full(opened)  # no job came for the reservation
         release.set()
         assert await task
@@ -134,7 +129,7 @@ def test_a_job_takes_the_reserved_place_and_no_second_one() -> None:
     async def scenario() -> None:
         opened, release = gate(max_queue=1), threading.Event()  # room for two
         task = asyncio.create_task(opened.run(waiting_for(release), opened.reserve()))
-        await started([task])
+        await until(lambda: opened.inside == 1)
         assert not is_full(opened)
         release.set()
         assert await task
@@ -148,12 +143,13 @@ def test_unused_reservations_keep_no_job_out() -> None:
 
     async def scenario() -> None:
         opened = gate(max_queue=1)
-        with patch("logo_similarity.embed.gate.RESERVATION_SECONDS", 0.01):
+        with patch.object(gate_module, "RESERVATION_SECONDS", 600):
             for _ in range(1_000):
                 opened.reserve()
             assert is_full(opened)
             assert await opened.run(lambda: True)
-            await until(lambda: not is_full(opened))
+        with patch.object(gate_module, "RESERVATION_SECONDS", 0):
+            assert not is_full(opened)
         opened.close()
 
     asyncio.run(scenario())
@@ -179,7 +175,7 @@ def test_a_waiting_job_is_refused_at_its_deadline_while_every_thread_is_busy_and
         opened, release, ran = gate(queue_seconds=0.5), threading.Event(), threading.Event()
         opened.start()
         first = asyncio.create_task(opened.run(waiting_for(release)))
-        await started([first])
+        await until(lambda: opened.inside == 1)
         with pytest.raises(OverloadedError, match="waited") as refusal:
             await opened.run(marking(ran))
         assert 1 <= refusal.value.retry_after <= 3
@@ -227,18 +223,36 @@ def test_a_job_that_runs_too_long_is_answered_and_its_thread_is_stuck_until_it_e
 
 
 def test_a_job_that_waited_is_bounded_from_its_own_beginning() -> None:
+    """By a clock of the test: the timers of the gate are far away, and the test makes their checks."""
+
     async def scenario() -> None:
-        opened, ends = gate(queue_seconds=600, run_seconds=0.2), [threading.Event(), threading.Event()]
-        jobs = [asyncio.create_task(opened.run(waiting_for(end))) for end in ends]
-        with pytest.raises(SearchTimeoutError):
-            await jobs[0]
-        await asyncio.sleep(0.2)  # the second one was looked at meanwhile, and has not begun
-        assert not jobs[1].done()
-        ends[0].set()
-        async with asyncio.timeout(60):
+        opened, ends = gate(queue_seconds=6_000, run_seconds=600), [threading.Event(), threading.Event()]
+        now = 0.0
+        with (
+            patch.object(gate_module, "time", SimpleNamespace(monotonic=lambda: now)),
+            patch.object(
+                asyncio.get_running_loop(), "call_later", wraps=asyncio.get_running_loop().call_later
+            ) as timers,
+        ):
+            jobs = [asyncio.create_task(opened.run(waiting_for(end))) for end in ends]
+            await until(lambda: opened.inside == 2)
+            _, waiting = [call.args[2:] for call in timers.call_args_list if call.args[1] == opened._check]
+            ticket, _ = waiting
+            now = 601.0
+            opened._check(*waiting)
+            assert not ticket.outcome.done(), "bounded before it began"
+            ends[0].set()
+            assert await jobs[0]
+            await until(lambda: ticket.began is not None)
+            now = 601.0 + 599
+            opened._check(*waiting)
+            assert not ticket.outcome.done(), "bounded from its acceptance"
+            now = 601.0 + 600
+            opened._check(*waiting)
             with pytest.raises(SearchTimeoutError):
                 await jobs[1]
-        ends[1].set()
+            ends[1].set()
+            await until(lambda: opened.inside == 0)
         opened.close()
 
     asyncio.run(scenario())
@@ -266,7 +280,7 @@ def test_a_job_within_its_bounds_is_looked_at_again_and_left_alone() -> None:
         opened, release = gate(queue_seconds=0.5), threading.Event()
         opened.start()
         task = asyncio.create_task(opened.run(waiting_for(release)))
-        await started([task])
+        await until(lambda: opened.inside == 1)
         with pytest.raises(OverloadedError):
             await opened.run(lambda: True)
         assert not task.done()
@@ -283,7 +297,7 @@ def test_a_waiting_job_whose_caller_left_is_never_run() -> None:
         ran: list[int] = []
         first = asyncio.create_task(opened.run(waiting_for(release)))
         left = [asyncio.create_task(opened.run(noting(ran, n))) for n in range(50)]
-        await started([first, *left])
+        await until(lambda: opened.inside == 51)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
@@ -317,7 +331,7 @@ def test_closing_answers_those_who_wait() -> None:
         running = asyncio.create_task(opened.run(marking(begun, release)))
         await asyncio.to_thread(begun.wait, 30)
         waiting = asyncio.create_task(opened.run(lambda: True))
-        await started([waiting])
+        await until(lambda: opened.inside == 2)
         closing = asyncio.create_task(asyncio.to_thread(opened.close))
         with pytest.raises(NotReadyError):
             await waiting

@@ -1,7 +1,4 @@
-"""SVG icons from pinned npm packages, drawn as the pictures of a trademark register: 256x256 JPEG, white, aspect kept.
-
-Shared by `scripts/make_samples.py` and `benchmarks/make_benchmark.py`.
-"""
+"""SVG icons from pinned npm packages, drawn like the pictures of a trademark register: 256x256 JPEG, white, aspect kept."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ Image = NDArray[np.uint8]
 
 
 class IconError(Exception):
-    """An icon that is missing or can't be drawn. The message says why."""
+    """An icon is missing or cannot be drawn. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +38,14 @@ class Drawing:
 
     svg: str
     width: int | None = None
-    """Width to draw it at, in pixels; None where the SVG states the size to draw at."""
+    """In pixels; None: the SVG states its size."""
 
 
 def fetch_package(name: str, version: str, cache: Path = NPM_CACHE) -> Path:
-    """Folder of an unpacked npm package; downloaded with `npm pack` unless it is in the cache.
+    """Folder of an unpacked npm package, downloaded with `npm pack` if it is not in the cache.
 
     Raises:
-        SystemExit: npm is not installed, or it failed.
+        SystemExit: npm is not installed, or the download failed.
     """
     target = cache / f"{name.removeprefix('@').replace('/', '-')}-{version}"
     if target.exists():
@@ -56,10 +53,10 @@ def fetch_package(name: str, version: str, cache: Path = NPM_CACHE) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise SystemExit(
-            f"npm is needed to download {name}@{version} and is not on the PATH: install Node.js and run again"
+            f"npm is not on the PATH and is needed to download {name}@{version}; install Node.js and run again"
         )
     cache.mkdir(parents=True, exist_ok=True)
-    # Unpacked beside its target and renamed: a download that was cut short is never taken for a package.
+    # Unpacked beside its target and renamed: an interrupted download leaves no partial package.
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         command = [npm, "pack", "--loglevel=error", f"{name}@{version}"]
         packed = subprocess.run(command, cwd=folder, check=False, text=True, capture_output=True)
@@ -74,10 +71,10 @@ def fetch_package(name: str, version: str, cache: Path = NPM_CACHE) -> Path:
 
 
 def iconify_drawing(collection: Mapping[str, Any], name: str) -> Drawing:
-    """One icon of a set in Iconify's JSON format (IconifyJSON: an icon's own size, else the set's, else 16).
+    """One icon of a set in Iconify's JSON format (IconifyJSON). Its size is its own, or the set's, or 16.
 
     Raises:
-        IconError: the set has no such icon.
+        IconError: the icon is not in the set.
     """
     if name not in collection["icons"]:
         raise IconError("not in its set")
@@ -93,10 +90,10 @@ def iconify_drawing(collection: Mapping[str, Any], name: str) -> Drawing:
 
 
 def render(drawing: Drawing, paper: int = 255) -> Image:
-    """(256, 256, 3) uint8 BGR: the drawing, centred on paper of this grey level; what has no colour of its own, black.
+    """(256, 256, 3) uint8 BGR: the drawing, centred on paper of this grey level; `currentColor` is black.
 
     Raises:
-        IconError: it is no SVG that resvg can draw.
+        IconError: resvg cannot draw the SVG.
     """
     svg = drawing.svg.replace("currentColor", "#000")
     try:
@@ -119,7 +116,7 @@ def encode_jpeg(image: Image, quality: int, *, optimize: bool = False) -> bytes:
 
 
 def file_name(icon_set: str, name: str) -> str:
-    """The same icon's name for ever: a UUID (version 5) of its set and name."""
+    """The stable name of an icon's picture: a UUID (version 5) of its set and name."""
     return f"{uuid.uuid5(uuid.NAMESPACE_URL, f'{icon_set}/{name}')}.jpg"
 
 

@@ -1,0 +1,86 @@
+"""What every benchmark relies on: the check of the answers, and the result of a clean commit only."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmarks import machine
+from benchmarks.answers import TIE, check_hits
+from benchmarks.machine import INT8_INSTRUCTIONS, write_result
+
+
+def hits(*scores: tuple[str, float]) -> list[dict[str, object]]:
+    return [{"id": name, "score": score} for name, score in scores]
+
+
+def test_the_own_logo_may_tie_for_the_first_place() -> None:
+    check_hits(hits(("own", 1.0), ("other", 0.7)), "own", 2)
+    check_hits(hits(("copy", 1.0), ("own", 1.0)), "own", 2)
+    check_hits(hits(("copy", 1.0), ("copy 2", 1.0), ("own", 1.0 - TIE / 2)), "own", 3)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ([], "0 hits instead of 2"),
+        ([("own", 1.0)], "1 hits instead of 2"),
+        ([("other", 1.0), ("own", 0.9995)], "own: its score is 0.999500, and other has 1.000000"),
+        ([("own", 0.9), ("other", 0.7)], "own: its score is 0.900000"),
+        ([("other", 1.0), ("another", 1.0)], "own: its score is -inf"),
+    ],
+)
+def test_a_wrong_answer_is_an_error(scores: list[tuple[str, float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_hits(hits(*scores), "own", 2)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git repository with one commit, which the benchmarks take for theirs."""
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "code.py").write_text("first")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "--quiet", "--message", "x")
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    monkeypatch.setattr(machine, "RESULTS", tmp_path / "results")
+    return tmp_path
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_result_has_its_commit_and_the_instructions_of_the_processor(repository: Path) -> None:
+    assert write_result("speed", {"seconds": 1}) == {"seconds": 1}
+    result = json.loads((repository / "results" / "speed.json").read_text())
+    assert result["figures"] == {"seconds": 1}
+    assert result["machine"]["commit"] == git(repository, "rev-parse", "--short", "HEAD")
+    assert set(result["machine"]["int8_instructions"]) <= set(INT8_INSTRUCTIONS)
+    assert {"processor", "usable_cores", "memory_gb", "libraries", "date"} <= set(result["machine"])
+
+
+def test_one_result_does_not_hinder_the_next(repository: Path) -> None:
+    for name in ("speed", "memory", "speed"):
+        write_result(name, {})
+    assert {path.name for path in (repository / "results").iterdir()} == {"speed.json", "memory.json"}
+
+
+@pytest.mark.parametrize("name", ["code.py", "new.py"])
+def test_a_work_tree_with_changes_writes_no_result(
+    repository: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (repository / name).write_text("second")
+    assert write_result("speed", {"seconds": 1}) == {"seconds": 1}
+    assert not (repository / "results").exists()
+    assert "speed.json is not written: the work tree differs from its commit" in capsys.readouterr().err
+
+
+def test_without_a_repository_there_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    monkeypatch.setattr(machine, "RESULTS", tmp_path / "results")
+    write_result("speed", {})
+    assert not (tmp_path / "results").exists()
