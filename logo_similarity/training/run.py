@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from logo_similarity.errors import SourceError
 from logo_similarity.evaluation.evaluate import rank_all
-from logo_similarity.evaluation.features import Features, unit
+from logo_similarity.evaluation.features import Features, normalise
 from logo_similarity.evaluation.labels import hard_queries, thumbnail
 from logo_similarity.evaluation.ranking import mean_figures
 from logo_similarity.evaluation.truth import read_truth
@@ -70,7 +70,7 @@ class Validation:
 
     def measure(self, network: LogoNetwork, side: int) -> dict[str, float]:
         """MAP and HARD mAP."""
-        features = Features(unit(embed_files(network, self.files, side), "the network"))
+        features = Features(normalise(embed_files(network, self.files, side), "the network"))
         queries = self.truth.splits[self.split]
         found = {}
         for name, asked in (("map", queries), ("hard_map", hard_queries(queries, self.thumbnails))):

@@ -9,7 +9,7 @@ import torch
 
 from logo_similarity.embed.describe import quantize_patches
 from logo_similarity.evaluation.evaluate import rank_all
-from logo_similarity.evaluation.features import Features, unit
+from logo_similarity.evaluation.features import Features, normalise
 from logo_similarity.evaluation.ranking import LabelledQuery, mean_figures
 from logo_similarity.image.preprocess import inked_cells
 from logo_similarity.training.trainer import compute_files, input_spec
@@ -45,7 +45,7 @@ def fit_weight(network: LogoNetwork, data: TrainingSet, side: int, seed: int = 0
         return torch.cat((embeddings, (patches * inked[..., None]).flatten(1)), dim=1)
 
     described = compute_files(network.eval(), both, [data.files[row] for row in rows], side)
-    embeddings = unit(described[:, :dimension], "the network")
+    embeddings = normalise(described[:, :dimension], "the network")
     patches = quantize_patches(described[:, dimension:].reshape(len(rows), network.grid**2, -1))
     groups, families = data.groups[rows], data.families[rows]
     queries = []
