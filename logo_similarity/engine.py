@@ -213,7 +213,10 @@ def _open_patches(folder: Path, encoder: Encoder) -> Patches:
         )
     expected = describe(_test_image(), encoder).patches
     if expected is None or patches.shape[1:] != expected.shape:
-        raise CatalogError(f"{path}: the patches have the shape {patches.shape[1:]}, those of the encoder another one")
+        shape = None if expected is None else expected.shape
+        raise CatalogError(
+            f"{path}: patches of shape {patches.shape[1:]}; the encoder computes patches of shape {shape}"
+        )
     return patches
 
 
