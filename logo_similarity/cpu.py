@@ -1,4 +1,4 @@
-"""How many cores this process may really use, and how a service divides them."""
+"""The cores that this process may use, and their division among workers and threads."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ SELF_CGROUP = Path("/proc/self/cgroup")
 
 
 def usable_cores(*, cgroup_root: Path = CGROUP_ROOT, self_cgroup: Path = SELF_CGROUP) -> int:
-    """Cores this process may use: the smaller of its CPU affinity and its cgroup quota (rounded up), at least 1.
+    """The cores that this process may use: the smaller of CPU affinity and cgroup quota (rounded up), at least 1.
 
-    `os.cpu_count()` tells what the host has, which in a container is a different number.
+    `os.cpu_count()` counts the cores of the host, even in a container with fewer.
     """
     affinity = len(os.sched_getaffinity(0))
     quota = cgroup_quota(cgroup_root=cgroup_root, self_cgroup=self_cgroup)
@@ -22,7 +22,7 @@ def usable_cores(*, cgroup_root: Path = CGROUP_ROOT, self_cgroup: Path = SELF_CG
 
 
 def cgroup_quota(*, cgroup_root: Path, self_cgroup: Path) -> float | None:
-    """The tightest CPU quota in cores over this process's cgroup and its parents (v2 or v1); None where none is set."""
+    """The lowest CPU quota of this process's cgroup and its parents (v1 or v2), in cores; None: no quota."""
     quotas = [
         quota
         for folder in cgroup_folders(cgroup_root, self_cgroup, "cpu")
@@ -34,17 +34,22 @@ def cgroup_quota(*, cgroup_root: Path, self_cgroup: Path) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class ThreadPlan:
-    """Worker processes, and threads in each that decode, encode and search. Their product never exceeds the cores."""
+    """Numbers of worker processes and of search threads in each."""
 
     workers: int
     threads: int
+    """Each thread decodes, encodes and searches, and uses one core."""
 
 
 def thread_plan(cores: int, workers: int | None = None, threads: int | None = None) -> ThreadPlan:
-    """Divide `cores`: about one worker per four cores, two at least where there are two cores, nothing left idle.
+    """Divide cores: about one worker per four cores, but two workers from two cores on, and no core left unused.
 
-    One process is one queue, which has the better tail; a second one goes on serving when the first crashes. Either
-    number can be fixed by the caller; the other then follows from the cores.
+    Few workers mean few queues and so lower tail latency; a second worker keeps serving if the first one crashes.
+
+    Args:
+        cores: number of cores.
+        workers: fixes the number of workers.
+        threads: fixes the number of threads per worker.
     """
     if workers is None and threads is None:
         target = max(min(2, cores), round(cores / 4))
@@ -56,7 +61,7 @@ def thread_plan(cores: int, workers: int | None = None, threads: int | None = No
 
 
 def cgroup_folders(cgroup_root: Path, self_cgroup: Path, controller: str) -> list[Path]:
-    """Folders that may hold a limit of a controller: each of this process's cgroups and every parent of it, up to the root."""
+    """Folders that may contain limits of a controller: this process's cgroups and all their parents, up to the root."""
     try:
         lines = self_cgroup.read_text().splitlines()
     except OSError:
@@ -86,7 +91,7 @@ def _quota_v2(folder: Path) -> float | None:
 
 
 def _quota_v1(folder: Path) -> float | None:
-    """A quota of -1 means none."""
+    """Two files, in microseconds; a quota of -1 means no quota."""
     try:
         quota = int((folder / "cpu.cfs_quota_us").read_text())
         period = int((folder / "cpu.cfs_period_us").read_text())

@@ -1,4 +1,4 @@
-"""The search engine: a query in, hits out. The one module that knows both the catalog's files and the search over them."""
+"""The search engine: a query in, hits out. The only module that knows both the files of a catalog and the search."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ class SearchEngine:
     def open(
         cls, catalogs: Path, *, version: str | None = None, device: str = "auto", limits: ImageLimits | None = None
     ) -> Self:
-        """Open a catalog version, warm; its files are mapped, not read.
+        """Open a catalog version and warm it up. The files are mapped into memory, not read.
 
         Args:
             catalogs: folder of the versions.
             version: name of the version; None: the live one.
             device: where the encoder runs: "auto", "cpu" or "cuda".
-            limits: bounds on the images of queries.
+            limits: limits on the images of queries.
 
         Raises:
-            CatalogError: there is no version, or it is damaged as far as sizes, headers and one search can show. `check`
-                searches more, and `verify` reads every byte.
-            EncoderError: its model cannot be used on this machine.
-            NotFoundError: there is no version of that name.
+            CatalogError: no version is live, or file sizes, headers or a search show damage. `check` searches for more
+                rows, and `catalog.manifest.verify` reads every byte.
+            EncoderError: the encoder cannot be used on this machine.
+            NotFoundError: no version has that name.
         """
         folders = Catalog(catalogs)
         folder = folders.current() if version is None else folders.folder(version)
@@ -84,14 +84,14 @@ class SearchEngine:
         if patches is not None:
             counts[PATCHES] = len(patches)
         if len(set(counts.values())) > 1:
-            raise CatalogError(f"{folder}: its files disagree on the number of logos: {counts}")
+            raise CatalogError(f"{folder}: damaged: its files have different numbers of logos: {counts}")
         if not manifest.dimension == index.dimension == encoder.dimension:
-            raise CatalogError(f"{folder}: its encoder and its index disagree on the dimension")
+            raise CatalogError(f"{folder}: damaged: its encoder and its index have different numbers of dimensions")
         if encoder.model.sha256 != manifest.encoder.sha256:
-            raise CatalogError(f"{folder / MODEL_FOLDER}: not the encoder that made the embeddings")
+            raise CatalogError(f"{folder / MODEL_FOLDER}: not the encoder that computed the embeddings")
         if index.edges != manifest.index.m:
             raise CatalogError(
-                f"{folder}: its index has {index.edges} edges per node, its manifest says {manifest.index.m}"
+                f"{folder}: damaged: its index has {index.edges} edges per node, its manifest says {manifest.index.m}"
             )
         base = HnswSource(index, patches, manifest.index.ef_search)
         engine = cls(folder.name, manifest, encoder, base, (base,), metadata, Decoder(limits or ImageLimits()))
@@ -99,15 +99,15 @@ class SearchEngine:
         return engine
 
     def check(self, rows: Sequence[int]) -> None:
-        """Search for a drawn picture and for these rows of the catalog. The first search also warms the encoder up.
+        """Search for a test image and for these rows of the catalog. The first search also warms up the encoder.
 
         Raises:
             CatalogError: the embedding, the patches or the metadata of a row are damaged.
-            EncoderError: the model's output is not an embedding.
+            EncoderError: the output of the model is not an embedding.
         """
-        hits = self.search(Query(image=_drawn_picture())).hits
+        hits = self.search(Query(image=_test_image())).hits
         if not hits or not all(math.isfinite(hit.score) for hit in hits):
-            raise CatalogError(f"{self.version}: damaged: a search for a drawn picture has no result")
+            raise CatalogError(f"{self.version}: damaged: a search for a test image has no valid results")
         self.base.index.check(rows, ef_search=self.base.ef_search)
         for row, logo in zip(rows, self.metadata.fetch(rows), strict=True):
             try:
@@ -119,11 +119,11 @@ class SearchEngine:
                 raise CatalogError(f"{self.version}: damaged: row {row} has scores that are not finite")
 
     def search(self, query: Query) -> SearchResult:
-        """The logos most similar to the query's picture, best first.
+        """The logos most similar to the query's image, best first.
 
         Raises:
             BadImageError: the image is refused (see its subclasses).
-            InvalidRequestError: the image is an array of another shape or dtype, or the catalog cannot re-rank.
+            InvalidRequestError: the image is an array of the wrong shape or dtype, or the catalog cannot re-rank.
         """
         reranked = self._reranks(query)
         clock = _Clock()
@@ -146,11 +146,11 @@ class SearchEngine:
         return SearchResult(hits, reranked, self.version, Timings(**clock.stages))
 
     def logo(self, logo_id: str) -> Logo | None:
-        """The logo with this public id; None if the catalog has none."""
+        """The logo with this public id; None if the catalog does not contain it."""
         return self.metadata.find(logo_id)
 
     def close(self) -> None:
-        """Close the metadata's connections and stop the decoder's processes. The maps go with the last reference."""
+        """Close the database connections and stop the decoder processes. Files are unmapped with the last reference."""
         self.metadata.close()
         self.decoder.close()
 
@@ -165,7 +165,7 @@ class SearchEngine:
         possible = self.base.patches is not None
         if query.rerank and not possible:
             raise InvalidRequestError(
-                "this catalog cannot re-rank: its encoder has no patches, or it was built from embeddings without them"
+                "this catalog cannot re-rank: its encoder has no patches, or it was built from embeddings alone"
             )
         return possible and query.rerank is not False
 
@@ -177,23 +177,25 @@ class SearchEngine:
 
 
 def _check_pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The array itself. Raises InvalidRequestError if it is not (h, w, 3) uint8, or is empty."""
+    """The array, contiguous. Raises InvalidRequestError if it is not (h, w, 3) uint8, or is empty."""
     if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
-        raise InvalidRequestError("an image is the bytes of a file, or an RGB array of shape (h, w, 3) and dtype uint8")
+        raise InvalidRequestError(
+            "the image must be the content of a file, or an RGB array of shape (h, w, 3) and dtype uint8"
+        )
     if image.size == 0:
         raise InvalidRequestError("the image has no pixels")
     return np.ascontiguousarray(image)
 
 
 class _Clock:
-    """Milliseconds of each stage."""
+    """Measures the time of each stage in milliseconds."""
 
     def __init__(self) -> None:
         self.stages: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """Note that a stage has ended."""
+        """Record the end of a stage."""
         now = time.perf_counter()
         self.stages[stage], self._last = (now - self._last) * 1000, now
 
@@ -206,15 +208,20 @@ def _open_patches(folder: Path, encoder: Encoder) -> Patches:
     except (OSError, ValueError) as error:
         raise CatalogError(f"{path}: damaged: {error}") from None
     if patches.ndim != 3 or patches.dtype != np.int8:
-        raise CatalogError(f"{path}: not patches: {patches.dtype} {patches.shape}")
-    expected = describe(_drawn_picture(), encoder).patches
+        raise CatalogError(
+            f"{path}: damaged: the array is {patches.dtype} {patches.shape}; expected int8 (count, cells, channels)"
+        )
+    expected = describe(_test_image(), encoder).patches
     if expected is None or patches.shape[1:] != expected.shape:
-        raise CatalogError(f"{path}: patches of shape {patches.shape[1:]}; the encoder's have another shape")
+        shape = None if expected is None else expected.shape
+        raise CatalogError(
+            f"{path}: patches of shape {patches.shape[1:]}; the encoder computes patches of shape {shape}"
+        )
     return patches
 
 
-def _drawn_picture() -> NDArray[np.uint8]:
-    """(64, 64, 3) uint8: a cross on white."""
+def _test_image() -> NDArray[np.uint8]:
+    """(64, 64, 3) uint8 RGB: a cross on white."""
     canvas = np.full((64, 64, 3), 255, np.uint8)
     canvas[28:36, 8:56] = canvas[8:56, 28:36] = (200, 80, 20)
     return canvas
@@ -223,6 +230,6 @@ def _drawn_picture() -> NDArray[np.uint8]:
 def _check_preprocessing(folder: Path, manifest: Manifest) -> None:
     if manifest.encoder.preprocessing != PREPROCESSING_VERSION:
         raise CatalogError(
-            f"{folder}: its images were preprocessed by version {manifest.encoder.preprocessing}, this software preprocesses "
-            f"queries by version {PREPROCESSING_VERSION}, and scores would be wrong: build the catalog again"
+            f"{folder}: built with preprocessing version {manifest.encoder.preprocessing}, but queries use version "
+            f"{PREPROCESSING_VERSION}, so scores would be wrong; build the catalog again"
         )

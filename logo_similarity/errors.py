@@ -1,13 +1,13 @@
-"""Every error this project raises on purpose: a stable code, an HTTP status, and a message that is safe to show."""
+"""The errors of this project: each has a stable code, an HTTP status, a title, and a message that is safe to show."""
 
 from __future__ import annotations
 
 
 class LogoSimilarityError(Exception):
-    """Base of all errors here.
+    """Base class of all errors.
 
-    `str(error)` is written for the person who sees it: what is wrong and what to do. It never holds another user's data,
-    a key, or a path of the server unless the error is one that only an operator can see (`CatalogError`, `ConfigError`).
+    `str(error)` is a message for the user: what happened, to which thing, and what to do. It never contains another
+    user's data or a key; a path of the server appears only in errors for operators.
     """
 
     status = 500
@@ -16,7 +16,7 @@ class LogoSimilarityError(Exception):
 
 
 class BadImageError(LogoSimilarityError):
-    """The bytes claim to be an image and can't be decoded as one."""
+    """The image is damaged and cannot be decoded. Base class of all errors about an image."""
 
     status = 422
     code = "image_undecodable"
@@ -24,7 +24,7 @@ class BadImageError(LogoSimilarityError):
 
 
 class UnsupportedFormatError(BadImageError):
-    """A format outside the allow-list, by its magic bytes."""
+    """The magic bytes belong to none of the supported formats."""
 
     status = 415
     code = "image_format_unsupported"
@@ -32,7 +32,7 @@ class UnsupportedFormatError(BadImageError):
 
 
 class MediaTypeError(LogoSimilarityError):
-    """A body that is no form."""
+    """The body of the request is not a form."""
 
     status = 415
     code = "media_type_unsupported"
@@ -40,7 +40,7 @@ class MediaTypeError(LogoSimilarityError):
 
 
 class ImageTooLargeError(BadImageError):
-    """More bytes or pixels than the limits allow; refused before a pixel is decoded."""
+    """The image has more bytes or pixels than the limits allow. It is refused before decoding."""
 
     status = 413
     code = "image_too_large"
@@ -48,15 +48,15 @@ class ImageTooLargeError(BadImageError):
 
 
 class ImageTooComplexError(BadImageError):
-    """An image whose decoding would take, or took, more memory or time than one upload may have."""
+    """Decoding the image takes more memory or time than the limits allow."""
 
     status = 422
     code = "image_too_complex"
-    title = "The image takes too much to decode"
+    title = "The image is too complex"
 
 
 class ImageTooSmallError(BadImageError):
-    """Too few pixels to hold a logo."""
+    """The image has too few pixels to show a logo."""
 
     status = 422
     code = "image_too_small"
@@ -64,7 +64,7 @@ class ImageTooSmallError(BadImageError):
 
 
 class InvalidRequestError(LogoSimilarityError):
-    """A parameter out of its range."""
+    """A parameter is not valid or out of its range."""
 
     status = 422
     code = "invalid_request"
@@ -72,31 +72,31 @@ class InvalidRequestError(LogoSimilarityError):
 
 
 class UnauthorizedError(LogoSimilarityError):
-    """No API key, or one that is not known."""
+    """The API key is missing, unknown, revoked or expired."""
 
     status = 401
     code = "unauthorized"
-    title = "A valid API key is needed"
+    title = "A valid API key is required"
 
 
 class ForbiddenError(LogoSimilarityError):
-    """A key that is known, and may not do this."""
+    """The API key is valid, but its role does not permit the request."""
 
     status = 403
     code = "forbidden"
-    title = "This key may not do that"
+    title = "The API key does not permit this request"
 
 
 class LinkRefusedError(LogoSimilarityError):
-    """A signed link that was altered or has expired."""
+    """A signed link was altered or has expired."""
 
     status = 403
     code = "link_refused"
-    title = "The link is not valid any more"
+    title = "The link is invalid or has expired"
 
 
 class NotFoundError(LogoSimilarityError):
-    """No such logo, image or catalog version."""
+    """The logo, image or catalog version does not exist."""
 
     status = 404
     code = "not_found"
@@ -104,19 +104,20 @@ class NotFoundError(LogoSimilarityError):
 
 
 class KeyNotFoundError(NotFoundError):
-    """No such API key."""
+    """The API key does not exist."""
 
 
 class TryLaterError(LogoSimilarityError):
-    """What is refused now and not later: `retry_after` says in how many seconds."""
+    """A request that is refused for a limited time."""
 
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        """Seconds after which the client may try again, for the header Retry-After."""
 
 
 class RateLimitedError(TryLaterError):
-    """A key that asks more often than it may."""
+    """The API key exceeded its rate limit."""
 
     status = 429
     code = "rate_limited"
@@ -124,15 +125,15 @@ class RateLimitedError(TryLaterError):
 
 
 class QuotaSpentError(TryLaterError):
-    """A key that has asked for all that it may in a day."""
+    """The API key has used its quota for the day."""
 
     status = 429
     code = "quota_spent"
-    title = "The day's quota is spent"
+    title = "The daily quota is exhausted"
 
 
 class OverloadedError(TryLaterError):
-    """The queue is full, or the job waited in it past its deadline."""
+    """The search queue is full, or a search waited in it for too long."""
 
     status = 503
     code = "overloaded"
@@ -140,7 +141,7 @@ class OverloadedError(TryLaterError):
 
 
 class SearchTimeoutError(LogoSimilarityError):
-    """A search that began and did not finish in time."""
+    """A search started, but did not finish in time."""
 
     status = 503
     code = "search_timeout"
@@ -148,7 +149,7 @@ class SearchTimeoutError(LogoSimilarityError):
 
 
 class NotReadyError(LogoSimilarityError):
-    """No catalog is open yet, or the service is stopping."""
+    """The service cannot search: no catalog is open yet, it is stopping, or every search thread is stuck."""
 
     status = 503
     code = "not_ready"
@@ -156,7 +157,7 @@ class NotReadyError(LogoSimilarityError):
 
 
 class StoreError(LogoSimilarityError):
-    """The image store is not configured, does not answer, or refuses."""
+    """The image store is not configured, does not respond, or refuses the request."""
 
     status = 503
     code = "image_store_unavailable"
@@ -164,32 +165,32 @@ class StoreError(LogoSimilarityError):
 
 
 class EncoderError(LogoSimilarityError):
-    """The encoder's files are wrong, or it gave something that is no embedding. Operators only."""
+    """The files of an encoder are not valid, or its output is not an embedding. For operators."""
 
     code = "encoder_failed"
     title = "The encoder failed"
 
 
 class CatalogError(LogoSimilarityError):
-    """A catalog that is missing, damaged, or made for another version of this software. Operators only."""
+    """A catalog is missing, damaged, or was built by an incompatible version of this software. For operators."""
 
     code = "catalog_invalid"
     title = "The catalog cannot be used"
 
 
 class FolderBusyError(CatalogError):
-    """Another process writes to the folder of versions."""
+    """Another process is writing to the folder of catalog versions."""
 
 
 class SourceError(LogoSimilarityError):
-    """A data set that can't be read at all (a single bad row is rejected instead). Operators only."""
+    """A data source as a whole cannot be read; a single bad row is rejected instead. For operators."""
 
     code = "source_invalid"
     title = "The source cannot be read"
 
 
 class BuildError(LogoSimilarityError):
-    """A catalog build that must not be published. Operators only."""
+    """A catalog could not be built, or must not be published. For operators."""
 
     code = "build_failed"
     title = "The build failed"
@@ -199,16 +200,16 @@ class ServiceError(LogoSimilarityError):
     """A service that does not start or does not answer correctly, as a command sees it."""
 
     code = "service_failed"
-    title = "The service does not answer as it should"
+    title = "The service does not respond as expected"
 
     def __init__(self, message: str, *, answered: int | None = None) -> None:
         super().__init__(message)
         self.answered = answered
-        """The status of its answer; None where there was none."""
+        """HTTP status of the response; None: no response."""
 
 
 class ConfigError(LogoSimilarityError):
-    """A setting that can't be used. Names the setting. Operators only."""
+    """A setting is not valid; the message names it. For operators."""
 
     code = "config_invalid"
-    title = "A setting is wrong"
+    title = "A setting is not valid"

@@ -1,4 +1,4 @@
-"""Structured logs: one line per event, with the request's id, without keys and signatures."""
+"""Structured logs: one line per event, with the id of the request, and with keys and signatures redacted."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import sys
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-# Query strings of signed links (AWS signature 4 and our own), and headers that carry a secret.
+# Secrets in signed links (AWS Signature Version 4, and links to `/v1/files/`) and in headers.
 SECRET = re.compile(r"(?i)(X-Amz-(?:Signature|Credential|Security-Token)=|X-API-Key:?\s*|/v1/files/)[^&\s\"',]+")
 
 
 def configure_logging(level: str, log_format: str) -> None:
-    """Send the logs of this project and of its libraries to stderr in one form.
+    """Write the logs of this project and of its libraries to stderr in one format.
 
     Args:
         level: "debug", "info", "warning" or "error".
-        log_format: "json" (one object a line) or "console" (for reading).
+        log_format: "json" (one object per line) or "console" (human-readable).
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -51,17 +51,17 @@ def configure_logging(level: str, log_format: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    # A worker's sockets are closed by uvicorn, and by gunicorn again.
+    # Both uvicorn and gunicorn close the sockets of a worker; the second attempt is harmless.
     logging.getLogger("gunicorn.error").addFilter(lambda record: "Error while closing socket" not in str(record.msg))
-    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # which instruction set it tried is no news
-    # It prints whole query strings; our own middleware logs the request instead.
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # at level info it lists the instruction sets it tries
+    # Silenced, because it logs complete query strings; a middleware logs requests instead.
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()
     access.propagate = False
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Replace what must not be in a log, in every text of an event."""
+    """Redact secrets in every string of an event (a structlog processor)."""
     event.pop("color_message", None)  # uvicorn's copy of its message for terminals
     return {
         key: SECRET.sub(r"\1[redacted]", value) if isinstance(value, str) else value for key, value in event.items()

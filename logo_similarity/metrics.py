@@ -1,4 +1,4 @@
-"""Every metric of the service and its buckets, and the page that Prometheus reads."""
+"""All metrics of the service, and the page that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -30,56 +30,65 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 WORKER = "worker-"
 """Begins the names of the files that list the live workers."""
 
-# Seconds. Stages of a search take from a fraction of a millisecond to some milliseconds; a queue may take seconds.
+# In seconds. A stage of a search takes between a fraction of a millisecond and a few milliseconds; a queue, seconds.
 BUCKETS = (0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
-REQUESTS = Counter("logo_requests_total", "Requests answered.", ["method", "route", "status"])
+REQUESTS = Counter("logo_requests_total", "Completed requests.", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
-    "logo_request_seconds", "Time from the request's head to its answer's end.", ["method", "route"], buckets=BUCKETS
+    "logo_request_seconds",
+    "Time from the head of a request to the end of its response.",
+    ["method", "route"],
+    buckets=BUCKETS,
 )
 STAGE_SECONDS = Histogram("logo_stage_seconds", "Time in each stage of a search.", ["stage"], buckets=BUCKETS)
-IN_FLIGHT = Gauge("logo_searches_in_flight", "Searches that run or wait.", multiprocess_mode="livesum")
+IN_FLIGHT = Gauge("logo_searches_in_flight", "Searches running or waiting.", multiprocess_mode="livesum")
 STUCK_THREADS = Gauge(
-    "logo_stuck_threads", "Search threads busy with one search past LOGO_SEARCH_SECONDS.", multiprocess_mode="livesum"
+    "logo_stuck_threads",
+    "Search threads busy with one search for longer than LOGO_SEARCH_SECONDS.",
+    multiprocess_mode="livesum",
 )
 CONNECTIONS_REFUSED = Counter(
-    "logo_connections_refused_total", "Connections refused or closed by a bound, by reason.", ["reason"]
+    "logo_connections_refused_total", "Connections refused or closed because of a limit, by reason.", ["reason"]
 )
-REFUSED = Counter("logo_refused_total", "Requests refused, by the code of the answer.", ["code"])
-ABANDONED = Counter("logo_abandoned_total", "Searches whose client went away before they ended.")
+REFUSED = Counter("logo_refused_total", "Requests refused, by error code.", ["code"])
+ABANDONED = Counter("logo_abandoned_total", "Searches whose client disconnected before the response.")
 CATALOG_PULLS = Counter(
-    "logo_catalog_pulls_total", "Published versions that were fetched, and failed tries.", ["outcome"]
+    "logo_catalog_pulls_total", "Attempts to fetch a published catalog version, by outcome.", ["outcome"]
 )
-KEY_REQUESTS = Counter("logo_key_requests_total", "Requests with a known key, by the key's id.", ["key", "outcome"])
-KEYS_UNREAD = Counter("logo_keys_unread_total", "Tries to read the keys that failed; those that were known stay.")
-USAGE_LOST = Counter("logo_usage_lost_total", "Requests that could not be counted, and were let in beyond all bounds.")
-CACHED = Counter("logo_cached_total", "Searches answered from memory.")
+KEY_REQUESTS = Counter("logo_key_requests_total", "Requests with a valid API key, by key id.", ["key", "outcome"])
+KEYS_UNREAD = Counter(
+    "logo_keys_unread_total", "Failed attempts to read the API keys; the keys read before stay in use."
+)
+USAGE_LOST = Counter(
+    "logo_usage_lost_total", "Requests that could not be counted, and were admitted without checking limits."
+)
+CACHED = Counter("logo_cached_total", "Searches answered from the cache.")
 CATALOG_LOGOS = Gauge(
     "logo_catalog_logos",
-    "Logos in the open catalog; 0 in one that was open before.",
+    "Logos in the open catalog version; 0 for a version that is no longer open.",
     ["version"],
     multiprocess_mode="livemax",
 )
 CATALOG_CREATED = Gauge(
     "logo_catalog_created_seconds",
-    "When the open catalog was made, in seconds since 1970.",
+    "Time at which the open catalog version was built, in seconds since 1970.",
     multiprocess_mode="livemax",
 )
-CATALOG_SWAPS = Counter("logo_catalog_swaps_total", "New versions that were opened, or refused.", ["outcome"])
+CATALOG_SWAPS = Counter("logo_catalog_swaps_total", "Catalog versions opened or refused, by outcome.", ["outcome"])
 
 
 def start_at_zero(
     *, requests: Iterable[tuple[str, str, int]], codes: Iterable[str], connections: Iterable[str]
 ) -> None:
-    """Create every series of the counters whose labels are bounded.
+    """Create every series of the counters with a bounded set of labels, at 0.
 
-    `increase()` and `rate()` do not see the step from a series that does not exist to 1: without this, an alert on a
-    first event would never fire.
+    `increase()` and `rate()` do not see the step from a missing series to 1: without this, an alert on the first event
+    would never fire.
 
     Args:
-        requests: method, route and status of the answers to expect.
-        codes: codes that refusals may have.
-        connections: reasons for which connections may be refused.
+        requests: method, route and status of every possible response.
+        codes: error codes of refused requests.
+        connections: reasons for refusing a connection.
     """
     for method, route, status in requests:
         REQUESTS.labels(method, route, str(status))
@@ -125,7 +134,7 @@ def forget_worker(folder: Path, process: int, writer: str) -> None:
 
 
 class _Build(Collector):
-    """What this service is made of."""
+    """Versions of the service and of its main libraries."""
 
     def collect(self) -> list[Metric]:
         return [_build_info()]
@@ -136,15 +145,16 @@ def _build_info() -> Metric:
     labels = {
         "version": __version__,
         "python": platform.python_version(),
-        "onnxruntime": _installed("onnxruntime", "onnxruntime-gpu"),
-        "faiss": _installed("faiss-cpu"),
+        "onnxruntime": _package_version("onnxruntime", "onnxruntime-gpu"),
+        "faiss": _package_version("faiss-cpu"),
     }
-    family = GaugeMetricFamily("logo_build_info", "Always 1; the labels hold the versions.", labels=list(labels))
+    family = GaugeMetricFamily("logo_build_info", "Always 1; the labels contain the versions.", labels=list(labels))
     family.add_metric(list(labels.values()), 1)
     return family
 
 
-def _installed(*packages: str) -> str:
+def _package_version(*packages: str) -> str:
+    """The version of the first of these packages that is installed, else "unknown"."""
     for package in packages:
         try:
             return version(package)
@@ -154,9 +164,9 @@ def _installed(*packages: str) -> str:
 
 
 class _Processes(Collector):
-    """Memory, CPU time, descriptors and start time of the master and of each live worker.
+    """Memory, CPU time, open files and start time of the master process and of each live worker.
 
-    The names are those of Prometheus's client libraries, whose own collector knows only the process that is asked.
+    The metrics have the names of the Prometheus client library, whose collector covers only the current process.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -168,9 +178,10 @@ class _Processes(Collector):
         families: dict[str, Metric] = {}
         for process in sorted(workers | {master}):
             labels = {"pid": str(process), "process": "master" if process == master else "worker"}
-            for own in ProcessCollector(pid=lambda process=process: process, registry=None).collect():  # type: ignore[misc]
-                family = families.setdefault(own.name, Metric(own.name, own.documentation, own.type))
-                for sample in own.samples:
+            collector = ProcessCollector(pid=lambda process=process: process, registry=None)  # type: ignore[misc]
+            for metric in collector.collect():
+                family = families.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+                for sample in metric.samples:
                     family.add_sample(sample.name, labels, sample.value)
         return list(families.values())
 
@@ -178,8 +189,8 @@ class _Processes(Collector):
 class _Workers(Collector):
     """The merged values of all workers.
 
-    The library's own collector fails on the empty file that a worker leaves when it is killed at its very start
-    (https://github.com/prometheus/client_python/issues/1199), and with it every later scrape.
+    The library's collector fails on the empty file that a worker leaves if it is killed right after it starts
+    (https://github.com/prometheus/client_python/issues/1199), so that every later scrape would fail.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a service on a catalog needs: workers, threads, memory; and whether it will have that."""
+"""The resources that a service needs for a catalog (workers, threads, memory), and the memory limit of this machine."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ if TYPE_CHECKING:
 
 MEGABYTE = 1_000_000
 LIBRARY_BYTES = 75_000_000
-"""Code of Python, FAISS, ONNX Runtime, OpenCV and the others: mapped by all workers, in memory once."""
+"""Code of Python, FAISS, ONNX Runtime, OpenCV and other libraries: shared by all workers."""
 WORKER_BYTES = 100_000_000
-"""Of one worker's own: objects of Python and the libraries, the encoder with its buffers, a small cache. Measured with the
-default encoder (`benchmarks.worker_memory` compares this plan with what is used)."""
+"""Private memory of one worker: Python objects, the encoder with its buffers, a small cache. Measured with the default
+encoder by `benchmarks.worker_memory`."""
 DECODER_BYTES = 22_000_000
-"""Of one child process that decodes images; each search thread may have one."""
+"""Memory of a child process that decodes images; each search thread may have one."""
 DECODER_SLACK_BYTES = 48_000_000
-"""What such a child may take beyond the file and its decoding: the libraries' own state, the picture that goes out."""
+"""Memory that such a child may use in addition to the file and its decoding: library state, and the decoded image."""
 DEFAULT_MODEL_BYTES = 6_000_000
-"""Size of the encoder that WORKER_BYTES was measured with; a larger one takes as much more in each worker."""
+"""Size of the encoder with which `WORKER_BYTES` was measured; a larger encoder adds the difference to each worker."""
 SPARE = 1.25
-"""Limit over expectation: the next version that is opened beside this one, and what differs between machines."""
+"""Memory limit over expected memory: room to open the next catalog version, and for differences between machines."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServicePlan:
-    """What to expect of a service, in bytes."""
+    """The expected memory of a service, in bytes."""
 
     threads: ThreadPlan
     shared: int
-    """Once, whatever the number of workers: the catalog's files, mapped, and the libraries."""
+    """Shared by all workers: the mapped files of the catalog, and the libraries."""
     private: int
-    """In each worker, its decoders included."""
+    """Of each worker, including its decoders."""
     burst: int
-    """In each worker for moments: as many heads and bodies of requests as it may hold, and in every thread an image whose
-    decoding takes as much as it may."""
+    """Of each worker, for short times: request heads and bodies up to their limits, and per thread one image whose
+    decoding takes as much memory as allowed."""
     trial: int
-    """Once, for moments: the process that tries a new version. It maps the version's files, as the workers will."""
+    """Once, for a short time: the process that tries a new version. It shares the mapped files with the workers."""
 
     @property
     def total(self) -> int:
-        """Of all workers together, without bursts."""
+        """Memory of all workers together, without bursts."""
         return self.shared + self.threads.workers * self.private
 
     @property
     def limit(self) -> int:
-        """What to give a container at least."""
+        """Smallest memory limit for a container with this service."""
         return round(SPARE * self.total) + self.threads.workers * self.burst + self.trial
 
     def figures(self) -> dict[str, int]:
-        """For JSON and logs; memory in megabytes."""
+        """The plan for JSON and logs, memory in megabytes."""
         return {
             "workers": self.threads.workers,
             "threads": self.threads.threads,
@@ -67,7 +67,14 @@ class ServicePlan:
 
 
 def plan_service(catalog_bytes: int, model_bytes: int, cores: int, settings: Settings) -> ServicePlan:
-    """The plan for a catalog whose files and whose encoder have these sizes, on so many cores."""
+    """Plan a service.
+
+    Args:
+        catalog_bytes: size of all files of the catalog version.
+        model_bytes: size of its encoder.
+        cores: number of cores to use.
+        settings: may fix the workers and threads, and set the limits on requests and images.
+    """
     plan = thread_plan(cores, settings.workers, settings.threads)
     worker = WORKER_BYTES + max(0, model_bytes - DEFAULT_MODEL_BYTES)
     return ServicePlan(
@@ -82,12 +89,12 @@ def plan_service(catalog_bytes: int, model_bytes: int, cores: int, settings: Set
 
 
 def decoder_limit(decode_memory: int, max_upload_bytes: int) -> int:
-    """Bytes that a child may take for one image: decoding, the file and a copy of it, and some more."""
+    """Memory limit of a decoder child process in bytes: decoding, the file twice, and `DECODER_SLACK_BYTES`."""
     return decode_memory + 2 * max_upload_bytes + DECODER_SLACK_BYTES
 
 
 def memory_limit(*, cgroup_root: Path = CGROUP_ROOT, self_cgroup: Path = SELF_CGROUP) -> int | None:
-    """The tightest memory limit in bytes over this process's cgroup and its parents (v2 or v1); None where none is set."""
+    """The lowest memory limit of this process's cgroup and its parents (v1 or v2), in bytes; None: no limit."""
     limits = []
     for folder in cgroup_folders(cgroup_root, self_cgroup, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
@@ -95,6 +102,6 @@ def memory_limit(*, cgroup_root: Path = CGROUP_ROOT, self_cgroup: Path = SELF_CG
                 text = (folder / name).read_text().strip()
             except OSError:
                 continue
-            if text.isdecimal() and int(text) < 1 << 60:  # v1 writes a number without meaning for "none"
+            if text.isdecimal() and int(text) < 1 << 60:  # v1 has a huge number for "no limit"
                 limits.append(int(text))
     return min(limits, default=None)

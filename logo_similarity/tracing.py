@@ -1,6 +1,6 @@
-"""Traces of requests, sent to an OpenTelemetry collector. Needs the extra `otel`, and only where LOGO_OTLP_ENDPOINT is set.
+"""Traces of requests, exported to an OpenTelemetry collector if LOGO_OTLP_ENDPOINT is set. Needs the extra `otel`.
 
-FastAPI makes the span of a request; here are where it goes to, and the stages inside a search's.
+The instrumentation of FastAPI creates the span of a request; this module exports it, and adds the stages of a search.
 """
 
 from __future__ import annotations
@@ -15,30 +15,32 @@ from logo_similarity.errors import ConfigError
 from logo_similarity.version import __version__
 
 EXPORT_SECONDS = 5
-"""A collector has so long to take what it is sent; what it does not take is dropped."""
+"""Timeout of an export, in seconds. Spans that the collector does not accept in time are dropped."""
 NANOSECONDS = 1_000_000
+"""Per millisecond."""
 
 
 class Tracing:
-    """Where spans go to."""
+    """Creates spans and exports them."""
 
     def __init__(self, endpoint: str, ratio: float) -> None:
-        """Prepare; nothing is sent before `start`.
+        """Configure tracing; nothing is exported before `start`.
 
         Args:
-            endpoint: of a collector that speaks OTLP over HTTP: "http://collector:4318".
-            ratio: share of the traces that begin here that are kept, 0 to 1. One that a caller began is kept where the caller
-                keeps it.
+            endpoint: URL of a collector that accepts OTLP over HTTP, such as "http://collector:4318".
+            ratio: share of the traces to sample, 0 to 1. If the caller started the trace, its decision counts instead.
 
         Raises:
-            ConfigError: the libraries are not installed.
+            ConfigError: the OpenTelemetry libraries are not installed.
         """
         try:
             from opentelemetry.sdk.resources import Resource
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
         except ImportError:
-            raise ConfigError("LOGO_OTLP_ENDPOINT needs OpenTelemetry: pip install '.[otel]' in its source") from None
+            raise ConfigError(
+                "LOGO_OTLP_ENDPOINT needs OpenTelemetry: run pip install '.[otel]' in the source folder"
+            ) from None
         self._endpoint = f"{endpoint.rstrip('/')}/v1/traces"
         self.provider = TracerProvider(
             resource=Resource.create({"service.name": "logo-similarity", "service.version": __version__}),
@@ -48,7 +50,7 @@ class Tracing:
         self._tracer = self.provider.get_tracer("logo_similarity")
 
     def start(self) -> None:
-        """Begin to export. In the process that serves: the exporting thread does not survive a fork."""
+        """Start exporting. Call it in the worker process: the export thread does not survive a fork."""
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -56,21 +58,25 @@ class Tracing:
         self.provider.add_span_processor(BatchSpanProcessor(exporter))
 
     def add_stages(self, milliseconds: Mapping[str, float]) -> None:
-        """Put the stages of a search, which ended just now, inside the current span, one after the other."""
-        begin = time.time_ns() - int(sum(milliseconds.values()) * NANOSECONDS)
-        for stage, took in milliseconds.items():
-            span = self._tracer.start_span(stage, start_time=begin)
-            begin += int(took * NANOSECONDS)
-            span.end(begin)
+        """Add the stages of a search that has just ended to the current span, as consecutive child spans.
+
+        Args:
+            milliseconds: duration of each stage, in order.
+        """
+        time_ns = time.time_ns() - int(sum(milliseconds.values()) * NANOSECONDS)
+        for stage, duration in milliseconds.items():
+            span = self._tracer.start_span(stage, start_time=time_ns)
+            time_ns += int(duration * NANOSECONDS)
+            span.end(time_ns)
 
     def close(self) -> None:
-        """Send what is left, as far as the collector takes it: a stop does not wait for one that says nothing."""
-        ending = threading.Thread(target=self.provider.shutdown, daemon=True)
-        ending.start()
-        ending.join(EXPORT_SECONDS)
+        """Export the remaining spans, for at most `EXPORT_SECONDS`: an unresponsive collector must not delay a stop."""
+        shutdown = threading.Thread(target=self.provider.shutdown, daemon=True)
+        shutdown.start()
+        shutdown.join(EXPORT_SECONDS)
 
 
 def current_trace() -> str | None:
-    """Hex id of the trace that the current request belongs to, for the log; None where it is not traced."""
+    """Hex id of the current trace, for the log; None if the request is not traced."""
     context = trace.get_current_span().get_span_context()
     return f"{context.trace_id:032x}" if context.is_valid else None

@@ -1,4 +1,4 @@
-"""The program that opens a catalog version and searches it in a process of its own; `catalog.trial` runs it.
+"""The program that opens and searches a catalog version in a separate process; `catalog.trial` runs it.
 
 python -m logo_similarity.trial FOLDER PARENT CPU_SECONDS: exits with 0, or with 1 and the reason on stdout.
 """
@@ -19,16 +19,17 @@ from logo_similarity.limits import die_with_parent, limit_cpu, limit_memory
 from logo_similarity.plan import SPARE, plan_service
 
 ROWS = 16
-"""How many rows are searched for, spread over the catalog, the first and the last among them."""
+"""Number of rows that are searched for, spread evenly over the catalog from the first to the last."""
 
 
-def search_whole(folder: Path) -> None:
+def check_version(folder: Path) -> None:
     """Open a version, search it, and read all of its metadata.
 
     Raises:
-        CatalogError, EncoderError: it is damaged, or cannot be used here.
+        CatalogError: the version is damaged or incompatible.
+        EncoderError: its encoder cannot be used.
     """
-    # Whether CUDA loads says nothing of the catalog, and its address space would not fit under the limit.
+    # On the CPU: the trial is not a test of CUDA, whose address space would exceed the limit.
     with SearchEngine.open(folder.parent, version=folder.name, device="cpu") as engine:
         rows = np.unique(np.linspace(0, engine.manifest.count - 1, ROWS).astype(int)).tolist()
         engine.check(rows)
@@ -36,27 +37,27 @@ def search_whole(folder: Path) -> None:
 
 
 def allowance(manifest: Manifest) -> int:
-    """Bytes of address space that opening and searching a version may take beyond Python and the libraries."""
+    """Address space in bytes that opening and searching a version may take, beyond Python and the libraries."""
     plan = plan_service(manifest.size, manifest.model_size, cores=1, settings=load_settings())
     return round(SPARE * plan.total) + CONNECTIONS * min(manifest.files[METADATA].size, MAPPED_BYTES)
 
 
 def main(folder: Path, parent: int, cpu_seconds: int) -> int:
-    """Exit status; see the module."""
+    """Run the program. Returns the exit status."""
     die_with_parent(parent)
     try:
-        import onnxruntime  # noqa: F401 - now, so that the limit counts no library
+        import onnxruntime  # noqa: F401 - before the limit is set, so that it does not count the library
 
-        # Where memory runs out, the kernel is to end this process and not a worker that answers.
+        # If memory runs out, the kernel should kill this process rather than a worker.
         Path("/proc/self/oom_score_adj").write_text("1000")
         limit_memory(allowance(read_manifest(folder)))
         limit_cpu(cpu_seconds)
-        search_whole(folder)
+        check_version(folder)
     except (LogoSimilarityError, OSError) as error:
         reason = str(error)
     except MemoryError:
-        reason = "it takes more memory than a catalog of its size should"
-    except Exception as error:  # noqa: BLE001 - whatever a file can bring about
+        reason = "it needs more memory than expected for its size"
+    except Exception as error:  # noqa: BLE001 - a damaged file may cause any error
         reason = f"{type(error).__name__}: {error}"
     else:
         return 0

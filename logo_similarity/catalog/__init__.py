@@ -1,1 +1,1 @@
-"""Catalogs: immutable, versioned folders with everything that a search needs, and how they are made."""
+"""Catalogs: immutable, versioned folders with everything that a search needs; publication and verification."""

@@ -1,4 +1,4 @@
-"""Files that survive a crash: written beside their place, synced, then renamed into it."""
+"""Durable files: written under a temporary name, synced to disk, then renamed atomically."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ READ_BYTES = 1 << 20
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that becomes `path` when the block ends without an error, whole or not at all.
+    """Open a file that replaces `path` atomically when the `with` block ends without an error.
 
     Raises:
-        OSError: it can't be written; names the file, which the system's own message about a full disk does not.
+        OSError: the file cannot be written; unlike the system's error for a full disk, it names the file.
     """
     partial = path.with_name(path.name + ".partial")
     try:
@@ -42,29 +42,29 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
-def read_small(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most `most` bytes. Never waits, as opening a named pipe would.
+def read_small(path: Path, max_bytes: int) -> bytes:
+    """The content of a regular file of at most `max_bytes` bytes. Does not block, as opening a named pipe could.
 
     Raises:
-        OSError: it cannot be read, is not a regular file, or is larger.
+        OSError: the file cannot be read, is not a regular file, or is larger.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes", str(path))
     return content
 
 
 def create_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Any]]:
-    """A new .npy file to be filled through memory, with all its room on the disk taken at once.
+    """Create a writable memory-mapped .npy file, with its disk space allocated in advance.
 
-    Without that, a disk that fills up meanwhile would kill the process by a signal in the midst of an assignment.
+    Otherwise, a disk that fills up later would kill the process with SIGBUS on an assignment.
 
     Raises:
-        OSError: there is no room.
+        OSError: the disk has too little space.
     """
     import numpy as np  # the master of a service loads this module, and must not load OpenBLAS, which starts threads
 
@@ -78,13 +78,13 @@ def create_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) ->
 
 
 def sync_file(path: Path) -> None:
-    """Make the content of a file that a library wrote survive a power cut."""
+    """Flush a file to disk, so that its content survives a power failure."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:
-    """Make renames inside a folder survive a power cut."""
+    """Flush a folder to disk, so that renames in it survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -93,18 +93,18 @@ def sync_folder(path: Path) -> None:
 
 
 def read_ahead(path: Path) -> None:
-    """Bring a file into the page cache, where everybody who maps it finds it.
+    """Read a file into the page cache, for all processes that map it.
 
-    One pass in order takes seconds for what a search's jumps from page to page would take minutes.
+    A sequential read takes seconds where the random page accesses of searches would take minutes.
     """
-    room = bytearray(READ_BYTES)
+    buffer = bytearray(READ_BYTES)
     with path.open("rb", buffering=0) as file:
-        while file.readinto(room):
+        while file.readinto(buffer):
             pass
 
 
 def sha256_file(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> str:
-    """Hex sha256 of a file, read in one sequential pass; `on_bytes` gets the size of each piece read."""
+    """Hex sha256 of a file, read sequentially; `on_bytes` is called with the size of each piece read."""
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         while piece := file.read(READ_BYTES):

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a catalog version holds, and the digests by which damage is found."""
+"""`manifest.json`: the content of a catalog version, with the digests that reveal damage."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ PATCHES = "patches.npy"
 REJECTED = "rejected.jsonl"
 MODEL_FOLDER = "model"
 MODEL_JSON = f"{MODEL_FOLDER}/model.json"
-"""As `embed.model` names it, which would load OpenCV."""
+"""The same name as in `embed.model`, which cannot be imported here because it loads OpenCV."""
 
 MANIFEST_BYTES = 1_000_000
-"""Largest `manifest.json`."""
+"""Maximum size of `manifest.json`."""
 MOST_FILES = 100
 MOST_ROWS = 2**31 - 1
 """FAISS numbers the nodes of an HNSW graph with 32 bits."""
 MOST_FILE_BYTES = 10**13
 MOST_EDGES = 256
 MOST_BREADTH = 10_000
-"""Largest efSearch and efConstruction: a search reserves memory in proportion."""
+"""Maximum efSearch and efConstruction: the memory of a search is proportional to its breadth."""
 MOST_DIMENSIONS = 8_192
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -57,7 +57,7 @@ class FileEntry(_Part):
 
 
 class EncoderEntry(_Part):
-    """What made the embeddings: its id, the sha256 of its ONNX file, and the version of the preprocessing path."""
+    """The encoder that computed the embeddings: its id, the sha256 of its ONNX file, and the preprocessing version."""
 
     id: Text
     sha256: Sha256
@@ -74,25 +74,25 @@ class IndexEntry(_Part):
 
 
 class CurvePoint(_Part):
-    """Recall at one breadth of search."""
+    """Recall at one breadth of the graph search."""
 
     ef_search: Breadth
     value: Annotated[float, Field(ge=0, le=1)]
 
 
 class RecallEntry(_Part):
-    """Share of the exact `k` nearest rows that the index found at its `ef_search`, over `queries` held-out rows."""
+    """Share of the exact `k` nearest rows that the index finds at its `ef_search`, over `queries` held-out rows."""
 
     k: Count
     queries: Count
     value: Annotated[float, Field(ge=0, le=1)]
     floor: Annotated[float, Field(ge=0, le=1)]
     curve: Annotated[tuple[CurvePoint, ...], Field(max_length=100)] = ()
-    """The same at other breadths."""
+    """Recall at other breadths."""
 
 
 class SourceEntry(_Part):
-    """What was read, and what became of it: `read` = `indexed` + `rejected`."""
+    """The numbers of rows read, indexed and rejected: `read` = `indexed` + `rejected`."""
 
     kind: Text
     read: Count
@@ -107,14 +107,14 @@ class Manifest(_Part):
     software: Text
     created: dt.datetime
     inputs: Sha256
-    """Digest of everything the build read: the same inputs need no second build."""
+    """Digest of all inputs of the build: a second build of the same inputs is not necessary."""
     count: Annotated[int, Field(ge=1, le=MOST_ROWS)]
     logo_ids: Sha256
     """Digest of the logo ids in row order, each followed by a newline."""
     dimension: Annotated[int, Field(ge=1, le=MOST_DIMENSIONS)]
     metric: Literal["cosine"] = "cosine"
     fields: Annotated[tuple[Text, ...], Field(max_length=100)]
-    """The optional fields of a record that at least one logo has; the others are not in this source."""
+    """The optional fields of a record that at least one logo has; the source does not provide the others."""
     encoder: EncoderEntry
     index: IndexEntry
     recall: RecallEntry
@@ -122,15 +122,14 @@ class Manifest(_Part):
     files: Annotated[dict[FileName, FileEntry], Field(max_length=MOST_FILES)]
 
     @model_validator(mode="after")
-    def _coherent(self) -> Self:
-        model = [name for name in self.files if name.startswith(f"{MODEL_FOLDER}/") and name.endswith(".onnx")]
-        needed = {INDEX, METADATA, MODEL_JSON}
-        if missing := sorted(needed - self.files.keys()):
-            raise ValueError(f"{missing[0]} is not among its files")
-        if len(model) != 1:
-            raise ValueError(f"{len(model)} ONNX files in {MODEL_FOLDER}/ where one is needed")
+    def _check_files(self) -> Self:
+        models = [name for name in self.files if name.startswith(f"{MODEL_FOLDER}/") and name.endswith(".onnx")]
+        if missing := sorted({INDEX, METADATA, MODEL_JSON} - self.files.keys()):
+            raise ValueError(f"{missing[0]} is not listed in files")
+        if len(models) != 1:
+            raise ValueError(f"files lists {len(models)} ONNX files in {MODEL_FOLDER}/; expected one")
         if MANIFEST in self.files or SIGNATURE in self.files:
-            raise ValueError(f"{MANIFEST} and {SIGNATURE} cannot be among its files")
+            raise ValueError(f"files must not list {MANIFEST} or {SIGNATURE}")
         if self.files[INDEX].size < 4 * self.count * self.dimension:
             raise ValueError(f"{INDEX} is too small for {self.count} embeddings of {self.dimension} dimensions")
         if PATCHES in self.files and self.files[PATCHES].size < self.count:
@@ -139,45 +138,45 @@ class Manifest(_Part):
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size of all files in bytes."""
         return sum(entry.size for entry in self.files.values())
 
     @property
     def model_size(self) -> int:
-        """Bytes of the encoder's files."""
+        """Total size of the encoder's files in bytes."""
         return sum(entry.size for name, entry in self.files.items() if name.startswith(f"{MODEL_FOLDER}/"))
 
     def to_json(self) -> bytes:
-        """The bytes of `manifest.json`."""
+        """The content of `manifest.json`."""
         return self.model_dump_json(indent=2).encode() + b"\n"
 
 
 def version_name(manifest: Manifest) -> str:
-    """Name of the version's folder: when it was made, and the start of the sha256 of its manifest.
+    """Name of the version's folder: the time of its creation, and the first digits of the sha256 of its manifest.
 
-    The name so vouches for the manifest, and the manifest for every other file.
+    The name thus verifies the manifest, and the manifest verifies all other files.
     """
     return f"{manifest.created.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{hashlib.sha256(manifest.to_json()).hexdigest()[:8]}"
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a version, checked against the folder's name.
+    """Read the manifest of a version and verify it with the name of the folder.
 
     Raises:
-        CatalogError: it is missing, altered, or of a format that this software does not know.
+        CatalogError: the manifest is missing or damaged, or has a format that this software does not support.
     """
     path = folder / MANIFEST
     try:
         content = read_small(path, MANIFEST_BYTES)
     except OSError as error:
-        raise CatalogError(f"{path}: cannot be read ({error.strerror}); this is not a catalog version") from None
+        raise CatalogError(f"{path}: cannot be read ({error.strerror}); not a catalog version") from None
     if not folder.name.endswith("-" + hashlib.sha256(content).hexdigest()[:8]):
-        raise CatalogError(f"{path}: damaged: it does not belong to the version that its folder names")
+        raise CatalogError(f"{path}: damaged: its sha256 does not match the name of its folder")
     try:
         return Manifest.model_validate_json(content)
     except (ValidationError, RecursionError) as error:
         raise CatalogError(
-            f"{path}: {_reason(error)}; it is damaged or was made by another version of this software: build it again"
+            f"{path}: {_reason(error)}; damaged, or built by an incompatible version of this software: build it again"
         ) from None
 
 
@@ -186,36 +185,45 @@ def _reason(error: ValidationError | RecursionError) -> str:
         return "too deeply nested"
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(map(str, first["loc"]))
-    words = first["msg"].removeprefix("Value error, ")
-    return f"{field}: {words}" if field else words
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {message}" if field else message
 
 
 def check_sizes(folder: Path, manifest: Manifest) -> None:
-    """Raise CatalogError, naming the file, where one is missing or of another size. Costs one stat each."""
+    """Check that every file exists and has the size that the manifest states. Reads no content.
+
+    Raises:
+        CatalogError: a file is missing or has another size; the message names it.
+    """
     for name, entry in manifest.files.items():
         try:
-            found = (folder / name).stat()
+            status = (folder / name).stat()
         except OSError as error:
             raise CatalogError(f"{folder / name}: cannot be read ({error.strerror})") from None
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise CatalogError(f"{folder / name}: damaged: not a regular file")
-        size = found.st_size
-        if size != entry.size:
-            raise CatalogError(f"{folder / name}: damaged: {size} bytes where the manifest says {entry.size}")
+        if status.st_size != entry.size:
+            raise CatalogError(
+                f"{folder / name}: damaged: its size is {status.st_size} bytes, the manifest says {entry.size}"
+            )
 
 
 def verify(folder: Path, on_bytes: Callable[[int], None] = lambda _: None) -> Manifest:
-    """Read every byte of a version and compare it with its manifest.
+    """Read every byte of a version and compare the digests with its manifest.
 
-    FAISS and SQLite can't see a flipped byte in their data, so these digests are what finds it. As a side effect the
-    files are in the page cache afterwards.
+    FAISS and SQLite do not detect flipped bits in their data; only these digests do. As a side effect, the files are in
+    the page cache afterwards.
+
+    Args:
+        folder: the version's folder.
+        on_bytes: called with the size of each piece read.
 
     Raises:
-        CatalogError: names the first file that is damaged or missing.
+        CatalogError: a file is damaged or missing; the message names the first one.
     """
     manifest = read_manifest(folder)
     check_sizes(folder, manifest)
     for name, entry in manifest.files.items():
         if sha256_file(folder / name, on_bytes) != entry.sha256:
-            raise CatalogError(f"{folder / name}: damaged: its sha256 is not the one in the manifest")
+            raise CatalogError(f"{folder / name}: damaged: its sha256 does not match the manifest")
     return manifest

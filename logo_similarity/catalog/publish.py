@@ -1,4 +1,4 @@
-"""The last steps of every new version: its model, its digests, its manifest, and the moment when it becomes the live one."""
+"""The last steps of building a version: copy the encoder, compute digests, write the manifest, make it live."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from logo_similarity.errors import CatalogError
 
 
 def copy_model(model: Path, target: Path) -> None:
-    """Put an encoder's files into a version, so that it needs nothing from elsewhere."""
+    """Copy an encoder's files into a version, so that the version is self-contained.
+
+    Args:
+        model: the encoder folder.
+        target: the folder in the version; created if it is missing.
+    """
     target.mkdir(exist_ok=True)
     for name in (MODEL_JSON, load_model(model).file):
         with replacing(target / name) as file:
@@ -23,7 +28,7 @@ def copy_model(model: Path, target: Path) -> None:
 
 
 def digest_files(version: Path) -> dict[str, FileEntry]:
-    """Sha256 and size of every file of a version but its manifest and its signature, by name."""
+    """Sha256 and size of every file of a version except the manifest and its signature, by name."""
     paths = sorted(path for path in version.rglob("*") if path.is_file() and path.name not in (MANIFEST, SIGNATURE))
     return {
         path.relative_to(version).as_posix(): FileEntry(sha256=sha256_file(path), size=path.stat().st_size)
@@ -34,13 +39,20 @@ def digest_files(version: Path) -> dict[str, FileEntry]:
 def publish(
     folder: Catalog, version: Path, manifest: Manifest, trial: TryVersion, signing_key: Ed25519PrivateKey | None
 ) -> Path:
-    """Write the manifest, rename the version into its place, try it, make it the live one; the caller holds the lock.
+    """Write the manifest, move the version into the catalog, try it, and make it live. The caller holds the lock.
+
+    Args:
+        folder: the catalog.
+        version: the working folder, complete except for the manifest.
+        manifest: the manifest to write.
+        trial: the trial that the version must pass.
+        signing_key: signs the version; None: it is not signed.
 
     Returns:
-        The version's folder.
+        The new folder of the version.
 
     Raises:
-        CatalogError: it failed its trial, and is where it was before.
+        CatalogError: the version failed its trial, and was moved back.
     """
     name = version_name(manifest)
     with replacing(version / MANIFEST) as file:

@@ -1,12 +1,12 @@
-"""Catalog versions in a bucket: published by the machine that builds, pulled by those that serve.
+"""Catalog versions in a bucket: published by the machine that builds them, pulled by the machines that serve them.
 
     <prefix>/CURRENT              name of the live version, written last
-    <prefix>/versions/<name>      its manifest
-    <prefix>/versions/<name>.sig  the manifest's signature, where it is signed
-    <prefix>/objects/<sha256>     the files of all versions, each once, by what is in it
+    <prefix>/versions/<name>      manifest of a version
+    <prefix>/versions/<name>.sig  signature of the manifest, if the version is signed
+    <prefix>/objects/<sha256>     files of all versions, each once, named by their content
 
-An object is there whole or not at all, and never changes; so publishers can't disturb each other, and what a version has in
-common with an earlier one (its model, for one) is neither sent nor fetched again.
+An object is written atomically and never changes. Publishers therefore cannot interfere with each other, and files that
+a version shares with an earlier one (such as the encoder) are not transferred again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from logo_similarity.storage.objects import ObjectFolder
 
 PARALLEL = 4
 RESERVED_PART, RESERVED_BYTES = 20, 1_000_000_000
-"""A pull leaves this part of the disk free, and needs to leave no more than so many bytes."""
+"""A pull keeps 1 / `RESERVED_PART` of the disk free, but at most `RESERVED_BYTES`."""
 
 
 def publish_version(
@@ -48,59 +48,61 @@ def publish_version(
     *,
     signing_key: Ed25519PrivateKey | None = None,
 ) -> int:
-    """Send a version, and make it the live one there. Killed and run again, it sends what is not there yet.
+    """Upload a version to a bucket and make it live there. An interrupted upload can be resumed.
 
     Args:
-        folder: the version's folder; every byte is compared with its manifest first.
-        remote: where to.
-        on_bytes: gets the number of bytes of each file that is there.
-        signing_key: signs the version; None: a signature that it has already is sent.
+        folder: the version's folder; every byte is verified with its manifest first.
+        remote: the bucket.
+        on_bytes: called with the size of each file that is in the bucket.
+        signing_key: signs the version; None: an existing signature is uploaded.
 
     Returns:
-        How many files were sent.
+        The number of files uploaded.
 
     Raises:
         CatalogError: the version is damaged.
-        StoreError: the bucket can't be written to.
+        StoreError: the bucket cannot be written to.
     """
     manifest = verify(folder)
     if signing_key is not None:
         sign(folder, folder.name, signing_key)
 
-    def send(name: str) -> bool:
+    def upload(name: str) -> bool:
         entry = manifest.files[name]
-        key = _object(entry)
-        new = remote.size(key) != entry.size
-        if new:
+        key = _object_key(entry)
+        missing = remote.size(key) != entry.size
+        if missing:
             remote.write_file(key, folder / name)
         on_bytes(entry.size)
-        return new
+        return missing
 
     with ThreadPoolExecutor(PARALLEL) as pool:
-        sent = sum(pool.map(send, manifest.files))
+        uploads = sum(pool.map(upload, manifest.files))
     if (folder / SIGNATURE).exists():
-        remote.write(_signature(folder.name), read_small(folder / SIGNATURE, SIGNATURE_BYTES))
+        remote.write(_signature_key(folder.name), read_small(folder / SIGNATURE, SIGNATURE_BYTES))
     remote.write(f"versions/{folder.name}", (folder / MANIFEST).read_bytes())
     remote.write(CURRENT, folder.name.encode() + b"\n")
-    return sent
+    return uploads
 
 
 def published_version(remote: ObjectFolder) -> str:
-    """Name of the version that is live in the bucket.
+    """Name of the live version in a bucket.
 
     Raises:
-        NotFoundError: nothing is published there.
-        CatalogError: what CURRENT holds cannot be the name of a version.
+        NotFoundError: nothing is published in the bucket.
+        CatalogError: CURRENT does not contain a valid version name.
         StoreError: the bucket cannot be read, or CURRENT is too large.
     """
     try:
         name = remote.read(CURRENT, CURRENT_BYTES).decode(errors="replace").strip()
     except NotFoundError:
         raise NotFoundError(
-            f"{remote.url}: nothing is published there; `logo-similarity catalog publish` does that"
+            f"{remote.url}: no catalog is published there; publish one with `logo-similarity catalog publish`"
         ) from None
     if not is_version_name(name):
-        raise CatalogError(f"{remote.url}/{CURRENT}: {name[:100]!r} is not the name of a version; publish one again")
+        raise CatalogError(
+            f"{remote.url}/{CURRENT}: {name[:100]!r} is not a valid version name; publish a version again"
+        )
     return name
 
 
@@ -113,24 +115,24 @@ def pull_version(
     trial: Trial | None = None,
     refusals_hold: bool = False,
 ) -> str | None:
-    """Fetch the version that is live in the bucket, try it, and make it the live one here. Killed and run again, it goes on.
+    """Download the live version of a bucket, try it, and make it live here. An interrupted pull can be resumed.
 
     Args:
-        remote: where from.
-        catalogs: the folder of versions here.
-        on_bytes: gets the number of bytes of each piece that is there.
-        keep: how many of the newest versions stay here; None: all.
-        trial: what the version must pass; None: a trial with the default conditions.
-        refusals_hold: a version that failed its trial not long ago is not tried again.
+        remote: the bucket.
+        catalogs: the local catalog.
+        on_bytes: called with the size of each piece that is on the local disk.
+        keep: number of newest local versions to keep; None: all.
+        trial: the trial that the version must pass; None: a trial with the default conditions.
+        refusals_hold: refuse a version that failed its trial less than `RETRY_SECONDS` ago without trying it again.
 
     Returns:
-        The version's name; None where it is live here already.
+        The name of the version; None if it was live already.
 
     Raises:
-        NotFoundError: nothing has been published there.
-        CatalogError: what came is not what the manifest says, failed its trial, or does not fit on the disk, or another process
-            works in the folder.
-        StoreError: the bucket can't be read.
+        NotFoundError: nothing is published in the bucket.
+        CatalogError: the version is damaged, failed its trial, or does not fit on the disk; or another process is
+            writing to the local catalog.
+        StoreError: the bucket cannot be read.
     """
     trial = trial or Trial()
     name = published_version(remote)
@@ -140,11 +142,11 @@ def pull_version(
         raise CatalogError(reason)
     with catalogs.locked():
         if name in catalogs.names():
-            _fetch_signature(name, remote, catalogs.folder(name))  # it may have been signed since it came
+            _fetch_signature(name, remote, catalogs.folder(name))  # it may have been signed since it was pulled
             catalogs.admit(catalogs.folder(name), trial)
         else:
             work = _fetch(name, remote, catalogs, trial, on_bytes)
-            catalogs.admit(work, trial)  # out of sight: a version that fails takes no good one's place
+            catalogs.admit(work, trial)  # before it is moved: a bad version must not become one of the versions
             work.rename(catalogs.root / name)
             sync_folder(catalogs.root)
             shutil.rmtree(work.parent, ignore_errors=True)
@@ -155,19 +157,19 @@ def pull_version(
 
 
 def _is_live(name: str, catalogs: Catalog, trial: Trial) -> bool:
-    """Whether the version is live here, and signed as it should be."""
+    """Whether the version is live here, with a valid signature if one is required."""
     try:
         live = catalogs.current_name() == name and name in catalogs.names()
         if live:
             trial.check_manifest(catalogs.root / name)
-    except CatalogError:  # an unreadable CURRENT is replaced, a missing signature fetched
+    except CatalogError:  # the pull replaces an unreadable CURRENT and fetches a missing signature
         return False
     return live
 
 
 def _fetch(name: str, remote: ObjectFolder, catalogs: Catalog, trial: Trial, on_bytes: Callable[[int], None]) -> Path:
-    """Bring a version into a folder of its own name beside the versions, whole. Returns that folder."""
-    # The manifest can be checked against that name before anything else comes.
+    """Download a complete version into a working folder. Returns that folder, which has the name of the version."""
+    # The name verifies the manifest, before any other file is downloaded.
     work = catalogs.root / f"{PULL_PREFIX}{name}" / name
     for leftover in catalogs.root.glob(f"{PULL_PREFIX}*"):
         if leftover != work.parent:
@@ -177,112 +179,112 @@ def _fetch(name: str, remote: ObjectFolder, catalogs: Catalog, trial: Trial, on_
         file.write(remote.read(f"versions/{name}", MANIFEST_BYTES))
     _fetch_signature(name, remote, work)
     manifest = trial.check_manifest(work)
-    here = _files_here(catalogs)
-    _check_room(work, manifest, here)
+    local_files = _local_files(catalogs)
+    _check_space(work, manifest, local_files)
 
-    def bring(file: str) -> None:
+    def fetch(file: str) -> None:
         entry, path = manifest.files[file], work / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():  # whole: it had another name until it was
+        if path.exists():  # complete: an incomplete file has another name
             on_bytes(entry.size)
-        elif (same := here.get(entry.sha256)) is not None:
-            _link(same, path, entry)
+        elif (copy := local_files.get(entry.sha256)) is not None:
+            _link(copy, path, entry)
             on_bytes(entry.size)
         else:
             _download(remote, entry, path, on_bytes)
 
     with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(bring, manifest.files))
+        list(pool.map(fetch, manifest.files))
     check_sizes(work, manifest)
     sync_folder(work)
     return work
 
 
 def _fetch_signature(name: str, remote: ObjectFolder, folder: Path) -> None:
-    """Bring the signature of a version, where it has one."""
+    """Download the signature of a version if it is signed."""
     try:
-        signature = remote.read(_signature(name), SIGNATURE_BYTES)
+        signature = remote.read(_signature_key(name), SIGNATURE_BYTES)
     except NotFoundError:
         return
     with replacing(folder / SIGNATURE) as file:
         file.write(signature)
 
 
-def _check_room(work: Path, manifest: Manifest, here: dict[str, Path]) -> None:
-    """Raise CatalogError where what is to come does not fit on the disk."""
-    coming = 0
+def _check_space(work: Path, manifest: Manifest, local_files: dict[str, Path]) -> None:
+    """Raise CatalogError if the files to download do not fit on the disk."""
+    download_bytes = 0
     for name, entry in manifest.files.items():
         path = work / name
         partial = path.with_name(path.name + ".partial")
-        if not path.exists() and entry.sha256 not in here:
-            coming += entry.size - min(entry.size, partial.stat().st_size if partial.exists() else 0)
-    _keep_reserve(work, coming)
+        if not path.exists() and entry.sha256 not in local_files:
+            download_bytes += entry.size - min(entry.size, partial.stat().st_size if partial.exists() else 0)
+    _keep_reserve(work, download_bytes)
 
 
-def _keep_reserve(folder: Path, coming: int) -> None:
-    """Raise CatalogError where so many more bytes would leave less than the reserve on the disk."""
+def _keep_reserve(folder: Path, size: int) -> None:
+    """Raise CatalogError if writing `size` more bytes would leave less free disk space than the reserve."""
     disk = shutil.disk_usage(folder)
     reserve = min(disk.total // RESERVED_PART, RESERVED_BYTES)
-    if disk.free - coming < reserve:
+    if disk.free - size < reserve:
         raise CatalogError(
-            f"{folder}: {coming / 1e6:,.1f} MB are to come, and {disk.free / 1e6:,.1f} MB are free, of which "
-            f"{reserve / 1e6:,.1f} MB stay free: `logo-similarity catalog prune` deletes old versions"
+            f"{folder}: not enough disk space: {size / 1e6:,.1f} MB are needed, {disk.free / 1e6:,.1f} MB are free, of "
+            f"which {reserve / 1e6:,.1f} MB must stay free; delete old versions with `logo-similarity catalog prune`"
         )
 
 
-def _files_here(catalogs: Catalog) -> dict[str, Path]:
-    """Files of the versions that are here, by their sha256."""
-    found: dict[str, Path] = {}
+def _local_files(catalogs: Catalog) -> dict[str, Path]:
+    """The files of all local versions, by their sha256."""
+    paths: dict[str, Path] = {}
     for version in catalogs.versions():
         manifest: Manifest | None = version.manifest
         for file, entry in manifest.files.items() if manifest else ():
-            found[entry.sha256] = catalogs.root / version.name / file
-    return found
+            paths[entry.sha256] = catalogs.root / version.name / file
+    return paths
 
 
-def _link(same: Path, path: Path, entry: FileEntry) -> None:
-    """A second name for a file that is here already; it is read once more, since it may have suffered since it came."""
+def _link(source: Path, path: Path, entry: FileEntry) -> None:
+    """Create a hard link to a file of another version, after verifying its sha256: it may have been damaged on disk."""
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
     try:
-        os.link(same, partial)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(same, partial)
+        os.link(source, partial)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, partial)
     digest = hashlib.sha256()
     _digest_into(digest, partial)
     if digest.hexdigest() != entry.sha256:
         partial.unlink()
         raise CatalogError(
-            f"{same}: damaged: its sha256 is not the one in its manifest; delete that version and pull again"
+            f"{source}: damaged: its sha256 does not match its manifest; delete that version and pull again"
         )
     partial.replace(path)
 
 
 def _download(remote: ObjectFolder, entry: FileEntry, path: Path, on_bytes: Callable[[int], None]) -> None:
-    """Fetch an object into a file, behind what an earlier run left of it."""
+    """Download an object into a file, resuming an earlier download."""
     partial = path.with_name(path.name + ".partial")
     digest = hashlib.sha256()
-    have = partial.stat().st_size if partial.exists() else 0
-    if have > entry.size:
+    offset = partial.stat().st_size if partial.exists() else 0
+    if offset > entry.size:
         partial.unlink()
-        have = 0
-    if have:
+        offset = 0
+    if offset:
         _digest_into(digest, partial)
-        on_bytes(have)
+        on_bytes(offset)
     try:
         with partial.open("ab") as file:
-            for piece in remote.pieces(_object(entry), have, entry.size):
-                _keep_reserve(path.parent, len(piece))  # others write to this disk, too
+            for piece in remote.pieces(_object_key(entry), offset, entry.size):
+                _keep_reserve(path.parent, len(piece))  # other processes may fill the disk meanwhile
                 file.write(piece)
                 digest.update(piece)
                 on_bytes(len(piece))
     except NotFoundError as error:
-        raise CatalogError(f"{error}: the version that is published there is not whole") from None
+        raise CatalogError(f"{error}: the published version is incomplete; publish it again") from None
     if digest.hexdigest() != entry.sha256:
         partial.unlink()
         raise CatalogError(
-            f"{remote.url}/{_object(entry)}: damaged: what came is not what the manifest says; where "
-            "that stays so, delete the object and publish again"
+            f"{remote.url}/{_object_key(entry)}: damaged: its sha256 does not match the manifest; pull again, and if "
+            "that fails too, delete the object and publish the version again"
         )
     sync_file(partial)
     partial.replace(path)
@@ -294,9 +296,9 @@ def _digest_into(digest: hashlib._Hash, path: Path) -> None:
             digest.update(piece)
 
 
-def _signature(name: str) -> str:
+def _signature_key(name: str) -> str:
     return f"versions/{name}.sig"
 
 
-def _object(entry: FileEntry) -> str:
+def _object_key(entry: FileEntry) -> str:
     return f"objects/{entry.sha256}"

@@ -1,7 +1,7 @@
-"""Detached Ed25519 signatures of manifests: a version is signed by who publishes it and checked by who serves it.
+"""Detached Ed25519 signatures of manifests: the publisher of a version signs it, and services check the signature.
 
-The manifest vouches for every other file, so its signature covers the whole version. An older version that was signed stays
-valid: whoever can write to the bucket can go back to it.
+The manifest contains the digests of all other files, so its signature covers the whole version. Signatures do not
+expire: an attacker who can write to the bucket can make an older signed version live again.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from logo_similarity.config import Settings
 from logo_similarity.errors import CatalogError, ConfigError
 
 SIGNATURE_BYTES = 1_000
-"""Largest signature file; one has 89."""
+"""Maximum size of a signature file; its actual size is 89 bytes."""
 _KEY_BYTES = 10_000
 _CONTEXT = b"logo-similarity catalog manifest, version 1"
 
 
 def make_key(path: Path) -> str:
-    """Write a new private key, readable by its owner alone. Returns the public key in base64.
+    """Write a new private key to a file that only its owner can read. Returns the public key in base64.
 
     Raises:
-        OSError: the file exists, or cannot be written.
+        OSError: the file exists already, or cannot be written.
     """
     key = Ed25519PrivateKey.generate()
     content = key.private_bytes(
@@ -45,10 +45,10 @@ def make_key(path: Path) -> str:
 
 
 def signing_key_of(settings: Settings) -> Ed25519PrivateKey | None:
-    """The private key that the settings name; None where they name none.
+    """The private key in the file that the settings name; None if they name no file.
 
     Raises:
-        ConfigError: it cannot be read, or does not belong to the public key of the settings.
+        ConfigError: the file is not a readable private key, or the key does not match the public key in the settings.
     """
     path, public_key = settings.catalog_signing_key, settings.catalog_public_key
     if path is None:
@@ -61,15 +61,16 @@ def signing_key_of(settings: Settings) -> Ed25519PrivateKey | None:
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(
-            f"LOGO_CATALOG_SIGNING_KEY: {path} is not an Ed25519 private key; `logo-similarity catalog keygen` makes one"
+            f"LOGO_CATALOG_SIGNING_KEY: {path} is not an Ed25519 private key; create one with "
+            "`logo-similarity catalog keygen`"
         )
     if public_key is not None and _public_text(key) != public_key:
-        raise ConfigError("LOGO_CATALOG_SIGNING_KEY does not belong to LOGO_CATALOG_PUBLIC_KEY")
+        raise ConfigError("LOGO_CATALOG_SIGNING_KEY does not match LOGO_CATALOG_PUBLIC_KEY")
     return key
 
 
 def sign(folder: Path, name: str, key: Ed25519PrivateKey) -> None:
-    """Write the signature of the manifest in `folder`, for the version of that name."""
+    """Write a signature of the manifest in `folder`, valid only for a version with this name."""
     signature = key.sign(_message(name, read_small(folder / MANIFEST, MANIFEST_BYTES)))
     with replacing(folder / SIGNATURE) as file:
         file.write(base64.b64encode(signature) + b"\n")
@@ -78,8 +79,12 @@ def sign(folder: Path, name: str, key: Ed25519PrivateKey) -> None:
 def check_signature(folder: Path, public_key: str) -> None:
     """Check the signature of a version.
 
+    Args:
+        folder: the version's folder.
+        public_key: Ed25519 public key in base64.
+
     Raises:
-        CatalogError: it is missing or not valid.
+        CatalogError: the signature is missing or not valid.
         ConfigError: `public_key` is not a public key.
     """
     key = _public_key(public_key)
@@ -88,14 +93,14 @@ def check_signature(folder: Path, public_key: str) -> None:
         key.verify(signature, _message(folder.name, read_small(folder / MANIFEST, MANIFEST_BYTES)))
     except FileNotFoundError:
         raise CatalogError(
-            f"version {folder.name!r} is not signed, and LOGO_CATALOG_PUBLIC_KEY is set: publish it with "
+            f"version {folder.name!r} is not signed, but LOGO_CATALOG_PUBLIC_KEY requires a signature; publish it with "
             "LOGO_CATALOG_SIGNING_KEY"
         ) from None
     except OSError as error:
         raise CatalogError(f"{error.filename}: cannot be read ({error.strerror})") from None
     except (InvalidSignature, binascii.Error):
         raise CatalogError(
-            f"version {folder.name!r} is not signed by the key that LOGO_CATALOG_PUBLIC_KEY names"
+            f"version {folder.name!r} has no valid signature by the key in LOGO_CATALOG_PUBLIC_KEY"
         ) from None
 
 
@@ -113,5 +118,6 @@ def _public_key(text: str) -> Ed25519PublicKey:
         return Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
     except ValueError:
         raise ConfigError(
-            "LOGO_CATALOG_PUBLIC_KEY is not an Ed25519 public key in base64, as `logo-similarity catalog keygen` prints it"
+            "LOGO_CATALOG_PUBLIC_KEY is not an Ed25519 public key in base64; create one with "
+            "`logo-similarity catalog keygen`"
         ) from None

@@ -1,6 +1,6 @@
-"""The trial of a catalog version: it is opened and searched in a process with limits before any service opens it.
+"""The trial of a catalog version: a child process with resource limits opens and searches it before a service does.
 
-A version that comes from elsewhere can crash, hang or use up the memory of what opens it. Here that is a child process.
+A damaged or malicious version can crash or hang the process that opens it, or exhaust its memory.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_TH
 
 
 class Trial:
-    """Tries versions, one at a time. What it takes to pass is the same for a build, an activation, a pull and a service."""
+    """Tries versions, one at a time. Builds, activations, pulls and services use the same conditions."""
 
     def __init__(self, *, seconds: float = SECONDS, public_key: str | None = None) -> None:
         """Set the conditions.
 
         Args:
-            seconds: a trial that takes longer has failed.
-            public_key: whose signature a version must have, in base64; None: it need not be signed.
+            seconds: a trial that takes longer fails.
+            public_key: Ed25519 public key in base64; a version must have a valid signature by it. None: no signature is
+                required.
         """
         self._seconds = seconds
         self._public_key = public_key
@@ -41,14 +42,14 @@ class Trial:
 
     @classmethod
     def of(cls, settings: Settings) -> Trial:
-        """With the conditions of the settings."""
+        """A trial with the conditions in the settings."""
         return cls(seconds=settings.trial_seconds, public_key=settings.catalog_public_key)
 
     def __call__(self, folder: Path) -> None:
-        """Open a version in a child process and search all parts of it.
+        """Try a version: check it, then open and search it in a child process.
 
         Raises:
-            CatalogError: names the version and says why it failed.
+            CatalogError: the version failed; the message names it and the reason.
         """
         self.check(folder)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
@@ -57,7 +58,7 @@ class Trial:
                 *(sys.executable, "-P", "-m", _PROGRAM),
                 *(str(folder.absolute()), str(os.getpid()), str(math.ceil(self._seconds))),
             ],
-            env={**environment, **_THREADS},
+            env={**environment, **_THREADS},  # without keys and other secrets
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -68,31 +69,31 @@ class Trial:
         try:
             output, _ = child.communicate(timeout=self._seconds)
         except subprocess.TimeoutExpired:
-            raise _refused(folder, f"it took more than {self._seconds:g} s (LOGO_TRIAL_SECONDS)") from None
+            raise _failure(folder, f"it took more than {self._seconds:g} s (LOGO_TRIAL_SECONDS)") from None
         finally:
             self._child = None
             child.kill()
             child.communicate()
         if child.returncode == 1 and output:
-            raise _refused(folder, output.decode(errors="replace")[:LONGEST_REASON])
+            raise _failure(folder, output.decode(errors="replace")[:LONGEST_REASON])
         if child.returncode < 0:
-            raise _refused(folder, f"the process that opened it ended by {signal.Signals(-child.returncode).name}")
+            raise _failure(folder, f"the process that opened it was killed by {signal.Signals(-child.returncode).name}")
         if child.returncode != 0:
-            raise _refused(folder, f"the process that opened it ended with status {child.returncode}")
+            raise _failure(folder, f"the process that opened it exited with status {child.returncode}")
 
     def check(self, folder: Path) -> None:
-        """The quick part, which opens nothing but the manifest: its bounds, the signature, the sizes of the files.
+        """Check a version quickly, without opening its data: the manifest, the signature, and the sizes of the files.
 
         Raises:
-            CatalogError: a file is missing or of another size, or the version is not signed with the key.
+            CatalogError: the manifest or the signature is not valid, or a file is missing or has another size.
         """
         check_sizes(folder, self.check_manifest(folder))
 
     def check_manifest(self, folder: Path) -> Manifest:
-        """The manifest of a version whose files need not be there yet, with its bounds and its signature checked.
+        """Read the manifest of a version and check its signature. Other files need not exist yet.
 
         Raises:
-            CatalogError: it is out of its bounds, or not signed with the key.
+            CatalogError: the manifest or its signature is not valid.
         """
         manifest = read_manifest(folder)
         if self._public_key is not None:
@@ -100,11 +101,11 @@ class Trial:
         return manifest
 
     def stop(self) -> None:
-        """End a trial that runs in another thread, and every later one at once: they fail."""
+        """Stop the trial that runs in another thread, if any; it fails, and so does every later one."""
         self._stopped = True
         if (child := self._child) is not None:
             child.kill()
 
 
-def _refused(folder: Path, reason: str) -> CatalogError:
+def _failure(folder: Path, reason: str) -> CatalogError:
     return CatalogError(f"version {folder.name!r} failed its trial: {reason}")

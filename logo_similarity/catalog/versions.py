@@ -1,4 +1,4 @@
-"""The folder of catalog versions: which there are, which is live, and how that changes."""
+"""The folder of catalog versions: listing, activation, trials and deletion."""
 
 from __future__ import annotations
 
@@ -19,32 +19,35 @@ from logo_similarity.version import __version__
 
 CURRENT = "CURRENT"
 CURRENT_BYTES = 1_000
-"""Largest `CURRENT`, here and in a bucket."""
+"""Maximum size of `CURRENT`, in a folder and in a bucket."""
 LOCK = ".lock"
 WORK_PREFIX = ".build-"
 PULL_PREFIX = ".pull-"
 RETRY_SECONDS = 3600.0
-"""A version that failed its trial is tried again by itself after so long: the reason may have been this machine."""
+"""A version that failed its trial is tried again automatically after this time: the machine may have been the cause."""
 
-# What is known of a version, as files beside the versions: each is written at once, by any process, without the lock.
+# Files beside the versions that record the state of each version. Any process may write them, without the lock.
 _TRIED, _REFUSED, _OPENED = ".tried-", ".refused-", ".opened-"
 _MARK_BYTES = 10_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 _CHOOSE = "run `logo-similarity catalog list`, then `logo-similarity catalog activate NAME`"
 
 TryVersion = Callable[[Path], object]
-"""Raises CatalogError where the version in a folder must not be opened."""
+"""Raises CatalogError if the version in a folder must not be opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version in the folder. `problem` says why its manifest can't be used, where it can't."""
+    """One version in the folder."""
 
     name: str
     live: bool
     size: int
+    """Total size of its files in bytes."""
     manifest: Manifest | None
+    """None: the manifest cannot be used, see `problem`."""
     problem: str | None
+    """Why the manifest cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,61 +65,68 @@ class Catalog:
         )
 
     def versions(self) -> list[Version]:
-        """Every version with its manifest, oldest first. Reads manifests only."""
+        """All versions, oldest first. Reads manifests only."""
         current = self._readable_current_name()
-        found = []
+        versions = []
         for name in self.names():
             size = sum(path.stat().st_size for path in (self.root / name).rglob("*") if path.is_file())
             try:
-                found.append(Version(name, name == current, size, read_manifest(self.root / name), None))
+                versions.append(Version(name, name == current, size, read_manifest(self.root / name), None))
             except CatalogError as error:
-                found.append(Version(name, name == current, size, None, str(error)))
-        return found
+                versions.append(Version(name, name == current, size, None, str(error)))
+        return versions
 
     def current(self) -> Path:
         """Folder of the live version.
 
         Raises:
-            CatalogError: there is none, or CURRENT names one that is not there.
+            CatalogError: no version is live, or CURRENT is not valid or names a missing version.
         """
         name = self.current_name()
         if name is None:
             raise CatalogError(
-                f"{self.root} holds no catalog: make one with `logo-similarity build SOURCE --out {self.root}`"
+                f"{self.root} contains no catalog; build one with `logo-similarity build SOURCE --out {self.root}`"
             )
         if name not in self.names():
             raise CatalogError(f"{self.root / CURRENT} names the version {name!r}, which does not exist; {_CHOOSE}")
         return self.root / name
 
     def marker(self) -> tuple[int, int] | None:
-        """Changes whenever CURRENT is set, be it to the same version; None where there is none. Costs one stat."""
+        """A value that changes whenever CURRENT is written, even with the same name; None: no version is live.
+
+        Costs one stat call.
+        """
         try:
-            facts = (self.root / CURRENT).lstat()
+            status = (self.root / CURRENT).lstat()
         except OSError:
             return None
-        return facts.st_ino, facts.st_ctime_ns
+        return status.st_ino, status.st_ctime_ns
 
     def folder(self, name: str) -> Path:
-        """Folder of one version. Raises NotFoundError where there is none of that name."""
+        """Folder of one version.
+
+        Raises:
+            NotFoundError: no version has this name.
+        """
         if name not in self.names():
             raise NotFoundError(
-                f"{self.root} holds no version {name!r}; `logo-similarity catalog list` shows those it has"
+                f"{self.root} contains no version {name!r}; list the versions with `logo-similarity catalog list`"
             )
         return self.root / name
 
     def activate(
         self, name: str, on_bytes: Callable[[int], None] = lambda _: None, *, trial: TryVersion | None = None
     ) -> None:
-        """Make a version the live one, after reading every byte of it and trying it. A damaged one changes nothing.
+        """Verify every byte of a version, try it, and make it live.
 
         Args:
-            name: of the version.
-            on_bytes: gets the number of bytes of each piece read.
-            trial: the trial; None: one with the default conditions.
+            name: name of the version.
+            on_bytes: called with the size of each piece read.
+            trial: the trial that the version must pass; None: a trial with the default conditions.
 
         Raises:
-            CatalogError: it is damaged or failed its trial, or another process works in the folder.
-            NotFoundError: no version of that name.
+            CatalogError: the version is damaged or failed its trial, or another process is writing to the folder.
+            NotFoundError: no version has this name.
         """
         folder = self.folder(name)
         verify(folder, on_bytes)
@@ -125,10 +135,10 @@ class Catalog:
             self.flip(name)
 
     def admit(self, folder: Path, trial: TryVersion) -> None:
-        """Try the version in `folder`, which may be outside of this one, and note the outcome.
+        """Try the version in `folder`, which may be outside this catalog, and record the outcome.
 
         Raises:
-            CatalogError: it failed.
+            CatalogError: the version failed its trial.
         """
         name = folder.name
         try:
@@ -141,12 +151,12 @@ class Catalog:
         self._unmark(_REFUSED, name)
 
     def admit_once(self, name: str, trial: TryVersion) -> None:
-        """Try a version unless its last trial, by this version of the software, says enough.
+        """Try a version, unless this version of the software has already tried the same files.
 
         Raises:
-            CatalogError: it failed, now or less than `RETRY_SECONDS` ago.
-            FolderBusyError: another process works in the folder, and may be trying it.
-            NotFoundError: no version of that name.
+            CatalogError: the version failed its trial, now or less than `RETRY_SECONDS` ago.
+            FolderBusyError: another process is writing to the folder, and may be trying the version.
+            NotFoundError: no version has this name.
         """
         folder = self.folder(name)
         if self._is_tried(folder):
@@ -156,11 +166,11 @@ class Catalog:
         try:
             with self.locked():
                 self.admit(folder, trial)
-        except PermissionError:  # a folder that cannot be written to has no lock
+        except PermissionError:  # a read-only folder cannot be locked
             trial(folder)
 
     def refusal(self, name: str) -> str | None:
-        """Why a version failed its trial less than `RETRY_SECONDS` ago; None where it did not."""
+        """The reason why a version failed its trial less than `RETRY_SECONDS` ago; None if it did not."""
         path = self.root / (_REFUSED + name)
         with suppress(OSError):
             if time.time() - path.stat().st_mtime < RETRY_SECONDS:
@@ -168,13 +178,13 @@ class Catalog:
         return None
 
     def mark_opened(self, name: str) -> None:
-        """Note that a service has opened this version: it is not deleted before another one was."""
+        """Record that a service has opened this version: it is not deleted until another one has been opened."""
         self._mark(_OPENED, name, __version__)
 
     def last_opened(self) -> str | None:
-        """The version that a service opened last; None where none is known that is here."""
-        opened = {name: at for name in self.names() if (at := self._opened_at(name))}
-        return max(opened, key=opened.__getitem__, default=None)
+        """Name of the version that a service opened last; None if no service has opened one of these versions."""
+        times = {name: time_ns for name in self.names() if (time_ns := self._opened_at(name))}
+        return max(times, key=times.__getitem__, default=None)
 
     def choose(
         self, admit: Callable[[str], object], on_refused: Callable[[str, CatalogError], object] = lambda *_: None
@@ -191,14 +201,14 @@ class Catalog:
         others = [self.last_opened(), *reversed(self.names())]
         reasons: list[str] = []
         try:
-            wanted: str | None = self.current().name
+            current: str | None = self.current().name
         except CatalogError as error:
-            if self.marker() is None:  # nothing was ever made live here
+            if self.marker() is None:  # no version was ever live
                 raise
-            wanted = None
+            current = None
             reasons.append(str(error))
             on_refused(CURRENT, error)
-        for name in dict.fromkeys(name for name in (wanted, *others) if name is not None):
+        for name in dict.fromkeys(name for name in (current, *others) if name is not None):
             try:
                 admit(name)
             except CatalogError as error:
@@ -209,51 +219,62 @@ class Catalog:
         raise CatalogError("; ".join(reasons))
 
     def flip(self, name: str) -> None:
-        """Point CURRENT at a version that is known to be good; the caller holds the lock."""
+        """Make a version live that has passed its trial. The caller holds the lock."""
         with replacing(self.root / CURRENT) as file:
             file.write(name.encode() + b"\n")
 
     def prune(self, keep: int) -> list[str]:
-        """Delete all but the newest `keep` versions and those that `drop` spares, and what broken-off builds and pulls left.
+        """Delete old versions as `drop` does, and the leftovers of interrupted builds and pulls.
 
-        Returns the names of the versions that went.
+        A process that has mapped a deleted version can keep using it, because its files remain until they are unmapped.
 
-        A process that has one of them mapped goes on reading it: unlinking does not take pages away.
+        Args:
+            keep: number of newest versions to keep.
+
+        Returns:
+            The names of the deleted versions.
+
+        Raises:
+            CatalogError: no version is live, or another process is writing to the folder.
         """
-        self.current()  # where there is none, there is nothing to lock
+        self.current()  # raises if the folder contains no catalog
         with self.locked():
-            doomed = self.drop(keep)
+            names = self.drop(keep)
             for leftover in (path for prefix in (WORK_PREFIX, PULL_PREFIX) for path in self.root.glob(prefix + "*")):
                 shutil.rmtree(leftover)
-        return doomed
+        return names
 
     def drop(self, keep: int) -> list[str]:
-        """Delete all versions but the newest `keep`, the live one and the one that a service opened last.
+        """Delete old versions. The caller holds the lock.
 
-        The caller holds the lock. Returns their names.
+        Args:
+            keep: number of newest versions to keep. The live version and the last opened one are kept, too.
+
+        Returns:
+            The names of the deleted versions.
         """
-        spared = {self.current().name, self.last_opened()}
+        kept = {self.current().name, self.last_opened()}
         names = self.names()
-        doomed = [name for name in names[: max(0, len(names) - keep)] if name not in spared]
-        for name in doomed:
-            # Out of sight first: a kill half-way must not leave a version that looks whole.
+        old_names = [name for name in names[: max(0, len(names) - keep)] if name not in kept]
+        for name in old_names:
+            # Renamed first: an interrupted deletion must not leave a version that looks complete.
             (self.root / name).rename(self.root / f".pruned-{name}")
-        for hidden in self.root.glob(".pruned-*"):
-            shutil.rmtree(hidden)
-        here = self.names()
+        for folder in self.root.glob(".pruned-*"):
+            shutil.rmtree(folder)
+        remaining = self.names()
         for kind in (_TRIED, _REFUSED, _OPENED):
             for mark in self.root.glob(f"{kind}*"):
-                if mark.name.removeprefix(kind) not in here:
+                if mark.name.removeprefix(kind) not in remaining:
                     mark.unlink(missing_ok=True)
         sync_folder(self.root)
-        return doomed
+        return old_names
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one writer. The kernel lets go of it when the process dies, however it dies.
+        """Lock the folder for writing. The kernel releases the lock when the process ends, even if it is killed.
 
         Raises:
-            FolderBusyError: another process holds it.
+            FolderBusyError: another process holds the lock.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / LOCK).open("ab") as file:
@@ -261,15 +282,15 @@ class Catalog:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise FolderBusyError(
-                    f"{self.root}: another build or activation is at work there; wait for it to end"
+                    f"{self.root}: another build or activation is running; wait until it has finished"
                 ) from None
             yield
 
     def current_name(self) -> str | None:
-        """What CURRENT says; None where there is none.
+        """The name in CURRENT; None if the file does not exist. The version may be missing.
 
         Raises:
-            CatalogError: it is not a regular file that holds the name of a version.
+            CatalogError: CURRENT is not a regular file with a valid version name.
         """
         path = self.root / CURRENT
         if path.is_symlink():
@@ -291,7 +312,7 @@ class Catalog:
             return None
 
     def _is_tried(self, folder: Path) -> bool:
-        """Whether this version of the software has tried these files: none of them is newer than the trial."""
+        """Whether a version passed a trial by this version of the software, and no file has changed since."""
         mark = self.root / (_TRIED + folder.name)
         try:
             newest = max(path.stat().st_mtime_ns for path in folder.rglob("*"))
@@ -300,7 +321,7 @@ class Catalog:
             return False
 
     def _mark(self, kind: str, name: str, content: str) -> None:
-        # A mark that cannot be written (a full disk, a read-only folder) costs another trial, no more.
+        # If a mark cannot be written (full disk, read-only folder), the only consequence is another trial.
         with suppress(OSError):
             (self.root / (kind + name)).write_bytes(content.encode()[:_MARK_BYTES])
 
@@ -316,5 +337,5 @@ class Catalog:
 
 
 def is_version_name(name: str) -> bool:
-    """Whether this can be the name of a version's folder: no separator, no control character, not hidden."""
+    """Whether a version's folder may have this name: no separators, no control characters, not hidden."""
     return _NAME.fullmatch(name) is not None

@@ -1,1 +1,1 @@
-"""Encoders: ONNX models that turn a picture into a unit vector, and the bounded way to them."""
+"""Encoders: ONNX models that compute an embedding of an image, and the gate that bounds concurrent searches."""

@@ -20,19 +20,19 @@ from logo_similarity.metrics import STUCK_THREADS
 Result = TypeVar("Result")
 RESERVATION_SECONDS = 0.5
 RETRY_SECONDS = (1, 2, 3)
-"""Values of Retry-After for refused clients: spread, so that they do not all come back at the same time."""
+"""Values of Retry-After for refused clients, chosen at random so that they do not all retry at the same time."""
 
 log = structlog.get_logger(__name__)
 
 
 class Gate:
-    """Runs jobs on a fixed number of threads, with bounds on how many wait, how long each waits, and how long each runs.
+    """Runs jobs on a fixed number of threads, with bounds on the number of waiting jobs, and on waiting and run times.
 
-    One job does a whole search: decode, embed, search. Every accepted job has exactly one outcome. A job whose caller left
-    before it began is never run. A thread cannot be interrupted: a job that runs for too long is answered with an error, and
-    its thread counts as stuck until the job returns.
+    A job is a complete search: decode, embed, search, re-rank. Every accepted job has exactly one outcome. A job whose
+    caller is cancelled before the job starts is never run. A thread cannot be interrupted: if a job runs for too long,
+    its caller gets an error, and its thread counts as stuck until the job returns.
 
-    All methods but those of the jobs belong to the thread of the event loop.
+    All methods must be called from the thread of the event loop.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Gate:
         """Open the gate.
 
         Args:
-            threads: jobs that run at the same time.
-            max_queue: jobs that may wait beyond those.
-            queue_seconds: a job that has not begun after this time is refused and never run.
-            run_seconds: a job that runs longer is answered with an error.
-            initializer: run once in each thread.
+            threads: number of jobs that run at the same time.
+            max_queue: number of jobs that may wait.
+            queue_seconds: a job that has not started after this time is refused and never run.
+            run_seconds: the caller of a job that runs longer gets an error.
+            initializer: called once in each thread.
         """
         self.threads = threads
         self._capacity = threads + max_queue
@@ -64,10 +64,10 @@ class Gate:
         self._pool = ThreadPoolExecutor(threads, "search", initializer=initializer)
 
     def start(self) -> None:
-        """Start all threads now; otherwise each starts with the first job that finds the others busy."""
-        together = threading.Barrier(self.threads)
-        for started in [self._pool.submit(together.wait) for _ in range(self.threads)]:
-            started.result()
+        """Start all threads now, so that no search waits for a thread to start."""
+        barrier = threading.Barrier(self.threads)
+        for future in [self._pool.submit(barrier.wait) for _ in range(self.threads)]:
+            future.result()
 
     @property
     def inside(self) -> int:
@@ -89,12 +89,12 @@ class Gate:
         self.check_open()
         if self._stuck >= self.threads:
             raise NotReadyError(
-                f"every search thread of this worker has been busy with one search for more than {self._run_seconds:g} s"
+                f"every search thread of this worker has been busy with one search for over {self._run_seconds:g} s"
             )
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for another job: to refuse a request before its body is read."""
+        """Whether another job would be refused, counting reservations. Checked before the body of a request is read."""
         while self._reserved:
             oldest = next(iter(self._reserved))
             if self._reserved[oldest] >= time.monotonic() - RESERVATION_SECONDS:
@@ -103,26 +103,28 @@ class Gate:
         return self._inside + len(self._reserved) >= self._capacity
 
     def reserve(self) -> Reservation:
-        """Hold a place for a job that is about to come, so that no more requests are let in than there is room for.
+        """Reserve a place for a job that is expected soon, so that no more requests are admitted than can be queued.
 
-        It holds for RESERVATION_SECONDS only: a client that sends its body slowly must not keep others out.
+        A reservation expires after `RESERVATION_SECONDS`: a client that sends its body slowly must not keep others out.
         """
         reservation = Reservation(self)
         self._reserved[reservation] = time.monotonic()
         return reservation
 
     def release(self, reservation: Reservation) -> None:
-        """Give up a reservation. One that has expired, or has been given up or used, changes nothing."""
+        """Release a reservation. Has no effect if it has expired, was released before, or was used by `run`."""
         self._reserved.pop(reservation, None)
 
     async def run(self, job: Callable[[], Result], reservation: Reservation | None = None) -> Result:
-        """The result of `job`, run in a thread. Cancelling the caller takes a waiting job out of the queue.
+        """Run `job` in a thread and return its result. Cancelling the caller removes a waiting job from the queue.
 
-        The job takes the reserved place without a moment in which another request could be let in for it.
+        Args:
+            job: the search.
+            reservation: place reserved for the job. The job takes it over in one step, so that no other request can.
 
         Raises:
-            OverloadedError: the queue is full, or the job did not begin in time.
-            SearchTimeoutError: the job did not end in time.
+            OverloadedError: the queue is full, or the job did not start in time.
+            SearchTimeoutError: the job did not finish in time.
             NotReadyError: the gate is closed.
         """
         self.check_open()
@@ -136,7 +138,7 @@ class Gate:
         self._inside += 1
         future = self._pool.submit(ticket.run)
         ticket.timer = loop.call_later(min(self._queue_seconds, self._run_seconds), self._check, ticket, future)
-        # The place is free when the thread is done with the job, even if the caller left before that.
+        # The place becomes free when the thread has finished the job, even if the caller was cancelled before.
         future.add_done_callback(lambda _: _call_soon(loop, self._finish, ticket, future))
         try:
             return await outcome
@@ -145,16 +147,16 @@ class Gate:
             raise
 
     def close(self) -> None:
-        """Refuse new jobs, end those that wait, and return when the running ones are done."""
+        """Refuse new jobs, cancel waiting ones, and return when the running ones have finished."""
         self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _check(self, ticket: _Ticket[Result], future: Future[Result]) -> None:
-        """Apply the deadline of the job's present state, or look again when the next one may have passed."""
+        """Apply the deadline of the job's current state, or schedule the next check."""
         loop, now = asyncio.get_running_loop(), time.monotonic()
         if future.done():
             return
-        if ticket.began is None and now < ticket.accepted + self._queue_seconds:
+        if ticket.started is None and now < ticket.accepted + self._queue_seconds:
             wait = min(ticket.accepted + self._queue_seconds - now, self._run_seconds)
         elif future.cancel():
             ticket.fail(
@@ -165,7 +167,7 @@ class Gate:
             )
             return
         else:
-            wait = (ticket.began or now) + self._run_seconds - now
+            wait = (ticket.started or now) + self._run_seconds - now
         if wait > 0:
             ticket.timer = loop.call_later(wait, self._check, ticket, future)
             return
@@ -181,11 +183,11 @@ class Gate:
         if ticket.stuck:
             self._stuck -= 1
             STUCK_THREADS.dec()
-            seconds = round(time.monotonic() - (ticket.began or ticket.accepted), 1)
+            seconds = round(time.monotonic() - (ticket.started or ticket.accepted), 1)
             log.warning("search_thread_free", seconds=seconds, stuck=self._stuck, threads=self.threads)
         if ticket.outcome.done():
             return
-        if future.cancelled():  # only a closing pool takes out a job that somebody waits for
+        if future.cancelled():  # by `close`: a job with a waiting caller is cancelled in no other way
             ticket.fail(NotReadyError("the service is stopping"))
         elif (error := future.exception()) is not None:
             ticket.outcome.set_exception(error)
@@ -194,7 +196,7 @@ class Gate:
 
 
 class Reservation:
-    """A place held for one job; released by its owner at the end of the `with` block, or used up by `Gate.run`."""
+    """A place reserved for one job: released at the end of the `with` block, or used by `Gate.run`."""
 
     __slots__ = ("_gate",)
 
@@ -213,29 +215,29 @@ class Reservation:
 class _Ticket(Generic[Result]):
     """One accepted job and its outcome."""
 
-    __slots__ = ("_job", "accepted", "began", "outcome", "stuck", "timer")
+    __slots__ = ("_job", "accepted", "outcome", "started", "stuck", "timer")
 
     timer: asyncio.TimerHandle
-    began: float | None
+    started: float | None
 
     def __init__(self, job: Callable[[], Result], outcome: asyncio.Future[Result]) -> None:
         self._job = job
         self.outcome = outcome
         self.accepted = time.monotonic()
-        self.began = None
+        self.started = None
         self.stuck = False
 
     def run(self) -> Result:
-        self.began = time.monotonic()
+        self.started = time.monotonic()
         return self._job()
 
     def fail(self, error: LogoSimilarityError) -> None:
-        if not self.outcome.done():  # the caller may have left
+        if not self.outcome.done():  # the caller may have been cancelled
             self.outcome.set_exception(error)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: object) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed, and nothing counts jobs any more
+    with contextlib.suppress(RuntimeError):  # the event loop is closed; the counts no longer matter
         loop.call_soon_threadsafe(callback, *arguments)
 
 

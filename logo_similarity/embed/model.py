@@ -1,4 +1,4 @@
-"""`model.json`: what an encoder's ONNX file takes and gives."""
+"""`model.json`: the description of an encoder's ONNX file, with its input and outputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Part(BaseModel):
 
 
 class ModelInput(_Part):
-    """The input tensor (n, 3, height, width) or (n, height, width, 3) float32, and how a picture becomes one."""
+    """The input tensor, (n, 3, height, width) or (n, height, width, 3) float32, and the preprocessing of an image."""
 
     name: str
     width: Side
@@ -41,9 +41,9 @@ class ModelOutputs(_Part):
     """Names of the output tensors."""
 
     embedding: str
-    """(n, dimension) float32. Need not be normalised: that is always done after it."""
+    """(n, dimension) float32 of any length; `Encoder` normalises it."""
     patches: str | None = None
-    """(n, cells, channels) float32, one vector no longer than 1 for each cell of a square grid; None where there is none."""
+    """(n, cells, channels) float32, a vector no longer than 1 for each cell of a square grid; None: no such output."""
 
 
 class EncoderModel(_Part):
@@ -51,27 +51,27 @@ class EncoderModel(_Part):
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._\-]{1,100}$")]
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*\.onnx$")]
-    """The ONNX file beside it: a plain name, weights inside."""
+    """Name of the ONNX file in the same folder; it must contain its weights."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     input: ModelInput
     outputs: ModelOutputs
     dimension: Annotated[int, Field(ge=2, le=8192)]
     rerank_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the patches' agreement in a score; 0: they are not used."""
+    """Share of the patch agreement in a score; 0: the patches are not used."""
     licence: str = "unknown"
     description: str = ""
 
     @property
     def input_spec(self) -> InputSpec:
-        """The same for `image.preprocess`."""
+        """The input as `image.preprocess` needs it."""
         return InputSpec(**self.input.model_dump(exclude={"name"}))
 
 
 def load_model(folder: Path) -> EncoderModel:
-    """Read `model.json` and check the ONNX file beside it.
+    """Read `model.json`, and check the sha256 of the ONNX file.
 
     Raises:
-        EncoderError: names the file and the field that is wrong, or the ONNX file that is not the one described.
+        EncoderError: a file cannot be read, a field is not valid, or the ONNX file has another sha256.
     """
     path = folder / MODEL_JSON
     try:
@@ -79,24 +79,23 @@ def load_model(folder: Path) -> EncoderModel:
         digest = hashlib.sha256((folder / model.file).read_bytes()).hexdigest()
     except OSError as error:
         raise EncoderError(
-            f"{error.filename}: cannot be read ({error.strerror}); an encoder is a folder with a "
-            f"{MODEL_JSON} and its ONNX file"
+            f"{error.filename}: cannot be read ({error.strerror}); an encoder folder has {MODEL_JSON} and an ONNX file"
         ) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise EncoderError(f"{path}: {'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}") from None
     if digest != model.sha256:
-        raise EncoderError(f"{folder / model.file}: its sha256 is {digest}, {MODEL_JSON} says {model.sha256}")
+        raise EncoderError(f"{folder / model.file}: has the sha256 {digest}; {MODEL_JSON} declares {model.sha256}")
     return model
 
 
 def default_model_folder() -> Path:
-    """The encoder that comes with the package."""
+    """The folder of the encoder that the package includes."""
     return BUNDLED / "default"
 
 
-def model_folder(given: Path | None) -> Path:
-    """An encoder folder by its path, or by the name of one that comes with the package; None: the default one."""
-    if given is None:
+def model_folder(model: Path | None) -> Path:
+    """An encoder folder, by its path or by the name of an encoder that the package includes; None: the default one."""
+    if model is None:
         return default_model_folder()
-    return given if given.exists() or given.name != str(given) or not (BUNDLED / given).is_dir() else BUNDLED / given
+    return model if model.exists() or model.name != str(model) or not (BUNDLED / model).is_dir() else BUNDLED / model

@@ -1,1 +1,1 @@
-"""How well an encoder, an index and a re-ranking find what they should."""
+"""Measurement of retrieval quality: encoder, index and re-ranking against ground truth."""

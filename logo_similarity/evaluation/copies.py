@@ -1,6 +1,7 @@
-"""Changed copies of a picture, as infringers and scanners make them. The same copy each time.
+"""Changed copies of an image, as infringers and scanners produce them. Each change is deterministic.
 
-Each change takes (h, w, 3) uint8 RGB on paper of one colour and gives the same type.
+A change takes a mark on a uniform background, (h, w, 3) uint8 RGB, and returns an image of the same dtype and channels;
+the size may differ.
 """
 
 from __future__ import annotations
@@ -23,32 +24,32 @@ GREY = 128
 
 
 def recolour(image: Pixels) -> Pixels:
-    """Other hues: red becomes green, green blue, blue red; black becomes dark blue."""
-    turned = image[:, :, [2, 0, 1]].astype(np.int16)
-    dark = 255 - turned.max(axis=2)
-    turned[:, :, 2] += dark // 2
-    return np.clip(turned, 0, 255).astype(np.uint8)
+    """Rotate the colour channels (red to green, green to blue, blue to red) and turn black into dark blue."""
+    channels = image[:, :, [2, 0, 1]].astype(np.int16)
+    darkness = 255 - channels.max(axis=2)
+    channels[:, :, 2] += darkness // 2
+    return np.clip(channels, 0, 255).astype(np.uint8)
 
 
 def greyscale(image: Pixels) -> Pixels:
-    """Without colour."""
+    """Remove the colour."""
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
 def invert(image: Pixels) -> Pixels:
-    """The negative."""
+    """Return the negative."""
     return cv2.bitwise_not(image)
 
 
 def rotate_15(image: Pixels) -> Pixels:
-    """Turned by 15 degrees."""
+    """Rotate by 15 degrees, anticlockwise."""
     edge = max(image.shape[:2]) // 4
-    wide = cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=border_colour(image))
-    height, width = wide.shape[:2]
-    turn = cv2.getRotationMatrix2D((width / 2, height / 2), 15, 1)
+    padded = cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=border_colour(image))
+    height, width = padded.shape[:2]
+    rotation = cv2.getRotationMatrix2D((width / 2, height / 2), 15, 1)
     return cv2.warpAffine(
-        wide,
-        turn,
+        padded,
+        rotation,
         (width, height),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
@@ -57,67 +58,66 @@ def rotate_15(image: Pixels) -> Pixels:
 
 
 def rotate_90(image: Pixels) -> Pixels:
-    """Turned by a right angle, anticlockwise."""
+    """Rotate by 90 degrees, anticlockwise."""
     return np.ascontiguousarray(np.rot90(image))
 
 
 def mirror(image: Pixels) -> Pixels:
-    """Left and right exchanged."""
+    """Mirror horizontally."""
     return np.ascontiguousarray(image[:, ::-1])
 
 
 def cover(image: Pixels) -> Pixels:
-    """A grey box over 30 % of the mark's own box, in its lower right corner."""
+    """Cover the lower right corner of the mark's bounding box, 30 % of its area, with a grey box."""
     box = content_box(image, border_colour(image))
-    share = 0.3**0.5
-    out = image.copy()
-    top = box.bottom - round((box.bottom - box.top) * share)
-    left = box.right - round((box.right - box.left) * share)
-    out[top : box.bottom, left : box.right] = GREY
-    return out
+    side = 0.3**0.5
+    copy = image.copy()
+    top = box.bottom - round((box.bottom - box.top) * side)
+    left = box.right - round((box.right - box.left) * side)
+    copy[top : box.bottom, left : box.right] = GREY
+    return copy
 
 
-def word(image: Pixels) -> Pixels:
-    """A word under it, as wide as the mark."""
-    paper = border_colour(image)
-    box = content_box(image, paper)
+def add_word(image: Pixels) -> Pixels:
+    """Put a word below the mark, as wide as the mark."""
+    background = border_colour(image)
+    box = content_box(image, background)
     mark = image[box.top : box.bottom, box.left : box.right]
     font = ImageFont.load_default(64)
     left, top, right, bottom = font.getbbox(WORD)
-    strip = Image.new("RGB", (int(right - left), int(bottom - top)), paper)
-    ink = (0, 0, 0) if sum(paper) > 3 * GREY else (255, 255, 255)
+    strip = Image.new("RGB", (int(right - left), int(bottom - top)), background)
+    ink = (0, 0, 0) if sum(background) > 3 * GREY else (255, 255, 255)
     ImageDraw.Draw(strip).text((-left, -top), WORD, font=font, fill=ink)
     height, width = mark.shape[:2]
     scale = width / strip.width
     letters = cv2.resize(
         np.asarray(strip, np.uint8), (width, max(1, round(strip.height * scale))), interpolation=cv2.INTER_AREA
     )
-    gap = np.full((max(1, height // 10), width, 3), paper, np.uint8)
-    out = np.concatenate((mark, gap, letters))
-    return cv2.copyMakeBorder(out, 12, 12, 12, 12, cv2.BORDER_CONSTANT, value=paper)
+    gap = np.full((max(1, height // 10), width, 3), background, np.uint8)
+    lockup = np.concatenate((mark, gap, letters))
+    return cv2.copyMakeBorder(lockup, 12, 12, 12, 12, cv2.BORDER_CONSTANT, value=background)
 
 
-def corner(image: Pixels) -> Pixels:
-    """A third of its size in the corner of a canvas."""
-    paper = border_colour(image)
+def move_to_corner(image: Pixels) -> Pixels:
+    """Shrink the image to a third and place it in the upper left corner of a canvas of the original size."""
     height, width = image.shape[:2]
-    out = np.full_like(image, paper)
+    canvas = np.full_like(image, border_colour(image))
     small = cv2.resize(image, (max(1, width // 3), max(1, height // 3)), interpolation=cv2.INTER_AREA)
-    out[: small.shape[0], : small.shape[1]] = small
-    return out
+    canvas[: small.shape[0], : small.shape[1]] = small
+    return canvas
 
 
-def outline(image: Pixels) -> Pixels:
-    """Its edges alone, black on white."""
+def trace_outline(image: Pixels) -> Pixels:
+    """Keep only the edges, black on white."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     edges = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     return cv2.cvtColor(cv2.bitwise_not(cv2.threshold(edges, 40, 255, cv2.THRESH_BINARY)[1]), cv2.COLOR_GRAY2RGB)
 
 
 def blur(image: Pixels) -> Pixels:
-    """Blurred (sigma 2 pixels) and saved as a JPEG of quality 20."""
-    soft = cv2.GaussianBlur(image, (0, 0), 2)
-    return cv2.imdecode(cv2.imencode(".jpg", soft, [cv2.IMWRITE_JPEG_QUALITY, 20])[1], cv2.IMREAD_COLOR)
+    """Blur (sigma 2 pixels) and compress as JPEG with quality 20."""
+    blurred = cv2.GaussianBlur(image, (0, 0), 2)
+    return cv2.imdecode(cv2.imencode(".jpg", blurred, [cv2.IMWRITE_JPEG_QUALITY, 20])[1], cv2.IMREAD_COLOR)
 
 
 CHANGES: dict[str, Change] = {
@@ -128,9 +128,9 @@ CHANGES: dict[str, Change] = {
     "rotated 90": rotate_90,
     "mirrored": mirror,
     "30 % covered": cover,
-    "a word under it": word,
-    "in a corner": corner,
-    "outline only": outline,
+    "a word under it": add_word,
+    "in a corner": move_to_corner,
+    "outline only": trace_outline,
     "blurred, JPEG 20": blur,
 }
-"""The changes that a search should see through, by name."""
+"""The changes by name. A search with a changed copy should still find the original."""

@@ -1,4 +1,4 @@
-"""The whole measurement: features of a gallery, its queries, and what they find."""
+"""The complete evaluation of a gallery: retrieval figures per split, changed copies, and latency."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ if TYPE_CHECKING:
     from logo_similarity.image.decode import Pixels
 
 BLOCK = 256
-"""Queries scored at once: 256 against 40,000 pictures take 40 MB."""
+"""Queries scored at once: the scores of 256 queries against 40,000 images take 40 MB."""
 COPIED = 300
-"""Pictures whose changed copies are looked for."""
+"""Default number of images whose changed copies are searched for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Figures of some of the queries, and of the same with the easy answers ignored."""
+    """Figures of a subset of the queries."""
 
     name: str
     all: Figures
     hard: Figures | None
+    """The same with easy answers ignored; None if every query has only easy answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyFigures:
-    """How often the original of a changed copy is found first, and among the first ten."""
+    """Share of changed copies whose original is the first result, or one of the first ten."""
 
     change: str
     recall_at_1: float
@@ -50,18 +51,21 @@ class CopyFigures:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """All of one split: the whole, its kinds and its sets; and the single queries, for looking at the worst."""
+    """Figures of one split."""
 
     name: str
     whole: Part
     kinds: tuple[Part, ...]
+    """By kind of mark."""
     sets: tuple[Part, ...]
+    """By icon set."""
     queries: tuple[QueryFigures, ...]
+    """Of each query, to find the worst ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Everything that was measured."""
+    """All results of an evaluation."""
 
     features: str
     reranked: bool
@@ -81,27 +85,27 @@ def evaluate_gallery(
     images: Path,
     on_change: Callable[[int, int], None],
 ) -> Evaluation:
-    """Measure a gallery.
+    """Evaluate the features of a gallery against ground truth.
 
     Args:
         gallery: the features.
-        engine: the catalog that they are from, if any.
-        truth: the right answers, of the same files.
-        splits: which ones; None: all but `train`.
-        copies: pictures of the first split whose changed copies are looked for.
+        engine: the catalog that contains the features; None: they were computed from the images.
+        truth: the relevant answers, for the same files.
+        splits: names of the splits to measure; None: all but `train`.
+        copies: number of images of the first split whose changed copies are searched for; 0: none.
         images: folder of the gallery's files.
-        on_change: gets the number of changes whose copies were looked for, and of all.
+        on_change: called with the number of changes evaluated so far and their total.
 
     Raises:
-        SourceError: no queries in a split.
+        SourceError: a split has no queries, or an image cannot be read.
     """
     names = splits or [name for name in truth.splits if name != "train"] or list(truth.splits)
     if missing := [name for name in names if name not in truth.splits]:
-        raise SourceError(f"no queries in the split {missing[0]!r}; there are {', '.join(truth.splits)}")
-    found: list[CopyFigures] = []
+        raise SourceError(f"split {missing[0]!r} has no queries; available splits: {', '.join(truth.splits)}")
+    copy_figures: list[CopyFigures] = []
     if copies:
-        found = evaluate_copies(
-            copied_queries(truth, names[0], copies),
+        copy_figures = evaluate_copies(
+            choose_copied_queries(truth, names[0], copies),
             lambda row: read_image(images / gallery.files[row]),
             gallery.describe,
             gallery.features.scores,
@@ -113,13 +117,13 @@ def evaluate_gallery(
         len(gallery.files),
         gallery.features.embeddings.shape[1],
         tuple(evaluate_split(name, truth, gallery) for name in names),
-        tuple(found),
+        tuple(copy_figures),
         measure_speed(gallery, images, engine),
     )
 
 
 def evaluate_split(name: str, truth: Truth, gallery: Gallery) -> Split:
-    """Figures of one split. The gallery's thumbnails tell which answers are easy."""
+    """Figures of one split. An answer is easy if its thumbnail correlates with that of the query (`hard_queries`)."""
     queries = truth.splits[name]
     hard = hard_queries(queries, gallery.thumbnails)
     results = {result.row: result for result in rank_all(queries, gallery.features)}
@@ -128,14 +132,14 @@ def evaluate_split(name: str, truth: Truth, gallery: Gallery) -> Split:
     def part(label: str, rows: Sequence[int]) -> Part:
         figures = mean_figures([results[row] for row in rows])
         if figures is None:
-            raise ValueError(f"no queries in {label}")
+            raise ValueError(f"{label!r} has no queries")
         return Part(label, figures, mean_figures([hard_results[row] for row in rows if row in hard_results]))
 
     rows = [query.row for query in queries]
 
     def parts(label_of: Callable[[int], str | None]) -> tuple[Part, ...]:
-        found = sorted({label for row in rows if (label := label_of(row))})
-        return tuple(part(label, [row for row in rows if label_of(row) == label]) for label in found)
+        labels = sorted({label for row in rows if (label := label_of(row))})
+        return tuple(part(label, [row for row in rows if label_of(row) == label]) for label in labels)
 
     return Split(
         name,
@@ -147,7 +151,7 @@ def evaluate_split(name: str, truth: Truth, gallery: Gallery) -> Split:
 
 
 def rank_all(queries: Sequence[LabelledQuery], features: Features) -> list[QueryFigures]:
-    """Figures of every query against the whole gallery."""
+    """Figures of each query, ranked against the whole gallery, in the order of `queries`."""
     results: list[QueryFigures] = []
     for start in range(0, len(queries), BLOCK):
         block = queries[start : start + BLOCK]
@@ -157,12 +161,11 @@ def rank_all(queries: Sequence[LabelledQuery], features: Features) -> list[Query
     return results
 
 
-def copied_queries(truth: Truth, split: str, count: int = COPIED) -> list[LabelledQuery]:
-    """Queries whose copies are looked for: evenly over the split, so that the same gallery gives the same ones."""
+def choose_copied_queries(truth: Truth, split: str, count: int = COPIED) -> list[LabelledQuery]:
+    """At most `count` queries, spread evenly over the split: the same gallery always gives the same ones."""
     queries = truth.splits[split]
-    return [
-        queries[place] for place in np.unique(np.linspace(0, len(queries) - 1, min(count, len(queries))).astype(int))
-    ]
+    positions = np.unique(np.linspace(0, len(queries) - 1, min(count, len(queries))).astype(int))
+    return [queries[position] for position in positions]
 
 
 def evaluate_copies(
@@ -172,27 +175,30 @@ def evaluate_copies(
     score: Callable[[Description], Floats],
     on_change: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[CopyFigures]:
-    """The changed copies of some pictures, each looked for in the whole gallery.
+    """Search the whole gallery for changed copies of some images.
 
-    Other drawings of the same brand are no wrong answers, and are left out.
+    Other drawings of the same brand are ignored: they count as neither right nor wrong.
 
     Args:
         queries: the originals.
-        images: gives the picture of a row.
-        describe: gives a picture's features.
-        score: gives the scores, (n,) float32, of the gallery for a picture's features.
-        on_change: gets the number of changes done, and of all.
+        images: returns the image of a row, (h, w, 3) uint8 RGB.
+        describe: computes the description of an image.
+        score: returns the scores of the gallery for a description, (n,) float32.
+        on_change: called with the number of changes evaluated so far and their total.
+
+    Returns:
+        One entry for each of `CHANGES`, in the same order.
     """
     originals = [(query, images(query.row)) for query in queries]
-    found = []
+    figures = []
     for done, (name, change) in enumerate(CHANGES.items(), 1):
         ranks = []
         for query, image in originals:
             scores = score(describe(change(image)))
-            ahead = scores >= scores[query.row]  # others with the same score count as ahead, as everywhere
+            ahead = scores >= scores[query.row]  # ties count against the original, as in `rank_query`
             ahead[[*query.relevant, *query.ignored, query.row]] = False
             ranks.append(1 + int(np.count_nonzero(ahead)))
-        first = np.array(ranks)
-        found.append(CopyFigures(name, float(np.mean(first <= 1)), float(np.mean(first <= 10))))
+        original_ranks = np.array(ranks)
+        figures.append(CopyFigures(name, float(np.mean(original_ranks <= 1)), float(np.mean(original_ranks <= 10))))
         on_change(done, len(CHANGES))
-    return found
+    return figures

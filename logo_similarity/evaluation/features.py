@@ -1,4 +1,4 @@
-"""The descriptions of a gallery, compared exactly; and simple descriptions to measure an encoder against."""
+"""The features of a gallery with exact scoring, and hand-crafted baselines to compare an encoder with."""
 
 from __future__ import annotations
 
@@ -19,33 +19,35 @@ if TYPE_CHECKING:
     from logo_similarity.image.decode import Pixels
 
 Baseline = Callable[["Pixels"], Floats]
-"""(h, w, 3) uint8 RGB to (d,) float32; what it gives need not have unit length."""
+"""Maps an image, (h, w, 3) uint8 RGB, to features, (d,) float32 of any length."""
 
 BELOW = 10
-"""Subtracted from the cosines of what is not re-ranked: below every score."""
+"""Subtracted from the cosines of images that are not re-ranked, to place them below every re-ranked score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """The descriptions of a gallery's pictures, row by row."""
+    """The descriptions of a gallery's images, row by row."""
 
     embeddings: Floats
     """(n, d) float32, unit length."""
     patches: Patches | None = None
     """(n, cells, channels) int8; None: candidates are not re-ranked."""
     weight: float = 0.0
-    """Share of the agreement of patches in a score."""
+    """Share of the patch agreement in a score, 0 to 1."""
 
     def description(self, row: int) -> Description:
-        """The description of one picture."""
+        """The description of one image."""
         return Description(self.embeddings[row], None if self.patches is None else self.patches[row])
 
     def scores(self, query: Description, cosines: Floats | None = None) -> Floats:
-        """(n,) float32 scores of the whole gallery: the best candidates re-ranked, all others in their order below them.
+        """Scores of the whole gallery, (n,) float32.
+
+        The nearest candidates are re-ranked; all others follow below them in the order of their cosines.
 
         Args:
-            query: may be of a picture of the gallery.
-            cosines: (n,) float32, if they are known.
+            query: description of the query image.
+            cosines: (n,) float32, if already computed.
         """
         if cosines is None:
             cosines = self.embeddings @ query.embedding
@@ -63,52 +65,51 @@ PHASH_SIDE, PHASH_KEPT = 32, 8
 
 
 def hog(image: Pixels) -> Floats:
-    """(1764,): histograms of oriented gradients (Dalal and Triggs, CVPR 2005).
+    """Histogram of oriented gradients, (1764,) float32 (Dalal and Triggs, CVPR 2005).
 
-    64 x 64 pixels, cells of 8 x 8, 9 unsigned orientations, overlapping blocks of 2 x 2 cells, each of unit length.
+    64 x 64 pixels, cells of 8 x 8 pixels, 9 unsigned orientations, overlapping blocks of 2 x 2 cells, each normalised.
     """
     grey = _grey(image, HOG_SIDE)
     down, across = np.gradient(grey)
-    strength = np.hypot(across, down)
-    place = (np.arctan2(down, across) % np.pi) / np.pi * HOG_BINS
-    low = np.floor(place).astype(int)
-    share = place - low
+    magnitude = np.hypot(across, down)
+    position = (np.arctan2(down, across) % np.pi) / np.pi * HOG_BINS
+    low = np.floor(position).astype(int)
+    fraction = position - low
     cells = HOG_SIDE // HOG_CELL
     histograms = np.zeros((cells, cells, HOG_BINS), np.float32)
     rows, columns = np.indices(grey.shape) // HOG_CELL
-    for bins, weight in ((low, 1 - share), (low + 1, share)):  # each gradient counts for the two nearest orientations
-        np.add.at(histograms, (rows, columns, bins % HOG_BINS), strength * weight)
+    for bins, weight in ((low, 1 - fraction), (low + 1, fraction)):  # shared between the two nearest orientations
+        np.add.at(histograms, (rows, columns, bins % HOG_BINS), magnitude * weight)
     blocks = np.concatenate([histograms[y : cells - 1 + y, x : cells - 1 + x] for y in (0, 1) for x in (0, 1)], axis=2)
     lengths = np.linalg.norm(blocks, axis=2, keepdims=True)
     return (blocks / np.maximum(lengths, 1e-6)).ravel().astype(np.float32)
 
 
 def phash(image: Pixels) -> Floats:
-    """(64,): perceptual hash, as signs (1 or -1) of the 8 x 8 lowest cosine coefficients against their median.
+    """Perceptual hash, (64,) float32: each value is 1 where a DCT coefficient exceeds the median, else -1.
 
-    Of the grey 32 x 32 picture. The cosine of two is 1 - 2 x Hamming distance / 64.
+    The coefficients are the 8 x 8 lowest frequencies of the grey 32 x 32 image. The cosine of two hashes is
+    1 - 2 x Hamming distance / 64.
     """
-    low = cv2.dct(_grey(image, PHASH_SIDE))[:PHASH_KEPT, :PHASH_KEPT].ravel()
-    return np.where(low > np.median(low[1:]), 1, -1).astype(np.float32)
+    coefficients = cv2.dct(_grey(image, PHASH_SIDE))[:PHASH_KEPT, :PHASH_KEPT].ravel()
+    return np.where(coefficients > np.median(coefficients[1:]), 1, -1).astype(np.float32)
 
 
 BASELINES: dict[str, Baseline] = {"grey": thumbnail, "hog": hog, "phash": phash}
-"""Simple descriptions by name."""
+"""The baselines by name."""
 
 
-def unit(features: Floats, what: str) -> Floats:
-    """The same rows at unit length.
+def normalise(features: Floats, name: str) -> Floats:
+    """The rows of `features`, (n, d), scaled to unit length; a zero row stays zero. `name` is for the error messages.
 
     Raises:
-        ValueError: a number is not finite, or all rows are the same: such features would rank by chance, and ties
-            must not pass for answers.
+        ValueError: a value is not finite, or all rows are equal: the ranking would be arbitrary.
     """
     if not np.isfinite(features).all():
-        raise ValueError(
-            f"{what}: {int((~np.isfinite(features)).any(axis=1).sum())} pictures have features that are no numbers"
-        )
+        count = int((~np.isfinite(features)).any(axis=1).sum())
+        raise ValueError(f"{name}: the features of {count} images are not finite")
     if len(features) > 1 and bool((features == features[0]).all()):
-        raise ValueError(f"{what}: all pictures have the same features")
+        raise ValueError(f"{name}: all images have the same features")
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return np.asarray(features / np.where(lengths > 0, lengths, 1), np.float32)
 

@@ -1,4 +1,4 @@
-"""Where the features of a gallery come from: its pictures through an encoder or a baseline, or a built catalog."""
+"""Galleries: features computed by an encoder or a baseline, or read from a catalog; and the measurement of latency."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from logo_similarity.embed.describe import Description, describe
 from logo_similarity.errors import BadImageError, SourceError
-from logo_similarity.evaluation.features import Features, unit
+from logo_similarity.evaluation.features import Features, normalise
 from logo_similarity.evaluation.labels import thumbnail
 from logo_similarity.image.decode import decode
 from logo_similarity.search.build import measure_recall
@@ -29,63 +29,68 @@ if TYPE_CHECKING:
 
 RECALL_K, RECALL_QUERIES = 100, 500
 TIMED = 100
-"""Pictures that latency is measured on."""
+"""Number of images on which latency is measured."""
 ROWS_AT_ONCE = 10_000
 Report = Callable[[str, int, int | None], None]
-
-
+"""Called with the stage, the work done, and the total (None while it is unknown)."""
 Describe = Callable[["Pixels"], Description]
+"""Computes the description of an image, (h, w, 3) uint8 RGB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """The pictures that are searched, in the order of their names."""
+    """The images that are searched, in the order of their names."""
 
     name: str
-    """Of what made the features."""
+    """Id of the encoder, or name of the baseline."""
     files: tuple[str, ...]
+    """Paths relative to the image folder."""
     features: Features
     thumbnails: Floats
-    """(n, 1024)."""
+    """(n, 1024) float32, see `labels.thumbnail`."""
     describe: Describe
-    """The way the gallery's own features were made."""
+    """Describes a query in the same way as the gallery."""
 
 
 def image_files(folder: Path) -> list[str]:
-    """Paths of the pictures below a folder, which must not be empty."""
+    """Paths of all files below a folder, relative to it and sorted.
+
+    Raises:
+        SourceError: the folder has no files.
+    """
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     if not files:
-        raise SourceError(f"{folder}: no pictures there")
+        raise SourceError(f"{folder}: contains no images")
     return files
 
 
 def describe_by(encoder: Encoder) -> Describe:
-    """An encoder as one way to describe a picture."""
+    """A function that describes images with an encoder."""
     return lambda pixels: describe(pixels, encoder)
 
 
 def describe_as(name: str, baseline: Callable[[Pixels], Floats]) -> Describe:
-    """One of `BASELINES` as a way to describe a picture."""
-    return lambda pixels: Description(unit(baseline(pixels)[np.newaxis], name)[0], None)
+    """A function that describes images with one of `BASELINES`."""
+    return lambda pixels: Description(normalise(baseline(pixels)[np.newaxis], name)[0], None)
 
 
 def describe_gallery(
     name: str, describe: Describe, weight: float, folder: Path, files: Iterable[str], *, threads: int, report: Report
 ) -> Gallery:
-    """Features of picture files.
+    """Compute the features of image files.
 
     Args:
-        name: of what makes them.
-        describe: makes them.
-        weight: of the agreement of patches, where it gives some.
-        folder: the files are below it.
+        name: id of the encoder, or name of the baseline.
+        describe: computes the description of one image.
+        weight: share of the patch agreement in a score; 0: patches are not kept.
+        folder: the folder that `files` are relative to.
         files: the gallery.
-        threads: pictures at a time.
-        report: gets the progress.
+        threads: number of images described at once.
+        report: called with the progress.
 
     Raises:
-        SourceError: a picture can't be read; it names the file.
-        ValueError: the features are useless (see `features.unit`).
+        SourceError: an image cannot be read; the message names the file.
+        ValueError: the features are not finite or all the same.
     """
     files = tuple(files)
 
@@ -95,22 +100,30 @@ def describe_gallery(
 
     embeddings, patches, thumbnails = [], [], []
     with ThreadPoolExecutor(threads) as pool:
-        for done, (one, small) in enumerate(pool.map(work, files), 1):
-            embeddings.append(one.embedding)
-            if one.patches is not None:
-                patches.append(one.patches)
+        for done, (description, small) in enumerate(pool.map(work, files), 1):
+            embeddings.append(description.embedding)
+            if description.patches is not None:
+                patches.append(description.patches)
             thumbnails.append(small)
             if done % 100 == 0 or done == len(files):
                 report(name, done, len(files))
-    features = Features(unit(np.stack(embeddings), name), np.stack(patches) if patches and weight else None, weight)
+    features = Features(
+        normalise(np.stack(embeddings), name), np.stack(patches) if patches and weight else None, weight
+    )
     return Gallery(name, files, features, np.stack(thumbnails), describe)
 
 
 def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Report) -> Gallery:
-    """The logos of a catalog, with the embeddings that are in its index.
+    """A gallery of the logos of a catalog, with the embeddings and patches that it stores.
+
+    Args:
+        engine: the opened catalog.
+        folder: the folder that the catalog's filenames are relative to.
+        threads: number of images read at once.
+        report: called with the progress.
 
     Raises:
-        SourceError: a logo's picture is not below `folder`.
+        SourceError: the image of a logo is missing or cannot be read.
     """
     names: list[str] = []
     base = engine.base
@@ -119,7 +132,7 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
         names.extend(logo.filename for logo in engine.metadata.fetch(rows))
     missing = next((name for name in names if not (folder / name).is_file()), None)
     if missing is not None:
-        raise SourceError(f"{folder / missing}: a logo of the catalog has no picture there")
+        raise SourceError(f"{folder / missing}: not found, but the catalog contains this logo; check the image folder")
     order = np.argsort(np.array(names))
     files = tuple(names[row] for row in order)
     thumbnails = []
@@ -129,7 +142,7 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
             if done % 500 == 0 or done == len(files):
                 report("thumbnails", done, len(files))
     name, patches = engine.encoder.model.id, base.patches
-    embeddings = unit(np.ascontiguousarray(base.index.vectors[order]), name)
+    embeddings = normalise(np.ascontiguousarray(base.index.vectors[order]), name)
     features = Features(embeddings, None if patches is None else patches[order], engine.encoder.model.rerank_weight)
     return Gallery(name, files, features, np.stack(thumbnails), describe_by(engine.encoder))
 
@@ -146,44 +159,53 @@ def read_image(path: Path) -> Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Medians in milliseconds for one picture on one thread."""
+    """Median times in milliseconds for one image on one thread, and the recall of the index."""
 
     describe: float
     rerank: float | None
-    """Of 100 candidates, where there is a second stage."""
+    """For 100 candidates; None if candidates are not re-ranked."""
     search: float | None
-    """Of the index, where there is one."""
+    """Of the index; None without a catalog."""
     recall: float | None
-    """recall@100 of the index against exact search."""
+    """Recall@100 of the index against exact search, 0 to 1; None without a catalog."""
 
 
 def measure_speed(gallery: Gallery, folder: Path, engine: SearchEngine | None) -> Speed:
-    """Latency, and the recall that the index has at it."""
-    places = np.unique(np.linspace(0, len(gallery.files) - 1, min(TIMED, len(gallery.files))).astype(int))
+    """Measure the latency of each stage, and the recall of the index at the same breadth of search.
+
+    Args:
+        gallery: at most `TIMED` of its images are queries.
+        folder: the folder that the gallery's files are relative to.
+        engine: the opened catalog, if there is an index to measure.
+
+    Raises:
+        SourceError: an image cannot be read.
+    """
+    positions = np.unique(np.linspace(0, len(gallery.files) - 1, min(TIMED, len(gallery.files))).astype(int))
     features = gallery.features
-    describing, reranking, searching = [], [], []
-    for pixels in [read_image(folder / gallery.files[place]) for place in places]:
-        started = time.perf_counter()
+    describe_seconds, rerank_seconds, search_seconds = [], [], []
+    for pixels in [read_image(folder / gallery.files[position]) for position in positions]:
+        start = time.perf_counter()
         query = gallery.describe(pixels)
-        describing.append(time.perf_counter() - started)
+        describe_seconds.append(time.perf_counter() - start)
         if features.patches is not None and query.patches is not None:
             cosines = features.embeddings @ query.embedding
             rows = np.argsort(-cosines)[:RECALL_K]
-            started = time.perf_counter()
+            start = time.perf_counter()
             score(query, gather(rows, cosines[rows], features.embeddings, features.patches), features.weight)
-            reranking.append(time.perf_counter() - started)
+            rerank_seconds.append(time.perf_counter() - start)
         if engine is not None:
-            started = time.perf_counter()
+            start = time.perf_counter()
             engine.base.index.search(query.embedding, RECALL_K, ef_search=engine.base.ef_search)
-            searching.append(time.perf_counter() - started)
+            search_seconds.append(time.perf_counter() - start)
     recall = None
     if engine is not None:
         index = engine.base.index
         rows = np.unique(np.linspace(0, index.count - 1, RECALL_QUERIES).astype(int))
         queries = np.ascontiguousarray(index.vectors[rows])
         recall = measure_recall(index, queries, k=RECALL_K, ef_searches=(engine.base.ef_search,), threads=1)[0].value
-    return Speed(_median(describing) or 0.0, _median(reranking), _median(searching), recall)
+    return Speed(_median_ms(describe_seconds) or 0.0, _median_ms(rerank_seconds), _median_ms(search_seconds), recall)
 
 
-def _median(seconds: list[float]) -> float | None:
+def _median_ms(seconds: list[float]) -> float | None:
     return 1000 * statistics.median(seconds) if seconds else None

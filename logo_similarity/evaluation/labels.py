@@ -1,4 +1,4 @@
-"""Ground truth: which pictures are right answers to which."""
+"""Labels of images, and the queries with relevant answers that follow from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALIKE = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What is known of one picture."""
+    """The labels of one image; None: not labelled."""
 
     brand: str | None = None
     kind: str | None = None
@@ -34,9 +34,10 @@ class Label:
 
 
 def brand_queries(labels: Sequence[Label], split: str) -> list[LabelledQuery]:
-    """Each drawing of a split as a query.
+    """One query for each labelled image of a split that has a relevant answer.
 
-    Relevant are the other drawings of its brand and kind in the gallery; those of its brand and another kind are ignored.
+    The other images of the same brand and kind are relevant, whatever their split; images of the same brand and another
+    kind are ignored.
     """
     by_brand: Mapping[str, list[int]] = defaultdict(list)
     for row, label in enumerate(labels):
@@ -46,15 +47,22 @@ def brand_queries(labels: Sequence[Label], split: str) -> list[LabelledQuery]:
     for row, label in enumerate(labels):
         if label.split != split or not label.brand:
             continue
-        same = np.array([other for other in by_brand[label.brand] if other != row], np.int64)
-        alike = np.array([labels[other].kind == label.kind for other in same], bool)
-        if alike.any():
-            queries.append(LabelledQuery(row, same[alike], same[~alike]))
+        others = np.array([other for other in by_brand[label.brand] if other != row], np.int64)
+        same_kind = np.array([labels[other].kind == label.kind for other in others], bool)
+        if same_kind.any():
+            queries.append(LabelledQuery(row, others[same_kind], others[~same_kind]))
     return queries
 
 
 def hard_queries(queries: Sequence[LabelledQuery], thumbnails: Floats) -> list[LabelledQuery]:
-    """The same queries, drawings that look like the query at a glance ignored; queries without any other drawing left out."""
+    """The queries with easy answers ignored; queries with only easy answers are dropped.
+
+    An answer is easy if its thumbnail and that of the query correlate by `ALIKE` or more, in absolute value.
+
+    Args:
+        queries: of one gallery.
+        thumbnails: (n, 1024) float32, one row for each image of the gallery.
+    """
     hard = []
     for query in queries:
         correlations = np.abs(thumbnails[query.relevant] @ thumbnails[query.row])
@@ -66,7 +74,7 @@ def hard_queries(queries: Sequence[LabelledQuery], thumbnails: Floats) -> list[L
 
 
 def thumbnail(image: Pixels) -> Floats:
-    """(1024,) float32: the picture cut to its content, grey, 32x32, zero mean, unit length; zeros where it is one grey."""
+    """Thumbnail of the cropped content, (1024,) float32: grey, 32 x 32, zero mean, unit length; zeros if uniform."""
     box = content_box(image, border_colour(image))
     grey = cv2.cvtColor(image[box.top : box.bottom, box.left : box.right], cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()

@@ -1,4 +1,4 @@
-"""Retrieval figures from rankings. Pure arrays."""
+"""Retrieval figures of rankings: average precision, recall and normalised average rank. Pure functions of arrays."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class LabelledQuery:
     row: int
     relevant: Rows
     ignored: Rows
-    """Neither right nor wrong: taken out of the ranking. The query itself always is."""
+    """Rows removed from the ranking, as neither right nor wrong. The query's own row is always removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryFigures:
-    """What one query's ranking is worth."""
+    """Figures of one query's ranking."""
 
     row: int
     average_precision: float
     first_rank: int
-    """Rank of the best relevant answer, from 1."""
+    """Rank of the best relevant answer, starting at 1."""
     normalised_rank: float
-    """0: all relevant ones first; 0.5: as by chance."""
+    """0 if all relevant answers come first; about 0.5 for a random ranking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +52,22 @@ class Figures:
 def rank_query(query: LabelledQuery, scores: Floats) -> QueryFigures:
     """Figures of one ranking.
 
-    Args:
-        query: what is asked; at least one relevant row.
-        scores: (n,), higher is better, one for each row of the gallery. Of equal scores the wrong answers count as first: a
-            feature that gives the same for everything finds nothing.
+    Average precision is over all relevant rows. With R relevant rows among N, the normalised rank is
+    (sum of the relevant ranks - R (R + 1) / 2) / (N R), as for the METU trademark set (Tursun et al.,
+    arXiv 1701.05766).
 
-    Average precision is over all relevant rows. The normalised rank is (sum of the relevant ranks - R (R + 1) / 2) / (N R),
-    R relevant rows among N (the figure of the METU trademark set, Tursun et al., arXiv 1701.05766).
+    Args:
+        query: has at least one relevant row.
+        scores: (n,) float32, one for each row of the gallery; higher is better. Among equal scores, wrong answers
+            rank first, so that a constant feature does not earn a good rank.
 
     Raises:
-        ValueError: a score is not finite, or nothing is relevant.
+        ValueError: a score is not finite, or the query has no relevant rows.
     """
     if not np.isfinite(scores).all():
-        raise ValueError(f"query {query.row}: a score is not a number")
+        raise ValueError(f"query {query.row}: a score is not finite")
     if len(query.relevant) == 0:
-        raise ValueError(f"query {query.row}: nothing is relevant")
+        raise ValueError(f"query {query.row}: no relevant rows")
     wrong = np.ones(len(scores), dtype=bool)
     wrong[query.relevant] = False
     wrong[query.ignored] = False
@@ -87,15 +88,15 @@ def rank_query(query: LabelledQuery, scores: Floats) -> QueryFigures:
 
 
 def mean_figures(results: Sequence[QueryFigures]) -> Figures | None:
-    """Means over queries; None where there are none."""
+    """Means over queries; None if `results` is empty."""
     if not results:
         return None
-    first = np.array([result.first_rank for result in results])
+    first_ranks = np.array([result.first_rank for result in results])
     return Figures(
         queries=len(results),
         mean_average_precision=float(np.mean([result.average_precision for result in results])),
-        recall_at_1=float(np.mean(first <= 1)),
-        recall_at_10=float(np.mean(first <= 10)),
-        recall_at_100=float(np.mean(first <= 100)),
+        recall_at_1=float(np.mean(first_ranks <= 1)),
+        recall_at_10=float(np.mean(first_ranks <= 10)),
+        recall_at_100=float(np.mean(first_ranks <= 100)),
         normalised_average_rank=float(np.mean([result.normalised_rank for result in results])),
     )

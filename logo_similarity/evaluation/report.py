@@ -1,4 +1,4 @@
-"""The measurement as one HTML page: tables, and the worst queries as pictures."""
+"""An evaluation as table rows, and as an HTML page with the images of the worst queries."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ section { border-top: 1px solid #ddd; padding: .5rem 0 }
 
 
 def part_row(part: Part) -> list[str]:
-    """One line of the table of figures."""
+    """One row of the table of figures, for `PART_COLUMNS`."""
     cells = [part.name, f"{part.all.queries:,}"]
     for figures in (part.all, part.hard):
         if figures is None:
@@ -53,41 +53,49 @@ def part_row(part: Part) -> list[str]:
 
 
 PART_COLUMNS = (
-    "queries of", "number", "mAP", "R@1", "R@10", "R@100", "NAR", "HARD mAP", "R@1", "R@10", "R@100", "NAR",
+    "queries", "count", "mAP", "R@1", "R@10", "R@100", "NAR", "HARD mAP", "R@1", "R@10", "R@100", "NAR",
 )  # fmt: skip
 COPY_COLUMNS = ("changed copy", "R@1", "R@10")
 
 
 def copy_row(copies: CopyFigures) -> list[str]:
-    """One line of the table of changed copies."""
+    """One row of the table of changed copies, for `COPY_COLUMNS`."""
     return [copies.change, f"{copies.recall_at_1:.3f}", f"{copies.recall_at_10:.3f}"]
 
 
-def write_html(found: Evaluation, gallery: Gallery, truth: Truth, image: Callable[[int], Pixels]) -> str:
-    """The page. `image` gives the picture of a row of the gallery."""
+def write_html(evaluation: Evaluation, gallery: Gallery, truth: Truth, image: Callable[[int], Pixels]) -> str:
+    """The evaluation as a self-contained HTML page.
+
+    Args:
+        evaluation: the figures.
+        gallery: the gallery that was evaluated.
+        truth: the relevant answers.
+        image: returns the image of a row of the gallery, (h, w, 3) uint8 RGB.
+    """
     parts = [
-        f"<h1>{escape(found.features)}</h1>",
-        f"<p>{escape(summary(found))}</p>",
+        f"<h1>{escape(evaluation.features)}</h1>",
+        f"<p>{escape(summary(evaluation))}</p>",
     ]
-    for split in found.splits:
+    for split in evaluation.splits:
         rows = [part_row(part) for part in (split.whole, *split.kinds, *split.sets)]
         parts += [f"<h2>{escape(split.name)}</h2>", _table(PART_COLUMNS, rows)]
-    if found.copies:
-        parts += ["<h2>Changed copies</h2>", _table(COPY_COLUMNS, [copy_row(one) for one in found.copies])]
-    for split in found.splits:
+    if evaluation.copies:
+        rows = [copy_row(copies) for copies in evaluation.copies]
+        parts += ["<h2>Changed copies</h2>", _table(COPY_COLUMNS, rows)]
+    for split in evaluation.splits:
         parts.append(
-            f"<h2>{escape(split.name)}: the worst queries</h2><p>Dark: the query. Green: right answers. "
-            "The best right answer stands last, with its rank, where it is not among the first.</p>"
+            f"<h2>{escape(split.name)}: the worst queries</h2><p>Dark border: the query. Green border: right answers. "
+            f"If no right answer is among the first {ANSWERS}, the best one follows with its rank.</p>"
         )
         by_row = {query.row: query for query in truth.splits[split.name]}
         worst = sorted(split.queries, key=lambda result: (result.average_precision, result.row))[:WORST]
-        parts += [_query(by_row[result.row], result.first_rank, gallery, image) for result in worst]
-    title = f"Evaluation of {escape(found.features)}"
+        parts += [_query_section(by_row[result.row], result.first_rank, gallery, image) for result in worst]
+    title = f"Evaluation of {escape(evaluation.features)}"
     return f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>" + "\n".join(parts)
 
 
-def _query(query: LabelledQuery, first_rank: int, gallery: Gallery, image: Callable[[int], Pixels]) -> str:
-    """One query and its first answers."""
+def _query_section(query: LabelledQuery, first_rank: int, gallery: Gallery, image: Callable[[int], Pixels]) -> str:
+    """A query and its first answers as images."""
     scores = gallery.features.scores(gallery.features.description(query.row)).copy()
     scores[[query.row, *query.ignored]] = -np.inf
     first = np.argsort(-scores, kind="stable")[:ANSWERS]
@@ -101,20 +109,22 @@ def _query(query: LabelledQuery, first_rank: int, gallery: Gallery, image: Calla
     return f"<section>{''.join(figures)}</section>"
 
 
-def summary(found: Evaluation) -> str:
-    """What was measured, and how fast it is."""
-    how = "re-ranked" if found.reranked else "not re-ranked"
-    return f"{found.features}: {found.pictures:,} pictures, {found.dimension} dimensions, {how}; {_speed_line(found.speed)}"
+def summary(evaluation: Evaluation) -> str:
+    """One line: the features, the size of the gallery, latency and recall."""
+    mode = "re-ranked" if evaluation.reranked else "not re-ranked"
+    return (
+        f"{evaluation.features}: {evaluation.pictures:,} images, {evaluation.dimension} dimensions, {mode}; "
+        f"{_speed_summary(evaluation.speed)}"
+    )
 
 
-def _speed_line(speed: Speed) -> str:
-    """One sentence on latency and recall."""
-    line = f"{speed.describe:.2f} ms to describe a picture on one thread"
+def _speed_summary(speed: Speed) -> str:
+    text = f"{speed.describe:.2f} ms to describe an image on one thread"
     if speed.rerank is not None:
-        line += f", {speed.rerank:.2f} ms to re-rank 100 candidates"
+        text += f", {speed.rerank:.2f} ms to re-rank 100 candidates"
     if speed.search is not None:
-        line += f", {speed.search:.2f} ms to search with it; recall@100 of the index {speed.recall:.4f}"
-    return line + "."
+        text += f", {speed.search:.2f} ms to search the index; recall@100 of the index {speed.recall:.4f}"
+    return text + "."
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,1 +1,1 @@
-"""Contrastive training of an encoder. Needs the extra `train`; nothing outside this package imports torch."""
+"""Contrastive training of an encoder. Needs the extra `train`; only this package imports torch."""

@@ -1,4 +1,4 @@
-"""The log of a training as a picture."""
+"""Training curves, drawn from the log of a run."""
 
 from __future__ import annotations
 
@@ -11,23 +11,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SMOOTHED = 50
-"""Steps that the line of the loss is a mean over."""
+"""Window of the moving average of the loss, in steps."""
 
 
 def draw_curves(log: Path, picture: Path) -> None:
-    """Loss and learning rate step by step, and the validations, as a PNG; nothing where the log has fewer than two steps."""
+    """Draw the loss, the learning rate and the validation results of a run as a PNG file.
+
+    Does nothing if the log has fewer than two steps.
+
+    Args:
+        log: JSON Lines written by `run.train`.
+        picture: the PNG file to write.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows: dict[int, dict[str, float]] = {}
-    found: dict[int, dict[str, float]] = {}
+    step_rows: dict[int, dict[str, float]] = {}
+    validations: dict[int, dict[str, float]] = {}
     for line in log.read_text(encoding="utf8").splitlines():
         row = json.loads(line)
-        (rows if "loss" in row else found)[row["step"]] = row  # a step learned again after a kill counts once
-    if len(rows) < 2:
+        # A resumed run repeats steps; the last row of a step counts.
+        (step_rows if "loss" in row else validations)[row["step"]] = row
+    if len(step_rows) < 2:
         return
-    steps = np.array(sorted(rows))
-    losses = np.array([rows[step]["loss"] for step in steps])
+    steps = np.array(sorted(step_rows))
+    losses = np.array([step_rows[step]["loss"] for step in steps])
     width = min(SMOOTHED, len(losses))
     figure = Figure(figsize=(9, 6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -35,16 +43,16 @@ def draw_curves(log: Path, picture: Path) -> None:
     upper.plot(steps, losses, color="0.8", linewidth=0.6)
     upper.plot(steps[width - 1 :], np.convolve(losses, np.ones(width) / width, "valid"), label=f"loss, mean of {width}")
     rates = upper.twinx()
-    rates.plot(steps, [rows[step]["rate"] for step in steps], color="0.6", linestyle=":", label="learning rate")
+    rates.plot(steps, [step_rows[step]["rate"] for step in steps], color="0.6", linestyle=":", label="learning rate")
     upper.set_ylabel("loss")
     rates.set_ylabel("learning rate")
     upper.legend(loc="upper left")
     rates.legend(loc="upper right")
-    validated = sorted(found)
-    for name in sorted({name for row in found.values() for name in row} - {"step"}):
-        lower.plot(validated, [found[step][name] for step in validated], marker="o", label=name)
+    validation_steps = sorted(validations)
+    for name in sorted({name for row in validations.values() for name in row} - {"step"}):
+        lower.plot(validation_steps, [validations[step][name] for step in validation_steps], marker="o", label=name)
     lower.set_xlabel("step")
     lower.set_ylabel("validation")
-    if validated:
+    if validations:
         lower.legend()
     figure.savefig(picture, dpi=100)

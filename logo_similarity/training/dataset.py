@@ -1,4 +1,4 @@
-"""What a training learns from: files, and which of them show the same thing."""
+"""The training set: image files, and the groups that show the same mark."""
 
 from __future__ import annotations
 
@@ -20,52 +20,61 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Pictures and their labels, row by row."""
+    """Images and their labels, row by row."""
 
     files: tuple[Path, ...]
     groups: Ints
-    """(n,): pictures of one group show one mark; positives of each other."""
+    """(n,) int64: images of one group show the same mark and are positives of each other."""
     families: Ints
-    """(n,): pictures of one family may look alike, and are never told apart."""
+    """(n,) int64: images of one family may look alike and are never negatives of each other."""
     trusted: NDArray[np.bool_]
-    """(n,): its group is known to look alike, and not only named alike."""
+    """(n,) bool: whether the images of its group look alike for certain; if not, they only share a name."""
 
     def __len__(self) -> int:
         return len(self.files)
 
     def members(self) -> list[Ints]:
-        """Rows of each group."""
+        """The rows of each group, in the order of the group numbers."""
         order = np.argsort(self.groups, kind="stable")
         return np.split(order, np.flatnonzero(np.diff(self.groups[order])) + 1)
 
 
 def read_training_set(folder: Path, splits: Iterable[str], licences: Iterable[str] | None = None) -> TrainingSet:
-    """The pictures in `folder/images` that may be learned from.
+    """Read the images in `folder/images`, labelled by `folder/labels.json`: `{file: {group, family, ...}}`.
 
-    With a `labels.json`, `{file: {group, family, ...}}`; see docs/models.md. Where a row names no group, brand and kind are its
-    group and the brand its family; without these it is a group of its own. Without the file, each picture is.
+    docs/models.md describes the labels. If a row has no group, its brand and kind form the group and its brand the
+    family; if it has no brand either, the image is a group by itself. Without `labels.json`, each image is a group by
+    itself.
+
+    Args:
+        folder: the folder of the training set.
+        splits: splits to learn from; a row without a split is always included.
+        licences: licences to learn from; None: any.
 
     Raises:
-        SourceError: there is nothing to learn from.
+        SourceError: `labels.json` is not JSON, or no images are left.
     """
     images = folder / "images"
     labels = _read_labels(folder / "labels.json")
     if labels is None:
         names = sorted(path.name for path in images.glob("*") if path.is_file())
         labels = {name: {} for name in names}
-    allowed, wanted = None if licences is None else set(licences), set(splits)
+    licence_set, split_set = None if licences is None else set(licences), set(splits)
     names = [
         name
         for name, row in sorted(labels.items())
-        if (allowed is None or row.get("licence") in allowed) and ("split" not in row or row["split"] in wanted)
+        if (licence_set is None or row.get("licence") in licence_set)
+        and ("split" not in row or row["split"] in split_set)
     ]
     if not names:
-        raise SourceError(f"{folder}: no picture to learn from; there must be images/, and labels.json decides which")
-    groups = [_group(name, labels[name]) for name in names]
+        raise SourceError(
+            f"{folder}: no images to learn from; check images/, and the splits and licences in labels.json"
+        )
+    groups = [_group_and_family(name, labels[name]) for name in names]
     return TrainingSet(
         files=tuple(images / name for name in names),
-        groups=_numbered([group for group, _ in groups]),
-        families=_numbered([family for _, family in groups]),
+        groups=_number([group for group, _ in groups]),
+        families=_number([family for _, family in groups]),
         trusted=np.array(["group" not in labels[name] for name in names]),
     )
 
@@ -76,11 +85,11 @@ def _read_labels(path: Path) -> dict[str, dict[str, Any]] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise SourceError(f"{path}: not JSON: {error}") from None
+        raise SourceError(f"{path}: not valid JSON: {error}") from None
     return labels
 
 
-def _group(name: str, row: dict[str, Any]) -> tuple[str, str]:
+def _group_and_family(name: str, row: dict[str, Any]) -> tuple[str, str]:
     if row.get("group"):
         return f"group {row['group']}", f"family {row.get('family') or row['group']}"
     if row.get("brand"):
@@ -88,5 +97,6 @@ def _group(name: str, row: dict[str, Any]) -> tuple[str, str]:
     return f"file {name}", f"file {name}"
 
 
-def _numbered(names: Sequence[str]) -> Ints:
+def _number(names: Sequence[str]) -> Ints:
+    """The index of each name in the sorted list of distinct names."""
     return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)

@@ -1,4 +1,4 @@
-"""A torch network as an encoder folder."""
+"""Export of a torch network to an encoder folder: an ONNX file and its `model.json`."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.onnx"
 INPUT = "image"
 OUTPUTS = (("embedding", "logo_embedding"), ("patches", "logo_patches"))
-"""What they are, and names that no network has inside: many have a layer called embedding."""
+"""Key in `model.json`, and name of the tensor: one that does not clash with the many layers called "embedding"."""
 OPSET = 18
 LARGEST_DIFFERENCE = 1e-3
-"""Between torch and ONNX Runtime, over the largest value."""
+"""Largest difference between torch and ONNX Runtime, relative to the largest value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What `model.json` says beside the tensors; see `embed.model.EncoderModel`."""
+    """The fields of `model.json` that do not describe tensors; see `embed.model.EncoderModel`."""
 
     id: str
     licence: str
@@ -42,28 +42,28 @@ class Card:
 
 
 def write_encoder(network: nn.Module, spec: InputSpec, folder: Path, card: Card) -> None:
-    """Write `model.onnx` and `model.json`.
+    """Write `model.onnx` and `model.json`, and compare the outputs of ONNX Runtime with those of torch.
 
     Args:
-        network: (n, 3, height, width) to the embedding, (n, d), or to the embedding and patches, (n, cells, c).
-        spec: what it takes.
-        folder: made where it is missing.
-        card: what is said of it.
+        network: maps (n, 3, height, width) float32 to embeddings, (n, d), or to embeddings and patches, (n, cells, c).
+        spec: the preprocessing of the network's input.
+        folder: the encoder folder; created if it is missing.
+        card: the other fields of `model.json`.
 
     Raises:
-        EncoderError: ONNX Runtime computes something else than torch does.
+        EncoderError: the outputs of ONNX Runtime differ from those of torch.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MODEL_FILE
     sample = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 3, spec.height, spec.width)).astype(np.float32))
     network = network.cpu().eval().to(memory_format=torch.contiguous_format)
     with torch.inference_mode():
-        given = network(sample)
-    expected = [output.numpy() for output in (given if isinstance(given, tuple) else (given,))]
-    given_as = OUTPUTS[: len(expected)]
-    names = [name for _, name in given_as]
+        result = network(sample)
+    expected = [output.numpy() for output in (result if isinstance(result, tuple) else (result,))]
+    outputs = OUTPUTS[: len(expected)]
+    names = [name for _, name in outputs]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about its own parts
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
         torch.onnx.export(
             network,
             (sample,),
@@ -77,13 +77,13 @@ def write_encoder(network: nn.Module, spec: InputSpec, folder: Path, card: Card)
             verbose=False,
         )
     halve(path)
-    _compare(path, names, sample, expected)
+    _check_outputs(path, names, sample, expected)
     model = {
         "id": card.id,
         "file": MODEL_FILE,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "input": {"name": INPUT, **asdict(spec)},
-        "outputs": dict(given_as),
+        "outputs": dict(outputs),
         "dimension": expected[0].shape[1],
         "rerank_weight": card.rerank_weight,
         "licence": card.licence,
@@ -92,13 +92,13 @@ def write_encoder(network: nn.Module, spec: InputSpec, folder: Path, card: Card)
     (folder / MODEL_JSON).write_text(json.dumps(model, indent=2) + "\n", encoding="utf8")
 
 
-def _compare(path: Path, names: list[str], sample: torch.Tensor, expected: list[np.ndarray]) -> None:
+def _check_outputs(path: Path, names: list[str], sample: torch.Tensor, expected: list[np.ndarray]) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (1, len(sample)):
         outputs = session.run(names, {INPUT: sample[:count].numpy()})
-        for ours, theirs in zip(outputs, expected, strict=True):
-            difference = float(np.abs(ours - theirs[:count]).max() / np.abs(theirs).max())
-            if not difference < LARGEST_DIFFERENCE:
-                raise EncoderError(f"{path}: differs from torch by {difference:.1e}")
+        for output, reference in zip(outputs, expected, strict=True):
+            difference = float(np.abs(output - reference[:count]).max() / np.abs(reference).max())
+            if not difference < LARGEST_DIFFERENCE:  # NaN compares false
+                raise EncoderError(f"{path}: the output differs from that of torch by {difference:.1e}")

@@ -1,4 +1,4 @@
-"""Weights of an ONNX file in half the space."""
+"""Storage of an ONNX file's weights as float16."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 SUFFIX = "_half"
 SMALLEST = 1024
-"""Values of a tensor below which nothing is gained."""
+"""Smaller tensors, by number of values, are not worth converting."""
 
 
 def halve(path: Path) -> None:
-    """Store as float16 what float16 holds exactly. ONNX Runtime turns it back when it loads the file: nothing is lost."""
+    """Store the float32 weights of an ONNX file as float16, in place, wherever float16 represents them exactly.
+
+    ONNX Runtime converts them back to float32 when it loads the file; the results do not change.
+    """
     model = onnx.load(path)
     graph = model.graph
     halved = {}

@@ -1,4 +1,4 @@
-"""Image encoders of timm and of Hugging Face's transformers, as networks that `write_encoder` takes."""
+"""Image encoders from timm and from Hugging Face transformers, as networks for `write_encoder`."""
 
 from __future__ import annotations
 
@@ -20,50 +20,66 @@ if TYPE_CHECKING:
 Crop = Literal["content", "none"]
 Resize = Literal["letterbox", "cover"]
 MARGIN = 0.06
-"""Paper left around a mark that is cut to its content, as for our own encoder."""
+"""Margin around the cropped content, relative to the side; the same as for the default encoder."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
 class HubEncoder:
-    """A network, (n, 3, side, side) to (n, d), what it takes, and what its makers say of its licence."""
+    """A pretrained network and its input."""
 
     network: nn.Module
+    """Maps (n, 3, side, side) float32 to (n, d)."""
     spec: InputSpec
     licence: str
+    """As published with the model; "unknown" if it is not."""
 
 
 def load_timm(name: str, *, side: int | None, pretrained: bool, crop: Crop, resize: Resize) -> HubEncoder:
-    """A model of timm by its name; `pretrained` False leaves its weights at random.
+    """Load a timm model.
+
+    Args:
+        name: name of the model.
+        side: width and height of its input in pixels; None: as published.
+        pretrained: download the published weights; otherwise the weights are random.
+        crop: see `InputSpec`.
+        resize: see `InputSpec`.
 
     Raises:
-        EncoderError: timm has no such model, or its weights can't be had.
+        EncoderError: timm does not have the model, or the weights cannot be downloaded.
     """
-    _bear_torchvision()
+    _allow_torchvision()
     import timm
     from timm.data import resolve_model_data_config
 
-    sized = {} if side is None else {"img_size": side}
+    options = {} if side is None else {"img_size": side}
     try:
         try:
-            model = timm.create_model(name, pretrained=pretrained, num_classes=0, **sized)
-        except TypeError:  # a network of convolutions takes any side and has no such argument
+            model = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+        except TypeError:  # convolutional networks accept any side and do not have this argument
             model = timm.create_model(name, pretrained=pretrained, num_classes=0)
     except (RuntimeError, OSError, ValueError) as error:
         raise EncoderError(f"timm: {name}: {_first_line(error)}") from None
     config = resolve_model_data_config(model)
-    taken = side or int(config["input_size"][-1])
-    spec = _spec(taken, tuple(config["mean"]), tuple(config["std"]), crop, resize)
+    side = side or int(config["input_size"][-1])
+    spec = _spec(side, tuple(config["mean"]), tuple(config["std"]), crop, resize)
     return HubEncoder(model.eval(), spec, str(model.pretrained_cfg.get("license") or "unknown"))
 
 
 def load_transformers(name: str, *, side: int | None, pretrained: bool, crop: Crop, resize: Resize) -> HubEncoder:
-    """A model of Hugging Face by its name or folder; `pretrained` False takes its configuration alone.
+    """Load a transformers model.
+
+    Args:
+        name: name of the model on the Hugging Face Hub, or its folder.
+        side: width and height of its input in pixels; None: as published.
+        pretrained: load the published weights; otherwise only the configuration, with random weights.
+        crop: see `InputSpec`.
+        resize: see `InputSpec`.
 
     Raises:
-        EncoderError: it can't be had, or it makes no vector of an image.
+        EncoderError: the model cannot be loaded.
     """
-    _bear_torchvision()
+    _allow_torchvision()
     from transformers import AutoConfig, AutoModel
     from transformers.utils import cached_file
 
@@ -73,56 +89,57 @@ def load_transformers(name: str, *, side: int | None, pretrained: bool, crop: Cr
     except (OSError, ValueError) as error:
         raise EncoderError(f"transformers: {name}: {_first_line(error)}") from None
     processor = cached_file(name, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
-    prepared = {} if processor is None else json.loads(Path(processor).read_bytes())
+    preprocessing = {} if processor is None else json.loads(Path(processor).read_bytes())
     vision = getattr(config, "vision_config", config)
-    taken = side or int(getattr(vision, "image_size", 224))
+    side = side or int(getattr(vision, "image_size", 224))
     spec = _spec(
-        taken,
-        tuple(prepared.get("image_mean") or IMAGENET_MEAN),
-        tuple(prepared.get("image_std") or IMAGENET_STD),
+        side,
+        tuple(preprocessing.get("image_mean") or IMAGENET_MEAN),
+        tuple(preprocessing.get("image_std") or IMAGENET_STD),
         crop,
         resize,
     )
-    return HubEncoder(_ImageVector(model, taken != getattr(vision, "image_size", taken)).eval(), spec, "unknown")
+    return HubEncoder(_ImageVector(model, side != getattr(vision, "image_size", side)).eval(), spec, "unknown")
 
 
-def _bear_torchvision() -> None:
-    """Let torchvision be imported beside a torch that its operators don't fit, as PyPI's (CUDA) beside a torch for the CPU.
+def _allow_torchvision() -> None:
+    """Make torchvision importable beside a torch that its operators do not match, such as a CPU build of torch.
 
-    timm and transformers need its transforms, none of its operators; but a part of it describes these, and fails where they
-    are not there.
+    timm and transformers use only its transforms, but `torchvision._meta_registrations` registers its operators when it
+    is imported, and fails without them. An empty module takes its place.
     """
     try:
         import torchvision  # noqa: F401
     except RuntimeError:
-        part = "torchvision._meta_registrations"
-        sys.modules[part] = types.ModuleType(part)
+        name = "torchvision._meta_registrations"
+        sys.modules[name] = types.ModuleType(name)
 
 
 class _ImageVector(nn.Module):
-    """What a model of transformers makes of an image, as one vector.
+    """A transformers model with one output vector per image.
 
-    The projected image of a model of images and words (CLIP, SigLIP), else what it pools (DINOv2), else its first token.
+    The vector is the projected image embedding of a text-image model (CLIP, SigLIP), else the pooled output (DINOv2),
+    else the first token or the mean over the positions.
     """
 
-    def __init__(self, model: nn.Module, interpolated: bool) -> None:  # noqa: FBT001 - of this module only
+    def __init__(self, model: nn.Module, interpolated: bool) -> None:  # noqa: FBT001 - private to this module
         super().__init__()
         self.model = model
-        self.with_words = hasattr(model, "get_image_features")
+        self.has_text = hasattr(model, "get_image_features")
         self.options = {"interpolate_pos_encoding": True} if interpolated else {}
 
     def forward(self, image: Tensor) -> Tensor:
         """(n, 3, side, side) to (n, d)."""
-        if self.with_words:
-            found = self.model.get_image_features(pixel_values=image, **self.options)
+        if self.has_text:
+            output = self.model.get_image_features(pixel_values=image, **self.options)
         else:
-            found = self.model(pixel_values=image, **self.options)
-        if isinstance(found, Tensor):
-            return found
-        pooled: Tensor | None = getattr(found, "pooler_output", None)
+            output = self.model(pixel_values=image, **self.options)
+        if isinstance(output, Tensor):
+            return output
+        pooled: Tensor | None = getattr(output, "pooler_output", None)
         if pooled is not None:
             return pooled.flatten(1)
-        hidden: Tensor = found.last_hidden_state
+        hidden: Tensor = output.last_hidden_state
         return hidden[:, 0] if hidden.ndim == 3 else hidden.mean(dim=(2, 3))
 
 

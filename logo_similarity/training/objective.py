@@ -1,4 +1,4 @@
-"""The losses."""
+"""The loss functions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ if TYPE_CHECKING:
 
 
 def contrastive_loss(embeddings: Tensor, groups: Tensor, families: Tensor, temperature: float) -> Tensor:
-    """InfoNCE with several positives (Khosla et al., arXiv 2004.11362, positives not competing with each other).
+    """InfoNCE with several positives (Khosla et al., arXiv 2004.11362); positives do not compete with each other.
 
     Args:
-        embeddings: (n, d), any length.
-        groups: (n,); pictures of one group are positives.
-        families: (n,); pictures of two families are negatives; the rest is left out.
+        embeddings: (n, d) float, any length.
+        groups: (n,) int; images of one group are positives.
+        families: (n,) int; images of different families are negatives; other pairs do not count.
         temperature: of the softmax.
+
+    Returns:
+        A scalar.
     """
     unit = functional.normalize(embeddings, dim=1)
     itself = torch.eye(len(groups), dtype=torch.bool, device=groups.device)
@@ -35,32 +38,34 @@ def patch_loss(
     nearness: Tensor,
     candidates: int = 32,
 ) -> Tensor:
-    """The same loss over what a re-ranking sees: the nearest candidates of a query, scored by cosine and agreement.
+    """The same loss over the candidates of a re-ranking: the nearest images of each query, by cosine plus agreement.
 
-    The cosine is not learned here: the patches learn what it does not tell.
+    The cosine gets no gradient, so that the patches learn what the embedding does not capture.
 
     Args:
-        embeddings: (n, d), any length; row 2i and row 2i + 1 are a pair, of which the first asks for the second.
-        patches: (n, cells, c), shorter than 1.
-        groups: as above.
-        families: as above.
-        temperature: as above.
-        nearness: (cells, cells), see `search.score`.
-        candidates: how many the first stage finds.
+        embeddings: (n, d) float, any length; rows 2i and 2i + 1 are a pair: a query and an answer.
+        patches: (n, cells, c) float, shorter than 1.
+        groups: as for `contrastive_loss`.
+        families: as for `contrastive_loss`.
+        temperature: as for `contrastive_loss`.
+        nearness: (cells, cells) float, see `search.score.nearness`.
+        candidates: number of candidates per query; the query's answer is always one of them.
+
+    Returns:
+        A scalar.
     """
     with torch.no_grad():
         unit = functional.normalize(embeddings, dim=1)
         cosines = unit[::2] @ unit[1::2].T
-        near = (
-            (cosines + 2 * torch.eye(len(cosines), device=cosines.device)).topk(min(candidates, len(cosines))).indices
-        )
+        answers_first = cosines + 2 * torch.eye(len(cosines), device=cosines.device)
+        near = answers_first.topk(min(candidates, len(cosines))).indices
     logits = (cosines.gather(1, near) + agreement(patches[::2], patches[1::2][near], nearness)) / temperature
-    found_groups, found_families = groups[1::2][near], families[1::2][near]
-    return _info_nce(logits, groups[::2, None] == found_groups, families[::2, None] != found_families)
+    near_groups, near_families = groups[1::2][near], families[1::2][near]
+    return _info_nce(logits, groups[::2, None] == near_groups, families[::2, None] != near_families)
 
 
 def agreement(queries: Tensor, candidates: Tensor, nearness: Tensor) -> Tensor:
-    """`search.score.agreement` in torch: (n, cells, c) with (n, m, cells, c) to (n, m)."""
+    """`search.score.agreement` in torch: queries (n, cells, c) and candidates (n, m, cells, c) to (n, m)."""
     alike = torch.einsum("nic,nmjc->nmij", queries, candidates) * nearness
     own, others = queries.square().sum(dim=2)[:, None], candidates.square().sum(dim=3)
     forward = torch.minimum(alike.amax(dim=3).clamp(min=0), own).sum(dim=2) / own.sum(dim=2)
@@ -69,7 +74,7 @@ def agreement(queries: Tensor, candidates: Tensor, nearness: Tensor) -> Tensor:
 
 
 def _info_nce(logits: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """Mean over the positives of -log softmax of each among itself and its row's negatives."""
+    """Mean over the positives of -log softmax, each positive against the negatives of its row."""
     others = logits.masked_fill(~negative, -torch.inf).logsumexp(dim=1, keepdim=True)
     losses = torch.logaddexp(logits, others) - logits
     return (losses * positive).sum() / positive.sum()

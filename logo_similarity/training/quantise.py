@@ -1,4 +1,4 @@
-"""The int8 form of an encoder."""
+"""Static int8 quantisation of an encoder."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
     from logo_similarity.image.decode import Pixels
 
 FIRST = 6
-"""Convolutions that stay float32: the stem and two blocks."""
+"""Number of first convolutions that stay float32: the stem and two blocks."""
 
 
 def quantise_encoder(folder: Path, images: Sequence[Pixels], out: Path) -> None:
-    """Write the static int8 form (QDQ, a scale for each channel) of an encoder folder.
+    """Write a static int8 version (QDQ format, one scale per channel) of an encoder.
 
-    What has no convolution behind it stays float32: the last layers take little time, and everything that is found depends
-    on them. So do the first convolutions, where rounding costs most.
+    The first convolutions stay float32, because rounding there costs the most accuracy. The layers after the last
+    convolution stay float32, because they take little time and the whole ranking depends on them.
 
     Args:
         folder: the encoder.
-        images: on which the ranges of activations are measured.
-        out: the new encoder folder.
+        images: calibration images, (h, w, 3) uint8 RGB each, on which the ranges of the activations are measured.
+        out: folder of the int8 encoder; created if it is missing.
 
     Raises:
-        EncoderError: the result can't be used.
+        EncoderError: the encoder cannot be read, or the int8 encoder does not run.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     model = load_model(folder)
-    prepared = [preprocess(image, model.input_spec)[np.newaxis] for image in images]
+    batches = [preprocess(image, model.input_spec)[np.newaxis] for image in images]
 
-    class Shown(CalibrationDataReader):
+    class Calibration(CalibrationDataReader):
         def __init__(self) -> None:
-            self._coming = iter(prepared)
+            self._batches = iter(batches)
 
         def get_next(self) -> dict[str, Any] | None:
-            batch = next(self._coming, None)
+            batch = next(self._batches, None)
             return None if batch is None else {model.input.name: batch}
 
     out.mkdir(parents=True, exist_ok=True)
@@ -61,31 +61,31 @@ def quantise_encoder(folder: Path, images: Sequence[Pixels], out: Path) -> None:
         quantize_static(
             plain,
             target,
-            Shown(),
+            Calibration(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Clip", "Add"],
-            nodes_to_exclude=_left_alone(onnx.load(plain).graph.node),
+            nodes_to_exclude=_float_nodes(onnx.load(plain).graph.node),
             per_channel=True,
-            # Weights of 7 bits: with 8, the sums of two products overflow on processors without VNNI, and embeddings would
-            # depend on where they were made.
+            # 7-bit weights: with 8 bits, sums of two products overflow on processors without VNNI, and embeddings would
+            # depend on the processor.
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
     halve(target)
-    described = json.loads((folder / MODEL_JSON).read_bytes())
-    described |= {"id": f"{model.id}-int8", "sha256": hashlib.sha256(target.read_bytes()).hexdigest()}
-    (out / MODEL_JSON).write_text(json.dumps(described, indent=2) + "\n", encoding="utf8")
+    description = json.loads((folder / MODEL_JSON).read_bytes())
+    description |= {"id": f"{model.id}-int8", "sha256": hashlib.sha256(target.read_bytes()).hexdigest()}
+    (out / MODEL_JSON).write_text(json.dumps(description, indent=2) + "\n", encoding="utf8")
     Encoder.open(out, device="cpu").warm_up()
 
 
-def _left_alone(nodes: Sequence[onnx.NodeProto]) -> list[str]:
-    """Names of the first convolutions, and of the nodes that no convolution follows."""
-    left = [node.name for node in nodes if node.op_type == "Conv"][:FIRST]
-    followed: set[str] = set()  # tensors from which a convolution is computed
-    for node in reversed(nodes):  # ONNX sorts its nodes
-        if followed.isdisjoint(node.output):
-            left.append(node.name)
-        if node.op_type == "Conv" or not followed.isdisjoint(node.output):
-            followed.update(node.input)
-    return left
+def _float_nodes(nodes: Sequence[onnx.NodeProto]) -> list[str]:
+    """Names of the nodes that stay float32: the first convolutions, and all nodes that no convolution follows."""
+    names = [node.name for node in nodes if node.op_type == "Conv"][:FIRST]
+    convolution_inputs: set[str] = set()  # tensors that a later convolution depends on
+    for node in reversed(nodes):  # ONNX files list nodes in topological order
+        if convolution_inputs.isdisjoint(node.output):
+            names.append(node.name)
+        if node.op_type == "Conv" or not convolution_inputs.isdisjoint(node.output):
+            convolution_inputs.update(node.input)
+    return names

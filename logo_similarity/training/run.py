@@ -1,4 +1,4 @@
-"""One training from its folder: started, gone on with, validated, exported."""
+"""A training run in a folder: start or resume, validate, export."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from logo_similarity.errors import SourceError
 from logo_similarity.evaluation.evaluate import rank_all
-from logo_similarity.evaluation.features import Features, unit
+from logo_similarity.evaluation.features import Features, normalise
 from logo_similarity.evaluation.labels import hard_queries, thumbnail
 from logo_similarity.evaluation.ranking import mean_figures
 from logo_similarity.evaluation.truth import read_truth
@@ -35,48 +35,54 @@ BEST, BEST_JSON = "best.safetensors", "best.json"
 SETTINGS, LOG, CURVES = "run.json", "log.jsonl", "curves.png"
 ENCODER, ENCODER_INT8 = "encoder", "encoder-int8"
 WHITENED = 6_000
-"""Pictures that the head's start is fitted on."""
+"""Number of images on which the initial weights of the heads are fitted."""
 PATCH_SPREAD = 0.3
-"""Deviation of a patch's coordinates at the start: lengths are then well below 1, where there is room to learn."""
+"""Initial standard deviation of a patch's coordinates: lengths start well below 1, where gradients do not vanish."""
 CALIBRATED = 256
-"""Pictures that the int8 ranges are measured on."""
+"""Number of images on which the int8 ranges are measured."""
 DISTRACTORS = 6_000
-"""Pictures beside the queries' own split in the gallery of a validation."""
+"""Number of images from other splits in the gallery of a validation."""
 
 Report = Callable[[str, int, int | None], None]
+"""Called with the stage, the work done, and the total (None while it is unknown)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What the network is measured on while it learns: a split's queries in a gallery of their split and some others."""
+    """The queries of one split, in a gallery of that split and distractors from the others."""
 
     files: tuple[Path, ...]
     truth: Truth
     split: str
     thumbnails: Any
+    """(n, 1024) float32, see `evaluation.labels.thumbnail`."""
 
     @classmethod
     def read(cls, folder: Path, split: str) -> Validation:
-        """From a folder with images/ and labels.json."""
+        """Read a folder with `images/` and `labels.json`.
+
+        Raises:
+            SourceError: the labels are not valid, or the split has no queries.
+        """
         labels = json.loads((folder / "labels.json").read_bytes())
-        own = sorted(name for name, row in labels.items() if row.get("split") == split)
+        split_files = sorted(name for name, row in labels.items() if row.get("split") == split)
         others = sorted(name for name, row in labels.items() if row.get("split") != split)
-        kept = np.random.default_rng(0).permutation(len(others))[:DISTRACTORS]
-        truth = read_truth(folder / "labels.json", own + [others[place] for place in kept])
+        positions = np.random.default_rng(0).permutation(len(others))[:DISTRACTORS]
+        truth = read_truth(folder / "labels.json", split_files + [others[position] for position in positions])
         if split not in truth.splits:
-            raise SourceError(f"{folder}: no queries in the split {split!r}; there are {', '.join(truth.splits)}")
+            raise SourceError(f"{folder}: split {split!r} has no queries; available splits: {', '.join(truth.splits)}")
         files = tuple(folder / "images" / name for name in truth.files)
         return cls(files, truth, split, np.stack([thumbnail(load_image(path)) for path in files]))
 
     def measure(self, network: LogoNetwork, side: int) -> dict[str, float]:
-        """MAP and HARD mAP."""
-        features = Features(unit(embed_files(network, self.files, side), "the network"))
-        queries = self.truth.splits[self.split]
-        found = {}
-        for name, asked in (("map", queries), ("hard_map", hard_queries(queries, self.thumbnails))):
-            figures = mean_figures(rank_all(asked, features))
-            found[name] = 0.0 if figures is None else round(figures.mean_average_precision, 4)
-        return found
+        """`map` and `hard_map`: mean average precision over all relevant answers, and with easy answers ignored."""
+        features = Features(normalise(embed_files(network, self.files, side), "the network"))
+        all_queries = self.truth.splits[self.split]
+        results = {}
+        for name, queries in (("map", all_queries), ("hard_map", hard_queries(all_queries, self.thumbnails))):
+            figures = mean_figures(rank_all(queries, features))
+            results[name] = 0.0 if figures is None else round(figures.mean_average_precision, 4)
+        return results
 
 
 def train(
@@ -94,24 +100,30 @@ def train(
     licence: str,
     report: Report = lambda _stage, _done, _total: None,
 ) -> Path:
-    """Train, or go on where `out` was left, and write the best encoder. Returns its folder.
+    """Train an encoder, or resume the run in `out`, and export the best weights as float32 and as int8 encoder.
 
     Args:
-        data: what to learn from.
-        schedule: how; one that differs from that of `out` is refused.
-        out: folder of the run: checkpoint, log, the best weights, the encoder.
+        data: the training set.
+        schedule: the hyperparameters; a run with other ones cannot be resumed.
+        out: folder of the run: checkpoint, log, best weights, encoders.
         views: makes the views.
-        start: `.pth` weights of EfficientNet-Lite0, or the `.onnx` file of an encoder made here.
+        start: initial weights: a `.pth` file of EfficientNet-Lite0, or the `.onnx` file of a float32 encoder that
+            `write_encoder` exported.
         device: "cpu" or "cuda".
-        validation: what to choose the best weights by; None: the last are the best.
+        validation: selects the best weights; None: the last weights are exported.
         validate_every: steps between two validations.
-        save_every: steps between two checkpoints: as many are lost at most, and learned again the same way.
+        save_every: steps between two checkpoints. A killed run repeats at most that many steps, with the same result.
         name: id of the encoder.
-        licence: of the encoder.
-        report: gets the progress.
+        licence: licence of the encoder.
+        report: called with the progress.
+
+    Returns:
+        The folder of the float32 encoder.
 
     Raises:
-        SourceError: `out` holds a run with other settings.
+        SourceError: `out` contains a run with other settings.
+        EncoderError: `start` is not such a file, or an exported encoder does not match the network.
+        FloatingPointError: the loss is not finite.
     """
     out.mkdir(parents=True, exist_ok=True)
     _check_settings(out, {"schedule": asdict(schedule), "start": start.name, "pictures": len(data)})
@@ -121,16 +133,16 @@ def train(
     if checkpoint.exists():
         trainer.load(checkpoint)
     else:
-        _begin(network, data, schedule, start)
+        _initialise(network, data, schedule, start)
         trainer = Trainer(network, data, schedule, views)
         count = len(data)
         bank = embed_files(network, data.files, schedule.side, lambda done: report("embed", done, count))
-        trainer.begin(bank.astype(np.float16))
+        trainer.start(bank.astype(np.float16))
         trainer.save(checkpoint)
     with (out / LOG).open("a", encoding="utf8") as log:
 
-        def on_step(news: dict[str, float]) -> None:
-            log.write(json.dumps(news) + "\n")
+        def on_step(row: dict[str, float]) -> None:
+            log.write(json.dumps(row) + "\n")
             report("learn", trainer.step, schedule.steps)
             if trainer.step % save_every == 0:
                 log.flush()
@@ -139,13 +151,13 @@ def train(
         while trainer.step < schedule.steps:
             trainer.run(min(schedule.steps, (trainer.step // validate_every + 1) * validate_every), on_step)
             if validation is not None:
-                found = validation.measure(trainer.averaged(), schedule.side)
-                log.write(json.dumps({"step": trainer.step, **found}) + "\n")
-                _keep_best(out, trainer, found)
+                figures = validation.measure(trainer.average_network(), schedule.side)
+                log.write(json.dumps({"step": trainer.step, **figures}) + "\n")
+                _keep_best(out, trainer, figures)
             log.flush()
             draw_curves(out / LOG, out / CURVES)
             trainer.save(checkpoint)
-    network = trainer.averaged()
+    network = trainer.average_network()
     if validation is not None:
         network.load_state_dict(load_file(out / BEST))
     description = (
@@ -153,25 +165,25 @@ def train(
     )
     with torch.no_grad():
         for value in network.state_dict().values():
-            value.copy_(value.half())  # so that they can be stored in half the space
+            value.copy_(value.half())  # so that `halve` can store them as float16
     report("second stage", 0, None)
     weight = fit_weight(network, data, schedule.side)
     card = Card(id=name, licence=licence, description=description, rerank_weight=weight)
     write_encoder(network, input_spec(schedule.side), out / ENCODER, card)
     report("int8", 0, None)
-    shown = np.random.default_rng(schedule.seed).permutation(len(data))[:CALIBRATED]
-    quantise_encoder(out / ENCODER, [load_image(data.files[row]) for row in shown], out / ENCODER_INT8)
+    rows = np.random.default_rng(schedule.seed).permutation(len(data))[:CALIBRATED]
+    quantise_encoder(out / ENCODER, [load_image(data.files[row]) for row in rows], out / ENCODER_INT8)
     return out / ENCODER
 
 
-def _begin(network: LogoNetwork, data: TrainingSet, schedule: Schedule, start: Path) -> None:
+def _initialise(network: LogoNetwork, data: TrainingSet, schedule: Schedule, start: Path) -> None:
     if start.suffix == ".onnx":
         load_encoder(network, start)
         return
     network.backbone.load_state_dict(imagenet_backbone(start).state_dict())
     rows = np.sort(np.random.default_rng(schedule.seed).permutation(len(data))[:WHITENED])
     files = [data.files[row] for row in rows]
-    whiten(network.head, torch.from_numpy(compute_files(network, network.pooled, files, schedule.side)))
+    whiten(network.head, torch.from_numpy(compute_files(network, network.pool, files, schedule.side)))
     cells = torch.from_numpy(compute_files(network, network.cells, files[: WHITENED // 10], schedule.side)).flatten(
         0, 1
     )
@@ -182,16 +194,16 @@ def _begin(network: LogoNetwork, data: TrainingSet, schedule: Schedule, start: P
 def _check_settings(out: Path, settings: dict[str, Any]) -> None:
     path = out / SETTINGS
     if path.exists():
-        before = json.loads(path.read_bytes())
-        if before != json.loads(json.dumps(settings)):
-            raise SourceError(f"{out}: holds a training with other settings; name another folder, or delete it")
+        if json.loads(path.read_bytes()) != json.loads(json.dumps(settings)):
+            raise SourceError(f"{out}: contains a run with other settings; choose another folder, or delete this one")
     else:
         path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf8")
 
 
-def _keep_best(out: Path, trainer: Trainer, found: dict[str, float]) -> None:
+def _keep_best(out: Path, trainer: Trainer, figures: dict[str, float]) -> None:
     path = out / BEST
     best = json.loads((out / BEST_JSON).read_bytes()) if (out / BEST_JSON).exists() else None
-    if best is None or found["map"] > best["map"]:
-        save_file({name: value.cpu().contiguous() for name, value in trainer.averaged().state_dict().items()}, path)
-        (out / BEST_JSON).write_text(json.dumps({"step": trainer.step, **found}) + "\n", encoding="utf8")
+    if best is None or figures["map"] > best["map"]:
+        weights = trainer.average_network().state_dict()
+        save_file({name: value.cpu().contiguous() for name, value in weights.items()}, path)
+        (out / BEST_JSON).write_text(json.dumps({"step": trainer.step, **figures}) + "\n", encoding="utf8")

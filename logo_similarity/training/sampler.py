@@ -1,4 +1,4 @@
-"""Which pictures a step learns from. A pure function of the seed, the step and the embeddings known so far."""
+"""The choice of the pairs of a training step: a pure function of the random generator and the current embeddings."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ if TYPE_CHECKING:
     from logo_similarity.training.dataset import Ints, TrainingSet
 
 CANDIDATES = 8192
-"""Groups among which the neighbours of a seed are looked for."""
+"""Number of random groups among which the neighbours of the seeds are searched for."""
 TOO_NEAR = 0.9
-"""Pictures of two groups that are nearer than this probably show the same thing under two names."""
+"""Images of two groups with a higher cosine probably show the same mark under two names, and are not negatives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`pairs` (n, 2): two rows of one group; the same row twice where a picture has no fit partner."""
+    """The pairs of one training step."""
 
     pairs: Ints
+    """(n, 2) int64: two rows of one group; the same row twice if the image has no suitable partner."""
 
 
 class PairSampler:
-    """Batches of pairs, half of them neighbours of each other: what is still hard to tell apart meets in one batch.
+    """Samples batches of pairs: some groups at random, the others as their nearest neighbours (hard negatives).
 
     Args:
         data: the training set.
-        pairs: pairs of a batch.
-        seeds: groups drawn at random in each batch; the rest are neighbours of these.
-        multiple: share of the seeds drawn from trusted groups with several pictures, and from others with several.
-        least: least cosine of two pictures that are only named alike, to be taken for the same thing.
+        pairs: number of pairs in a batch.
+        seeds: number of groups drawn at random in each batch; the others are neighbours of these.
+        multiple: share of the seeds drawn from trusted groups with several images, and from other groups with several
+            images; the rest come from groups of one image.
+        least: smallest cosine of two images of an untrusted group that may form a pair.
     """
 
     def __init__(
@@ -47,36 +49,41 @@ class PairSampler:
         self._families = np.array([data.families[rows[0]] for rows in self._members])
 
     def batch(self, bank: NDArray[np.float16], random: np.random.Generator) -> Batch:
-        """The next batch. `bank` (n, d): the embedding of each picture as far as it is known."""
+        """The next batch.
+
+        Args:
+            bank: (n, d) float16, unit length: the latest embedding of each image.
+            random: the source of randomness; the same state gives the same batch.
+        """
         shares = np.array([*self._multiple, 1 - sum(self._multiple)]) * [len(pool) > 0 for pool in self._pools]
         shares /= shares.sum()
 
-        def drawn(count: int) -> Ints:
+        def draw(count: int) -> Ints:
             counts = random.multinomial(count, shares)
             return np.concatenate(
                 [random.choice(pool, number) for pool, number in zip(self._pools, counts, strict=True) if number]
             )
 
-        seeds = drawn(self._seeds)
-        candidates = drawn(CANDIDATES)
+        seeds = draw(self._seeds)
+        candidates = draw(CANDIDATES)
         rows = [random.choice(self._members[group]) for group in candidates]
         seed_rows = [random.choice(self._members[group]) for group in seeds]
-        near = bank[seed_rows].astype(np.float32) @ bank[rows].astype(np.float32).T
-        near[near > TOO_NEAR] = -1
-        chosen, families = list(seeds), {int(self._families[group]) for group in seeds}
-        each = -(-(self._pairs - self._seeds) // self._seeds)
-        for order in np.argsort(-near, axis=1, kind="stable"):
-            taken = 0
-            for number in order:
-                group = candidates[number]
+        cosines = bank[seed_rows].astype(np.float32) @ bank[rows].astype(np.float32).T
+        cosines[cosines > TOO_NEAR] = -1
+        groups, families = list(seeds), {int(self._families[group]) for group in seeds}
+        neighbours_per_seed = -(-(self._pairs - self._seeds) // self._seeds)
+        for order in np.argsort(-cosines, axis=1, kind="stable"):
+            neighbours = 0
+            for position in order:
+                group = candidates[position]
                 family = int(self._families[group])
                 if family not in families:
                     families.add(family)
-                    chosen.append(group)
-                    taken += 1
-                    if taken == each:
+                    groups.append(group)
+                    neighbours += 1
+                    if neighbours == neighbours_per_seed:
                         break
-        return Batch(np.array([self._pair(int(group), bank, random) for group in chosen[: self._pairs]]))
+        return Batch(np.array([self._pair(int(group), bank, random) for group in groups[: self._pairs]]))
 
     def _pair(self, group: int, bank: NDArray[np.float16], random: np.random.Generator) -> tuple[int, int]:
         rows = self._members[group]

@@ -1,4 +1,4 @@
-"""The training loop: contrastive, resumable to the step."""
+"""The training loop: contrastive, and resumable at any checkpoint with the same result."""
 
 from __future__ import annotations
 
@@ -31,53 +31,58 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """How a training goes."""
+    """The hyperparameters of a run."""
 
     steps: int
     side: int = 128
-    """Width and height of the pictures, a multiple of 32."""
+    """Width and height of the images in pixels, a multiple of 32."""
     pairs: int = 128
+    """Pairs per step."""
     seeds: int = 16
-    """Groups of a step that are drawn at random; the others are neighbours of these."""
+    """Groups per step that are drawn at random; the others are their nearest neighbours."""
     trusted: float = 0.35
-    """Share of the groups that are known to look alike, and that have several pictures."""
+    """Share of the random groups that are trusted and have several images (see `TrainingSet`)."""
     named: float = 0.4
-    """Share of the groups that are only named alike, with several pictures; the rest are single pictures."""
+    """Share of the random groups that are not trusted and have several images; the rest are single images."""
     least: float = 0.3
-    """Least cosine of two pictures that are only named alike, to count as a pair."""
+    """Smallest cosine of two images of an untrusted group that may form a pair."""
     learning_rate: float = 2e-3
-    """Of each tensor, relative to its size."""
+    """Highest rate; for each tensor relative to the root mean square of its initial values."""
     warm_up: int = 100
+    """Steps over which the learning rate rises linearly."""
     final_rate: float = 0.02
-    """What is left of the learning rate at the end."""
+    """Learning rate of the last step, relative to the highest."""
     weight_decay: float = 0.0
     temperature: float = 0.07
     short: int = 128
-    """The first so many dimensions are learned to do alone, too (Kusupati et al., arXiv 2205.13147)."""
+    """The first dimensions of the embedding that are also trained to rank alone (Kusupati et al., arXiv 2205.13147)."""
     short_weight: float = 0.3
+    """Weight of the loss on these dimensions."""
     patch_weight: float = 0.5
+    """Weight of the loss on the patches."""
     ema: float = 0.998
-    """Share of the averaged weights that a step keeps."""
+    """Decay per step of the moving average of the weights."""
     frozen_blocks: int = 3
+    """First blocks of the backbone that are not trained, with the stem."""
     filters: bool = False
-    """Whether the depthwise filters are learned."""
+    """Whether the depthwise filters are trained."""
     seed: int = 0
 
 
 FILES_AT_ONCE = 64
 SMALLEST_SCALE = 1e-3
-"""A tensor that begins near zero moves as if it were of this size."""
+"""Lower bound on the scale of a tensor's learning rate, for tensors that start near zero."""
 MEAN = (127 / 255,) * 3
 STD = (128 / 255,) * 3
 
 
 def input_spec(side: int) -> InputSpec:
-    """What the network takes: cut to the content, fitted into a square; TensorFlow's Lite models take (pixel - 127) / 128."""
+    """The network's preprocessing: crop to the content, letterbox, (pixel - 127) / 128 as for EfficientNet-Lite."""
     return InputSpec(width=side, height=side, crop="content", resize="letterbox", mean=MEAN, std=STD, margin=0.06)
 
 
 def load_image(path: Path) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 RGB."""
+    """The pixels of an image file, (h, w, 3) uint8 RGB."""
     return decode(path.read_bytes())
 
 
@@ -88,35 +93,46 @@ def compute_files(
     side: int,
     report: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.float32]:
-    """(n, ...) float32: what `compute`, a part of `network`, gives for each of n image files. `report` gets how many are done."""
+    """Apply a part of the network to image files.
+
+    Args:
+        network: its device is used.
+        compute: the part of `network` to apply, from (m, 3, side, side) to (m, ...).
+        files: n image files.
+        side: width and height of the images in pixels.
+        report: called with the number of files done.
+
+    Returns:
+        (n, ...) float32.
+    """
     spec = input_spec(side)
     device = next(network.parameters()).device
-    out = []
+    outputs = []
 
     def load(start: int) -> torch.Tensor:
-        some = files[start : start + FILES_AT_ONCE]
-        return torch.from_numpy(np.stack([preprocess(load_image(path), spec) for path in some]))
+        batch = files[start : start + FILES_AT_ONCE]
+        return torch.from_numpy(np.stack([preprocess(load_image(path), spec) for path in batch]))
 
     with ThreadPoolExecutor(1) as pool, torch.inference_mode():
-        coming = pool.submit(load, 0)
+        next_images = pool.submit(load, 0)
         for start in range(0, len(files), FILES_AT_ONCE):
-            images = coming.result().to(device, memory_format=torch.channels_last)
+            images = next_images.result().to(device, memory_format=torch.channels_last)
             if start + FILES_AT_ONCE < len(files):
-                coming = pool.submit(load, start + FILES_AT_ONCE)
-            out.append(compute(images).cpu().numpy())
+                next_images = pool.submit(load, start + FILES_AT_ONCE)
+            outputs.append(compute(images).cpu().numpy())
             report(min(start + FILES_AT_ONCE, len(files)))
-    return np.concatenate(out)
+    return np.concatenate(outputs)
 
 
 def embed_files(
     network: LogoNetwork, files: Sequence[Path], side: int, report: Callable[[int], None] = lambda _: None
 ) -> NDArray[np.float32]:
-    """(n, dimension) float32 unit vectors of image files."""
+    """The embeddings of n image files, (n, dimension) float32, unit length."""
     return compute_files(network, lambda images: functional.normalize(network(images)[0], dim=1), files, side, report)
 
 
 class Trainer:
-    """A network, what it learns from, and how far it has come."""
+    """The state of a run: network, optimiser, averaged weights, latest embeddings, and number of steps done."""
 
     def __init__(self, network: LogoNetwork, data: TrainingSet, schedule: Schedule, views: Views) -> None:
         self.network, self.data, self.schedule, self.views = network, data, schedule, views
@@ -124,20 +140,23 @@ class Trainer:
         self.network.to(memory_format=torch.channels_last)
         for part in (network.backbone.stem, *network.backbone.blocks[: schedule.frozen_blocks]):
             part.requires_grad_(requires_grad=False)
-        # The gradient of these filters takes 40 % of a step's time and they hold 4 % of the weights.
+        # The gradient of the depthwise filters takes 40 % of the time of a step, for 4 % of the weights.
         if not schedule.filters:
             for block in network.backbone.blocks:
                 block.depthwise.requires_grad_(requires_grad=False)
         self.nearness = torch.tensor(nearness(network.grid)).to(self.device)
-        self.named = {name: value for name, value in network.named_parameters() if value.requires_grad}
-        # A step is relative to each tensor's size: folded batch normalisation leaves weights of very different sizes.
-        self.scales = [max(SMALLEST_SCALE, float(value.detach().pow(2).mean().sqrt())) for value in self.named.values()]
+        self.parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        # Learning rates are relative to the size of each tensor, because folding batch normalisation into the weights
+        # leaves tensors of very different sizes.
+        self.scales = [
+            max(SMALLEST_SCALE, float(value.detach().pow(2).mean().sqrt())) for value in self.parameters.values()
+        ]
         self.optimizer = torch.optim.AdamW(
-            [{"params": [value], "lr": 0.0} for value in self.named.values()],
+            [{"params": [value], "lr": 0.0} for value in self.parameters.values()],
             betas=(0.9, 0.98),
             weight_decay=schedule.weight_decay,
         )
-        self.average = {name: value.detach().clone() for name, value in self.named.items()}
+        self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.sampler = PairSampler(
             data,
             pairs=schedule.pairs,
@@ -147,45 +166,57 @@ class Trainer:
         )
         self.step = 0
         self.bank: NDArray[np.float16] = np.zeros((len(data), network.head.out_features), np.float16)
-        self.planned: NDArray[np.int64] = np.empty((0, 2), np.int64)
+        self.next_pairs: NDArray[np.int64] = np.empty((0, 2), np.int64)
         self.spec = input_spec(schedule.side)
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step: up in a line, then down along a cosine."""
+        """Learning rate of a step: a linear warm-up, then a cosine decay to `final_rate`."""
         s = self.schedule
         if step < s.warm_up:
             return s.learning_rate * (step + 1) / s.warm_up
-        done = (step - s.warm_up) / max(1, s.steps - s.warm_up)
-        return s.learning_rate * (s.final_rate + (1 - s.final_rate) * 0.5 * (1 + float(np.cos(np.pi * min(1, done)))))
+        progress = (step - s.warm_up) / max(1, s.steps - s.warm_up)
+        decay = 0.5 * (1 + float(np.cos(np.pi * min(1, progress))))
+        return s.learning_rate * (s.final_rate + (1 - s.final_rate) * decay)
 
-    def begin(self, bank: NDArray[np.float16]) -> None:
-        """Take the embeddings of all pictures at the start, (n, d), by which the first pairs are chosen."""
+    def start(self, bank: NDArray[np.float16]) -> None:
+        """Set the initial embeddings of all images, (n, d) float16, unit length, and sample the first pairs."""
         self.bank = bank
-        self.planned = self._plan(0)
+        self.next_pairs = self._sample(0)
 
     def run(self, until: int, on_step: Callable[[dict[str, float]], None]) -> None:
-        """Learn until a step; each one is reported."""
+        """Train up to step `until`.
+
+        Args:
+            until: number of the last step, counted from the start of the run.
+            on_step: called after each step with `step`, `loss`, `rate` and `seconds`.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
         with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(self.images, self.planned, self.step)
+            next_batch = pool.submit(self.views_of, self.next_pairs, self.step)
             while self.step < until:
-                rows, images = coming.result()
-                # Before this step's embeddings are known, so that its pictures can be made meanwhile.
-                self.planned = self._plan(self.step + 1)
+                rows, images = next_batch.result()
+                # Sampled with the embeddings before this step, so that the views are computed during it.
+                self.next_pairs = self._sample(self.step + 1)
                 if self.step + 1 < until:
-                    coming = pool.submit(self.images, self.planned, self.step + 1)
-                started = time.perf_counter()
+                    next_batch = pool.submit(self.views_of, self.next_pairs, self.step + 1)
+                start = time.perf_counter()
                 loss = self._learn(rows, images)
                 self.step += 1
-                seconds = time.perf_counter() - started
+                seconds = time.perf_counter() - start
                 on_step({"step": self.step, "loss": loss, "rate": self.rate(self.step - 1), "seconds": seconds})
 
-    def _plan(self, step: int) -> NDArray[np.int64]:
+    def _sample(self, step: int) -> NDArray[np.int64]:
         return self.sampler.batch(self.bank, np.random.default_rng((self.schedule.seed, step))).pairs
 
-    def images(self, pairs: NDArray[np.int64], step: int) -> tuple[NDArray[np.int64], torch.Tensor]:
-        """The rows of a step and their views, (2 pairs, 3, side, side) float32: a function of the seed and the step."""
+    def views_of(self, pairs: NDArray[np.int64], step: int) -> tuple[NDArray[np.int64], torch.Tensor]:
+        """The rows of pairs, (2 n,) int64, and their views, (2 n, 3, side, side) float32.
+
+        The views are a function of the pairs, the seed and the step.
+        """
         rows = pairs.ravel()
-        out = np.empty((len(rows), 3, self.spec.height, self.spec.width), np.float32)
+        images = np.empty((len(rows), 3, self.spec.height, self.spec.width), np.float32)
         for number, row in enumerate(rows):
             random = np.random.default_rng((self.schedule.seed, step, number))
             first, second = pairs[number // 2]
@@ -194,8 +225,8 @@ class Trainer:
             if random.random() < odds.joined:
                 other = load_image(self.data.files[int(random.integers(len(self.data)))])
             view = self.views.make(load_image(self.data.files[row]), other, odds, random)
-            out[number] = preprocess(view, self.spec)
-        return rows, torch.from_numpy(out)
+            images[number] = preprocess(view, self.spec)
+        return rows, torch.from_numpy(images)
 
     def _learn(self, rows: NDArray[np.int64], images: torch.Tensor) -> float:
         s = self.schedule
@@ -214,53 +245,53 @@ class Trainer:
             )
         if not torch.isfinite(loss):
             raise FloatingPointError(
-                f"step {self.step}: the loss is not a number; start again with a smaller learning rate"
+                f"step {self.step}: the loss is not finite; start a new run with a smaller learning rate"
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(self.named.values()), 10.0)
+        torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), 10.0)
         self.optimizer.step()
-        keep = min(s.ema, (self.step + 1) / (self.step + 10))
+        decay = min(s.ema, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
-            for name, value in self.named.items():
-                self.average[name].lerp_(value, 1 - keep)
+            for name, value in self.parameters.items():
+                self.average[name].lerp_(value, 1 - decay)
         self.bank[rows] = functional.normalize(embeddings.detach(), dim=1).cpu().numpy().astype(np.float16)
         return float(loss.detach())
 
     def save(self, path: Path) -> None:
-        """Everything that the next step depends on, renamed into place."""
+        """Write everything that the next step depends on; the file is replaced atomically."""
         tensors = {f"network.{name}": value.contiguous() for name, value in self.network.state_dict().items()}
         tensors |= {f"average.{name}": value.contiguous() for name, value in self.average.items()}
-        for name, value in self.named.items():
+        for name, value in self.parameters.items():
             state = self.optimizer.state.get(value, {})
-            tensors |= {f"optimizer.{name}.{key}": torch.as_tensor(part).contiguous() for key, part in state.items()}
+            tensors |= {f"optimizer.{name}.{key}": torch.as_tensor(item).contiguous() for key, item in state.items()}
         tensors["bank"] = torch.from_numpy(self.bank)
-        tensors["planned"] = torch.from_numpy(self.planned)
+        tensors["planned"] = torch.from_numpy(self.next_pairs)
         tensors["scales"] = torch.tensor(self.scales, dtype=torch.float64)
         tensors["step"] = torch.tensor(self.step)
-        part = path.with_name(path.name + ".part")
-        save_file(tensors, part)
-        part.replace(path)
+        partial = path.with_name(path.name + ".part")
+        save_file(tensors, partial)
+        partial.replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on where `save` was called."""
+        """Restore the state written by `save`."""
         tensors = load_file(path, device=str(self.device))
-        self.network.load_state_dict(_under(tensors, "network."))
-        self.average = _under(tensors, "average.")
-        for name, value in self.named.items():
-            if state := _under(tensors, f"optimizer.{name}."):
+        self.network.load_state_dict(_with_prefix(tensors, "network."))
+        self.average = _with_prefix(tensors, "average.")
+        for name, value in self.parameters.items():
+            if state := _with_prefix(tensors, f"optimizer.{name}."):
                 self.optimizer.state[value] = state
         self.bank = tensors["bank"].cpu().numpy()
-        self.planned = tensors["planned"].cpu().numpy()
+        self.next_pairs = tensors["planned"].cpu().numpy()
         self.scales = tensors["scales"].tolist()
         self.step = int(tensors["step"])
 
-    def averaged(self) -> LogoNetwork:
-        """The network with the moving average of its weights."""
+    def average_network(self) -> LogoNetwork:
+        """A copy of the network with the moving average of its weights, in evaluation mode."""
         network = LogoNetwork(self.network.head.out_features, self.network.patch_head.out_channels)
         network.load_state_dict({**self.network.state_dict(), **self.average})
         return network.eval()
 
 
-def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _with_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

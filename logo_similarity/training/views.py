@@ -1,7 +1,8 @@
-"""Views of a picture: what a designer, a scanner or an imitator does to a mark. Arrays only, no torch.
+"""Views: random variations of a mark as a designer, a scanner or an imitator makes them. Arrays only, no torch.
 
-A view is a picture of the same mark for the purpose of training: recoloured, redrawn as outline or silhouette, put into a badge,
-turned, bent, covered, joined with a word or with another mark, or badly copied. How often each happens is a field of `ViewOdds`.
+For training, a view shows the same mark as the original: recoloured, redrawn as outline or silhouette, placed on a
+badge, rotated, distorted, partly covered, combined with a word or another mark, or degraded. `ViewOdds` sets the
+probabilities.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
     from logo_similarity.image.decode import Pixels
 
 Mask = NDArray[np.uint8]
-"""(h, w): 255 where the mark is, 0 where the paper is."""
+"""(h, w) uint8: 255 on the mark, 0 on the background."""
 Random = np.random.Generator
 
 LEAST_INK = 3.0
-"""Mean of the mask below which nothing is left to see."""
+"""A view whose mask has a smaller mean (0 to 255) shows too little of the mark."""
 INK_DIFFERENCE = 96
-"""A pixel that differs from the paper by this much in one channel is all ink."""
+"""A pixel that differs from the background by at least this much in one channel is fully ink."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewOdds:
-    """Probability of each change. They are drawn one by one, so several may come together."""
+    """Probability of each change. They are independent: a view may combine several."""
 
     part_removed: float = 0.06
     redrawn: float = 0.25
@@ -52,7 +53,7 @@ class ViewOdds:
 
 
 GENTLE = ViewOdds()
-"""For one of two different drawings of a mark: they differ already."""
+"""For pairs of two different drawings of a mark, which differ already."""
 STRONG = ViewOdds(
     part_removed=0.12,
     redrawn=0.5,
@@ -69,78 +70,87 @@ STRONG = ViewOdds(
     grey=0.2,
     degraded=0.35,
 )
-"""For a picture whose other view is made from the same drawing."""
+"""For pairs of two views of the same drawing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Makes views.
-
-    `fonts` are files that FreeType reads, for the words beside marks; without any, Pillow's own.
-    """
+    """Makes views."""
 
     side: int
-    """Longer side of the mark while views are made, in pixels; somewhat more than what the network takes."""
+    """Longer side of the mark in a view, in pixels; somewhat larger than the network's input."""
     fonts: tuple[Path, ...] = field(default=())
+    """Font files for the words that are added to marks; empty: Pillow's default font."""
 
     def make(self, image: Pixels, other: Pixels | None, odds: ViewOdds, random: Random) -> Pixels:
-        """One view of `image`, (h, w, 3) uint8 RGB on paper of one colour; `other` is a mark to put beside it, if any."""
-        whole = _cut(image, self.side)
-        view = self._redesigned(whole, odds, random)
-        if other is not None:
-            view = _beside(view, _cut(other, self.side), random)
-        if random.random() < odds.word:
-            view = self._with_word(view, random)
-        view = self._shown(view, odds, random)
-        # What chance has wiped out teaches nothing.
-        return view if ink_mask(view).mean() > LEAST_INK or ink_mask(whole).mean() <= LEAST_INK else whole
+        """Make one view.
 
-    def _redesigned(self, image: Pixels, odds: ViewOdds, random: Random) -> Pixels:
-        """What a designer changes: the mark itself."""
+        Args:
+            image: (h, w, 3) uint8 RGB, a mark on a uniform background.
+            other: the same, another mark to place beside it; None: no other mark.
+            odds: the probabilities of the changes.
+            random: the source of randomness; the same state gives the same view.
+
+        Returns:
+            (h, w, 3) uint8 RGB; the size varies.
+        """
+        original = _crop(image, self.side)
+        view = self._redesign(original, odds, random)
+        if other is not None:
+            view = _join(view, _crop(other, self.side), random)
+        if random.random() < odds.word:
+            view = self._add_word(view, random)
+        view = self._reproduce(view, odds, random)
+        # The changes may erase the mark; then the original is the view.
+        return view if ink_mask(view).mean() > LEAST_INK or ink_mask(original).mean() <= LEAST_INK else original
+
+    def _redesign(self, image: Pixels, odds: ViewOdds, random: Random) -> Pixels:
+        """Changes to the mark itself, as a designer makes them."""
         if random.random() < odds.part_removed:
-            image = _without_a_part(image, random)
+            image = _remove_part(image, random)
         if random.random() < odds.redrawn:
-            image = _redrawn(image, random)
+            image = _redraw(image, random)
         elif random.random() < odds.recoloured:
-            image = _recoloured(image, random)
+            image = _recolour(image, random)
         if random.random() < odds.mirrored:
             image = np.ascontiguousarray(image[:, ::-1])
         if random.random() < odds.right_angle:
             image = np.ascontiguousarray(np.rot90(image, int(random.integers(1, 4))))
-        return _bent(image, random) if random.random() < odds.bent else image
+        return _bend(image, random) if random.random() < odds.bent else image
 
-    def _shown(self, image: Pixels, odds: ViewOdds, random: Random) -> Pixels:
-        """What its use and its copying do to it."""
+    def _reproduce(self, image: Pixels, odds: ViewOdds, random: Random) -> Pixels:
+        """Changes to its presentation, as use and copying make them."""
         if random.random() < odds.badge:
-            image = _badge(image, self.side + 8, random)
+            image = _place_on_badge(image, self.side + 8, random)
         if random.random() < odds.warped:
-            image = _warped(image, random)
+            image = _warp(image, random)
         if random.random() < odds.covered:
-            image = _covered(image, random)
+            image = _cover(image, random)
         if random.random() < odds.inverted:
             image = cv2.bitwise_not(image)
         if random.random() < odds.grey:
             image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        return _degraded(image, random) if random.random() < odds.degraded else image
+        return _degrade(image, random) if random.random() < odds.degraded else image
 
-    def _with_word(self, image: Pixels, random: Random) -> Pixels:
-        paper = border_colour(image)
-        ink = _contrasting(paper, random) if random.random() < 0.5 else _main_ink(image, paper)
-        strip = self._word(paper, ink, random)
+    def _add_word(self, image: Pixels, random: Random) -> Pixels:
+        background = border_colour(image)
+        ink = _contrasting_colour(background, random) if random.random() < 0.5 else _median_ink(image, background)
+        strip = self._draw_word(background, ink, random)
         height, width = image.shape[:2]
-        if random.random() < 0.75:  # under or above the mark
-            wanted = width * random.uniform(0.7, 1.5)
-            strip = _scaled(strip, min(wanted / strip.shape[1], 0.6 * height / strip.shape[0]))
+        if random.random() < 0.75:  # below or above the mark
+            word_width = width * random.uniform(0.7, 1.5)
+            strip = _scale(strip, min(word_width / strip.shape[1], 0.6 * height / strip.shape[0]))
             first, second = (image, strip) if random.random() < 0.85 else (strip, image)
-            return _stacked(first, second, paper, gap=int(height * random.uniform(0.03, 0.15)))
-        strip = _scaled(strip, height * random.uniform(0.25, 0.5) / strip.shape[0])
-        turned = [np.ascontiguousarray(np.rot90(part)) for part in (strip, image)]
+            return _stack(first, second, background, gap=int(height * random.uniform(0.03, 0.15)))
+        strip = _scale(strip, height * random.uniform(0.25, 0.5) / strip.shape[0])
+        # Beside the mark: stacked after a rotation, and rotated back.
+        rotated = [np.ascontiguousarray(np.rot90(part)) for part in (strip, image)]
         return np.ascontiguousarray(
-            np.rot90(_stacked(turned[0], turned[1], paper, gap=int(width * random.uniform(0.03, 0.12))), -1)
+            np.rot90(_stack(rotated[0], rotated[1], background, gap=int(width * random.uniform(0.03, 0.12))), -1)
         )
 
-    def _word(self, paper: tuple[int, ...], ink: tuple[int, ...], random: Random) -> Pixels:
-        """A made-up word, 40 pixels high."""
+    def _draw_word(self, background: tuple[int, ...], ink: tuple[int, ...], random: Random) -> Pixels:
+        """A random word in letters 40 pixels high."""
         size = 40
         if self.fonts:
             font: ImageFont.FreeTypeFont | ImageFont.ImageFont = ImageFont.truetype(
@@ -153,105 +163,107 @@ class Views:
         if random.random() < 0.4:
             word = word.capitalize()
         box = font.getbbox(word)
-        picture = Image.new("RGB", (max(8, int(box[2] - box[0]) + 4), max(8, int(box[3] - box[1]) + 4)), tuple(paper))
+        picture = Image.new(
+            "RGB", (max(8, int(box[2] - box[0]) + 4), max(8, int(box[3] - box[1]) + 4)), tuple(background)
+        )
         ImageDraw.Draw(picture).text((2 - box[0], 2 - box[1]), word, font=font, fill=tuple(ink))
         return np.asarray(picture, np.uint8)
 
 
 def ink_mask(image: Pixels) -> Mask:
-    """Where an image is not its paper; soft at the edges."""
+    """Mask of the pixels that differ from the background, (h, w) uint8; edges have values between 0 and 255."""
     difference = cv2.absdiff(image, np.full_like(image, border_colour(image)))
-    strongest = difference.max(axis=2).astype(np.float32) * (255 / INK_DIFFERENCE)
-    return np.minimum(strongest, 255).astype(np.uint8)
+    mask = difference.max(axis=2).astype(np.float32) * (255 / INK_DIFFERENCE)
+    return np.minimum(mask, 255).astype(np.uint8)
 
 
-def _cut(image: Pixels, side: int) -> Pixels:
-    """The mark alone, at the size at which views are made, with a narrow edge of paper."""
+def _crop(image: Pixels, side: int) -> Pixels:
+    """The content of an image, scaled to a longer side of `side` pixels, with a narrow margin."""
     border = border_colour(image)
     box = content_box(image, border)
     width, height = box.right - box.left, box.bottom - box.top
     scale = side / max(width, height)
     size = (max(2, round(width * scale)), max(2, round(height * scale)))
     image = cv2.resize(image[box.top : box.bottom, box.left : box.right], size, interpolation=cv2.INTER_LINEAR)
-    return _framed(image, 4, border)
+    return _pad(image, 4, border)
 
 
-def _without_a_part(image: Pixels, random: Random) -> Pixels:
-    """One connected part painted over, unless it is most of the mark."""
+def _remove_part(image: Pixels, random: Random) -> Pixels:
+    """Remove one connected component of at most 40 % of the mark."""
     mask = ink_mask(image)
     count, parts, stats, _ = cv2.connectedComponentsWithStats((mask > 96).astype(np.uint8))
     areas = stats[1:, cv2.CC_STAT_AREA]
     candidates = np.flatnonzero((areas > 12) & (areas < 0.4 * areas.sum())) + 1
     if count <= 2 or len(candidates) == 0:
         return image
-    gone = cv2.dilate((parts == random.choice(candidates)).astype(np.uint8), np.ones((5, 5), np.uint8))
-    out = image.copy()
-    out[gone > 0] = border_colour(image)
-    return out
+    part = cv2.dilate((parts == random.choice(candidates)).astype(np.uint8), np.ones((5, 5), np.uint8))
+    view = image.copy()
+    view[part > 0] = border_colour(image)
+    return view
 
 
-def _redrawn(image: Pixels, random: Random) -> Pixels:
-    """The same shape by another hand: outline, silhouette, bolder, thinner or rounder; one ink on one paper."""
+def _redraw(image: Pixels, random: Random) -> Pixels:
+    """Redraw the shape in one colour: as outline or silhouette, bolder, thinner, rounder, or flat."""
     mask = ink_mask(image)
-    if np.mean(mask[2:-2, 2:-2] > 128) > 0.9:  # a picture without paper: its own light and dark are the shape
+    if np.mean(mask[2:-2, 2:-2] > 128) > 0.9:  # no background: take the shape from the lightness
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         mask = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[1]
-    way = random.choice(
+    style = random.choice(
         ["outline", "silhouette", "bolder", "thinner", "rounder", "flat"], p=[0.28, 0.1, 0.2, 0.12, 0.2, 0.1]
     )
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(random.integers(2, 7)),) * 2)
     mask = cv2.copyMakeBorder(mask, 8, 8, 8, 8, cv2.BORDER_CONSTANT, value=0)
-    if way == "outline":
+    if style == "outline":
         mask = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, kernel)
-    elif way == "silhouette":
-        mask = _filled(mask)
-    elif way == "bolder":
+    elif style == "silhouette":
+        mask = _fill_holes(mask)
+    elif style == "bolder":
         mask = cv2.dilate(mask, kernel)
-    elif way == "thinner":
+    elif style == "thinner":
         thin = cv2.erode(mask, kernel)
-        mask = thin if thin.sum() > 0.3 * mask.sum() else mask  # what would vanish stays
-    elif way == "rounder":
+        mask = thin if thin.sum() > 0.3 * mask.sum() else mask  # fine lines would vanish
+    elif style == "rounder":
         sigma = random.uniform(1.5, 5)
-        soft = cv2.GaussianBlur(mask, (0, 0), sigma).astype(np.float32)
-        mask = np.clip((soft - 127) * sigma * 2 + 127, 0, 255).astype(np.uint8)
-    paper = _colour(random)
-    return _painted(mask, paper, _contrasting(paper, random) if random.random() < 0.7 else (0, 0, 0))
+        blurred = cv2.GaussianBlur(mask, (0, 0), sigma).astype(np.float32)
+        mask = np.clip((blurred - 127) * sigma * 2 + 127, 0, 255).astype(np.uint8)
+    background = _random_colour(random)
+    return _paint(mask, background, _contrasting_colour(background, random) if random.random() < 0.7 else (0, 0, 0))
 
 
-def _filled(mask: Mask) -> Mask:
-    """Without holes: whatever the paper outside does not reach is ink."""
-    outside = (mask > 96).astype(np.uint8)
-    cv2.floodFill(outside, None, (0, 0), 2)
-    return np.where(outside == 2, mask, 255).astype(np.uint8)
+def _fill_holes(mask: Mask) -> Mask:
+    """Fill everything that the background cannot reach from the upper left corner."""
+    regions = (mask > 96).astype(np.uint8)
+    cv2.floodFill(regions, None, (0, 0), 2)
+    return np.where(regions == 2, mask, 255).astype(np.uint8)
 
 
-def _recoloured(image: Pixels, random: Random) -> Pixels:
-    """Other colours: two inks by lightness, the channels exchanged, or each part its own."""
-    way = random.random()
-    if way < 0.35:
-        dark, light = np.array(_colour(random)), np.array(_colour(random))
+def _recolour(image: Pixels, random: Random) -> Pixels:
+    """Change the colours: two inks by lightness, permuted channels, or random inks for the connected components."""
+    choice = random.random()
+    if choice < 0.35:
+        dark, light = np.array(_random_colour(random)), np.array(_random_colour(random))
         ramp = np.linspace(dark, light, 256).astype(np.uint8)
         if np.abs(dark.astype(int) - light).max() < 80:
             return image
         return ramp[cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)]
-    if way < 0.6:
+    if choice < 0.6:
         return np.ascontiguousarray(image[:, :, random.permutation(3)])
-    paper = border_colour(image)
+    background = border_colour(image)
     mask = ink_mask(image)
     count, parts = cv2.connectedComponents((mask > 128).astype(np.uint8))
-    new_paper = paper if random.random() < 0.6 else _colour(random)
-    inks = np.array([_contrasting(new_paper, random) for _ in range(min(count, 6))], np.uint8)
-    spread = cv2.dilate(parts.astype(np.float32), np.ones((3, 3), np.uint8)).astype(np.int32)
+    new_background = background if random.random() < 0.6 else _random_colour(random)
+    inks = np.array([_contrasting_colour(new_background, random) for _ in range(min(count, 6))], np.uint8)
+    grown = cv2.dilate(parts.astype(np.float32), np.ones((3, 3), np.uint8)).astype(np.int32)
     alpha = mask[:, :, None].astype(np.float32) / 255
-    return (inks[spread % len(inks)] * alpha + np.array(new_paper) * (1 - alpha)).astype(np.uint8)
+    return (inks[grown % len(inks)] * alpha + np.array(new_background) * (1 - alpha)).astype(np.uint8)
 
 
-def _badge(image: Pixels, side: int, random: Random) -> Pixels:
-    """The mark on a filled shape, most often as one ink on it."""
-    paper, fill = (255, 255, 255) if random.random() < 0.7 else _colour(random), _colour(random)
-    if max(abs(a - b) for a, b in zip(paper, fill, strict=True)) < 60:
-        fill = _contrasting(paper, random)
-    plate = np.full((side, side, 3), paper, np.uint8)
+def _place_on_badge(image: Pixels, side: int, random: Random) -> Pixels:
+    """Place the mark on a circle, a square, a rounded square or in a ring, mostly in one contrasting colour."""
+    background, fill = (255, 255, 255) if random.random() < 0.7 else _random_colour(random), _random_colour(random)
+    if max(abs(a - b) for a, b in zip(background, fill, strict=True)) < 60:
+        fill = _contrasting_colour(background, random)
+    plate = np.full((side, side, 3), background, np.uint8)
     shape = random.choice(["circle", "square", "rounded", "ring"], p=[0.4, 0.15, 0.35, 0.1])
     low, high, middle = 3, side - 4, side // 2
     if shape in {"circle", "ring"}:
@@ -268,10 +280,10 @@ def _badge(image: Pixels, side: int, random: Random) -> Pixels:
             for y in (low + radius, high - radius):
                 cv2.circle(plate, (x, y), radius, fill, -1, cv2.LINE_AA)
     share = random.uniform(0.5, 0.68) if shape in {"circle", "ring"} else random.uniform(0.55, 0.85)
-    mark = _scaled(image, share * side / max(image.shape[:2]))
-    ground = paper if shape == "ring" else fill
+    mark = _scale(image, share * side / max(image.shape[:2]))
+    ground = background if shape == "ring" else fill
     ink: NDArray[np.uint8] = np.asarray(
-        mark if random.random() < 0.25 else np.full_like(mark, _contrasting(ground, random)), np.uint8
+        mark if random.random() < 0.25 else np.full_like(mark, _contrasting_colour(ground, random)), np.uint8
     )
     alpha = ink_mask(mark)[:, :, None].astype(np.float32) / 255
     top, left = (side - mark.shape[0]) // 2, (side - mark.shape[1]) // 2
@@ -280,84 +292,95 @@ def _badge(image: Pixels, side: int, random: Random) -> Pixels:
     return plate
 
 
-def _bent(image: Pixels, random: Random) -> Pixels:
-    """A smooth random displacement of up to a twentieth of the picture."""
+def _bend(image: Pixels, random: Random) -> Pixels:
+    """Apply a smooth random displacement with a standard deviation of 1 to 3.5 % of the longer side."""
     height, width = image.shape[:2]
     cells = int(random.integers(3, 6))
-    field_ = (
+    displacement = (
         random.normal(0, 1, (2, cells, cells)).astype(np.float32) * random.uniform(0.01, 0.035) * max(height, width)
     )
-    dx, dy = (cv2.resize(one, (width, height), interpolation=cv2.INTER_CUBIC) for one in field_)
+    dx, dy = (cv2.resize(axis, (width, height), interpolation=cv2.INTER_CUBIC) for axis in displacement)
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     return cv2.remap(
         image, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border_colour(image)
     )
 
 
-def _warped(image: Pixels, random: Random) -> Pixels:
-    """Turned a little, stretched, sheared, seen from an angle."""
-    paper = border_colour(image)
-    image = _framed(image, max(image.shape[:2]) // 4, paper)
+def _warp(image: Pixels, random: Random) -> Pixels:
+    """Apply a random projective transform: a small rotation, stretch, shear and perspective."""
+    background = border_colour(image)
+    image = _pad(image, max(image.shape[:2]) // 4, background)
     height, width = image.shape[:2]
     angle = random.normal(0, 10) if random.random() < 0.5 else 0.0
-    turn = np.vstack([cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1), [0, 0, 1]])
+    rotation = np.vstack([cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1), [0, 0, 1]])
     stretch = np.exp(random.normal(0, 0.08, 2))
     shear = random.normal(0, 0.06)
     centre = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
-    change = np.array([[stretch[0], shear, 0], [0, stretch[1], 0], [*random.normal(0, 3e-4, 2), 1]])
-    whole = np.linalg.inv(centre) @ change @ centre @ turn
+    distortion = np.array([[stretch[0], shear, 0], [0, stretch[1], 0], [*random.normal(0, 3e-4, 2), 1]])
+    transform = np.linalg.inv(centre) @ distortion @ centre @ rotation
     return cv2.warpPerspective(
-        image, whole, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=paper
+        image,
+        transform,
+        (width, height),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=background,
     )
 
 
-def _covered(image: Pixels, random: Random) -> Pixels:
-    """A box of one colour over 5 to 35 % of it, or that much cut off at one side."""
-    out = image.copy()
-    height, width = out.shape[:2]
+def _cover(image: Pixels, random: Random) -> Pixels:
+    """Cover 5 to 35 % of the image with a box of one colour, or crop that much off one side."""
+    view = image.copy()
+    height, width = view.shape[:2]
     share = random.uniform(0.05, 0.35)
     if random.random() < 0.2:
         keep = 1 - share
         if random.random() < 0.5:
             keep_width = int(width * keep)
-            return np.ascontiguousarray(out[:, :keep_width] if random.random() < 0.5 else out[:, width - keep_width :])
+            return np.ascontiguousarray(
+                view[:, :keep_width] if random.random() < 0.5 else view[:, width - keep_width :]
+            )
         keep_height = int(height * keep)
-        return np.ascontiguousarray(out[:keep_height] if random.random() < 0.5 else out[height - keep_height :])
+        return np.ascontiguousarray(view[:keep_height] if random.random() < 0.5 else view[height - keep_height :])
     aspect = np.exp(random.normal(0, 0.3))
     box_width = min(width, int(np.sqrt(share * width * height * aspect)))
     box_height = min(height, int(share * width * height / max(1, box_width)))
     left = int(random.integers(0, width - box_width + 1))
     top = int(random.integers(0, height - box_height + 1))
     level = int(random.integers(0, 256))
-    out[top : top + box_height, left : left + box_width] = (
-        (level,) * 3 if random.random() < 0.6 else border_colour(image) if random.random() < 0.5 else _colour(random)
+    view[top : top + box_height, left : left + box_width] = (
+        (level,) * 3
+        if random.random() < 0.6
+        else border_colour(image)
+        if random.random() < 0.5
+        else _random_colour(random)
     )
-    return out
+    return view
 
 
-def _beside(image: Pixels, other: Pixels, random: Random) -> Pixels:
-    """Joined with another mark, smaller than itself."""
-    paper = border_colour(image)
-    other = _scaled(other, random.uniform(0.3, 0.7))
+def _join(image: Pixels, other: Pixels, random: Random) -> Pixels:
+    """Place another, smaller mark beside, above or below it."""
+    background = border_colour(image)
+    other = _scale(other, random.uniform(0.3, 0.7))
     alpha = ink_mask(other)[:, :, None].astype(np.float32) / 255
-    other = (other * alpha + np.array(paper) * (1 - alpha)).astype(np.uint8)
+    other = (other * alpha + np.array(background) * (1 - alpha)).astype(np.uint8)
     gap = int(random.integers(2, 16))
     parts = [image, other] if random.random() < 0.5 else [other, image]
     if random.random() < 0.5:
-        return _stacked(parts[0], parts[1], paper, gap)
-    turned = [np.ascontiguousarray(np.rot90(part)) for part in parts]
-    return np.ascontiguousarray(np.rot90(_stacked(turned[0], turned[1], paper, gap), -1))
+        return _stack(parts[0], parts[1], background, gap)
+    rotated = [np.ascontiguousarray(np.rot90(part)) for part in parts]
+    return np.ascontiguousarray(np.rot90(_stack(rotated[0], rotated[1], background, gap), -1))
 
 
-def _degraded(image: Pixels, random: Random) -> Pixels:
-    """A bad copy: small, blurred, noisy or with JPEG's blocks."""
-    way = random.random()
-    if way < 0.3:
-        small = _scaled(image, random.uniform(0.25, 0.6))
+def _degrade(image: Pixels, random: Random) -> Pixels:
+    """Degrade the image: downscale, blur or add noise, and compress as JPEG."""
+    choice = random.random()
+    if choice < 0.3:
+        small = _scale(image, random.uniform(0.25, 0.6))
         image = cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
-    elif way < 0.6:
+    elif choice < 0.6:
         image = cv2.GaussianBlur(image, (0, 0), random.uniform(0.6, 2.2))
-    elif way < 0.75:
+    elif choice < 0.75:
         noise = random.normal(0, random.uniform(3, 14), image.shape[:2])[:, :, None]
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if random.random() < 0.6:
@@ -366,54 +389,54 @@ def _degraded(image: Pixels, random: Random) -> Pixels:
     return image
 
 
-def _stacked(first: Pixels, second: Pixels, paper: tuple[int, ...], gap: int) -> Pixels:
-    """One above the other, both centred."""
+def _stack(first: Pixels, second: Pixels, background: tuple[int, ...], gap: int) -> Pixels:
+    """Two images one above the other, both centred."""
     width = max(first.shape[1], second.shape[1])
-    canvas = np.full((first.shape[0] + gap + second.shape[0], width, 3), paper, np.uint8)
+    canvas = np.full((first.shape[0] + gap + second.shape[0], width, 3), background, np.uint8)
     for part, top in ((first, 0), (second, first.shape[0] + gap)):
         left = (width - part.shape[1]) // 2
         canvas[top : top + part.shape[0], left : left + part.shape[1]] = part
     return canvas
 
 
-def _framed(image: Pixels, edge: int, paper: tuple[int, ...]) -> Pixels:
-    return cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=paper)
+def _pad(image: Pixels, edge: int, background: tuple[int, ...]) -> Pixels:
+    return cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=background)
 
 
-def _scaled(image: Pixels, scale: float) -> Pixels:
+def _scale(image: Pixels, scale: float) -> Pixels:
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def _painted(mask: Mask, paper: tuple[int, ...], ink: tuple[int, ...]) -> Pixels:
+def _paint(mask: Mask, background: tuple[int, ...], ink: tuple[int, ...]) -> Pixels:
     alpha = mask[:, :, None].astype(np.float32) / 255
-    return (np.array(ink, np.float32) * alpha + np.array(paper, np.float32) * (1 - alpha)).astype(np.uint8)
+    return (np.array(ink, np.float32) * alpha + np.array(background, np.float32) * (1 - alpha)).astype(np.uint8)
 
 
-def _colour(random: Random) -> tuple[int, int, int]:
-    """White and black often, else any."""
-    way = random.random()
-    if way < 0.4:
+def _random_colour(random: Random) -> tuple[int, int, int]:
+    """White (40 %), black (10 %) or a random colour."""
+    choice = random.random()
+    if choice < 0.4:
         return (255, 255, 255)
-    if way < 0.5:
+    if choice < 0.5:
         return (0, 0, 0)
     red, green, blue = random.integers(0, 256, 3).tolist()
     return red, green, blue
 
 
-def _contrasting(paper: tuple[int, ...], random: Random) -> tuple[int, int, int]:
-    """A colour that differs from the paper by 100 or more in one channel."""
+def _contrasting_colour(background: tuple[int, ...], random: Random) -> tuple[int, int, int]:
+    """A random colour that differs from the background by at least 100 in one channel."""
     for _ in range(8):
         red, green, blue = random.integers(0, 256, 3).tolist()
-        if max(abs(a - b) for a, b in zip(paper, (red, green, blue), strict=True)) >= 100:
+        if max(abs(a - b) for a, b in zip(background, (red, green, blue), strict=True)) >= 100:
             return red, green, blue
-    return (0, 0, 0) if sum(paper) > 380 else (255, 255, 255)
+    return (0, 0, 0) if sum(background) > 380 else (255, 255, 255)
 
 
-def _main_ink(image: Pixels, paper: tuple[int, ...]) -> tuple[int, int, int]:
-    """The median colour of what is not paper."""
+def _median_ink(image: Pixels, background: tuple[int, ...]) -> tuple[int, int, int]:
+    """The median colour of the ink."""
     ink = image[ink_mask(image) > 200]
     if len(ink) == 0:
-        return (0, 0, 0) if sum(paper) > 380 else (255, 255, 255)
+        return (0, 0, 0) if sum(background) > 380 else (255, 255, 255)
     red, green, blue = np.median(ink, axis=0).astype(int).tolist()
     return red, green, blue

@@ -88,7 +88,7 @@ def test_a_catalog(labelled: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--baseline", "sift"], "unknown baseline 'sift'; the baselines are grey, hog, phash"),
-        (["--split", "private"], "no queries in the split 'private'; there are public"),
+        (["--split", "private"], "split 'private' has no queries; available splits: public"),
         (["--baseline", "hog", "--catalogs", "x"], "exclude each other"),
     ],
 )

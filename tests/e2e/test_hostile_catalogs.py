@@ -227,7 +227,7 @@ def test_only_signed_versions_are_pulled_and_served(
         other = rewrite_manifest(copy, lambda m: m.update(software="somebody else's"))
         publish_unchecked(remote, other)
         remote.write(f"versions/{other.name}.sig", (good / SIGNATURE).read_bytes())
-        until(lambda: "is not signed by the key" in server.log.read_text())
+        until(lambda: "has no valid signature by the key" in server.log.read_text())
         all_answer(server, picture, good.name)
         assert run("catalog", "publish", **publisher).returncode == 0
     # An unsigned version that was tried before a key was asked for is not opened either.

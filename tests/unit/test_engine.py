@@ -211,12 +211,12 @@ def other_encoder(_: Path, manifest: Manifest) -> Manifest:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (one_row_less, "disagree on the number"),
-        (one_patch_less, "disagree on the number"),
-        (other_patches, "not patches"),
+        (one_row_less, "different numbers of logos"),
+        (one_patch_less, "different numbers of logos"),
+        (other_patches, "expected int8"),
         (no_patches, "damaged"),
-        (lambda _, manifest: manifest.model_copy(update={"count": 7}), "disagree on the number"),
-        (lambda _, manifest: manifest.model_copy(update={"dimension": 7}), "disagree on the dimension"),
+        (lambda _, manifest: manifest.model_copy(update={"count": 7}), "different numbers of logos"),
+        (lambda _, manifest: manifest.model_copy(update={"dimension": 7}), "different numbers of dimensions"),
         (other_preprocessing, "build the catalog again"),
         (other_encoder, "not the encoder"),
     ],

@@ -229,16 +229,16 @@ def test_another_model_works_by_its_description(tmp_path: Path) -> None:
         expected[channel] = -0.5 / std
         expected[channel, 0, 0] = (value - 0.5) / std
     np.testing.assert_allclose(embedding, expected.ravel() / np.linalg.norm(expected), atol=1e-4)
-    with pytest.raises(EncoderError, match="no output for patches"):
+    with pytest.raises(EncoderError, match="the model has no patches"):
         other.infer_with_patches(np.zeros((1, 48, 32, 3), np.float32))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "image"}, "its inputs are"),
-        ({"width": 33}, "its input is"),
-        ({"layout": "nchw"}, "its input is"),
+        ({"name": "image"}, "the inputs are"),
+        ({"width": 33}, "the input is"),
+        ({"layout": "nchw"}, "the input is"),
         ({"dimension": 13}, "12 dimensions"),
         ({"outputs": {"embedding": "nothing"}}, "no output 'nothing'"),
         ({"outputs": {"embedding": "features", "patches": "cells"}}, "no output 'cells'"),
@@ -283,7 +283,7 @@ def test_the_bounds_of_a_description(tmp_path: Path, field: str, good: tuple[obj
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ({"batch": 1}, "free batch axis"),
+        ({"batch": 1}, "dynamic batch axis"),
         ({"takes": TensorProto.DOUBLE}, r"input is tensor\(double\)"),
         ({"gives": TensorProto.INT64}, r"'features' is tensor\(int64\)"),
         ({"gives": TensorProto.FLOAT16}, r"'features' is tensor\(float16\)"),
@@ -310,7 +310,7 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     described = json.loads((folder / "model.json").read_text())
     described["sha256"] = hashlib.sha256(b"nonsense").hexdigest()
     (folder / "model.json").write_text(json.dumps(described))
-    with pytest.raises(EncoderError, match="not a model"):
+    with pytest.raises(EncoderError, match="cannot be loaded"):
         Encoder.open(folder, device="cpu")
 
 
@@ -338,7 +338,7 @@ def test_cuda_is_taken_where_it_is_there_and_wanted(
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: preloaded.append(device))
     monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
     if device == "cuda":
-        with pytest.raises(EncoderError, match="CUDA does not load here"):
+        with pytest.raises(EncoderError, match="CUDA cannot be loaded"):
             Encoder.open(default_model_folder(), device=device)
     else:
         assert Encoder.open(default_model_folder(), device=device).provider == "cpu"
@@ -376,7 +376,7 @@ def test_patches_that_are_not_a_square_grid_for_each_picture_are_an_error(
     tmp_path: Path, shape: tuple[int, ...]
 ) -> None:
     other = Encoder.open(write_patches(tmp_path / "patches", shape=shape), device="cpu")
-    with pytest.raises(EncoderError, match="a square grid is needed"):
+    with pytest.raises(EncoderError, match="expected a square grid"):
         other.infer_with_patches(np.full((2, 48, 32, 3), 0.1, np.float32))
 
 
@@ -393,7 +393,7 @@ def test_of_a_failure_while_it_runs_the_first_line_is_told() -> None:
             raise RuntimeError("out of memory\nat node 7\nin a file")
 
     other = Encoder(load_model(default_model_folder()), Failing())
-    with pytest.raises(EncoderError, match=r"failed: out of memory$"):
+    with pytest.raises(EncoderError, match=r"inference failed: out of memory$"):
         other.infer(np.zeros((1, 3, 128, 128), np.float32))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from logo_similarity.evaluation.copies import CHANGES
-from logo_similarity.evaluation.features import BASELINES, unit
+from logo_similarity.evaluation.features import BASELINES, normalise
 from logo_similarity.image.decode import Pixels, decode
 from logo_similarity.image.preprocess import border_colour, content_box
 
@@ -23,17 +23,17 @@ def images() -> list[Pixels]:
 @pytest.mark.parametrize(("name", "dimension"), [("grey", 1024), ("hog", 1764), ("phash", 64)])
 def test_a_baseline_finds_a_blurred_copy(images: list[Pixels], name: str, dimension: int) -> None:
     describe = BASELINES[name]
-    gallery = unit(np.stack([describe(image) for image in images]), name)
-    copies = unit(np.stack([describe(CHANGES["blurred, JPEG 20"](image)) for image in images]), name)
+    gallery = normalise(np.stack([describe(image) for image in images]), name)
+    copies = normalise(np.stack([describe(CHANGES["blurred, JPEG 20"](image)) for image in images]), name)
     assert gallery.shape == (len(images), dimension)
     assert np.mean((copies @ gallery.T).argmax(axis=1) == np.arange(len(images))) > 0.9
 
 
-def test_features_that_are_no_numbers_or_all_the_same_are_errors() -> None:
-    with pytest.raises(ValueError, match="1 pictures have features that are no numbers"):
-        unit(np.array([[1, np.nan], [1, 2]], np.float32), "broken")
-    with pytest.raises(ValueError, match="all pictures have the same features"):
-        unit(np.ones((3, 4), np.float32), "constant")
+def test_features_that_are_not_finite_or_all_the_same_are_errors() -> None:
+    with pytest.raises(ValueError, match="broken: the features of 1 images are not finite"):
+        normalise(np.array([[1, np.nan], [1, 2]], np.float32), "broken")
+    with pytest.raises(ValueError, match="all images have the same features"):
+        normalise(np.ones((3, 4), np.float32), "constant")
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -82,9 +82,9 @@ def test_pairs_of_ones_own(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("a,b\n1,2\n", "must name the columns query and relevant"),
-        ("query,relevant\n", "no pairs"),
-        ("query,relevant\na.png,x.png\n", "line 2: 'x.png' is not among the images"),
-        ("query,relevant\na.png,a.png\n", "line 2: 'a.png' is its own answer"),
+        ("query,relevant\n", "contains no pairs"),
+        ("query,relevant\na.png,x.png\n", "line 2: 'x.png' is not one of the images"),
+        ("query,relevant\na.png,a.png\n", "line 2: 'a.png' is listed as its own answer"),
     ],
 )
 def test_pairs_that_can_not_be_meant(tmp_path: Path, content: str, message: str) -> None:
@@ -98,14 +98,14 @@ def test_pairs_that_can_not_be_meant(tmp_path: Path, content: str, message: str)
 def test_labels_that_are_none(tmp_path: Path, content: str) -> None:
     path = tmp_path / "labels.json"
     path.write_text(content)
-    with pytest.raises(SourceError, match="not a list of labels"):
+    with pytest.raises(SourceError, match="not a labels file"):
         read_truth(path, ["a.png"])
 
 
 def test_labels_of_other_images(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps({"x.png": {"brand": "a", "kind": "mark", "split": "public"}}))
-    with pytest.raises(SourceError, match="are these the right images"):
+    with pytest.raises(SourceError, match="check that the labels belong to these images"):
         read_truth(path, ["a.png"])
 
 

@@ -36,13 +36,13 @@ def test_features_that_are_all_the_same_find_nothing() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_score_that_is_no_number_is_an_error(bad: float) -> None:
-    with pytest.raises(ValueError, match="query 0: a score is not a number"):
+def test_a_score_that_is_not_finite_is_an_error(bad: float) -> None:
+    with pytest.raises(ValueError, match="query 0: a score is not finite"):
         rank_query(LabelledQuery(0, rows(1), NONE), np.array([1, bad, 0], np.float32))
 
 
 def test_a_query_without_answers_is_an_error() -> None:
-    with pytest.raises(ValueError, match="nothing is relevant"):
+    with pytest.raises(ValueError, match="no relevant rows"):
         rank_query(LabelledQuery(0, NONE, NONE), np.ones(3, np.float32))
 
 

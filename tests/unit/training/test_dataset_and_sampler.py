@@ -32,7 +32,7 @@ def test_only_the_splits_and_licences_that_are_named(tmp_path: Path) -> None:
         "a.jpg",
         "d.jpg",
     ]
-    with pytest.raises(SourceError, match="no picture to learn from"):
+    with pytest.raises(SourceError, match="no images to learn from"):
         read_training_set(folder, ["private"])
 
 
