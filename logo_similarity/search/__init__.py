@@ -1,1 +1,1 @@
-"""The vector index and the search pipeline; usable without HTTP."""
+"""The vector index, candidate sources and re-ranking."""

@@ -1,4 +1,4 @@
-"""Building an HNSW index, and measuring its recall against exact search."""
+"""Construction of an HNSW index, and measurement of its recall against exact search."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from logo_similarity.errors import BuildError
 from logo_similarity.search.hnsw import VectorIndex
 
 ADD_ROWS = 8_192
-# Two scores closer than this are a tie: either of the two rows may be among the k.
 TIE = 1e-6
+"""Scores that differ by less are a tie: either row may be one of the `k` answers."""
 EF_SEARCHES = (100, 128, 160, 192, 256, 320, 384, 512, 768)
 
 
@@ -25,19 +25,21 @@ class Probe:
 
     k: int = 100
     queries: int = 500
-    """Number of rows that are queries: at most a tenth of all; if that is none, all rows, after they were added."""
+    """Number of rows used as queries, at most a tenth of all rows; with fewer than ten rows, all rows are queries."""
     ef_searches: tuple[int, ...] = EF_SEARCHES
     """Breadths of the graph search, ascending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Share of the exact answers that a graph search of a given breadth finds (0 to 1)."""
+    """Recall at `k` of a graph search of a given breadth."""
 
     ef_search: int
     k: int
     queries: int
+    """Number of queries."""
     value: float
+    """Share of the exact answers that are found, 0 to 1."""
 
 
 def build_hnsw(
@@ -52,14 +54,14 @@ def build_hnsw(
 ) -> tuple[Recall, ...]:
     """Write an HNSW index over `vectors` to `path` and measure its recall; row i of the index is row i of `vectors`.
 
-    The last rows are queries before they are added, as new filings are against an older register: a row that is in the graph
-    finds its neighbours more easily than a new one, since their edges lead to it.
+    The last rows serve as queries before they are added, like new filings that are compared with an older register. A
+    row of the graph would find its neighbours more easily, because they have edges to it.
 
     Args:
         vectors: (n, d) float32, unit length (checked).
         path: file to write.
-        m: edges per node (twice as many on the ground layer).
-        ef_construction: breadth of the search for the edges.
+        m: edges per node (twice as many on the bottom layer).
+        ef_construction: breadth of the graph search when a node is added.
         threads: OpenMP threads.
         probe: how the recall is measured.
         on_rows: called with the number of rows added so far.
@@ -82,15 +84,15 @@ def build_hnsw(
             on_rows(start + len(rows))
 
     probe = probe or Probe()
-    held = min(probe.queries, len(vectors) // 10)
-    known = len(vectors) - held
-    add(0, known)
-    queries = np.ascontiguousarray(vectors[known:] if held else vectors)
-    check_unit_length(queries, known if held else 0)
+    held_out = min(probe.queries, len(vectors) // 10)
+    first_query = len(vectors) - held_out
+    add(0, first_query)
+    queries = np.ascontiguousarray(vectors[first_query:] if held_out else vectors)
+    check_unit_length(queries, first_query if held_out else 0)
     curve = measure_recall(VectorIndex(index, path), queries, k=probe.k, ef_searches=probe.ef_searches, threads=threads)
-    add(known, len(vectors))
+    add(first_query, len(vectors))
     try:
-        # Given a path, FAISS does not notice if the disk is full when it writes the last kilobytes.
+        # If FAISS opens the file itself, it does not report a disk that fills up with the last buffered bytes.
         with path.open("wb") as file:
             faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
     except (RuntimeError, OSError) as error:
@@ -100,11 +102,16 @@ def build_hnsw(
 
 
 def check_unit_length(vectors: Floats, first_row: int = 0) -> None:
-    """Raise BuildError with the row of a vector that is not finite or not of length 1 (to 1e-3)."""
-    off = ~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3)  # NaN compares false, so it counts as off
-    if off.any():
+    """Raise BuildError, naming the row, if a vector is not finite or its length differs from 1 by 1e-3 or more.
+
+    Args:
+        vectors: (n, d) float32.
+        first_row: number of the first row, for the message.
+    """
+    invalid = ~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3)  # NaN compares false
+    if invalid.any():
         raise BuildError(
-            f"embedding {first_row + int(np.argmax(off))} is not of unit length; check the encoder that computed it"
+            f"embedding {first_row + int(np.argmax(invalid))} is not of unit length; check the encoder that computed it"
         )
 
 
@@ -113,14 +120,14 @@ def measure_recall(
 ) -> tuple[Recall, ...]:
     """Recall at `k` against exact search, for each breadth.
 
-    A row counts if its score reaches the k-th exact score, so that duplicates, which tie, may replace each other.
+    A row counts as an answer if its score reaches the k-th exact score, so that tied duplicates may replace each other.
 
     Args:
-        index: searched one query at a time, as in a service.
-        queries: (queries, d) float32, unit length.
+        index: searched one query at a time, as a service does.
+        queries: (n, d) float32, unit length.
         k: number of answers; all rows if the index has fewer.
         ef_searches: breadths of the graph search.
-        threads: of the exact search.
+        threads: OpenMP threads of the exact search.
     """
     k = min(k, index.count)
     faiss.omp_set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""The first stage of a search: sources of candidates, and how the candidates of several sources become one list."""
+"""The first stage of a search: sources of candidates, and merging of their candidates."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Logos that may be similar to a query: arrays of one length, nearest first, equal ones by id."""
+    """Logos that may be similar to a query: parallel arrays, nearest first, ties by id."""
 
     ids: Ids
-    """(m,) int64. Only the source that gave an id knows what it stands for."""
+    """(m,) int64. Their meaning depends on the source."""
     cosines: Floats
-    """(m,) float32, between the query's embedding and each candidate's."""
+    """(m,) float32: cosine of the query's embedding and that of the candidate."""
     embeddings: Floats | None = None
     """(m, d) float32; None if the candidates are not to be re-ranked."""
     patches: Patches | None = None
@@ -29,7 +29,7 @@ class Candidates:
 
 
 class CandidateSource(Protocol):
-    """Finds candidates. Safe to ask from many threads at once."""
+    """Finds candidates. Safe to call from many threads at once."""
 
     def candidates(self, description: Description, k: int) -> Candidates:
         """At most `k` candidates, with embeddings and patches if the description has patches."""
@@ -37,14 +37,21 @@ class CandidateSource(Protocol):
 
 
 def gather(ids: Ids, cosines: Floats, embeddings: Floats, patches: Patches | None) -> Candidates:
-    """Candidates for re-ranking, whose ids are rows of these arrays: (n, d) float32 and (n, cells, channels) int8."""
+    """Candidates with their rows of the arrays, for re-ranking.
+
+    Args:
+        ids: (m,) int64, rows of `embeddings` and `patches`.
+        cosines: (m,) float32.
+        embeddings: (n, d) float32.
+        patches: (n, cells, channels) int8; None: the candidates are not to be re-ranked.
+    """
     if patches is None:
         return Candidates(ids, cosines)
     return Candidates(ids, cosines, embeddings[ids], patches[ids])
 
 
 def merge(parts: Sequence[Candidates], k: int) -> Candidates:
-    """The `k` nearest candidates of several sources; of several with one id, the nearest."""
+    """The `k` nearest candidates of several sources; of candidates with the same id, only the nearest."""
     if len(parts) == 1:
         return parts[0]
     ids, cosines = (

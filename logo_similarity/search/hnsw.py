@@ -1,4 +1,4 @@
-"""The HNSW index of a catalog, opened as a shared memory map, and the candidates that it finds."""
+"""The HNSW index of a catalog as a shared memory map, and the source of candidates on it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from logo_similarity.search.candidates import Candidates, Ids, gather
 _HNSW_FLAT = b"IHNf"
 _FLAT = b"IxFI"
 _HEADER = "<i3q?i"
-"""Of an index: d, ntotal, two unused, is_trained, metric (`write_index_header` in FAISS)."""
+"""Header of an index: d, ntotal, two unused, is_trained, metric (`write_index_header` in FAISS)."""
 _GRAPH = (("assign_probas", 8), ("cum_nneighbor_per_level", 4), ("levels", 4), ("offsets", 8), ("neighbors", 4))
-"""Vectors of a graph in the file's order (`write_HNSW`), and the bytes of an item; each is preceded by its length."""
+"""Arrays of a graph in file order, with their item sizes in bytes; a length precedes each array (`write_HNSW`)."""
 _SEARCH = "<5i"
-"""entry_point, max_level, efConstruction, efSearch, one unused."""
+"""Parameters of a graph: entry_point, max_level, efConstruction, efSearch, one unused."""
 
 
 class VectorIndex:
@@ -35,14 +35,14 @@ class VectorIndex:
         self.count = int(index.ntotal)
         self.dimension = int(index.d)
         self.vectors: Floats = stored_vectors(index)
-        """(count, dimension) float32, a read-only view of the vectors inside the (mapped) index."""
+        """(count, dimension) float32: a read-only view of the vectors in the index."""
 
     @classmethod
     def open(cls, path: Path) -> VectorIndex:
-        """Map an index file. The pages are shared by every process that maps it; nothing is copied.
+        """Map an index file into memory. All processes share its pages; nothing is copied.
 
         Raises:
-            CatalogError: it is not an HNSW index over inner products, is damaged, or cannot be read.
+            CatalogError: the file cannot be read, is damaged, or is not an HNSW index over inner products.
         """
         _check_layout(path)
         try:
@@ -55,38 +55,37 @@ class VectorIndex:
         return cls(index, path)
 
     def search(self, query: Floats, k: int, *, ef_search: int) -> tuple[Ids, Floats]:
-        """The (about) `k` nearest rows of one query, best first.
+        """The approximate `k` nearest rows of one query, nearest first.
 
         Args:
             query: (dimension,) float32, unit length.
-            k: at most this many rows; all rows where the index has fewer.
-            ef_search: breadth of the graph search; raised to `k`, since a smaller one loses hits.
+            k: maximum number of rows.
+            ef_search: breadth of the graph search; at least `k` is used, since a smaller breadth misses rows.
 
         Returns:
-            (m,) int64 rows and (m,) float32 scores. A score is the cosine of the two embeddings, exact as the graph's storage is
-            float32.
+            Rows, (m,) int64, and the exact cosines of their embeddings and the query, (m,) float32.
         """
         k = min(k, self.count)
         parameters = faiss.SearchParametersHNSW(efSearch=max(ef_search, k))
-        cosines, ids = self._index.search(query[np.newaxis], k, params=parameters)
-        filled = ids[0] >= 0  # FAISS pads the rows that it does not reach with -1
-        rows, scores = ids[0][filled], np.clip(cosines[0][filled], -1.0, 1.0)
-        # Best first; equal scores by row, so that the same request has the same answer in every worker.
-        order = np.lexsort((rows, -scores))
-        return rows[order], scores[order]
+        scores, ids = self._index.search(query[np.newaxis], k, params=parameters)
+        valid = ids[0] >= 0  # FAISS pads with -1 if it finds fewer rows
+        rows, cosines = ids[0][valid], np.clip(scores[0][valid], -1.0, 1.0)
+        # Ties are ordered by row, so that all workers return the same answer.
+        order = np.lexsort((rows, -cosines))
+        return rows[order], cosines[order]
 
     @property
     def edges(self) -> int:
-        """Edges per node, M."""
+        """Edges per node (M)."""
         return int(self._index.hnsw.nb_neighbors(1))
 
     def check(self, rows: Sequence[int], *, ef_search: int) -> None:
-        """Search for stored rows.
+        """Search for stored embeddings. At least half of them must be found.
 
-        A graph search is approximate, and many copies of one picture can hide others: half of the rows must find themselves.
+        Not all, because a graph search is approximate, and many copies of one image can hide others.
 
         Raises:
-            CatalogError: a stored embedding is not of unit length, or too few of them are found again.
+            CatalogError: a stored embedding is not of unit length, or too few of them are found.
         """
         hits = 0
         for row in rows:
@@ -94,14 +93,14 @@ class VectorIndex:
             if not abs(float(np.linalg.norm(vector)) - 1) < 1e-3:  # NaN compares false
                 raise CatalogError(f"{self.path}: damaged: the stored embedding {row} is not of unit length")
             _, scores = self.search(vector, 1, ef_search=ef_search)
-            hits += bool(len(scores)) and bool(scores[0] > 0.999)  # a copy of the same vector may stand in for the row
+            hits += bool(len(scores)) and bool(scores[0] > 0.999)  # another row with the same vector counts, too
         if hits < len(rows) // 2:
-            raise CatalogError(f"{self.path}: damaged: {hits} of {len(rows)} stored embeddings find themselves")
+            raise CatalogError(f"{self.path}: damaged: a search finds only {hits} of {len(rows)} stored embeddings")
 
 
 @dataclass(frozen=True, slots=True)
 class HnswSource:
-    """The candidates of a mapped index. An id is a row of the index, of the patches and of the catalog's metadata."""
+    """Finds candidates in a mapped index. An id is a row of the index, of the patches and of the catalog's metadata."""
 
     index: VectorIndex
     patches: Patches | None
@@ -110,23 +109,23 @@ class HnswSource:
     """Breadth of the graph search."""
 
     def candidates(self, description: Description, k: int) -> Candidates:
-        """The (about) `k` nearest rows of the index."""
+        """The approximate `k` nearest rows of the index."""
         rows, cosines = self.index.search(description.embedding, k, ef_search=self.ef_search)
         patches = None if description.patches is None else self.patches
         return gather(rows, cosines, self.index.vectors, patches)
 
     def description(self, row: int) -> Description:
-        """What the index stores of one logo."""
+        """The stored description of one logo."""
         return Description(np.array(self.index.vectors[row]), None if self.patches is None else self.patches[row])
 
 
 def _check_layout(path: Path) -> None:
-    """Compare the lengths that an index file states with its size: FAISS reserves memory by some of them before it reads.
+    """Check the array lengths in an index file, because FAISS allocates memory for some arrays before it reads them.
 
-    What they hold (neighbours, offsets, levels) FAISS checks itself.
+    FAISS itself checks the content of the arrays (neighbours, offsets, levels).
 
     Raises:
-        CatalogError: they disagree, or it is not an HNSW index over inner products.
+        CatalogError: a length contradicts the size of the file, or the file is not an HNSW index over inner products.
     """
     try:
         with path.open("rb") as file:
@@ -134,12 +133,13 @@ def _check_layout(path: Path) -> None:
     except OSError as error:
         raise CatalogError(f"{path}: cannot be read ({error.strerror})") from None
     except struct.error:
-        reason = "damaged: cut off in its header"
+        reason = "damaged: truncated header"
     if reason is not None:
         raise CatalogError(f"{path}: {reason}")
 
 
 def _layout_fault(file: BinaryIO, size: int) -> str | None:
+    """The reason why the layout of an index file is not valid; None if it is valid."""
     magic = file.read(4)
     dimension, count, *_, metric = _take(file, _HEADER)
     if magic != _HNSW_FLAT or metric != faiss.METRIC_INNER_PRODUCT:
@@ -147,16 +147,16 @@ def _layout_fault(file: BinaryIO, size: int) -> str | None:
     for name, item_bytes in _GRAPH:
         (length,) = _take(file, "<Q")
         if length * item_bytes > size - file.tell() or (name == "levels" and length != count):
-            return f"damaged: {length} {name} for {count} rows in {size} bytes"
+            return f"damaged: {length} {name} for {count} rows in a file of {size} bytes"
         file.seek(length * item_bytes, os.SEEK_CUR)
     _take(file, _SEARCH)
     magic = file.read(4)
     stored_dimension, stored_count, *_ = _take(file, _HEADER)
     (length,) = _take(file, "<Q")
     if magic != _FLAT or (stored_dimension, stored_count) != (dimension, count):
-        return "damaged: its graph and its embeddings disagree"
+        return "damaged: its graph and its embeddings have different sizes"
     if not dimension * count == length > 0 or file.tell() + 4 * length != size:
-        return f"damaged: {length} numbers for {count} embeddings of {dimension} dimensions in {size} bytes"
+        return f"damaged: {length} numbers for {count} embeddings of {dimension} dimensions in a file of {size} bytes"
     return None
 
 
@@ -165,7 +165,7 @@ def _take(file: BinaryIO, layout: str) -> tuple[Any, ...]:
 
 
 class _StoredVectors:
-    """Where an index keeps its vectors, in the form that NumPy takes for an array; it keeps the index alive as long as that."""
+    """Array interface to the vectors of an index. The array holds a reference to it, and it keeps the index alive."""
 
     def __init__(self, index: Any) -> None:  # noqa: ANN401 - faiss ships no types
         self._index = index
@@ -179,5 +179,5 @@ class _StoredVectors:
 
 
 def stored_vectors(index: Any) -> Floats:  # noqa: ANN401 - faiss ships no types
-    """(ntotal, d) float32 read-only view of the vectors that an `IndexHNSWFlat` holds. Nothing may be added while it is used."""
+    """The vectors in an `IndexHNSWFlat`, (ntotal, d) float32, as a read-only view. Adding vectors invalidates it."""
     return np.asarray(_StoredVectors(index))

@@ -1,11 +1,12 @@
-"""The second stage: the candidates' scores. Pure functions of arrays.
+"""The second stage of a search: scores of the candidates. Pure functions of arrays.
 
 Each logo has a patch, a short vector, for every cell of a grid over its content; it is zero if the cell shows only the
-background. Two logos agree where a patch of one has a similar patch in the other (late interaction, as in ColBERT: Khattab and
-Zaharia, arXiv 2004.12832), in both directions; a match counts for less the farther it has moved.
+background. Two logos agree where a patch of one has a similar patch in the other (late interaction, as in ColBERT:
+Khattab and Zaharia, arXiv 2004.12832), in both directions; the weight of a match decreases with the distance of its
+cells.
 
-What a candidate has in common with all the others says little: it is probably near to everything (a hub: Radovanovic et al.,
-JMLR 11, 2010). Scores are corrected for that by the mean of the candidates.
+A candidate that is similar to all other candidates is probably a hub, which is near to every query (Radovanovic et al.,
+JMLR 11, 2010). Scores are corrected for that with the mean of the candidates.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from logo_similarity.search.candidates import Candidates
 BLOCK = 100
 """Candidates compared at once; this bounds the memory."""
 RERANKED = 100
-"""How many candidates are re-ranked if a query asks for no more results than that. 200 find no more."""
+"""Number of candidates that are re-ranked, or more if a query asks for more results. 200 do not improve recall."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One cell of the query and the cell of the other logo that is most similar; cells count row by row from the top left."""
+    """A cell of the query and the most similar cell of another logo. Cells are numbered row by row from 0."""
 
     cell: int
     other: int
     strength: float
-    """0 to 1: how much of the cell's content the other cell repeats."""
+    """Share of the cell's content that the other cell repeats, 0 to 1."""
 
 
 def score(query: Description, candidates: Candidates, weight: float) -> Floats:
@@ -66,7 +67,7 @@ def agreement(query: Patches, others: Patches) -> Floats:
         query: (cells, channels) int8.
         others: (m, cells, channels) int8.
     """
-    inked = np.flatnonzero(query.any(axis=1))  # a cell without a patch matches nothing and need not be compared
+    inked = np.flatnonzero(query.any(axis=1))  # zero patches match nothing
     result = np.zeros(len(others), np.float32)
     if not len(inked):
         return result
@@ -82,12 +83,12 @@ def agreement(query: Patches, others: Patches) -> Floats:
 
 
 def match_cells(query: Patches, other: Patches, least: float = 0.5) -> list[Match]:
-    """Where two logos agree: cells that are each other's best match, strongest first, none weaker than `least`.
+    """The matches of two logos: pairs of cells that are each other's best match, strongest first.
 
     Args:
         query: (cells, channels) int8.
-        other: of the same shape.
-        least: 0 to 1.
+        other: the same.
+        least: minimum strength of a match, 0 to 1.
     """
     own = query.astype(np.float32)
     alike = _alike(own, other[np.newaxis].astype(np.float32), nearness(_grid(query))[:, np.newaxis])[:, 0]
@@ -103,15 +104,16 @@ def match_cells(query: Patches, other: Patches, least: float = 0.5) -> list[Matc
 
 @functools.lru_cache(maxsize=8)
 def nearness(grid: int) -> Floats:
-    """(cells, cells) float32, symmetric: the weight of a match, 1 in the same cell or the next, half far away.
+    """Weight of a match by the positions of its two cells, (cells, cells) float32, symmetric.
 
-    In between it falls as a Gaussian with a standard deviation of two cells, measured from the next cell.
+    It is 1 for the same or an adjacent cell, and falls to 0.5 as a Gaussian of the further distance, with a standard
+    deviation of two cells.
     """
     rows, columns = np.divmod(np.arange(grid * grid), grid)
     distance = np.maximum(np.abs(rows[:, None] - rows), np.abs(columns[:, None] - columns))
     moved = np.maximum(distance - 1, 0)
     weights = np.asarray(0.5 + 0.5 * np.exp(-((moved / 2) ** 2) / 2), np.float32)
-    weights.flags.writeable = False  # it is shared by all callers
+    weights.flags.writeable = False  # shared by all callers
     return weights
 
 
@@ -120,7 +122,7 @@ def _grid(patches: Patches) -> int:
 
 
 def _alike(own: Floats, others: Floats, near: Floats) -> Floats:
-    """(cells of the query, m, cells of the others): products of the patches, smaller if the cells are far apart."""
+    """Products of the patches, weighted by nearness: (cells of the query, m, cells of the others)."""
     count, cells, channels = others.shape
     alike = (own @ others.reshape(count * cells, channels).T).reshape(len(own), count, cells)
     return np.multiply(alike, near, out=alike)

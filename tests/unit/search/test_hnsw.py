@@ -220,7 +220,7 @@ def test_damage_in_the_vectors_is_seen_by_the_trial_search(tmp_path: Path, vecto
     [
         (37, "<Q", 200_000_000, "200000000 assign_probas"),  # FAISS would reserve 1.6 GB, and then read
         (8, "<q", 501, "500 levels for 501 rows"),
-        (4, "<i", 65, "disagree|numbers"),
+        (4, "<i", 65, "different sizes|numbers"),
     ],
 )
 def test_lengths_that_the_file_cannot_hold_are_refused_before_faiss_reads_it(
