@@ -1,1 +1,1 @@
-"""Building a catalog version from a source, in stages that survive a kill."""
+"""Building a catalog version from a source, in stages that can be resumed."""

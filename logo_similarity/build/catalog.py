@@ -1,8 +1,8 @@
 """The build: from a source to a live catalog version.
 
-A build works in `.build-<digest of its inputs>` inside the catalog folder. Each stage writes a file that is renamed into
-place when it is complete, and a later run with the same inputs resumes after the last complete stage. The version becomes
-visible when its manifest is written and its folder renamed.
+A build works in `.build-<digest of its inputs>` inside the catalog folder. Each stage writes a file that is renamed
+into place when it is complete, and a later run with the same inputs resumes after the last complete stage. The version
+becomes visible when its manifest is written and its folder renamed.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class BuildOptions:
     m: int = 32
     ef_construction: int = 200
     ef_search: int | None = None
-    """Breadth of the graph search of a query; None: the smallest of `EF_SEARCHES` that reaches `recall_target`."""
+    """Breadth of the graph search for a query; None: the smallest of `EF_SEARCHES` that reaches `recall_target`."""
     recall_target: float = 0.99
     recall_floor: float = 0.95
     recall_queries: int = 500
@@ -84,18 +84,19 @@ class BuildOptions:
     device: str = "auto"
     limits: ImageLimits = field(default_factory=ImageLimits)
     trial: TryVersion = field(default_factory=Trial)
-    """The test that the version must pass before it becomes live."""
+    """The trial that the version must pass before it becomes live."""
     signing_key: Ed25519PrivateKey | None = None
     """Signs the version; None: the version is not signed."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """The version that is live after a build, and whether it existed before."""
+    """The version that is live after a build."""
 
     folder: Path
     manifest: Manifest
     reused: bool
+    """Whether the version existed before, built from the same inputs."""
 
 
 def build_catalog(
@@ -103,8 +104,8 @@ def build_catalog(
 ) -> BuildResult:
     """Build a catalog version from `source` in the folder `root`, and make it live.
 
-    If a version was built from the same inputs before, that version is made live instead. A build that was killed at any
-    point resumes when it is run again, and ends with the same content.
+    If a version of the same inputs exists, it is made live instead. An interrupted build resumes when it is run again,
+    and produces the same content.
 
     Raises:
         SourceError: the source cannot be read.
@@ -127,19 +128,19 @@ def build_catalog(
     folder = Catalog(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # a build with shards of another size cannot be resumed
     with folder.locked():
-        made = _already_made(folder, inputs, options)
-        if reused := made is not None:
-            folder.flip(made[0].name)
+        version = _find_version(folder, inputs, options)
+        if reused := version is not None:
+            folder.flip(version[0].name)
         else:
             work.mkdir(exist_ok=True)
             manifest = _make_version(source, work, encoder, precomputed, inputs, options, progress)
-            made = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
+            version = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
         shutil.rmtree(work, ignore_errors=True)
-        return BuildResult(*made, reused=reused)
+        return BuildResult(*version, reused=reused)
 
 
-def _already_made(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
-    """The newest version of the same inputs whose recall is high enough and that passes its trial."""
+def _find_version(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
+    """The newest version of the same inputs that reaches the recall floor and passes its trial."""
     for name in reversed(folder.names()):
         version = folder.root / name
         try:
@@ -226,7 +227,7 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
     count = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
     if count == 0:
         raise BuildError(
-            f"no logo could be indexed, {total + count_lines(work / SOURCE_REJECTS)} rows were rejected: "
+            f"no logo could be indexed: all {total + count_lines(work / SOURCE_REJECTS)} rows were rejected; "
             f"see {work / SOURCE_REJECTS} and {work / SHARDS} for the reasons"
         )
     logo_ids = hashlib.sha256()
@@ -291,8 +292,8 @@ def _check_recall(curve: Sequence[Recall], options: BuildOptions, progress: Prog
     recall = choose_ef_search(curve, options.recall_target)
     if recall.value < options.recall_floor:
         raise BuildError(
-            f"the index finds {recall.value:.1%} of the exact answers, less than the floor of {options.recall_floor:.1%}, and "
-            f"was not published: build with a larger --ef-search (now {recall.ef_search}), --m or --ef-construction, or "
-            "with a lower --recall-floor"
+            f"not published: the recall of the index is {recall.value:.1%}, less than the floor of "
+            f"{options.recall_floor:.1%}; build again with a larger --ef-search (now {recall.ef_search}), --m or "
+            "--ef-construction, or with a lower --recall-floor"
         )
     return recall

@@ -1,4 +1,4 @@
-"""The longest stage of a build: every image is decoded and encoded, on all cores, in shards that survive a kill."""
+"""The longest stage of a build: decode and encode every image, on all cores, in shards that can be resumed."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
 
 SHARD_ROWS = 1_024
-# Records in one task of a thread: enough to make the hand-over cheap, few enough to keep all threads busy.
 TASK_ROWS = 16
-# Shards in progress at once, so that no thread waits for the last images of a shard.
+"""Records per task: enough to make the overhead of a task negligible, few enough to keep all threads busy."""
 SHARDS_AHEAD = 2
+"""Shards in progress at once, so that no thread waits for the last images of a shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ def embed_records(
     limits: ImageLimits,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Embed the records that are in no shard yet.
+    """Embed all records and write them in shards; existing shards are kept.
 
-    A shard consists of `<number>.json`, the rejects of its records as `[position in the shard, reason]`; `<number>.npy`,
-    the embeddings of the others, (m, dimension) float32 in order; and if the encoder has patches, `<number>.patches.npy`,
-    (m, cells, channels) int8. The embeddings are renamed into place last: then the shard is complete.
+    A shard consists of `<number>.json`, its rejects as `[position in the shard, reason]`; `<number>.npy`, the
+    embeddings of the other records, (m, dimension) float32 in order; and if the encoder has patches,
+    `<number>.patches.npy`, (m, cells, channels) int8. The embeddings are written last: they mark the shard as complete.
 
     Args:
         records: file written by `write_records`.
@@ -85,7 +85,7 @@ def embed_records(
                     done += rows
                     on_rows(done)
                     continue
-                # One pass over the file for each shard would be quadratic: keep the reader where it is.
+                # Continue with the open reader: starting over for each shard would take quadratic time.
                 if not pending or number != pending[-1][0] + 1:
                     reader = read_records(records, number * SHARD_ROWS)
                 batch = list(islice(reader, rows))
@@ -104,17 +104,17 @@ def embed_records(
 
 
 def read_shards(shards: Path, total: int, records: Path) -> Iterator[tuple[list[Record], Shard, list[Reject]]]:
-    """Shard by shard: the records that have an embedding, their descriptions, and the rejects."""
+    """For each shard: the records with an embedding, their descriptions, and the rejects."""
     reader = read_records(records)
     for number in range(shard_count(total)):
         embeddings: Floats = np.load(shards / f"{number:06}.npy", allow_pickle=False)
         patches_file = shards / f"{number:06}.patches.npy"
         patches = np.load(patches_file, allow_pickle=False) if patches_file.exists() else None
-        refused = dict(json.loads((shards / f"{number:06}.json").read_bytes()))
-        rows = list(islice(reader, SHARD_ROWS))
-        kept = [record for position, record in enumerate(rows) if position not in refused]
-        rejects = [Reject(rows[position].filename, reason) for position, reason in refused.items()]
-        yield kept, Shard(embeddings, patches), rejects
+        reasons = dict(json.loads((shards / f"{number:06}.json").read_bytes()))
+        batch = list(islice(reader, SHARD_ROWS))
+        indexed = [record for position, record in enumerate(batch) if position not in reasons]
+        rejects = [Reject(batch[position].filename, reason) for position, reason in reasons.items()]
+        yield indexed, Shard(embeddings, patches), rejects
 
 
 def shard_count(total: int) -> int:
@@ -123,7 +123,7 @@ def shard_count(total: int) -> int:
 
 
 def _describe_file(path: Path, encoder: Encoder, decoder: Decoder) -> Description | str:
-    """The description of one image file, or the reason why it has none."""
+    """The description of an image file, or the reason why the image is rejected."""
     try:
         if path.stat().st_size > decoder.limits.max_bytes:
             return f"the file has more than {decoder.limits.max_bytes:,} bytes (LOGO_MAX_UPLOAD_BYTES)"
@@ -136,18 +136,18 @@ def _describe_file(path: Path, encoder: Encoder, decoder: Decoder) -> Descriptio
 
 
 def _make_shard(outcomes: list[Description | str], dimension: int) -> tuple[Shard, dict[int, str]]:
-    """The descriptions as arrays, and the reasons why the other images have none, by position."""
-    refused = {position: reason for position, reason in enumerate(outcomes) if isinstance(reason, str)}
+    """The descriptions as arrays, and the reasons for rejecting the other images, by position."""
+    reasons = {position: reason for position, reason in enumerate(outcomes) if isinstance(reason, str)}
     descriptions = [outcome for outcome in outcomes if not isinstance(outcome, str)]
-    embeddings = np.array([one.embedding for one in descriptions], dtype=np.float32).reshape(-1, dimension)
-    patches = [one.patches for one in descriptions if one.patches is not None]
-    return Shard(embeddings, np.stack(patches) if patches else None), refused
+    embeddings = np.array([description.embedding for description in descriptions], np.float32).reshape(-1, dimension)
+    patches = [description.patches for description in descriptions if description.patches is not None]
+    return Shard(embeddings, np.stack(patches) if patches else None), reasons
 
 
-def write_shard(shards: Path, number: int, shard: Shard, refused: dict[int, str]) -> None:
-    """Write one shard; `refused` has the reasons for its records without an embedding, by position."""
+def write_shard(shards: Path, number: int, shard: Shard, reasons: dict[int, str]) -> None:
+    """Write one shard; `reasons` are the reasons for its rejects, by position."""
     with replacing(shards / f"{number:06}.json") as file:
-        file.write(json.dumps(list(refused.items()), ensure_ascii=False).encode())
+        file.write(json.dumps(list(reasons.items()), ensure_ascii=False).encode())
     if shard.patches is not None:
         with replacing(shards / f"{number:06}.patches.npy") as file:
             np.save(file, shard.patches, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""The digest of everything that a build reads: with the same digest, a build has nothing to do."""
+"""The digest of all inputs of a build: if a version with this digest exists, it need not be built again."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from logo_similarity.catalog.sources import Source
 
 
 def digest_inputs(source: Source, *parameters: object) -> str:
-    """Hex sha256 over the source's metadata files (content), its images (name, size, time of change) and `parameters`.
+    """Hex sha256 of the source's metadata files (content), its images (name, size, modification time) and `parameters`.
 
-    Reading 770,000 images to see that none has changed would take as long as decoding them; an image that was replaced has
-    another time of change.
+    The content of the images is not read: for 770,000 images that would take as long as decoding them. A changed image
+    has another modification time.
     """
     digest = hashlib.sha256(repr((source.kind, *parameters)).encode())
     for path in source.files():
         digest.update(f"\n{path.name} {sha256_file(path)}".encode())
-    for name, size, changed in _listing(source.images):
-        digest.update(f"\n{name} {size} {changed}".encode("utf8", "surrogateescape"))
+    for name, size, modified in _list_files(source.images):
+        digest.update(f"\n{name} {size} {modified}".encode("utf8", "surrogateescape"))
     return digest.hexdigest()
 
 
-def _listing(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Name, size and time of change (ns) of every file below a folder, in a fixed order."""
+def _list_files(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Name, size in bytes and modification time in ns of every file below a folder, in a fixed order."""
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
             path = os.path.join(parent, name)  # noqa: PTH118 - 770,000 Path objects would double the time
-            facts = os.lstat(path)
-            yield path.removeprefix(str(folder)), facts.st_size, facts.st_mtime_ns
+            status = os.lstat(path)
+            yield path.removeprefix(str(folder)), status.st_size, status.st_mtime_ns

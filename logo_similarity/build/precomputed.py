@@ -1,4 +1,4 @@
-"""Embeddings that were computed elsewhere; a build takes them instead of the images."""
+"""Precomputed embeddings: a build uses them instead of encoding the images."""
 
 from __future__ import annotations
 
@@ -21,37 +21,39 @@ from logo_similarity.image.decode import ImageLimits
 IDS, EMBEDDINGS, CELLS = "ids.txt", "embeddings.npy", "patches.npy"
 CHECKED_IMAGES = 8
 ALIKE = 0.98
-"""Least cosine between a precomputed embedding and the encoder's own: processors round differently, other models differ more."""
-NO_EMBEDDING = "the precomputed embeddings have none for its id"
+"""Smallest cosine of a precomputed embedding and that of the encoder. The rounding of another processor stays above it,
+another model stays below."""
+NO_EMBEDDING = "no precomputed embedding for its id"
 BAD_EMBEDDING = "its precomputed embedding is zero or not finite"
 
 
 @dataclass(frozen=True, slots=True)
 class PrecomputedEmbeddings:
-    """A folder of embeddings: `ids.txt`, one logo id a line, and in the same order the rows of `embeddings.npy`.
+    """A folder of embeddings.
 
-    `embeddings.npy` is (n, d) float32 of any length but 0; `patches.npy`, which may be missing, is (n, cells, channels) int8
-    as from `embed.describe.quantize_patches`.
+    `ids.txt` has one logo id per line, in the order of the rows of the arrays. `embeddings.npy` is (n, d) float32, of
+    any length above 0. `patches.npy` is optional, (n, cells, channels) int8 as from `embed.describe.quantize_patches`.
     """
 
     folder: Path
     rows: dict[str, int]
-    """From a logo id to its row."""
+    """Row of each logo id."""
     embeddings: Floats
     patches: Patches | None
+    """None: the file is missing, or the encoder does not use patches."""
 
     @classmethod
     def open(cls, folder: Path, encoder: Encoder) -> PrecomputedEmbeddings:
-        """Map the files.
+        """Map the files into memory.
 
         Raises:
-            SourceError: a file cannot be read or has another shape or dtype, or an id occurs twice.
+            SourceError: a file cannot be read, an array has the wrong shape or dtype, or an id occurs more than once.
         """
         try:
             ids = (folder / IDS).read_text(encoding="utf8").splitlines()
             embeddings = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
-            used = encoder.has_patches and (folder / CELLS).exists()
-            patches = np.load(folder / CELLS, mmap_mode="r", allow_pickle=False) if used else None
+            has_patches = encoder.has_patches and (folder / CELLS).exists()
+            patches = np.load(folder / CELLS, mmap_mode="r", allow_pickle=False) if has_patches else None
         except (OSError, ValueError) as error:
             raise SourceError(
                 f"{folder} is not a folder of precomputed embeddings ({IDS} and {EMBEDDINGS}): {error}"
@@ -67,39 +69,56 @@ class PrecomputedEmbeddings:
             )
         rows = {logo_id: row for row, logo_id in enumerate(ids)}
         if len(rows) < len(ids):
-            twice = next(logo_id for row, logo_id in enumerate(ids) if rows[logo_id] != row)
-            raise SourceError(f"{folder / IDS}: {twice!r} occurs more than once")
+            duplicate = next(logo_id for row, logo_id in enumerate(ids) if rows[logo_id] != row)
+            raise SourceError(f"{folder / IDS}: {duplicate!r} occurs more than once")
         return cls(folder, rows, embeddings, patches)
 
     def digests(self) -> tuple[str, ...]:
-        """Sha256 of each file."""
+        """Sha256 of each file that exists."""
         return tuple(sha256_file(path) for name in (IDS, EMBEDDINGS, CELLS) if (path := self.folder / name).exists())
 
     def check(self, records: Path, images: Path, encoder: Encoder, limits: ImageLimits) -> None:
-        """Compare some of them with the encoder's own embeddings, as far as the images are at hand.
+        """Compare the embeddings of up to `CHECKED_IMAGES` images with those that the encoder computes.
+
+        Args:
+            records: file written by `write_records`.
+            images: the image folder; missing images are skipped.
+            encoder: the encoder of the catalog.
+            limits: images beyond them are skipped.
 
         Raises:
-            BuildError: another encoder made them.
+            BuildError: an embedding differs: another encoder computed it.
         """
         with Decoder(limits) as decoder:
             self._check(records, images, encoder, decoder)
 
     def _check(self, records: Path, images: Path, encoder: Encoder, decoder: Decoder) -> None:
-        known = (record for record in read_records(records) if record.logo_id in self.rows)
-        for record in islice((record for record in known if (images / record.filename).is_file()), CHECKED_IMAGES):
+        candidates = (
+            record
+            for record in read_records(records)
+            if record.logo_id in self.rows and (images / record.filename).is_file()
+        )
+        for record in islice(candidates, CHECKED_IMAGES):
             try:
-                made = describe(decoder.decode((images / record.filename).read_bytes()), encoder).embedding
+                expected = describe(decoder.decode((images / record.filename).read_bytes()), encoder).embedding
             except BadImageError:
                 continue
-            given = self.embeddings[self.rows[record.logo_id]]
-            if not float(made @ given) >= ALIKE * float(np.linalg.norm(given)):
+            embedding = self.embeddings[self.rows[record.logo_id]]
+            if not float(expected @ embedding) >= ALIKE * float(np.linalg.norm(embedding)):
                 raise BuildError(
-                    f"{self.folder}: the embedding of {record.logo_id} differs from that of {encoder.model.id} for "
-                    f"{record.filename}; name the encoder that made the embeddings with --model: queries must use the same"
+                    f"{self.folder}: the embedding of {record.logo_id} differs from the one that {encoder.model.id} "
+                    f"computes for {record.filename}; use --model with the encoder that computed the embeddings"
                 )
 
     def write_shards(self, records: Path, total: int, shards: Path, on_rows: Callable[[int], None]) -> None:
-        """Write shards as `embed_records` does; a record without an embedding is a reject."""
+        """Write the shards that `embed_records` would write; a record without an embedding becomes a reject.
+
+        Args:
+            records: file written by `write_records`.
+            total: number of its records.
+            shards: the folder to fill.
+            on_rows: called with the number of records done.
+        """
         shards.mkdir(exist_ok=True)
         reader = read_records(records)
         for number in range(shard_count(total)):
@@ -109,12 +128,16 @@ class PrecomputedEmbeddings:
             on_rows(min((number + 1) * SHARD_ROWS, total))
 
     def _shard(self, logo_ids: list[str]) -> tuple[Shard, dict[int, str]]:
-        refused = {place: NO_EMBEDDING for place, logo_id in enumerate(logo_ids) if logo_id not in self.rows}
-        places = [place for place in range(len(logo_ids)) if place not in refused]
-        rows = np.array([self.rows[logo_ids[place]] for place in places], np.int64)
+        """The shard of a batch of records, and the reasons for its rejects, by position."""
+        reasons = {position: NO_EMBEDDING for position, logo_id in enumerate(logo_ids) if logo_id not in self.rows}
+        positions = [position for position in range(len(logo_ids)) if position not in reasons]
+        rows = np.array([self.rows[logo_ids[position]] for position in positions], np.int64)
         embeddings = self.embeddings[rows]
         lengths = np.linalg.norm(embeddings, axis=1)
-        good = np.isfinite(lengths) & (lengths > 1e-6)
-        refused |= {place: BAD_EMBEDDING for place, fine in zip(places, good, strict=True) if not fine}
-        unit = np.asarray(embeddings[good] / lengths[good, np.newaxis], np.float32)
-        return Shard(unit, None if self.patches is None else self.patches[rows[good]]), dict(sorted(refused.items()))
+        valid = np.isfinite(lengths) & (lengths > 1e-6)
+        reasons |= {
+            position: BAD_EMBEDDING for position, is_valid in zip(positions, valid, strict=True) if not is_valid
+        }
+        normalised = np.asarray(embeddings[valid] / lengths[valid, np.newaxis], np.float32)
+        patches = None if self.patches is None else self.patches[rows[valid]]
+        return Shard(normalised, patches), dict(sorted(reasons.items()))

@@ -80,7 +80,7 @@ def test_a_logo_without_a_usable_embedding_is_a_reject(
     assert reasons == [
         "its precomputed embedding is zero or not finite",
         "its precomputed embedding is zero or not finite",
-        "the precomputed embeddings have none for its id",
+        "no precomputed embedding for its id",
     ]
     with SearchEngine.open(tmp_path / "out") as engine:
         assert engine.manifest.count == len(ids) - 3
