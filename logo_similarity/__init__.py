@@ -1,6 +1,6 @@
-"""The open trademark-image search engine: a picture in, the most similar registered logos out.
+"""An open trademark-image search engine: finds the registered logos that are most similar to an image.
 
-The names below are the public interface. Everything else may change between versions.
+The names in `__all__` are the public interface. Everything else may change between versions.
 
 >>> from pathlib import Path
 >>> from logo_similarity import Query, SearchEngine
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from logo_similarity.errors import LogoSimilarityError
     from logo_similarity.fields import Record
 
-# Libraries that report to their makers by default. ONNX Runtime starts when it is imported, and calling
-# `disable_telemetry_events()` afterwards does not stop it; every process of ours imports this package before any library.
+# Disables the telemetry of ONNX Runtime and of the Hugging Face libraries. This must happen before they are imported:
+# for ONNX Runtime, `disable_telemetry_events()` is too late. Every process imports this package first.
 os.environ.update(ORT_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_TELEMETRY="1")
 
 _PUBLIC = {
@@ -60,7 +60,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
-    """A public name, imported when it is first used: importing the package loads no library."""
+    """Import a public name on first use, so that importing the package is fast."""
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
