@@ -42,7 +42,7 @@ class ThreadPlan:
 
 
 def thread_plan(cores: int, workers: int | None = None, threads: int | None = None) -> ThreadPlan:
-    """Divide cores: about one worker per four cores, but two workers from two cores on, and no core left unused.
+    """Divide cores: about one worker per four cores, at least two workers if possible, and no core left unused.
 
     Few workers mean few queues and so lower tail latency; a second worker keeps serving if the first one crashes.
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 class LogoSimilarityError(Exception):
     """Base class of all errors.
 
-    `str(error)` is a message for the user: what happened, to which thing, and what to do. It never contains another
-    user's data or a key; a path of the server appears only in errors for operators.
+    `str(error)` is a message for the user that names the problem, the affected object and the remedy. It never contains
+    another user's data or a key; paths of the server appear only in errors for operators.
     """
 
     status = 500

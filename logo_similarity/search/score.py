@@ -37,31 +37,32 @@ class Match:
 
 
 def score(query: Description, candidates: Candidates, weight: float) -> Floats:
-    """(m,) float32 scores of candidates, which must be sorted nearest first.
+    """Scores of candidates, (m,) float32, -1 to 1.
 
-    Without patches the scores are the cosines. With s the mean of cosine and agreement, q the query's embedding, c a
-    candidate's and m the mean of the first `RERANKED` candidates, a score is s + (1 - s) (q - c) m: 1 for an identical
-    picture, whatever the other candidates are.
+    Without patches the scores are the cosines. With s the weighted mean of cosine and agreement, q the embedding of the
+    query, c that of the candidate and m the mean of those of the first `RERANKED` candidates, the score is
+    s + (1 - s) (q - c) m. It is 1 for an identical image, regardless of the other candidates.
 
     Args:
-        query: the query's embedding, and its patches if the candidates are to be re-ranked.
-        candidates: with embeddings and patches if the query has patches.
+        query: with patches if the candidates are to be re-ranked.
+        candidates: nearest first; with embeddings and patches if the query has patches.
         weight: share of the agreement in s, 0 to 1; the cosine has the rest.
     """
     if query.patches is None or candidates.patches is None or candidates.embeddings is None:
         return candidates.cosines
     scores = (1 - weight) * candidates.cosines + weight * agreement(query.patches, candidates.patches)
     embeddings = candidates.embeddings
-    common = embeddings[:RERANKED].mean(axis=0)
-    apart = np.minimum(query.embedding @ common - embeddings @ common, 1)
-    return np.asarray(np.clip(scores + (1 - scores) * apart, -1, 1), np.float32)
+    mean = embeddings[:RERANKED].mean(axis=0)
+    correction = np.minimum(query.embedding @ mean - embeddings @ mean, 1)
+    return np.asarray(np.clip(scores + (1 - scores) * correction, -1, 1), np.float32)
 
 
 def agreement(query: Patches, others: Patches) -> Floats:
-    """(m,) float32, 0 to 1: the mean of the share of the query that each other logo repeats, and the reverse.
+    """Agreement of a query with other logos, (m,) float32, 0 to 1.
 
-    With p_i the patches of the query, q_j those of the other and n_ij the nearness of their cells, the first share is
-    sum_i min(max_j(n_ij p_i q_j), p_i p_i) / sum_i p_i p_i: no cell counts for more than an identical one would.
+    It is the mean of two shares: that of the query which the other logo repeats, and the reverse. With p_i the patches of
+    the query, q_j those of the other logo and n_ij the nearness of their cells, the first share is
+    sum_i min(max_j(n_ij p_i q_j), p_i p_i) / sum_i p_i p_i: a match counts for no more than that of an identical cell.
 
     Args:
         query: (cells, channels) int8.
@@ -71,13 +72,13 @@ def agreement(query: Patches, others: Patches) -> Floats:
     result = np.zeros(len(others), np.float32)
     if not len(inked):
         return result
-    own = query[inked].astype(np.float32)
-    near, weights = nearness(_grid(query))[inked, np.newaxis], _weights(own)[:, np.newaxis]
+    patches = query[inked].astype(np.float32)
+    cell_weights, weights = nearness(_grid(query))[inked, np.newaxis], _weights(patches)[:, np.newaxis]
     for start in range(0, len(others), BLOCK):
         block = others[start : start + BLOCK].astype(np.float32)
-        alike, block_weights = _alike(own, block, near), _weights(block)
-        forward = np.minimum(alike.max(axis=2), weights).clip(0).sum(axis=0) / weights.sum()
-        backward = np.minimum(alike.max(axis=0), block_weights).clip(0).sum(axis=1)
+        products, block_weights = _products(patches, block, cell_weights), _weights(block)
+        forward = np.minimum(products.max(axis=2), weights).clip(0).sum(axis=0) / weights.sum()
+        backward = np.minimum(products.max(axis=0), block_weights).clip(0).sum(axis=1)
         result[start : start + BLOCK] = (forward + backward / np.maximum(block_weights.sum(axis=1), 1)) / 2
     return result
 
@@ -90,14 +91,14 @@ def match_cells(query: Patches, other: Patches, least: float = 0.5) -> list[Matc
         other: the same.
         least: minimum strength of a match, 0 to 1.
     """
-    own = query.astype(np.float32)
-    alike = _alike(own, other[np.newaxis].astype(np.float32), nearness(_grid(query))[:, np.newaxis])[:, 0]
-    best, back = alike.argmax(axis=1), alike.argmax(axis=0)
-    weights = _weights(own)
+    patches = query.astype(np.float32)
+    products = _products(patches, other[np.newaxis].astype(np.float32), nearness(_grid(query))[:, np.newaxis])[:, 0]
+    best_other, best_cell = products.argmax(axis=1), products.argmax(axis=0)
+    weights = _weights(patches)
     matches = [
-        Match(cell, int(other_cell), float(np.clip(alike[cell, other_cell] / weights[cell], 0, 1)))
-        for cell, other_cell in enumerate(best)
-        if weights[cell] > 0 and back[other_cell] == cell
+        Match(cell, int(other_cell), float(np.clip(products[cell, other_cell] / weights[cell], 0, 1)))
+        for cell, other_cell in enumerate(best_other)
+        if weights[cell] > 0 and best_cell[other_cell] == cell
     ]
     return sorted((match for match in matches if match.strength >= least), key=lambda match: -match.strength)
 
@@ -121,11 +122,11 @@ def _grid(patches: Patches) -> int:
     return math.isqrt(patches.shape[0])
 
 
-def _alike(own: Floats, others: Floats, near: Floats) -> Floats:
+def _products(patches: Floats, others: Floats, cell_weights: Floats) -> Floats:
     """Products of the patches, weighted by nearness: (cells of the query, m, cells of the others)."""
     count, cells, channels = others.shape
-    alike = (own @ others.reshape(count * cells, channels).T).reshape(len(own), count, cells)
-    return np.multiply(alike, near, out=alike)
+    products = (patches @ others.reshape(count * cells, channels).T).reshape(len(patches), count, cells)
+    return np.multiply(products, cell_weights, out=products)
 
 
 def _weights(patches: Floats) -> Floats:

@@ -66,10 +66,11 @@ def patch_loss(
 
 def agreement(queries: Tensor, candidates: Tensor, nearness: Tensor) -> Tensor:
     """`search.score.agreement` in torch: queries (n, cells, c) and candidates (n, m, cells, c) to (n, m)."""
-    alike = torch.einsum("nic,nmjc->nmij", queries, candidates) * nearness
-    own, others = queries.square().sum(dim=2)[:, None], candidates.square().sum(dim=3)
-    forward = torch.minimum(alike.amax(dim=3).clamp(min=0), own).sum(dim=2) / own.sum(dim=2)
-    backward = torch.minimum(alike.amax(dim=2).clamp(min=0), others).sum(dim=2) / others.sum(dim=2)
+    products = torch.einsum("nic,nmjc->nmij", queries, candidates) * nearness
+    weights, candidate_weights = queries.square().sum(dim=2)[:, None], candidates.square().sum(dim=3)
+    forward = torch.minimum(products.amax(dim=3).clamp(min=0), weights).sum(dim=2) / weights.sum(dim=2)
+    backward = torch.minimum(products.amax(dim=2).clamp(min=0), candidate_weights).sum(dim=2)
+    backward = backward / candidate_weights.sum(dim=2)
     return (forward + backward) / 2
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CANDIDATES = 8192
 """Number of random groups among which the neighbours of the seeds are searched for."""
 TOO_NEAR = 0.9
-"""Images of two groups with a higher cosine probably show the same mark under two names, and are not negatives."""
+"""Groups with a higher cosine probably show the same mark under two names; they are not chosen as neighbours."""
 
 
 @dataclass(frozen=True, slots=True)
