@@ -197,7 +197,7 @@ class BuildError(LogoSimilarityError):
 
 
 class ServiceError(LogoSimilarityError):
-    """A service that does not start or does not answer correctly, as a command sees it."""
+    """A service does not start or does not respond correctly, seen by a command that calls it."""
 
     code = "service_failed"
     title = "The service does not respond as expected"

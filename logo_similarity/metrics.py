@@ -28,7 +28,7 @@ from logo_similarity.version import __version__
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 WORKER = "worker-"
-"""Begins the names of the files that list the live workers."""
+"""Prefix of the names of the files that list the live workers."""
 
 # In seconds. A stage of a search takes between a fraction of a millisecond and a few milliseconds; a queue, seconds.
 BUCKETS = (0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -103,7 +103,11 @@ def start_at_zero(
 
 
 def render(folder: Path | None) -> bytes:
-    """The metrics page of all workers that write to `folder`; None: of this process alone."""
+    """The metrics page in the text format of Prometheus.
+
+    Args:
+        folder: the folder of metric files that all workers write to; None: only the metrics of this process.
+    """
     registry = CollectorRegistry()
     registry.register(_Build())
     if folder is None:
@@ -114,17 +118,17 @@ def render(folder: Path | None) -> bytes:
 
 
 def remember_worker(folder: Path, process: int) -> None:
-    """List a worker by its process id, for the metrics of processes."""
+    """Add a worker, by its process id, to the processes whose memory and CPU time are reported."""
     (folder / f"{WORKER}{process}").touch()
 
 
 def forget_worker(folder: Path, process: int, writer: str) -> None:
-    """Delete a dead worker's gauges. Its counters stay, and the next worker that writes under the same name continues them.
+    """Delete the gauges of a dead worker. Its counters stay; the next worker with the same writer name continues them.
 
     Args:
-        folder: where the workers share their metrics.
-        process: the worker's process id.
-        writer: the name under which it wrote them.
+        folder: the folder of metric files.
+        process: process id of the worker.
+        writer: the writer name in the names of its metric files.
     """
     (folder / f"{WORKER}{process}").unlink(missing_ok=True)
     mark_process_dead(writer, str(folder))

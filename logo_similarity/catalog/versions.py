@@ -189,14 +189,14 @@ class Catalog:
     def choose(
         self, admit: Callable[[str], object], on_refused: Callable[[str, CatalogError], object] = lambda *_: None
     ) -> Path:
-        """Folder of the version to serve: the live one, or if it is refused, the one opened last, or the newest other one.
+        """Folder of the version to serve: the live one, else the one opened last, else the newest that is admitted.
 
         Args:
-            admit: gets the name of a version, and raises CatalogError if it must not be opened.
-            on_refused: gets the name of each version that is refused, and the reason.
+            admit: called with the name of a version; raises CatalogError if it must not be opened.
+            on_refused: called with the name of each refused version, or CURRENT, and the error.
 
         Raises:
-            CatalogError: there is no version, or all are refused; gives the reason of each, the live one's first.
+            CatalogError: no version exists, or all are refused; the message has every reason, the live one's first.
         """
         others = [self.last_opened(), *reversed(self.names())]
         reasons: list[str] = []

@@ -148,7 +148,11 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
 
 
 def read_image(path: Path) -> Pixels:
-    """(h, w, 3) uint8 RGB. Raises SourceError, which names the file, if it cannot be read or decoded."""
+    """The pixels of an image file, (h, w, 3) uint8 RGB.
+
+    Raises:
+        SourceError: the image cannot be read or decoded; the message names the file.
+    """
     try:
         return decode(path.read_bytes())
     except OSError as error:

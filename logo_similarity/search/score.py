@@ -60,8 +60,8 @@ def score(query: Description, candidates: Candidates, weight: float) -> Floats:
 def agreement(query: Patches, others: Patches) -> Floats:
     """Agreement of a query with other logos, (m,) float32, 0 to 1.
 
-    It is the mean of two shares: that of the query which the other logo repeats, and the reverse. With p_i the patches of
-    the query, q_j those of the other logo and n_ij the nearness of their cells, the first share is
+    It is the mean of two shares: the part of the query that the other logo repeats, and the reverse. With p_i the
+    patches of the query, q_j those of the other logo and n_ij the nearness of their cells, the first share is
     sum_i min(max_j(n_ij p_i q_j), p_i p_i) / sum_i p_i p_i: a match counts for no more than that of an identical cell.
 
     Args:

@@ -243,7 +243,7 @@ def test_a_job_that_waited_is_bounded_from_its_own_beginning() -> None:
             assert not ticket.outcome.done(), "bounded before it began"
             ends[0].set()
             assert await jobs[0]
-            await until(lambda: ticket.began is not None)
+            await until(lambda: ticket.started is not None)
             now = 601.0 + 599
             opened._check(*waiting)
             assert not ticket.outcome.done(), "bounded from its acceptance"
