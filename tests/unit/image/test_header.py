@@ -15,11 +15,9 @@ import pytest
 from logo_similarity.errors import (
     BadImageError,
     ImageTooComplexError,
-    ImageTooLargeError,
-    ImageTooSmallError,
     UnsupportedFormatError,
 )
-from logo_similarity.image.decode import ImageLimits, decode
+from logo_similarity.image.decode import decode
 from logo_similarity.image.header import read_header
 from tests import hostile_images as hostile
 from tests.pictures import FORMATS, encode, encode_turned, noise, png, png_bomb, png_chunk, quarters
@@ -406,36 +404,6 @@ def test_bmp_of_os2_is_refused() -> None:
     data = whole[:14] + struct.pack("<IHHHH", 12, 64, 48, 1, 24) + whole[54:]
     with pytest.raises(UnsupportedFormatError, match="OS/2"):
         decode(data)
-
-
-def test_too_many_bytes_are_refused() -> None:
-    data = encode(quarters(), "PNG")
-    assert decode(data, ImageLimits(max_bytes=len(data))).shape == (48, 64, 3)
-    with pytest.raises(ImageTooLargeError) as caught:
-        decode(data, ImageLimits(max_bytes=len(data) - 1))
-    assert caught.value.status == 413
-
-
-@pytest.mark.parametrize("file_format", FORMATS)
-def test_too_many_pixels_are_refused(file_format: str) -> None:
-    data = encode(quarters(), file_format)
-    assert decode(data, ImageLimits(max_pixels=64 * 48)).shape == (48, 64, 3)
-    with pytest.raises(ImageTooLargeError) as caught:
-        decode(data, ImageLimits(max_pixels=64 * 48 - 1))
-    assert caught.value.status == 413
-
-
-@pytest.mark.parametrize("file_format", FORMATS)
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 100), (100, 7)])
-def test_too_few_pixels_are_refused(file_format: str, height: int, width: int) -> None:
-    with pytest.raises(ImageTooSmallError) as caught:
-        decode(encode(noise(height, width), file_format))
-    assert caught.value.status == 422
-
-
-@pytest.mark.parametrize("file_format", FORMATS)
-def test_the_smallest_picture_is_decoded(file_format: str) -> None:
-    assert decode(encode(noise(8, 8), file_format)).shape == (8, 8, 3)
 
 
 CHILD = """
