@@ -305,6 +305,12 @@ def test_cost_of_a_gif() -> None:
     assert_cost(data, memory=13 * PIXELS, nanoseconds=25 * PIXELS + 15_000 * len(data))
 
 
+@pytest.mark.parametrize(("width", "height"), [(1, 2), (2, 1)])
+def test_a_side_of_one_pixel_is_a_size(width: int, height: int) -> None:
+    header = read_header(png(width, height, b""))
+    assert (header.width, header.height) == (width, height)
+
+
 @pytest.mark.parametrize("height", [HEIGHT, -HEIGHT])
 def test_cost_of_a_bmp(height: int) -> None:
     data = b"BM" + bytes(12) + struct.pack("<Iii", 40, WIDTH, height) + bytes(28)
