@@ -12,7 +12,7 @@ from logo_similarity.domain import Reject
 from logo_similarity.fields import Record
 
 
-@dataclass(frozen=True)
+@dataclass
 class Inputs:
     """A source of one table, with images in a folder and below it."""
 

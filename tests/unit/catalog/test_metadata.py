@@ -11,6 +11,7 @@ import pytest
 
 from logo_similarity.catalog.metadata import INDEXES, SCHEMA, Metadata, write_metadata
 from logo_similarity.errors import BuildError, CatalogError
+from logo_similarity.field_kinds import JsonValue
 from logo_similarity.fields import Record
 
 RECORDS = (
@@ -217,7 +218,8 @@ def test_metadata_that_is_not_an_object_is_counted(database: Path) -> None:
 
 
 def test_unreadable_values_are_counted_by_field(tmp_path: Path) -> None:
-    damaged, unreadable = "A\ufffd", {"year_unreadable": "MMXX", "text_unreadable": [1]}
+    damaged = "A\ufffd"
+    unreadable: dict[str, JsonValue] = {"year_unreadable": "MMXX", "text_unreadable": [1]}
     records = (
         Record(logo_id="0", filename="0.jpg", text=damaged, company="Example"),
         Record(logo_id="1", filename="1.jpg", text=damaged, company=damaged, extra=unreadable),

@@ -267,7 +267,11 @@ def test_a_version_is_tried_once(catalogs: Catalog) -> None:
         catalogs.admit_once(live, trial)
     assert len(trial.tried) == 1
     index = catalogs.root / live / "index.faiss"
-    index.write_bytes(index.read_bytes())  # other files than those that were tried
+    tried_at = (catalogs.root / f".tried-{live}").stat().st_mtime_ns
+    os.utime(index, ns=(tried_at, tried_at))
+    catalogs.admit_once(live, trial)
+    assert len(trial.tried) == 1
+    os.utime(index, ns=(tried_at, tried_at + 1))  # other files than those that were tried
     catalogs.admit_once(live, trial)
     assert len(trial.tried) == 2
     (catalogs.root / f".tried-{live}").write_text("0.0.1")  # by another version of the software

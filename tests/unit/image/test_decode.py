@@ -13,7 +13,7 @@ from logo_similarity.config import Settings
 from logo_similarity.errors import BadImageError, ImageTooComplexError, ImageTooLargeError, ImageTooSmallError
 from logo_similarity.image.decode import LONGEST_SIDE, ImageLimits, Pixels, decode
 from logo_similarity.image.header import read_header
-from tests.pictures import FORMATS, encode, encode_turned, noise, png_chunk, quarters
+from tests.pictures import FORMATS, encode, encode_turned, noise, png, png_chunk, quarters
 
 WHITE, BLACK, RED = (255, 255, 255), (0, 0, 0), (200, 30, 40)
 NEAR = {"JPEG": 8, "AVIF": 8, "GIF": 2}
@@ -268,6 +268,21 @@ def test_sixteen_bits(extension: str) -> None:
     opaque[:24, :32, 3] = 0
     picture[:24, :32] = 255
     assert_near(decode(by_opencv(opaque, extension)), picture, 0)
+
+
+def test_sixteen_bits_are_rounded_to_the_nearest_of_eight() -> None:
+    picture = np.full((8, 8), 200 * 257 + 128, np.uint16)
+    picture[4:] += 1
+    decoded = decode(by_opencv(picture, ".png"))
+    assert (decoded[:4] == 200).all()
+    assert (decoded[4:] == 201).all()
+
+
+def test_a_picture_that_opencv_rejects_is_damaged() -> None:
+    """It decodes at most 2**30 pixels."""
+    limits = ImageLimits(max_pixels=1 << 31, max_memory=1 << 40)
+    with pytest.raises(BadImageError, match="the PNG file is damaged"):
+        decode(png(40_000, 40_000, b""), limits)
 
 
 @pytest.mark.parametrize("depth", [10, 12])
