@@ -150,12 +150,15 @@ def test_the_progress_of_writing_shards_ends_with_all_records(
             r"for 2 ids .* it must be float32 \(2, 256\)",
         ),
         (lambda folder: np.save(folder / "embeddings.npy", np.ones((60, 256))), "is float64"),
-        (lambda folder: np.save(folder / "patches.npy", np.ones((60, 64, 16))), r"patches\.npy is float64"),
+        (lambda folder: np.save(folder / "patches.npy", np.ones((200, 64, 16))), r"patches\.npy is float64"),
         (
             lambda folder: np.save(folder / "patches.npy", np.ones((60, 64), np.int8)),
             r"patches\.npy is int8 \(60, 64\)",
         ),
-        (lambda folder: np.save(folder / "patches.npy", np.ones((59, 64, 16), np.int8)), r"patches\.npy is int8 \(59"),
+        (
+            lambda folder: np.save(folder / "patches.npy", np.ones((199, 64, 16), np.int8)),
+            r"patches\.npy is int8 \(199",
+        ),
         (
             lambda folder: (folder / "ids.txt").write_text(
                 (folder / "ids.txt").read_text().replace("EM/000004", "EM/000003")

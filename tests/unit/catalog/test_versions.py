@@ -90,6 +90,16 @@ def test_activation_moves_current(catalogs: Catalog) -> None:
     assert [(version.name, version.live) for version in catalogs.versions()] == [(first, True), (second, False)]
 
 
+def test_the_marker_changes_with_every_activation(catalogs: Catalog) -> None:
+    name = add_version(catalogs.root, 1)
+    markers = [catalogs.marker()]
+    for _ in range(2):
+        catalogs.flip(name)
+        markers.append(catalogs.marker())
+    assert markers[0] is None
+    assert len(set(markers)) == 3
+
+
 def test_a_version_that_is_not_there(catalogs: Catalog) -> None:
     catalogs.activate(add_version(catalogs.root, 1), trial=no_trial)
     for name in ("20260101T000000Z-00000000", "..", "", "../catalogs"):
