@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 
 from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
+from logo_similarity.build.precomputed import PrecomputedEmbeddings
+from logo_similarity.build.records import count_lines, write_records
+from logo_similarity.catalog.manifest import MODEL_FOLDER
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.images import NamesAsWritten
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import Query
+from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import model_folder
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import BuildError, SourceError
@@ -108,6 +113,33 @@ def test_embeddings_of_another_model_are_found_out(sample_catalog: SampleCatalog
     build(table(sample_catalog), ready, tmp_path / "out", model=model_folder(Path("fp32")))
 
 
+def test_embeddings_that_are_only_similar_are_found_out(
+    sample_catalog: SampleCatalog, ready: Path, tmp_path: Path
+) -> None:
+    """The cosine of each with the encoder's own is 0.9, and its length is 3."""
+    embeddings = np.load(ready / "embeddings.npy")
+    across = embeddings[::-1] - (embeddings[::-1] * embeddings).sum(axis=1, keepdims=True) / 9 * embeddings
+    across *= 3 / np.linalg.norm(across, axis=1, keepdims=True)
+    np.save(ready / "embeddings.npy", (0.9 * embeddings + 0.19**0.5 * across).astype(np.float32))
+    with pytest.raises(BuildError, match="--model"):
+        build(table(sample_catalog), ready, tmp_path / "out")
+
+
+def test_the_progress_of_writing_shards_ends_with_all_records(
+    sample_catalog: SampleCatalog, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logo_similarity.build.precomputed.SHARD_ROWS", 80)
+    monkeypatch.setattr("logo_similarity.build.embeddings.SHARD_ROWS", 80)
+    write_records(open_source(table(sample_catalog)), tmp_path / "records", tmp_path / "rejects")
+    encoder = Encoder.open(Catalog(sample_catalog.root).current() / MODEL_FOLDER, device="cpu", threads=1)
+    steps: list[int] = []
+    total = count_lines(tmp_path / "records")
+    PrecomputedEmbeddings.open(ready, encoder).write_shards(
+        tmp_path / "records", total, tmp_path / "shards", steps.append
+    )
+    assert steps == [80, 160, 200]
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -118,7 +150,15 @@ def test_embeddings_of_another_model_are_found_out(sample_catalog: SampleCatalog
             r"for 2 ids .* it must be float32 \(2, 256\)",
         ),
         (lambda folder: np.save(folder / "embeddings.npy", np.ones((60, 256))), "is float64"),
-        (lambda folder: np.save(folder / "patches.npy", np.ones((60, 64, 16))), r"patches\.npy is float64"),
+        (lambda folder: np.save(folder / "patches.npy", np.ones((200, 64, 16))), r"patches\.npy is float64"),
+        (
+            lambda folder: np.save(folder / "patches.npy", np.ones((60, 64), np.int8)),
+            r"patches\.npy is int8 \(60, 64\)",
+        ),
+        (
+            lambda folder: np.save(folder / "patches.npy", np.ones((199, 64, 16), np.int8)),
+            r"patches\.npy is int8 \(199",
+        ),
         (
             lambda folder: (folder / "ids.txt").write_text(
                 (folder / "ids.txt").read_text().replace("EM/000004", "EM/000003")

@@ -105,3 +105,23 @@ def test_progress_counts_records_and_rejects(tmp_path: Path) -> None:
     told: list[int] = []
     write_records(Rows(rows), tmp_path / "records", tmp_path / "rejects", told.append)
     assert told == [REPORT_ROWS, 2 * REPORT_ROWS]
+
+
+def test_progress_is_reported_when_that_many_rows_are_written(tmp_path: Path) -> None:
+    steps: list[int] = []
+    rows = [ROWS[-1]] * (REPORT_ROWS - 1)
+    write_records(Rows(rows), tmp_path / "records", tmp_path / "rejects", steps.append)
+    assert steps == []
+    write_records(Rows([*rows, ROWS[-1]]), tmp_path / "records", tmp_path / "rejects", steps.append)
+    assert steps == [REPORT_ROWS]
+
+
+def test_records_are_readable_text(tmp_path: Path) -> None:
+    write_records(Rows([*RECORDS]), tmp_path / "records", tmp_path / "rejects")
+    assert "EM/018 é" in (tmp_path / "records").read_text(encoding="utf8")
+
+
+def test_a_number_that_json_cannot_hold_is_an_error(tmp_path: Path) -> None:
+    record = Record(logo_id="a", filename="a.jpg", extra={"weight": float("nan")})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_records(Rows([record]), tmp_path / "records", tmp_path / "rejects")

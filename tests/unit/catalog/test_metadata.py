@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from logo_similarity.catalog.metadata import Metadata, write_metadata
-from logo_similarity.errors import CatalogError
+from logo_similarity.catalog.metadata import INDEXES, SCHEMA, Metadata, write_metadata
+from logo_similarity.errors import BuildError, CatalogError
+from logo_similarity.field_kinds import JsonValue
 from logo_similarity.fields import Record
 
 RECORDS = (
@@ -161,3 +162,68 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"nonsense" * 1000)
     with pytest.raises(CatalogError, match=r"broken\.db"):
         Metadata(path).count()
+
+
+def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"missing\.db: unable to open"):
+        Metadata(tmp_path / "missing.db")
+
+
+def test_the_text_of_the_schema_has_not_changed() -> None:
+    """It is compared with that of a catalog: if it differs in a line break, no published catalog can be opened."""
+    digest = hashlib.sha256((SCHEMA + INDEXES).encode()).hexdigest()
+    assert digest == "dbd3089e2ef656dc16aa423f5f119e5b62ecf45abb3f8674c78d18a86648b19e"
+
+
+def test_an_existing_file_is_not_written_again(database: Path) -> None:
+    with pytest.raises(BuildError, match="cannot be written: table logos already exists"):
+        write_metadata(database, RECORDS)
+
+
+def test_metadata_is_stored_as_readable_text(metadata: Metadata) -> None:
+    (logo,) = metadata.fetch([0])
+    assert '"text":"CAFÉ «Zürich» <b>"' in logo.metadata_json
+
+
+def test_no_records(tmp_path: Path) -> None:
+    write_metadata(tmp_path / "empty.db", [])
+    assert Metadata(tmp_path / "empty.db").count() == 0
+
+
+def alter(database: Path, sql: str) -> Metadata:
+    connection = sqlite3.connect(database)
+    connection.executescript(sql)
+    connection.close()
+    return Metadata(database)
+
+
+def test_complete_rows_pass_the_check(metadata: Metadata) -> None:
+    metadata.check_rows()
+
+
+def test_missing_rows_are_counted(database: Path) -> None:
+    with pytest.raises(CatalogError, match="damaged: 1 rows are missing"):
+        alter(database, "DELETE FROM logos WHERE id = 1").check_rows()
+
+
+def test_the_first_row_must_be_row_0(database: Path) -> None:
+    with pytest.raises(CatalogError, match="begins with row 1; row 0 is missing"):
+        alter(database, "DELETE FROM logos WHERE id = 0").count()
+
+
+def test_metadata_that_is_not_an_object_is_counted(database: Path) -> None:
+    changed = alter(database, "UPDATE logos SET metadata = '[]' WHERE id = 0")
+    with pytest.raises(CatalogError, match="the metadata of 1 rows is not a JSON object"):
+        changed.check_rows()
+
+
+def test_unreadable_values_are_counted_by_field(tmp_path: Path) -> None:
+    damaged = "A\ufffd"
+    unreadable: dict[str, JsonValue] = {"year_unreadable": "MMXX", "text_unreadable": [1]}
+    records = (
+        Record(logo_id="0", filename="0.jpg", text=damaged, company="Example"),
+        Record(logo_id="1", filename="1.jpg", text=damaged, company=damaged, extra=unreadable),
+        Record(logo_id="2", filename="2.jpg", extra={"year_unreadable": "?", "note": "year_unreadable"}),
+    )
+    write_metadata(tmp_path / "m.db", records)
+    assert Metadata(tmp_path / "m.db").unreadable() == {"year": 2, "text": 3, "company": 1}

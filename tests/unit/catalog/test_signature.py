@@ -97,3 +97,9 @@ def test_a_pair_of_keys_that_do_not_belong_together(version: Path, tmp_path: Pat
     for public in ("", "nonsense", "QUJD"):
         with pytest.raises(ConfigError, match="LOGO_CATALOG_PUBLIC_KEY"):
             check_signature(version, public)
+
+
+def test_a_public_key_with_a_foreign_character_is_refused(version: Path, tmp_path: Path) -> None:
+    public = signed(version, tmp_path)
+    with pytest.raises(ConfigError, match="LOGO_CATALOG_PUBLIC_KEY"):
+        check_signature(version, public[:10] + "!" + public[10:])

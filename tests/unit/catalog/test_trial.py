@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from pathlib import Path
@@ -12,7 +11,7 @@ from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.manifest import MANIFEST, read_manifest, verify
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.trial import Trial
-from logo_similarity.catalog.versions import RETRY_SECONDS, Catalog
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.errors import CatalogError
 from tests.hostile_catalogs import BAD_MANIFESTS, HOSTILE, endless_loop, gap, rewrite_manifest
 from tests.samples import SampleCatalog
@@ -94,100 +93,6 @@ def test_a_trial_has_no_secrets_and_is_ended_from_another_thread(
     assert "SIGKILL" in errors[0]
     assert b"OMP_NUM_THREADS=1" in environments[0]
     assert b"confidential" not in environments[0]
-
-
-class Counted:
-    """A trial that counts, and fails for some names."""
-
-    def __init__(self, *bad: str) -> None:
-        self.bad = bad
-        self.tried: list[str] = []
-
-    def __call__(self, folder: Path) -> None:
-        self.tried.append(folder.name)
-        if folder.name in self.bad:
-            raise CatalogError(f"{folder.name} is bad")
-
-
-def age(path: Path, seconds: float) -> None:
-    then = path.stat().st_mtime - seconds
-    os.utime(path, (then, then))
-
-
-def test_a_version_is_tried_once(folder: Catalog) -> None:
-    live = folder.current()
-    trial = Counted()
-    (folder.root / f".tried-{live.name}").unlink(missing_ok=True)
-    for _ in range(3):
-        folder.admit_once(live.name, trial)
-    assert len(trial.tried) == 1
-    (live / "index.faiss").write_bytes((live / "index.faiss").read_bytes())  # other files than those that were tried
-    folder.admit_once(live.name, trial)
-    assert len(trial.tried) == 2
-    (folder.root / f".tried-{live.name}").write_text("0.0.1")  # by another version of the software
-    folder.admit_once(live.name, trial)
-    assert len(trial.tried) == 3
-
-
-def test_a_failure_is_remembered_for_a_while(folder: Catalog) -> None:
-    name = folder.current().name
-    (folder.root / f".tried-{name}").unlink(missing_ok=True)
-    trial = Counted(name)
-    for _ in range(3):
-        with pytest.raises(CatalogError, match="is bad"):
-            folder.admit_once(name, trial)
-    assert len(trial.tried) == 1
-    age(folder.root / f".refused-{name}", RETRY_SECONDS)
-    trial.bad = ()
-    folder.admit_once(name, trial)
-    assert folder.refusal(name) is None
-
-
-def more_versions(folder: Catalog, count: int) -> list[str]:
-    """More good versions, newest last; the live one stays."""
-    live = folder.current()
-    names = []
-    for number in range(count):
-        copy = folder.root / "copy"
-        shutil.copytree(live, copy)
-        made = rewrite_manifest(copy, lambda m, number=number: m.update(software=f"test {number}"))  # type: ignore[misc]
-        names.append(made.rename(made.with_name(f"2999010{number + 1}{made.name[8:]}")).name)
-    return names
-
-
-def test_what_is_served_where_the_live_version_fails(folder: Catalog) -> None:
-    live, (one, two, three) = folder.current().name, more_versions(folder, 3)
-    refused: list[str] = []
-
-    def chosen(*bad: str) -> str:
-        refused.clear()
-        trial = Counted(*bad)
-        choice = folder.choose(lambda name: trial(folder.root / name), lambda name, _: refused.append(name))
-        return choice.name
-
-    assert chosen() == live
-    assert chosen(live) == three
-    assert refused == [live]
-    folder.mark_opened(one)
-    assert chosen(live) == one
-    assert chosen(live, one, three) == two
-    assert refused == [live, one, three]
-    with pytest.raises(CatalogError, match=f"{live} is bad.*; .*{one} is bad.*; .*{three} is bad.*; .*{two} is bad"):
-        chosen(live, one, two, three)
-    (folder.root / "CURRENT").write_bytes(b"\0")
-    assert chosen() == one
-
-
-def test_the_version_that_was_opened_last_is_not_deleted(folder: Catalog) -> None:
-    live, (one, two, three) = folder.current().name, more_versions(folder, 3)
-    folder.mark_opened(live)
-    with folder.locked():
-        folder.flip(three)  # and no service has opened it yet
-        assert folder.drop(1) == [one, two]
-    folder.mark_opened(three)
-    age(folder.root / f".opened-{live}", 10)
-    assert folder.prune(1) == [live]
-    assert {path.name for path in folder.root.glob(".*-*")} == {f".opened-{three}"}
 
 
 def test_a_build_that_fails_its_trial_leaves_the_live_version(

@@ -23,7 +23,7 @@ from logo_similarity.catalog.manifest import (
     verify,
     version_name,
 )
-from logo_similarity.catalog.versions import CURRENT, Catalog
+from logo_similarity.catalog.versions import CURRENT, RETRY_SECONDS, Catalog
 from logo_similarity.errors import CatalogError, NotFoundError
 
 CONTENT = {
@@ -88,6 +88,16 @@ def test_activation_moves_current(catalogs: Catalog) -> None:
         catalogs.activate(name, trial=no_trial)
         assert catalogs.current().name == name
     assert [(version.name, version.live) for version in catalogs.versions()] == [(first, True), (second, False)]
+
+
+def test_the_marker_changes_with_every_activation(catalogs: Catalog) -> None:
+    name = add_version(catalogs.root, 1)
+    markers = [catalogs.marker()]
+    for _ in range(2):
+        catalogs.flip(name)
+        markers.append(catalogs.marker())
+    assert markers[0] is None
+    assert len(set(markers)) == 3
 
 
 def test_a_version_that_is_not_there(catalogs: Catalog) -> None:
@@ -233,3 +243,112 @@ def test_a_pipe_in_the_place_of_a_file_is_refused(catalogs: Catalog) -> None:
     os.mkfifo(folder / MANIFEST)
     with pytest.raises(CatalogError, match=MANIFEST):
         read_manifest(folder)
+
+
+class Counted:
+    """A trial that counts, and fails for some names."""
+
+    def __init__(self, *bad: str) -> None:
+        self.bad = bad
+        self.tried: list[str] = []
+
+    def __call__(self, folder: Path) -> None:
+        self.tried.append(folder.name)
+        if folder.name in self.bad:
+            raise CatalogError(f"{folder.name} is bad")
+
+
+def age(path: Path, seconds: float) -> None:
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+def add_versions(catalogs: Catalog, count: int) -> list[str]:
+    """Oldest first; the first is live."""
+    names = [add_version(catalogs.root, day) for day in range(1, count + 1)]
+    catalogs.flip(names[0])
+    return names
+
+
+def test_a_version_is_tried_once(catalogs: Catalog) -> None:
+    (live,) = add_versions(catalogs, 1)
+    trial = Counted()
+    for _ in range(3):
+        catalogs.admit_once(live, trial)
+    assert len(trial.tried) == 1
+    index = catalogs.root / live / "index.faiss"
+    tried_at = (catalogs.root / f".tried-{live}").stat().st_mtime_ns
+    os.utime(index, ns=(tried_at, tried_at))
+    catalogs.admit_once(live, trial)
+    assert len(trial.tried) == 1
+    os.utime(index, ns=(tried_at, tried_at + 1))  # other files than those that were tried
+    catalogs.admit_once(live, trial)
+    assert len(trial.tried) == 2
+    (catalogs.root / f".tried-{live}").write_text("0.0.1")  # by another version of the software
+    catalogs.admit_once(live, trial)
+    assert len(trial.tried) == 3
+
+
+def test_a_failure_is_remembered_for_a_while(catalogs: Catalog) -> None:
+    (name,) = add_versions(catalogs, 1)
+    trial = Counted(name)
+    for _ in range(3):
+        with pytest.raises(CatalogError, match="is bad"):
+            catalogs.admit_once(name, trial)
+    assert len(trial.tried) == 1
+    age(catalogs.root / f".refused-{name}", RETRY_SECONDS)
+    trial.bad = ()
+    catalogs.admit_once(name, trial)
+    assert catalogs.refusal(name) is None
+
+
+def test_a_version_is_tried_again_after_it_has_failed(catalogs: Catalog) -> None:
+    (name,) = add_versions(catalogs, 1)
+    catalogs.admit(catalogs.root / name, no_trial)
+    with pytest.raises(CatalogError, match="is bad"):
+        catalogs.admit(catalogs.root / name, Counted(name))
+    with pytest.raises(CatalogError, match="is bad"):
+        catalogs.admit_once(name, no_trial)
+
+
+def test_what_is_served_where_the_live_version_fails(catalogs: Catalog) -> None:
+    live, one, two, three = add_versions(catalogs, 4)
+    refused: list[str] = []
+
+    def chosen(*bad: str) -> str:
+        refused.clear()
+        trial = Counted(*bad)
+        choice = catalogs.choose(lambda name: trial(catalogs.root / name), lambda name, _: refused.append(name))
+        return choice.name
+
+    assert chosen() == live
+    assert chosen(live) == three
+    assert refused == [live]
+    catalogs.mark_opened(one)
+    assert chosen(live) == one
+    assert chosen(live, one, three) == two
+    assert refused == [live, one, three]
+    with pytest.raises(CatalogError, match=f"{live} is bad.*; .*{one} is bad.*; .*{three} is bad.*; .*{two} is bad"):
+        chosen(live, one, two, three)
+    (catalogs.root / CURRENT).write_bytes(b"\0")
+    assert chosen() == one
+
+
+def test_the_version_that_was_opened_last_is_not_deleted(catalogs: Catalog) -> None:
+    live, one, two, three = add_versions(catalogs, 4)
+    for name in (live, one, three):
+        catalogs.admit(catalogs.root / name, no_trial)
+    catalogs.mark_opened(live)
+    with catalogs.locked():
+        catalogs.flip(three)  # and no service has opened it yet
+        assert catalogs.drop(1) == [one, two]
+    catalogs.mark_opened(three)
+    age(catalogs.root / f".opened-{live}", 10)
+    assert catalogs.prune(1) == [live]
+    assert {path.name for path in catalogs.root.glob(".*-*")} == {f".opened-{three}", f".tried-{three}"}
+
+
+def test_the_folder_is_made_with_those_above_it(tmp_path: Path) -> None:
+    catalogs = Catalog(tmp_path / "a" / "b")
+    with catalogs.locked():
+        assert catalogs.root.is_dir()

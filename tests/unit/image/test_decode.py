@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from typing import Any
 
 import cv2
@@ -7,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from logo_similarity.errors import BadImageError, ImageTooComplexError
+from logo_similarity.config import Settings
+from logo_similarity.errors import BadImageError, ImageTooComplexError, ImageTooLargeError, ImageTooSmallError
 from logo_similarity.image.decode import LONGEST_SIDE, ImageLimits, Pixels, decode
 from logo_similarity.image.header import read_header
-from tests.pictures import FORMATS, encode, encode_turned, noise, png_chunk, quarters
+from tests.pictures import FORMATS, encode, encode_turned, noise, png, png_chunk, quarters
 
 WHITE, BLACK, RED = (255, 255, 255), (0, 0, 0), (200, 30, 40)
 NEAR = {"JPEG": 8, "AVIF": 8, "GIF": 2}
@@ -53,6 +56,40 @@ def test_a_picture_that_takes_more_memory_than_allowed_is_refused() -> None:
     assert decode(data, ImageLimits(max_memory=memory)).shape == (48, 64, 3)
     with pytest.raises(ImageTooComplexError, match="at most 4 MB are allowed"):
         decode(data, ImageLimits(max_memory=memory - 1))
+
+
+def test_the_limits_by_default_are_those_of_the_settings() -> None:
+    assert ImageLimits() == ImageLimits.of(Settings.model_construct())
+
+
+def test_too_many_bytes_are_refused() -> None:
+    data = encode(quarters(), "PNG")
+    assert decode(data, ImageLimits(max_bytes=len(data))).shape == (48, 64, 3)
+    with pytest.raises(ImageTooLargeError) as caught:
+        decode(data, ImageLimits(max_bytes=len(data) - 1))
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_too_many_pixels_are_refused(file_format: str) -> None:
+    data = encode(quarters(), file_format)
+    assert decode(data, ImageLimits(max_pixels=64 * 48)).shape == (48, 64, 3)
+    with pytest.raises(ImageTooLargeError) as caught:
+        decode(data, ImageLimits(max_pixels=64 * 48 - 1))
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 100), (100, 7)])
+def test_too_few_pixels_are_refused(file_format: str, height: int, width: int) -> None:
+    with pytest.raises(ImageTooSmallError) as caught:
+        decode(encode(noise(height, width), file_format))
+    assert caught.value.status == 422
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_the_smallest_picture_is_decoded(file_format: str) -> None:
+    assert decode(encode(noise(8, 8), file_format)).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -181,6 +218,27 @@ def test_grey_png_with_a_transparent_grey() -> None:
     assert_near(decode(encode(picture, "PNG", transparency=200)), on(WHITE, (40, 40, 40)), 0)
 
 
+def grey_png(side: int, depth: int, rows: bytes, transparent: int) -> bytes:
+    header = struct.pack(">IIBBBBB", side, side, depth, 0, 0, 0, 0)
+    chunks = [
+        (b"IHDR", header),
+        (b"tRNS", struct.pack(">H", transparent)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, content) for kind, content in chunks)
+
+
+@pytest.mark.parametrize(("depth", "grey"), [(1, 0), (2, 1), (4, 5), (8, 85), (16, 0x5555)])
+def test_the_transparent_grey_is_found_at_every_depth(depth: int, grey: int) -> None:
+    """Left half in that grey, right half white: laid on black, since white is all that is left."""
+    row = "".join(format(value, f"0{depth}b") for value in [grey] * 8 + [2**depth - 1] * 8)
+    rows = (b"\0" + int(row, 2).to_bytes(len(row) // 8, "big")) * 16
+    pixels = decode(grey_png(16, depth, rows, grey))
+    assert (pixels[:, :8] == 0).all()
+    assert (pixels[:, 8:] == 255).all()
+
+
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP", "GIF"])
 def test_one_bit(file_format: str) -> None:
     bits = on(WHITE, BLACK)
@@ -210,6 +268,21 @@ def test_sixteen_bits(extension: str) -> None:
     opaque[:24, :32, 3] = 0
     picture[:24, :32] = 255
     assert_near(decode(by_opencv(opaque, extension)), picture, 0)
+
+
+def test_sixteen_bits_are_rounded_to_the_nearest_of_eight() -> None:
+    picture = np.full((8, 8), 200 * 257 + 128, np.uint16)
+    picture[4:] += 1
+    decoded = decode(by_opencv(picture, ".png"))
+    assert (decoded[:4] == 200).all()
+    assert (decoded[4:] == 201).all()
+
+
+def test_a_picture_that_opencv_rejects_is_damaged() -> None:
+    """It decodes at most 2**30 pixels."""
+    limits = ImageLimits(max_pixels=1 << 31, max_memory=1 << 40)
+    with pytest.raises(BadImageError, match="the PNG file is damaged"):
+        decode(png(40_000, 40_000, b""), limits)
 
 
 @pytest.mark.parametrize("depth", [10, 12])

@@ -17,16 +17,6 @@ def still_picture(data: bytes) -> bytes:
     return png.still_picture(data, png.read_facts(data))
 
 
-@pytest.mark.parametrize(("depth", "grey"), [(1, 0), (2, 1), (4, 5), (8, 85), (16, 0x5555)])
-def test_the_transparent_grey_is_found_at_every_depth(depth: int, grey: int) -> None:
-    """Left half in that grey, right half white: laid on black, since white is all that is left."""
-    row = "".join(format(value, f"0{depth}b") for value in [grey] * 8 + [2**depth - 1] * 8)
-    rows = (b"\0" + int(row, 2).to_bytes(len(row) // 8, "big")) * 16
-    pixels = decode(_grey_png(16, depth, rows, grey))
-    assert (pixels[:, :8] == 0).all()
-    assert (pixels[:, 8:] == 255).all()
-
-
 def test_a_text_that_only_looks_like_a_transparent_grey_is_none() -> None:
     whole = encode(quarters()[..., 0], "PNG")
     data = whole[:33] + png_chunk(b"tEXt", b"Title\0tRNS\0\xc8") + whole[33:]
@@ -76,6 +66,32 @@ def test_no_pixel_takes_more_than_is_counted_for_it(
     assert decoded.nbytes <= pixel_bytes * 64
 
 
+def test_all_compressed_pixels_of_a_png_are_counted() -> None:
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)),
+        (b"tIME", bytes(7)),
+        (b"IDAT", bytes(100)),
+        (b"IDAT", bytes(20)),
+        (b"tEXt", b"Title\0IDAT"),
+        (b"IEND", b""),
+    ]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, content) for kind, content in chunks)
+    assert png.read_facts(data).compressed_bytes == 120
+
+
+@pytest.mark.parametrize(("length", "kept"), [(1024, True), (1025, False)])
+def test_a_chunk_that_changes_nothing_is_kept_up_to_1024_bytes(length: int, kept: bool) -> None:
+    whole = encode(quarters(), "PNG")
+    data = whole[:33] + png_chunk(b"hIST", bytes(length)) + whole[33:]
+    assert still_picture(data) == (data if kept else whole)
+
+
+def test_a_repeated_chunk_is_left_out() -> None:
+    whole = encode(quarters(), "PNG")
+    gamma = png_chunk(b"gAMA", bytes(4))
+    assert still_picture(whole[:33] + gamma + gamma + whole[33:]) == whole[:33] + gamma + whole[33:]
+
+
 def test_what_follows_the_end_is_left_out_with_the_texts() -> None:
     whole = encode(quarters(), "PNG")
     assert still_picture(whole[:33] + png_chunk(b"tEXt", b"Title\0a") + whole[33:] + b"more") == whole
@@ -88,20 +104,16 @@ def test_the_last_chunk_claims_no_more_than_there_is() -> None:
         png.read_facts(bytes(data))
 
 
+@pytest.mark.parametrize("missing", range(1, 5))
+def test_a_png_without_its_last_bytes_is_cut_off(missing: int) -> None:
+    """The checksum of the last chunk belongs to the file."""
+    with pytest.raises(EOFError, match="past the end"):
+        png.read_facts(encode(quarters(), "PNG")[:-missing])
+
+
 def test_a_png_of_more_than_20_000_chunks_is_refused() -> None:
     whole = encode(quarters(), "PNG")
     data = [whole[:33] + png_chunk(b"tEXt", b"") * count + whole[33:] for count in (19_997, 19_998)]
     assert png.read_facts(data[0]).width == 64
     with pytest.raises(ValueError, match="too many chunks"):
         png.read_facts(data[1])
-
-
-def _grey_png(side: int, depth: int, rows: bytes, transparent: int) -> bytes:
-    header = struct.pack(">IIBBBBB", side, side, depth, 0, 0, 0, 0)
-    chunks = [
-        (b"IHDR", header),
-        (b"tRNS", struct.pack(">H", transparent)),
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, content) for kind, content in chunks)

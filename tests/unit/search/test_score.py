@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from logo_similarity.embed.describe import Description, quantize_patches
-from logo_similarity.search.candidates import gather
+from logo_similarity.search.candidates import Candidates, gather
 from logo_similarity.search.score import RERANKED, agreement, match_cells, nearness, score
 
 GRID = 4
@@ -71,6 +71,20 @@ def test_a_cosine_rounded_above_one_gives_no_score_above_one() -> None:
     vectors, gallery = unit(1, 2), quantize_patches(patches(3, 2))
     candidates = gather(np.arange(2), np.array([1 + 1e-6, 0], np.float32), vectors, gallery)
     assert score(Description(vectors[0], gallery[0]), candidates, 0.0).max() == 1
+
+
+@pytest.mark.parametrize("missing", ["query", "embeddings", "patches"])
+def test_scores_are_the_cosines_if_anything_for_re_ranking_is_missing(missing: str) -> None:
+    vectors, gallery = unit(1, 2), quantize_patches(patches(3, 2))
+    cosines = np.array([0.5, 0.25], np.float32)
+    query = Description(vectors[0], None if missing == "query" else gallery[0])
+    candidates = Candidates(
+        np.arange(2),
+        cosines,
+        None if missing == "embeddings" else vectors,
+        None if missing == "patches" else gallery,
+    )
+    np.testing.assert_array_equal(score(query, candidates, 0.4), cosines)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
@@ -151,6 +165,13 @@ def test_a_match_exactly_as_strong_as_asked_for_is_kept() -> None:
     mark[5, 0] = 127
     (match,) = match_cells(mark, mark, least=1.0)
     assert match.strength == 1
+
+
+def test_the_faintest_patch_is_matched() -> None:
+    mark = np.zeros((CELLS, CHANNELS), np.int8)
+    mark[5, 0] = 1
+    (match,) = match_cells(mark, mark)
+    assert (match.cell, match.other, match.strength) == (5, 5, 1)
 
 
 def test_a_cell_is_matched_once() -> None:

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from logo_similarity.build.inputs import digest_inputs
+from logo_similarity.domain import Reject
+from logo_similarity.fields import Record
+
+
+@dataclass
+class Inputs:
+    """A source of one table, with images in a folder and below it."""
+
+    images: Path
+    table: Path
+    kind: str = "test"
+
+    def files(self) -> Iterator[Path]:
+        yield self.table
+
+    def rows(self) -> Iterator[Record | Reject]:
+        yield from ()
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Inputs:
+    (tmp_path / "images" / "below").mkdir(parents=True)
+    for name in ("a.png", "below/b.png"):
+        (tmp_path / "images" / name).write_bytes(b"pixels")
+    (tmp_path / "marks.csv").write_bytes(b"rows")
+    return Inputs(tmp_path / "images", tmp_path / "marks.csv")
+
+
+def test_the_same_inputs_have_the_same_digest(inputs: Inputs) -> None:
+    assert digest_inputs(inputs, "model", 1) == digest_inputs(inputs, "model", 1)
+
+
+def touch(path: Path) -> None:
+    facts = path.stat()
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
+
+
+def grow(path: Path) -> None:
+    facts = path.stat()
+    path.write_bytes(path.read_bytes() + b"x")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda inputs: inputs.table.write_bytes(b"ROWS"),
+        lambda inputs: touch(inputs.images / "a.png"),
+        lambda inputs: grow(inputs.images / "below" / "b.png"),
+        lambda inputs: (inputs.images / "a.png").rename(inputs.images / "c.png"),
+        lambda inputs: (inputs.images / "a.png").rename(inputs.images / "below" / "a.png"),
+        lambda inputs: (inputs.images / "below" / "b.png").unlink(),
+    ],
+    ids=["table", "time of change", "size", "name", "folder", "missing image"],
+)
+def test_a_changed_input_changes_the_digest(inputs: Inputs, change: Callable[[Inputs], object]) -> None:
+    before = digest_inputs(inputs)
+    change(inputs)
+    assert digest_inputs(inputs) != before
+
+
+def test_kind_and_parameters_change_the_digest(inputs: Inputs) -> None:
+    digests = {digest_inputs(inputs), digest_inputs(replace(inputs, kind="other")), digest_inputs(inputs, 1)}
+    assert len(digests) == 3

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from logo_similarity.catalog.manifest import INDEX, MANIFEST, PATCHES, SIGNATURE, Manifest, read_manifest
+from logo_similarity.errors import CatalogError
+
+SHA256 = "0" * 64
+
+
+def entry(size: int) -> dict[str, Any]:
+    return {"sha256": SHA256, "size": size}
+
+
+def manifest(
+    count: int = 3,
+    dimension: int = 8,
+    m: int = 8,
+    ef_construction: int = 40,
+    ef_search: int = 50,
+    k: int = 3,
+    files: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The content of a manifest, with an index that is large enough."""
+    return {
+        "software": "test",
+        "created": "2026-11-01T00:00:00Z",
+        "inputs": SHA256,
+        "count": count,
+        "logo_ids": SHA256,
+        "dimension": dimension,
+        "fields": [],
+        "encoder": {"id": "none", "sha256": SHA256, "preprocessing": "1"},
+        "index": {"m": m, "ef_construction": ef_construction, "ef_search": ef_search},
+        "recall": {"k": k, "queries": 3, "value": 1.0, "floor": 0.9},
+        "source": {"kind": "folder", "read": 3, "indexed": 3, "rejected": 0},
+        "files": {
+            INDEX: entry(10**13),
+            "metadata.db": entry(1),
+            "model/model.json": entry(1),
+            "model/model.onnx": entry(1),
+            **(files or {}),
+        },
+    }
+
+
+def extra_files(count: int) -> dict[str, Any]:
+    return {f"file{number}": entry(1) for number in range(count)}
+
+
+BOUNDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"count": 1}, {"count": 0}),
+    ({"count": 2**31 - 1, "dimension": 1}, {"count": 2**31, "dimension": 1}),
+    ({"dimension": 1}, {"dimension": 0}),
+    ({"dimension": 8_192}, {"dimension": 8_193}),
+    ({"m": 2}, {"m": 1}),
+    ({"m": 256}, {"m": 257}),
+    ({"ef_search": 1}, {"ef_search": 0}),
+    ({"ef_search": 10_000}, {"ef_search": 10_001}),
+    ({"ef_construction": 10_000}, {"ef_construction": 10_001}),
+    ({"k": 2**31 - 1}, {"k": 2**31}),
+    ({"files": extra_files(96)}, {"files": extra_files(97)}),
+    ({"files": {"a": entry(10**13)}}, {"files": {"a": entry(10**13 + 1)}}),
+    ({"files": {INDEX: entry(4 * 3 * 8)}}, {"files": {INDEX: entry(4 * 3 * 8 - 1)}}),
+    ({"files": {PATCHES: entry(3)}}, {"files": {PATCHES: entry(2)}}),
+    ({"files": {"a" * 200: entry(1)}}, {"files": {"a" * 201: entry(1)}}),
+]
+
+
+@pytest.mark.parametrize(("inside", "outside"), BOUNDS)
+def test_a_value_at_its_bound_is_accepted_and_the_next_refused(inside: dict[str, Any], outside: dict[str, Any]) -> None:
+    Manifest.model_validate(manifest(**inside))
+    with pytest.raises(ValidationError):
+        Manifest.model_validate(manifest(**outside))
+
+
+@pytest.mark.parametrize("name", [MANIFEST, SIGNATURE])
+def test_the_manifest_and_its_signature_are_not_among_the_files(name: str) -> None:
+    with pytest.raises(ValidationError, match="cannot be among its files"):
+        Manifest.model_validate(manifest(files={name: entry(1)}))
+
+
+def test_a_manifest_has_at_most_a_million_bytes(tmp_path: Path) -> None:
+    content = Manifest.model_validate(manifest()).to_json()
+    folders = []
+    for size in (1_000_000, 1_000_001):
+        padded = content.ljust(size)
+        folders.append(tmp_path / f"version-{hashlib.sha256(padded).hexdigest()[:8]}")
+        folders[-1].mkdir()
+        (folders[-1] / MANIFEST).write_bytes(padded)
+    assert read_manifest(folders[0]).count == 3
+    with pytest.raises(CatalogError, match="larger than 1,000,000 bytes"):
+        read_manifest(folders[1])
