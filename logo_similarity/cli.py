@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -22,9 +22,6 @@ from logo_similarity.commands.train import train
 from logo_similarity.errors import LogoSimilarityError
 from logo_similarity.terminal import err
 from logo_similarity.version import __version__
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     help="An open trademark-image search engine.\n\nOptions override the LOGO_* environment variables.",

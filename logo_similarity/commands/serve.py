@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
+from logo_similarity.commands.options import Catalogs
 from logo_similarity.config import load_settings
 
 
 def serve(
-    catalogs: Annotated[
-        Path | None,
-        typer.Option("--catalogs", help="Folder of the catalog versions.  [LOGO_CATALOGS, default: catalogs]"),
-    ] = None,
+    catalogs: Catalogs = None,
     images_dir: Annotated[
         Path | None, typer.Option("--images", help="Folder of the images (local store).  [LOGO_IMAGES_DIR]")
     ] = None,
