@@ -12,9 +12,9 @@ import structlog
 from logo_similarity.log import configure_logging
 
 ROOT = Path(__file__).parents[2]
-# RefusalLog gets its event when it is constructed; RequestMiddleware passes the level as an argument.
+# RefusalLog and Follower get their events when they are constructed; RequestMiddleware passes the level as an argument.
 LOGGED_EVENT = re.compile(
-    r"""(?:\.(?:debug|info|warning|error|exception|critical)|\.log|\bRefusalLog)\((?:\w+, )?\s*"(\w+)\""""
+    r"""(?:(?:\.(?:debug|info|warning|error|exception|critical|log)|\bRefusalLog)\((?:\w+, )?\s*|\bevent=)"(\w+)\""""
 )
 
 
