@@ -231,7 +231,7 @@ async def test_everything_that_is_not_sent_is_listed_with_its_reason(tmp_path: P
         UploadFailure("notes.txt", not_an_image),
         UploadFailure("outer-link.jpg", "links that lead out of the folder are not followed"),
         UploadFailure("pipe.jpg", "not a regular file"),
-        UploadFailure("tab\tname.jpg", "the filename 'tab\\tname.jpg' cannot be a key in the image store"),
+        UploadFailure("tab\tname.jpg", "the filename 'tab\\tname.jpg' is not a valid key in the image store"),
     ]
 
 
