@@ -115,7 +115,7 @@ def _lifespan(runtime: Runtime) -> Callable[[FastAPI], AbstractAsyncContextManag
         cv2.setNumThreads(1)
         with runtime.opened():
             _log_start(runtime)
-            start_at_zero(requests=_answers(app), codes=_codes(), connections=REASONS)
+            start_at_zero(requests=_responses(app), codes=_codes(), connections=REASONS)
             # Searches have priority over the event loop where both share a core: otherwise a flood of rejected requests
             # would take half of it. On Linux each thread has its own priority; the search threads keep theirs.
             os.nice(LOOP_NICENESS)
@@ -144,8 +144,8 @@ def _log_start(runtime: Runtime) -> None:
         log.warning("no_keys", hint="every request is rejected; create a key: `logo-similarity keys create NAME`")
 
 
-def _answers(app: FastAPI) -> Iterator[tuple[str, str, int]]:
-    """Method, route and status of every documented answer, and of an internal error."""
+def _responses(app: FastAPI) -> Iterator[tuple[str, str, int]]:
+    """Method, route and status of every documented response, and of internal errors."""
     for context in iter_route_contexts(app.routes):
         for method in context.methods or ():
             documented = getattr(context, "responses", None) or ()

@@ -76,7 +76,7 @@ def problem_of_http(error: HTTPException) -> JSONResponse:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Make `app` answer every exception with a problem document."""
+    """Make `app` return a problem document for every exception."""
 
     @app.exception_handler(LogoSimilarityError)
     async def ours(_request: Request, error: LogoSimilarityError) -> JSONResponse:

@@ -82,7 +82,7 @@ async def search(
         "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in stages.items()),
         "Cache-Control": "no-store",
     }
-    answer = {
+    content = {
         "query_id": str(uuid.UUID(new_request_id(), version=4)),
         "results": [hit_json(hit, url) for hit, url in zip(result.hits, urls, strict=True)],
         "reranked": result.reranked,
@@ -91,4 +91,4 @@ async def search(
         "timings_ms": stages,
     }
     # Not validated against SearchResponse, which the tests do: for a hundred hits, that would take as long as the search.
-    return Response(orjson.dumps(answer), media_type="application/json", headers=headers)
+    return Response(orjson.dumps(content), media_type="application/json", headers=headers)

@@ -306,7 +306,7 @@ async def test_a_store_that_accepts_nothing_any_more_ends_the_upload(tmp_path: P
     fill(tmp_path, [f"{number}.jpg" for number in range(200)])
     service = Failing(settings)
 
-    with pytest.raises(StoreError, match=r"\(5 uploaded before\): the disk is full"):
+    with pytest.raises(StoreError, match=r"\(after 5 uploads\): the disk is full"):
         await upload_folder(service, tmp_path, concurrency=1, on_progress=no_progress)
     assert service.tried == 5 + upload.GIVE_UP_AFTER
 
