@@ -28,8 +28,8 @@ class LoadSheddingMiddleware:
     """Refuses searches with 503 while the gate is full. Other requests pass.
 
     It is the outermost middleware, and a refusal must be cheap: under a flood, refusals take CPU time from the admitted
-    searches. Its responses are therefore prepared in advance and have no request id. Every refusal is counted, but refusals
-    are logged at most once a second.
+    searches. Its responses are therefore prepared in advance and have no request id. Every refusal is counted, but
+    refusals are logged at most once a second.
     """
 
     def __init__(self, app: ASGIApp, *, gate: Gate, routes: RouteTable) -> None:
@@ -94,7 +94,7 @@ def _needs_admission(scope: Scope, routes: RouteTable) -> bool:
 
 
 async def run_while_connected(request: Request, gate: Gate, job: Callable[[], Result]) -> Result | None:
-    """Run `job` through the gate. Returns its result, or None if the client disconnects; a waiting job is then cancelled."""
+    """Run `job` through the gate. Returns None if the client disconnects; a waiting job is then cancelled."""
     work = asyncio.ensure_future(gate.run(job, request.scope[RESERVATION]))
     disconnect = asyncio.ensure_future(_disconnect(request))
     with IN_FLIGHT.track_inprogress():

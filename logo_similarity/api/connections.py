@@ -1,7 +1,7 @@
 """Limits on connections, enforced in the HTTP protocol, before a request reaches the application.
 
-uvicorn's protocol accepts heads of any size, at any speed, any number of connections, and any number of pipelined requests.
-This one is safe to expose without a proxy.
+uvicorn's protocol accepts heads of any size, at any speed, any number of connections, and any number of pipelined
+requests. This one is safe to expose without a proxy.
 """
 
 from __future__ import annotations

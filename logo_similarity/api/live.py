@@ -126,8 +126,8 @@ class LiveCatalog:
 async def pull(remote: ObjectFolder, folder: Catalog, *, keep: int, trial: Trial) -> None:
     """Fetch and try the published version, if it is new. `LiveCatalog` then opens it from the folder.
 
-    All workers call this; the folder's lock lets one of them fetch the version. The newest `keep` versions are kept. A version
-    that failed its trial is tried again after an hour, or once another version has been published.
+    All workers call this; the folder's lock lets one of them fetch the version. The newest `keep` versions are kept.
+    A version that failed its trial is tried again after an hour, or once another version has been published.
 
     Raises:
         CatalogError, NotFoundError, StoreError: as `pull_version`.

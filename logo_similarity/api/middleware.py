@@ -82,8 +82,8 @@ class RequestMiddleware:
 class BodyMiddleware:
     """Refuses a body that is too large or too slow, or would exceed the limit on all bodies in this worker.
 
-    uvicorn accepts bodies of any size at any speed. Bodies are spooled to temporary files, which are often in memory, and
-    kept until their search has ended.
+    uvicorn accepts bodies of any size at any speed. Bodies are spooled to temporary files, which are often in memory,
+    and kept until their search has ended.
     """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float, max_held: int) -> None:

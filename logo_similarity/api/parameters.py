@@ -26,8 +26,8 @@ async def get_parameters(**values: object) -> SearchParameters:
 def _arguments() -> Iterator[inspect.Parameter]:
     """Each parameter twice: in the query string, and as a form field.
 
-    Only the former is documented: documenting a value twice would mislead, and forms generated from the OpenAPI document
-    (as on /docs) would fill in and send these fields.
+    Only the former is documented: documenting a value twice would mislead, and forms generated from the OpenAPI
+    document (as on /docs) would fill in and send these fields.
     """
     for parameter in PARAMETERS:
         bounds = {"ge": parameter.least, "le": parameter.most}

@@ -48,5 +48,5 @@ _UNLISTED = Policy("admin")
 
 
 def policy_of(template: str) -> Policy:
-    """The policy of a route. Routes that are not in the table require the role admin, so new routes are closed by default."""
+    """The policy of a route. Unlisted routes require the role admin, so new routes are closed by default."""
     return POLICIES.get(template, _UNLISTED)

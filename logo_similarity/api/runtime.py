@@ -65,7 +65,7 @@ class Runtime:
                 max_queue=settings.max_queue,
                 queue_seconds=settings.queue_seconds,
                 run_seconds=settings.search_seconds,
-                # OpenMP keeps this setting per thread: set in the main thread, it would not apply to the search threads.
+                # OpenMP keeps this setting per thread; the value of the main thread does not apply to search threads.
                 initializer=lambda: faiss.omp_set_num_threads(1),
             ),
             keys=LiveKeys(settings),
@@ -139,5 +139,5 @@ def open_remote(settings: Settings) -> ObjectFolder | None:
 
 
 def open_tracing(settings: Settings) -> Tracing | None:
-    """Tracing to the collector in the settings, or None. Sends nothing yet. Raises ConfigError if its libraries are missing."""
+    """Tracing to the configured collector, or None. Sends nothing yet. Raises ConfigError if a library is missing."""
     return None if settings.otlp_endpoint is None else Tracing(settings.otlp_endpoint, settings.trace_ratio)

@@ -68,17 +68,17 @@ class HitOut(BaseModel):
     score: Annotated[
         float,
         Field(
-            description="Similarity, -1 to 1; 1 means the same image. Results are sorted by it. It is not a probability: "
-            "every search has a best hit, and among tens of thousands of logos even noise reaches about 0.8. Without "
-            "re-ranking it is the cosine. If `reranked`, it is the mean of the cosine and the agreement of image parts, "
-            "minus the part common to all candidates, so it also depends on the catalog."
+            description="Similarity, -1 to 1; 1 means the same image. Results are sorted by it. It is not a "
+            "probability: every search has a best hit, and among tens of thousands of logos even noise reaches about "
+            "0.8. Without re-ranking it is the cosine. If `reranked`, it is the mean of the cosine and the agreement of "
+            "image parts, minus the part common to all candidates, so it also depends on the catalog."
         ),
     ]
     cosine: Annotated[
         float,
         Field(
-            description="Cosine of the two embeddings, -1 to 1. It depends only on the images and the encoder, so it is "
-            "comparable between responses."
+            description="Cosine of the two embeddings, -1 to 1. It depends only on the images and the encoder, so it "
+            "is comparable between responses."
         ),
     ]
     id: Annotated[str, Field(description="The logo's public id.")]

@@ -240,8 +240,8 @@ class Server(BaseApplication):
         self.worker_failed = False
         """Whether the last worker to end never became ready."""
         self.writer = "master"
-        """The name under which this process writes metrics. A worker uses its number, so it continues the counts of the worker
-        that it replaces, and files do not accumulate when workers die repeatedly."""
+        """The name under which this process writes metrics. A worker uses its number, so it continues the
+        counts of the worker that it replaces, and files do not accumulate when workers die repeatedly."""
         super().__init__()
 
     def run(self) -> None:
@@ -339,7 +339,7 @@ def check_images(settings: Settings) -> None:
 
 
 def check_address(settings: Settings) -> None:
-    """Raise ConfigError if the service cannot listen on its address. gunicorn would retry, with a less specific message."""
+    """Raise ConfigError if the service cannot listen on its address. gunicorn would retry, with a vague message."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -197,8 +197,8 @@ class Metadata:
     def _check_schema(self) -> None:
         """Compare the schema text with our own: a foreign view or generated column could compute for hours.
 
-        `PRAGMA trusted_schema = OFF` would protect less, and SQLite 3.40 then refuses `json_extract` in our own generated
-        columns.
+        `PRAGMA trusted_schema = OFF` would protect less, and SQLite 3.40 then refuses `json_extract` in our own
+        generated columns.
         """
         entries = self._query(SCHEMA_QUERY)
         differences = _own(entries) ^ _schema()

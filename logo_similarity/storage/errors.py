@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _CONCURRENT = "modified concurrently; try again"
 _CREDENTIALS = (
-    "the store rejects the credentials: check LOGO_S3_ACCESS_KEY, LOGO_S3_SECRET_KEY, LOGO_S3_REGION, the permissions of "
-    "the access key, and the clock of this machine"
+    "the store rejects the credentials: check LOGO_S3_ACCESS_KEY, LOGO_S3_SECRET_KEY, LOGO_S3_REGION, the "
+    "permissions of the access key, and the clock of this machine"
 )
 _OTHER = "no valid answer: check LOGO_S3_ENDPOINT, the bucket name and the credentials, and that the store is running"
 _MESSAGES: dict[type[BaseError], str] = {

@@ -41,8 +41,8 @@ class LocalStore:
     """Images below `folder`. All processes with the same `secret` accept each other's links.
 
     A link is `/v1/files/<token>/<name>`. The token contains the expiry time and the filename, signed with HMAC-SHA256;
-    browsers save the image under the name after it. The token contains the expiry time instead of the time of signing, so
-    that small clock differences between machines do not matter.
+    browsers save the image under the name after it. The token contains the expiry time instead of the time of signing,
+    so that small clock differences between machines do not matter.
     """
 
     def __init__(self, folder: Path, *, secret: str, link_seconds: int, clock: Callable[[], float] = time.time) -> None:

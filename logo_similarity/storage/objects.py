@@ -41,8 +41,8 @@ class ObjectFolder:
         Args:
             url: "s3://bucket/prefix".
             settings: endpoint, region and credentials.
-            seconds: time limit of a request, without retries, for callers that repeat it anyway. None: two minutes per piece,
-                with retries.
+            seconds: time limit of a request, without retries, for callers that repeat it anyway. None: two minutes
+                per piece, with retries.
 
         Raises:
             ConfigError: the URL has another form.

@@ -59,9 +59,9 @@ class StoredObject:
 class S3Service:
     """Images in a bucket; the key of each is `LOGO_S3_PREFIX` + "/" + filename.
 
-    Requests go to `LOGO_S3_ENDPOINT`. Links are signed for `LOGO_S3_PUBLIC_ENDPOINT`: the signature covers the host, so the
-    host cannot be rewritten afterwards. Without keys in the settings, the credentials come from `AWS_*` environment variables,
-    a web identity, or the machine's role.
+    Requests go to `LOGO_S3_ENDPOINT`. Links are signed for `LOGO_S3_PUBLIC_ENDPOINT`: the signature covers the host,
+    so the host cannot be rewritten afterwards. Without keys in the settings, the credentials come from `AWS_*` environment
+    variables, a web identity, or the machine's role.
 
     Every method raises StoreError if the bucket does not respond or refuses the request.
 
@@ -194,7 +194,7 @@ def open_bucket(
 
 
 class _GivenCredentials:
-    """Keys from the settings. As plain options, obstore would combine them with an AWS_SESSION_TOKEN in the environment."""
+    """Keys from the settings. As plain options, obstore would combine them with AWS_SESSION_TOKEN if it is set."""
 
     def __init__(self, access_key: str, secret_key: str) -> None:
         self._credential: S3Credential = {

@@ -61,9 +61,9 @@ async def upload_folder(
 ) -> UploadSummary:
     """Upload every image below `folder` under its relative path, at most `concurrency` at a time.
 
-    The files are those of `walk_folder`, as for a catalog. A file is skipped if the bucket has an object with its name and
-    size, so an interrupted upload can be repeated. All other files that are not sent count as failed and do not stop the
-    upload. `on_progress` is called after each file.
+    The files are those of `walk_folder`, as for a catalog. A file is skipped if the bucket has an object with its name
+    and size, so an interrupted upload can be repeated. All other files that are not sent count as failed and do not stop
+    the upload. `on_progress` is called after each file.
 
     Raises:
         SourceError: the folder does not exist.
@@ -160,7 +160,7 @@ def _content_type(data: bytes, name: str) -> str:
     try:
         return recognise(data).media_type
     except BadImageError:
-        # A build rejects SVG files, but a catalog with precomputed embeddings may contain them, and browsers display them.
+        # Browsers display SVG files. A build rejects them, but a catalog with precomputed embeddings may contain them.
         if name.lower().endswith(".svg"):
             return "image/svg+xml"
         raise

@@ -41,7 +41,7 @@ PAGE = """<!doctype html>
 </head>
 <body>
 <div id="docs"></div>
-<noscript>This page needs JavaScript. The machine-readable description is <a href="openapi.json">openapi.json</a>.</noscript>
+<noscript>This page needs JavaScript. See also the <a href="openapi.json">OpenAPI document</a>.</noscript>
 </body>
 </html>
 """
@@ -70,7 +70,7 @@ def _assets() -> dict[str, tuple[bytes, str]]:
 
     They take 1.9 MB of memory. The route is public, and sending them from disk takes three times the CPU.
     """
-    # `fastapi_swagger.patch_fastapi` is not used: its page has inline scripts. The package only provides Swagger UI's files.
+    # Only Swagger UI's files are used: the page of `fastapi_swagger.patch_fastapi` has inline scripts.
     swagger = files("fastapi_swagger") / "resources"
     own = files("logo_similarity.api") / "static"
     return {

@@ -1,7 +1,7 @@
 """`GET /v1/logos/{logo_id}` and `GET /v1/image/{image_id}`: one logo, and a redirect to its image.
 
-Register ids may contain slashes, so an id is the whole rest of the path. It is only compared with the catalog's ids; the key
-in the image store comes from the catalog.
+Register ids may contain slashes, so an id is the whole rest of the path. It is only compared with the catalog's ids;
+the key in the image store comes from the catalog.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ async def search(
     def job() -> tuple[SearchResult, list[str | None]]:
         nonlocal queue, links_time, cached
         queue = (time.perf_counter() - accepted) * 1000
-        # Read in this thread: an upload of more than a megabyte is on disk, and reading it must not block the event loop.
+        # Read in this thread: large uploads are on disk, and reading them must not block the event loop.
         query = Query(image=file.file.read(), **parameters)
         key = runtime.cache.key(catalog.out.version, query)
         earlier = runtime.cache.get(key)
@@ -90,5 +90,5 @@ async def search(
         "catalog": catalog.out.model_dump(),
         "timings_ms": stages,
     }
-    # Not validated against SearchResponse, which the tests do: for a hundred hits, that would take as long as the search.
+    # Not validated against SearchResponse, except in the tests: with a hundred hits it takes as long as the search.
     return Response(orjson.dumps(content), media_type="application/json", headers=headers)
