@@ -70,8 +70,8 @@ class HitOut(BaseModel):
         Field(
             description="Similarity, -1 to 1; 1 means the same image. Results are sorted by it. It is not a "
             "probability: every search has a best hit, and among tens of thousands of logos even noise reaches about "
-            "0.8. Without re-ranking it is the cosine. If `reranked`, it is the mean of the cosine and the agreement of "
-            "image parts, minus the part common to all candidates, so it also depends on the catalog."
+            "0.8. Without re-ranking it is the cosine. If `reranked`, it is the mean of the cosine and the agreement "
+            "of image parts, minus the part common to all candidates, so it also depends on the catalog."
         ),
     ]
     cosine: Annotated[

@@ -60,8 +60,8 @@ class S3Service:
     """Images in a bucket; the key of each is `LOGO_S3_PREFIX` + "/" + filename.
 
     Requests go to `LOGO_S3_ENDPOINT`. Links are signed for `LOGO_S3_PUBLIC_ENDPOINT`: the signature covers the host,
-    so the host cannot be rewritten afterwards. Without keys in the settings, the credentials come from `AWS_*` environment
-    variables, a web identity, or the machine's role.
+    so the host cannot be rewritten afterwards. Without keys in the settings, the credentials come from `AWS_*`
+    environment variables, a web identity, or the machine's role.
 
     Every method raises StoreError if the bucket does not respond or refuses the request.
 

@@ -62,8 +62,8 @@ async def upload_folder(
     """Upload every image below `folder` under its relative path, at most `concurrency` at a time.
 
     The files are those of `walk_folder`, as for a catalog. A file is skipped if the bucket has an object with its name
-    and size, so an interrupted upload can be repeated. All other files that are not sent count as failed and do not stop
-    the upload. `on_progress` is called after each file.
+    and size, so an interrupted upload can be repeated. All other files that are not sent count as failed and do not
+    stop the upload. `on_progress` is called after each file.
 
     Raises:
         SourceError: the folder does not exist.
