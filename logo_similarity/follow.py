@@ -1,4 +1,4 @@
-"""Follows a resource that may change while a service runs: the live catalog, the keys, a published catalog."""
+"""Polls resources that may change while the service runs: the live catalog, the keys, a published catalog."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ log = structlog.get_logger(__name__)
 
 
 class Follower:
-    """Looks for a change at intervals. A failed look is counted and logged, and the next one follows all the same.
+    """Polls a resource at intervals. Failures are counted and logged, and polling continues.
 
-    A failure with the message of the previous one is not logged again: a bucket that is down fails for hours.
+    A failure with the same message as the previous one is not logged again: an unreachable bucket may fail for hours.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class Follower:
         level: int = logging.ERROR,
         details: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
-        """Describe what to follow.
+        """Configure the polling.
 
         Args:
-            look: looks once, and raises an exception if it fails.
-            seconds: the interval.
-            event: name of a failure in the log.
+            look: checks the resource once; raises an exception on failure.
+            seconds: the interval between checks.
+            event: log event of a failure.
             count_failure: called for each failure.
             level: log level of a failure.
             details: further fields for its log line.
@@ -49,18 +49,18 @@ class Follower:
         self._reported: str | None = None
 
     async def follow(self) -> NoReturn:
-        """Look at intervals until cancelled."""
+        """Check the resource at intervals until cancelled."""
         while True:
             await asyncio.sleep(self._seconds)
             await self.look()
 
     async def look(self) -> None:
-        """Look once."""
+        """Check the resource once."""
         try:
             await self._look()
-        except FolderBusyError:  # another process may be making this change; the next look finds its outcome
+        except FolderBusyError:  # another process may be making this change; the next check sees the result
             return
-        except Exception as error:  # noqa: BLE001 - an unexpected failure must not end the following
+        except Exception as error:  # noqa: BLE001 - an unexpected failure must not stop the polling
             self._count_failure()
             self._report(error)
         else:

@@ -1,4 +1,4 @@
-"""Refuses searches that could not run in time, before their upload is read."""
+"""Load shedding and admission: refuses searches that cannot run in time, before their upload is read."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FORM = b"multipart/form-data"
 
 
 class LoadSheddingMiddleware:
-    """Answers a search 503 while the gate is full. Other requests pass.
+    """Refuses searches with 503 while the gate is full. Other requests pass.
 
-    It comes before everything else, and a refusal costs as little as possible: under a flood, the time spent on refusing is
-    taken from the searches that were admitted. So its answers are prepared in advance and have no request id. Each refusal
-    is counted, but they are logged once a second.
+    It is the outermost middleware, and a refusal must be cheap: under a flood, refusals take CPU time from the admitted
+    searches. Its responses are therefore prepared in advance and have no request id. Every refusal is counted, but
+    refusals are logged at most once a second.
     """
 
     def __init__(self, app: ASGIApp, *, gate: Gate, routes: RouteTable) -> None:
@@ -57,15 +57,15 @@ class LoadSheddingMiddleware:
             self._refused.inc()
             self._requests[template].inc()
             self._logs[template].add(OverloadedError.code, client_address(scope))
-            await random.choice(self._refusals)(scope, receive, send)  # noqa: S311 - spread, not secret
+            await random.choice(self._refusals)(scope, receive, send)  # noqa: S311 - spreads retries, not a secret
         else:
             await self._app(scope, receive, send)
 
 
 class AdmissionMiddleware:
-    """Reserves a place for a search whose key was accepted: a client without a key must not keep others out.
+    """Reserves a place in the queue for an authorized search: clients without a key must not fill the queue.
 
-    A body that is not a form is refused here: parsed as a form, it would be reported as one with too many fields.
+    A body that is not a form is refused here. FastAPI would parse it as a form and report too many fields.
     """
 
     def __init__(self, app: ASGIApp, *, gate: Gate, routes: RouteTable) -> None:
@@ -77,10 +77,10 @@ class AdmissionMiddleware:
         if not _needs_admission(scope, self._routes):
             await self._app(scope, receive, send)
             return
-        kind = dict(scope["headers"]).get(b"content-type", FORM)
-        if not kind.lower().startswith(FORM):
+        content_type = dict(scope["headers"]).get(b"content-type", FORM)
+        if not content_type.lower().startswith(FORM):
             error = MediaTypeError(
-                "send multipart/form-data with the picture in the field `file`: curl -F file=@logo.png"
+                "send multipart/form-data with the image in the field `file`: curl -F file=@logo.png"
             )
             await problem_of(error)(scope, receive, send)
             return
@@ -94,22 +94,22 @@ def _needs_admission(scope: Scope, routes: RouteTable) -> bool:
 
 
 async def run_while_connected(request: Request, gate: Gate, job: Callable[[], Result]) -> Result | None:
-    """The result of `job` through the gate, or None if the client left; a job that still waits is then dropped."""
+    """Run `job` through the gate. Returns None if the client disconnects; a waiting job is then cancelled."""
     work = asyncio.ensure_future(gate.run(job, request.scope[RESERVATION]))
-    gone = asyncio.ensure_future(_disconnect(request))
+    disconnect = asyncio.ensure_future(_disconnect(request))
     with IN_FLIGHT.track_inprogress():
         try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, disconnect), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
             ABANDONED.inc()
             return None
         finally:
             work.cancel()
-            gone.cancel()
+            disconnect.cancel()
 
 
 async def _disconnect(request: Request) -> None:
-    """Return when the client has gone. The body has been read, so the next message is the disconnect."""
+    """Return when the client disconnects. The body has been read, so the next message is the disconnect."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

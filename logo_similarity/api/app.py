@@ -1,4 +1,4 @@
-"""The application: its middleware and routes, its start and its stop."""
+"""The application: middleware, routes, startup and shutdown."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ from logo_similarity.version import __version__
 
 log = structlog.get_logger(__name__)
 
-DESCRIPTION = "A picture in, the most similar registered logos out, with scores, metadata and signed image links."
-# Not 431: a head that is too large is answered before it has a route, and not counted as a request.
+DESCRIPTION = "Find the registered logos most similar to an image, with scores, metadata and signed image links."
+# Without 431: a head that is too large is rejected before routing and is not counted as a request.
 UPLOAD_REFUSALS = (400, 401, 408, 413, 415, 422, 429, 503)
 LOOP_NICENESS = 4
-"""Niceness of the event loop's thread above the search threads': it gets three tenths of a core that both want whole."""
+"""Niceness of the event loop's thread, relative to the search threads: under contention it gets 30% of a core."""
 MULTIPART_BYTES = 16_384
-"""Room in a body for boundaries, headers and the fields beside the image."""
+"""Allowance in a body for boundaries, part headers and the form fields beside the image."""
 
 
 def create_app(settings: Settings | None = None, *, draining: Callable[[], bool] = lambda: False) -> FastAPI:
-    """The application. It opens the catalog and makes connections only when it starts.
+    """Create the application. It opens the catalog and makes connections only at startup.
 
     Args:
-        settings: None: those of the environment.
-        draining: whether the service will stop soon, so that `/readyz` answers 503.
+        settings: None: read from the environment.
+        draining: whether the service will stop soon; if so, `/readyz` returns 503.
 
     Raises:
         ConfigError: a setting is invalid.
@@ -69,9 +69,9 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
         description=DESCRIPTION,
         lifespan=_lifespan(runtime),
         telemetry=_telemetry(runtime.tracing, table),
-        docs_url=None,  # our own page loads nothing from other hosts
+        docs_url=None,  # replaced by our own page, which loads nothing from other hosts
         redoc_url=None,
-        middleware=[  # in the order in which a request passes them
+        middleware=[  # outermost first
             Middleware(LoadSheddingMiddleware, gate=runtime.gate, routes=table),
             Middleware(RequestMiddleware, routes=table, traced=runtime.tracing is not None),
             Middleware(
@@ -101,29 +101,29 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
 
     @pages.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
-        return RedirectResponse("docs")  # relative: a proxy may put a prefix before all paths
+        return RedirectResponse("docs")  # relative: a proxy may add a path prefix
 
     app.include_router(pages)
     return app
 
 
 def _lifespan(runtime: Runtime) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """The start and the stop of an application."""
+    """Startup and shutdown of the application."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         cv2.setNumThreads(1)
         with runtime.opened():
             _log_start(runtime)
-            start_at_zero(requests=_answers(app), codes=_codes(), connections=REASONS)
-            # Where searches and the event loop share a core, searches go first: otherwise a flood of requests that are only
-            # refused would take half of it. On Linux each thread has a priority of its own; the search threads keep theirs.
+            start_at_zero(requests=_responses(app), codes=_codes(), connections=REASONS)
+            # Searches have priority over the event loop where both share a core: otherwise a flood of rejected requests
+            # would take half of it. On Linux each thread has its own priority; the search threads keep theirs.
             os.nice(LOOP_NICENESS)
             tasks: list[asyncio.Task[None]] = [
                 asyncio.create_task(follower.follow()) for follower in runtime.followers()
             ]
-            tasks.append(asyncio.create_task(_report_store(runtime.store)))  # may be slow: must not delay the start
-            # Objects that exist now stay: collecting them again and again would stop all searches for 60 ms each time.
+            tasks.append(asyncio.create_task(_report_store(runtime.store)))  # may be slow and must not delay startup
+            # Long-lived objects are excluded from garbage collection: scanning them would pause all searches for 60 ms.
             gc.collect()
             gc.freeze()
             yield
@@ -144,8 +144,8 @@ def _log_start(runtime: Runtime) -> None:
         log.warning("no_keys", hint="every request is rejected; create a key: `logo-similarity keys create NAME`")
 
 
-def _answers(app: FastAPI) -> Iterator[tuple[str, str, int]]:
-    """Method, route and status of every documented answer, and of an internal error."""
+def _responses(app: FastAPI) -> Iterator[tuple[str, str, int]]:
+    """Method, route and status of every documented response, and of internal errors."""
     for context in iter_route_contexts(app.routes):
         for method in context.methods or ():
             documented = getattr(context, "responses", None) or ()
@@ -156,7 +156,7 @@ def _answers(app: FastAPI) -> Iterator[tuple[str, str, int]]:
 
 
 def _codes() -> Iterator[str]:
-    """Every code that a refusal may have."""
+    """Every error code."""
     yield from CODES.values()
     kinds = [LogoSimilarityError]
     while kinds:
@@ -166,7 +166,7 @@ def _codes() -> Iterator[str]:
 
 
 def _telemetry(tracing: Tracing | None, table: RouteTable) -> TelemetryConfig:
-    """FastAPI's settings for OpenTelemetry: spans of requests where traces are on. Metrics and logs are our own."""
+    """FastAPI's OpenTelemetry settings: spans of requests if tracing is on. Metrics and logs do not use it."""
 
     def exclude(scope: MutableMapping[str, Any]) -> bool:
         return scope["type"] != "http" or not table.policy(scope).traced
@@ -183,9 +183,9 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 async def _report_store(store: ImageStore | None) -> None:
-    """Log once, at the start, whether links will open. A store that is down does not stop searches."""
+    """Log at startup if images are not available. Searches work without the image store."""
     if store is None:
-        log.warning("no_image_store", hint="image_url is null in every answer: set LOGO_IMAGES_DIR or LOGO_S3_BUCKET")
+        log.warning("no_image_store", hint="image_url is null in every response; set LOGO_IMAGES_DIR or LOGO_S3_BUCKET")
         return
     try:
         await store.check()

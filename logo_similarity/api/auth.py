@@ -14,7 +14,7 @@ HEADER = b"x-api-key"
 
 
 class ApiKeyMiddleware:
-    """Refuses requests without a key of the role that their route requires."""
+    """Refuses requests that have no valid key with the role that the route requires."""
 
     def __init__(self, app: ASGIApp, *, keys: LiveKeys, routes: RouteTable) -> None:
         self._app = app
@@ -25,7 +25,7 @@ class ApiKeyMiddleware:
         if scope["type"] != "http" or not self._keys.needed or (role := self._routes.policy(scope).role) is None:
             await self._app(scope, receive, send)
             return
-        # Bytes, not text: a header may hold any bytes, and comparing text fails on those outside ASCII.
+        # Bytes, not text: a header may contain any bytes, and comparing text fails outside ASCII.
         secrets = [value for name, value in scope["headers"] if name == HEADER]
         try:
             await self._keys.admit(secrets, role)
@@ -35,7 +35,7 @@ class ApiKeyMiddleware:
         await self._app(scope, receive, send)
 
     def _refusal(self, error: LogoSimilarityError, scope: Scope) -> LogoSimilarityError:
-        """The error to answer with. Where no route matches, a valid key of any role gets the 404 that an admin's gets."""
+        """The error to return. If no route matches, a valid key of any role gets 404, as an admin key does."""
         if isinstance(error, ForbiddenError) and self._routes.template(scope) == UNMATCHED:
             return NotFoundError("no route matches this path")
         return error

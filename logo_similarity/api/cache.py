@@ -1,4 +1,4 @@
-"""Answers to recent searches, for repeated queries with the same image."""
+"""Results of recent searches, for repeated queries with the same image."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from logo_similarity.domain import Query, SearchResult
 
 
 class CacheKey(NamedTuple):
-    """Everything that an answer depends on."""
+    """All inputs that determine a result."""
 
     version: str
-    """Of the catalog."""
+    """Version of the catalog."""
     query: Query
-    """With the SHA-256 of the image file in place of its content."""
+    """With the SHA-256 of the image file instead of its content."""
 
 
 class AnswerCache:
-    """Holds at most `max_hits` hits in all and drops the least recently used answers first. Safe to use from many threads.
+    """An LRU cache of results that holds at most `max_hits` hits in total. Thread-safe.
 
-    It holds no links: each request signs its own.
+    Results contain no links: each request signs its own.
     """
 
     def __init__(self, max_hits: int) -> None:
@@ -37,12 +37,12 @@ class AnswerCache:
         return CacheKey(version, replace(query, image=hashlib.sha256(query.image).digest()))
 
     def get(self, key: CacheKey) -> SearchResult | None:
-        """The answer, if it is there."""
+        """The cached result, or None."""
         with self._lock:
             return self._answers.get(key)
 
     def put(self, key: CacheKey, result: SearchResult) -> None:
-        """Keep an answer, unless it alone has more hits than there is room for."""
+        """Store a result, unless it alone exceeds `max_hits`."""
         if _size(result) <= self._answers.maxsize:
             with self._lock:
                 self._answers[key] = result

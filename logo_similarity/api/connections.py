@@ -1,7 +1,7 @@
-"""Bounds on connections, enforced in the HTTP protocol itself: what a client may send before a request reaches the application.
+"""Limits on connections, enforced in the HTTP protocol, before a request reaches the application.
 
-uvicorn's protocol accepts heads of any size for any length of time, any number of connections, and any number of pipelined
-requests. This one stands without a proxy in front of it.
+uvicorn's protocol accepts heads of any size, at any speed, any number of connections, and any number of pipelined
+requests. This one is safe to expose without a proxy.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from logo_similarity.limits import DESCRIPTORS_BESIDE_CONNECTIONS, DESCRIPTORS_P
 from logo_similarity.metrics import CONNECTIONS_REFUSED
 
 MAX_PIPELINED = 8
-"""Requests of one connection that wait for the answer to an earlier one. Common clients send none."""
+"""Maximum number of pipelined requests that wait on a connection. Common clients do not pipeline."""
 PROGRESS = 65_536
-"""Bytes of a waiting answer that a client must take in within the time for it, to be given the same time again."""
+"""Bytes of a pending response that a client must read within the write timeout; the timeout then restarts."""
 PROBE_SECONDS = 0.1
-"""How often a half-closed connection is checked for a client that has gone."""
+"""Interval of checking whether the client of a half-closed connection has disconnected."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TCP_CLOSE = 7
-"""From <netinet/tcp.h>: the state after a reset."""
+"""TCP state after a reset, from <netinet/tcp.h>."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionBounds:
-    """The bounds of every connection of a worker."""
+    """The limits on the connections of a worker."""
 
     connections: int
     head_bytes: int
@@ -50,11 +50,11 @@ class ConnectionBounds:
     idle_seconds: float
     write_seconds: float
     unread_bytes: int
-    """Of a body that is still arriving after its request was answered."""
+    """Maximum size of the rest of a body that arrives after its request was answered."""
 
     @classmethod
     def of(cls, settings: Settings) -> ConnectionBounds:
-        """Those of the settings, with no more connections than the descriptors of this process allow."""
+        """The limits in the settings; the number of connections is reduced to fit the process's descriptor limit."""
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         connections = settings.max_connections
         if descriptors != resource.RLIM_INFINITY:
@@ -72,7 +72,7 @@ class ConnectionBounds:
 
 
 def bounded_protocol(bounds: ConnectionBounds) -> Callable[..., BoundedProtocol]:
-    """What uvicorn makes its connections with, as its setting `http`; all connections of it share these bounds."""
+    """A connection factory for uvicorn's setting `http`. Its connections share these limits."""
     return partial(BoundedProtocol, bounds=bounds, idle={}, refusals=RefusalLog("connections_refused"))
 
 
@@ -84,7 +84,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 class Refusal(NamedTuple):
-    """Why a connection is ended, and the answer that says so."""
+    """The reason for closing a connection, and the error response."""
 
     reason: Reason
     status: HTTPStatus
@@ -92,12 +92,12 @@ class Refusal(NamedTuple):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with bounds.
+    """uvicorn's protocol with limits.
 
-    - A head has a size, a number of headers, and a deadline; so have trailers and the framing of a chunked body.
-    - When a connection would be one too many, the one that has waited longest for a request is closed for it.
-    - A client that does not read its answer, or goes on sending a body after it, is cut off.
-    - A half-closed client gets its answer. One that has gone entirely looks the same at first: it is probed.
+    - Heads are limited in size, number of headers and time; so are trailers and the framing of chunked bodies.
+    - At the connection limit, a new connection replaces the one that has been idle longest.
+    - A client that does not read its response, or keeps sending a body after it, is disconnected.
+    - A half-closed client gets its response. A disconnected one looks the same at first, so it is probed.
     """
 
     def __init__(
@@ -118,33 +118,33 @@ class BoundedProtocol(HttpToolsProtocol):
             server_state: passed on.
             app_state: passed on.
             _loop: passed on.
-            bounds: of this connection.
-            idle: connections of this worker that wait for a request, the one that has waited longest first.
-            refusals: logs what is refused.
+            bounds: the limits.
+            idle: the idle connections of this worker, longest idle first.
+            refusals: logs refusals.
         """
         super().__init__(config, server_state, app_state, _loop)
         self._bounds = bounds
         self._idle = idle
         self._refusals = refusals
         self._active: RequestResponseCycle | None = None
-        """The request that the application works on; `cycle` is the newest one, which may still wait behind it."""
+        """The request in progress; `cycle` is the newest request, which may still be queued."""
         self._in_body = False
         self._head_begun = False
         self._ending = False
-        """Whether everything that still arrives is ignored."""
+        """Whether further input is ignored."""
         self._head_size = 0
         self._trailers = 0
         self._progressed = False
         self._delivered = 0
-        """Bytes of body in the present read."""
+        """Bytes of body in the current read."""
         self._unproductive = 0
-        """Bytes since the last progress that were not body: an unfinished head, framing of chunks, trailers."""
+        """Bytes since the last progress that are not body: an incomplete head, chunk framing, trailers."""
         self._unread = 0
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._probe_timer: asyncio.TimerHandle | None = None
 
-    # What the transport calls.
+    # Called by the transport.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -159,7 +159,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
-        if self._active is not None and not self._active.response_complete:  # uvicorn marks the newest request only
+        if self._active is not None and not self._active.response_complete:  # uvicorn only marks the newest request
             self._active.disconnected = True
             self._active.message_event.set()
 
@@ -170,7 +170,7 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._end_after_answers()  # what follows would be in another protocol, and this one is the only one
+            self._end_after_answers()  # further bytes would be in another protocol; none is supported
             self._stop_reading()
             return
         except httptools.HttpParserError as error:
@@ -180,7 +180,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._progressed:
             self._unproductive = 0
             return
-        # Each byte of body pays for one byte of framing: chunks of five bytes or more can go on without end.
+        # Each byte of body allows one byte of framing: chunks of five bytes or more are never refused.
         self._unproductive = max(0, self._unproductive + len(data) - 2 * self._delivered)
         if self._unproductive > self._bounds.head_bytes:
             self._refuse(LONG_FRAMING if self._in_body else self._long_head())
@@ -190,7 +190,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool | None:  # type: ignore[override]
         if self._in_body or not self._busy:
             return None  # closes the connection
-        # Everything was sent, and an answer is due: keep the other direction open for it.
+        # The client has sent its last request: keep the other direction open for the response.
         if not self._ending:
             self._end_after_answers()
         if self._probe_timer is None:
@@ -209,7 +209,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self._guard_write()
 
-    # What the parser calls.
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
         if self._busy and len(self.pipeline) >= MAX_PIPELINED:
@@ -218,7 +218,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_size = self._trailers = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_body:  # a trailer: none is used, and none may pass for a header
+        if self._in_body:  # a trailer: ignored, and must not be taken for a header
             self._trailers += 1
             if self._trailers > self._bounds.headers:
                 raise _RefusedError(self._many_headers())
@@ -249,10 +249,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._in_body = False
         self._progressed = True
-        if self.cycle.response_complete:  # it was answered before its body had arrived
+        if self.cycle.response_complete:  # answered before its body was complete
             self._wait_for_request(self._bounds.idle_seconds)
 
-    # What the application's side calls.
+    # Called by the application's side.
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._active = cycle
@@ -284,7 +284,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _busy(self) -> bool:
-        """Whether an answer is due."""
+        """Whether a response is pending."""
         return self._active is not None and not self._active.response_complete
 
     def _wait_for_request(self, seconds: float) -> None:
@@ -292,7 +292,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._start_read_timer(seconds, self._head_is_late)
 
     def _begin_head(self) -> None:
-        """Note the first bytes of a head. Of the first one on a connection, the time began with the connection."""
+        """Start the timer at the first bytes of a head. For the first head, it started with the connection."""
         self._head_begun = True
         if self._active is not None:
             self._start_read_timer(self._bounds.head_seconds, self._head_is_late)
@@ -308,42 +308,42 @@ class BoundedProtocol(HttpToolsProtocol):
         self._close()
 
     def _make_room(self) -> bool:
-        """Close the connection that has waited longest for a request, if there is one."""
+        """Close the connection that has been idle longest. Returns False if none is idle."""
         oldest = next(iter(self._idle), None)
         if oldest is None:
             return False
         self._count(REFUSED_CONNECTION._replace(reason="idle"))
-        oldest._close()  # noqa: SLF001 - of the same class
+        oldest._close()  # noqa: SLF001 - same class
         self.connections.discard(oldest)
         return True
 
     # Ending a connection.
 
     def _refuse(self, refusal: Refusal) -> None:
-        """End the connection: with this answer, unless that of an earlier request is due, or this one's has begun."""
+        """Close the connection. Send the error unless an earlier response is pending or this one has started."""
         self._count(refusal)
         if self.transport.is_closing():
             return
         if self._busy:
-            if self._active is not self.cycle or not self._in_body:  # what is refused comes behind another request
+            if self._active is not self.cycle or not self._in_body:  # the refused input follows another request
                 self._end_after_answers()
                 self._stop_reading()
                 return
-            begun = self.cycle.response_started
+            response_started = self.cycle.response_started
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         else:
-            begun = self._in_body  # it was answered before
+            response_started = self._in_body  # answered before
         self._ending = True
-        if not begun:
+        if not response_started:
             self.transport.write(_answer(refusal))
         self._close()
 
     def _end_after_answers(self) -> None:
-        """Ignore everything that still arrives, and close when the complete requests have been answered."""
+        """Ignore further input, and close once all complete requests have been answered."""
         self._ending = True
         last = self.cycle
-        if self._in_body and self.pipeline and self.pipeline[0][0] is last:  # its body will not come to its end
+        if self._in_body and self.pipeline and self.pipeline[0][0] is last:  # its body will stay incomplete
             self.pipeline.popleft()
             last = self.pipeline[0][0] if self.pipeline else self._active or last
         self._in_body = False
@@ -379,7 +379,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._read_timer = None
 
     def _guard_write(self) -> None:
-        """Give the client time to take in what waits to be sent."""
+        """Start the write timeout if data is waiting to be sent."""
         waiting = self.transport.get_write_buffer_size()
         if self._write_timer is None and waiting > 0:
             self._write_timer = self.loop.call_later(self._bounds.write_seconds, self._check_write, waiting)
@@ -393,10 +393,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _probe(self) -> None:
-        """Find out whether the client of a half-closed connection has gone.
+        """Check whether the client of a half-closed connection has disconnected.
 
-        TCP tells the two apart only when something is sent: a client that has gone answers it with a reset. An interim
-        answer may be sent at any time, and clients ignore it.
+        TCP shows the difference only when data is sent: a disconnected client replies with a reset. An interim response
+        may be sent at any time, and clients ignore it.
         """
         active = self._active
         if active is not None and not active.response_started and active.scope["http_version"] == "1.1":
@@ -413,14 +413,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._probe_timer = self.loop.call_later(PROBE_SECONDS, self._look_for_reset)
 
     def _long_head(self) -> Refusal:
-        return _head_refusal("head_bytes", f"the head is larger than {self._bounds.head_bytes:,} bytes")
+        return _head_refusal("head_bytes", f"the request head is larger than {self._bounds.head_bytes:,} bytes")
 
     def _many_headers(self) -> Refusal:
         return _head_refusal("headers", f"the request has more than {self._bounds.headers:,} headers")
 
 
 class _RefusedError(Exception):
-    """Stops the parser, which keeps it as the context of its own error."""
+    """Stops the parser. The parser's own error has it as its context."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.reason)
@@ -428,11 +428,13 @@ class _RefusedError(Exception):
 
 
 MALFORMED = Refusal("malformed", HTTPStatus.BAD_REQUEST, "the bytes received are not a valid HTTP/1.1 request")
-LONG_FRAMING = Refusal("framing", HTTPStatus.BAD_REQUEST, "the body is chunked into pieces that are too small")
-PIPELINED = Refusal("pipelined", HTTPStatus.BAD_REQUEST, "too many requests were sent without waiting for answers")
-LATE_HEAD = Refusal("head_seconds", HTTPStatus.REQUEST_TIMEOUT, "the head of the request did not arrive in time")
-UNREAD_BODY = Refusal("unread_body", HTTPStatus.REQUEST_TIMEOUT, "the body went on after its request was answered")
-UNREAD_ANSWER = Refusal("write_seconds", HTTPStatus.REQUEST_TIMEOUT, "the answer was not read in time")
+LONG_FRAMING = Refusal("framing", HTTPStatus.BAD_REQUEST, "the chunks of the request body are too small")
+PIPELINED = Refusal(
+    "pipelined", HTTPStatus.BAD_REQUEST, "too many pipelined requests; wait for responses before sending more"
+)
+LATE_HEAD = Refusal("head_seconds", HTTPStatus.REQUEST_TIMEOUT, "the request head did not arrive in time")
+UNREAD_BODY = Refusal("unread_body", HTTPStatus.REQUEST_TIMEOUT, "the client kept sending the body after the response")
+UNREAD_ANSWER = Refusal("write_seconds", HTTPStatus.REQUEST_TIMEOUT, "the client did not read the response in time")
 REFUSED_CONNECTION = Refusal(
     "connections", HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open; try again shortly"
 )
@@ -444,7 +446,7 @@ def _head_refusal(reason: Reason, detail: str) -> Refusal:
 
 
 def _answer(refusal: Refusal) -> bytes:
-    """The bytes of a whole answer."""
+    """The bytes of a complete response."""
     status = refusal.status
     headers = {"Connection": "close"}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -1,6 +1,6 @@
-"""The dependencies of the routes.
+"""Dependencies of the routes.
 
-They are coroutines although they wait for nothing: FastAPI would send a plain function to another thread and back.
+They are coroutines although they await nothing: FastAPI would run plain functions in a thread pool.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Links:
 
     store: ImageStore | None
     base: str
-    """What a link of the service itself begins with: scheme and host, without a slash at the end."""
+    """Scheme and host of links to this service, without a trailing slash."""
 
     def sign(self, filenames: Sequence[str]) -> list[str | None]:
-        """One absolute, signed, short-lived link for each file; None where there is no store. No network."""
+        """One absolute, signed, short-lived link per file; all None without an image store. Uses no network."""
         if self.store is None:
             return [None] * len(filenames)
         return [self.base + link if link.startswith("/") else link for link in self.store.sign(filenames)]
@@ -37,7 +37,7 @@ async def get_runtime(request: Request) -> Runtime:
 
 
 async def get_links(request: Request, runtime: Annotated[Runtime, Depends(get_runtime)]) -> Links:
-    """Links that the sender of this request can follow."""
+    """Links with a host that the client can reach."""
     base = runtime.settings.public_url or str(request.base_url)
     return Links(runtime.store, base.rstrip("/"))
 

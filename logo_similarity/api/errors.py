@@ -1,4 +1,4 @@
-"""Every failure as `application/problem+json` (RFC 9457) with a stable code."""
+"""Error responses: `application/problem+json` (RFC 9457) with a stable code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from logo_similarity.metrics import REFUSED
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-# Codes of the errors that the framework and the HTTP protocol find.
+# Codes of errors that the framework or the HTTP protocol raises.
 CODES = {
     400: "malformed_request",
     404: "not_found",
@@ -39,7 +39,7 @@ CODES = {
 def problem(
     status: int, code: str, title: str, detail: str | None = None, headers: dict[str, str] | None = None, **more: object
 ) -> JSONResponse:
-    """One problem document, counted."""
+    """A problem document; increments the metric of its code."""
     REFUSED.labels(code).inc()
     return document(status, code, title, detail, headers, **more)
 
@@ -47,7 +47,7 @@ def problem(
 def document(
     status: int, code: str, title: str, detail: str | None = None, headers: dict[str, str] | None = None, **more: object
 ) -> JSONResponse:
-    """One problem document."""
+    """A problem document."""
     content = {"type": "about:blank", "status": int(status), "code": code, "title": title, "detail": detail, **more}
     return JSONResponse(
         {key: value for key, value in content.items() if value is not None},
@@ -58,7 +58,7 @@ def document(
 
 
 def problem_of(error: LogoSimilarityError) -> JSONResponse:
-    """The answer to one of our own errors. What only operators may see stays in the log."""
+    """The response to an error of this project. Details that only operators may see are logged, not sent."""
     if error.status >= 500 and not isinstance(error, OverloadedError | SearchTimeoutError | NotReadyError):
         log.error("request_failed", code=error.code, error=str(error))
         return problem(error.status, error.code, error.title)
@@ -69,14 +69,14 @@ def problem_of(error: LogoSimilarityError) -> JSONResponse:
 
 
 def problem_of_http(error: HTTPException) -> JSONResponse:
-    """The answer to an error of the framework."""
+    """The response to an error of the framework."""
     status = HTTPStatus(error.status_code)
     detail = error.detail if error.detail != status.phrase else None
     return problem(status, CODES.get(status, status.name.lower()), status.phrase, detail, dict(error.headers or {}))
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Make `app` answer every exception with a problem document."""
+    """Make `app` return a problem document for every exception."""
 
     @app.exception_handler(LogoSimilarityError)
     async def ours(_request: Request, error: LogoSimilarityError) -> JSONResponse:
@@ -84,7 +84,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        # Without the input itself: it may be the whole upload.
+        # Without the invalid value: it may be the whole upload.
         problems = [
             {"field": ".".join(map(str, item["loc"][1:])) or str(item["loc"][0]), "message": item["msg"]}
             for item in error.errors()

@@ -1,4 +1,4 @@
-"""The live catalog version, and its replacement while requests go on."""
+"""The live catalog version, and its replacement while requests are served."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OpenCatalog:
-    """An open version. A request keeps the one that it began with, which is closed with the last reference to it."""
+    """An open version. A request uses one version throughout; a version is closed with its last reference."""
 
     engine: SearchEngine
     out: CatalogOut
-    """Its description in answers."""
+    """Its description in responses."""
 
     @classmethod
     def of(cls, engine: SearchEngine) -> OpenCatalog:
@@ -39,9 +39,9 @@ class OpenCatalog:
 
 
 class LiveCatalog:
-    """The version that CURRENT names. A new one is tried, opened and warmed beside the old one, and then replaces it.
+    """The version named in CURRENT. A new version is tried, opened and warmed up before it replaces the old one.
 
-    A version that fails is refused, and the old one stays; it is tried again when CURRENT is set again.
+    If a new version fails, the old one stays live. The new one is tried again when CURRENT is set again.
     """
 
     def __init__(self, folder: Catalog, open_version: Callable[[str], SearchEngine], trial: Trial) -> None:
@@ -49,7 +49,7 @@ class LiveCatalog:
 
         Args:
             folder: the folder of the versions.
-            open_version: opens a version by its name, warm.
+            open_version: opens and warms up a version, given its name.
             trial: the trial that a version must pass before it is opened in this process.
         """
         self._folder = folder
@@ -60,10 +60,10 @@ class LiveCatalog:
         """Set by `open`."""
 
     def open(self) -> None:
-        """Open the live version, or if it fails its trial, the one that `Catalog.choose` falls back to.
+        """Open the live version, or if it fails its trial, the fallback from `Catalog.choose`.
 
         Raises:
-            CatalogError: there is no version, or none passes.
+            CatalogError: no version exists, or none passes.
             EncoderError: the model of the version cannot be used here.
         """
         self._seen = self._folder.marker()
@@ -83,8 +83,8 @@ class LiveCatalog:
         """Replace the open version if CURRENT was set since the last look.
 
         Raises:
-            FolderBusyError: another process may be trying this version; the next look tries again.
-            Exception: the version was refused, and the old one stays.
+            FolderBusyError: another process may be trying this version; the next call tries again.
+            Exception: the version was refused, and the old one stays live.
         """
         marker = self._folder.marker()
         if marker == self._seen:
@@ -108,7 +108,7 @@ class LiveCatalog:
         self._trial.check(self._folder.folder(name))
         try:
             self._folder.admit_once(name, self._trial)
-        except FolderBusyError:  # a worker that starts does not wait for a build or a pull to end
+        except FolderBusyError:  # a starting worker does not wait for a build or a pull
             self._trial(self._folder.folder(name))
 
     def _open_current(self) -> SearchEngine:
@@ -124,10 +124,10 @@ class LiveCatalog:
 
 
 async def pull(remote: ObjectFolder, folder: Catalog, *, keep: int, trial: Trial) -> None:
-    """Fetch and try the version that is published, if it is new. `LiveCatalog` then finds it in the folder.
+    """Fetch and try the published version, if it is new. `LiveCatalog` then opens it from the folder.
 
-    All workers do this. The folder's lock admits one of them at a time, and the next one finds the work done. The newest `keep`
-    versions stay. A version that failed its trial is tried again once another one was published meanwhile, or after an hour.
+    All workers call this; the folder's lock lets one of them fetch the version. The newest `keep` versions are kept.
+    A version that failed its trial is tried again after an hour, or once another version has been published.
 
     Raises:
         CatalogError, NotFoundError, StoreError: as `pull_version`.

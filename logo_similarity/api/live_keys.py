@@ -1,4 +1,4 @@
-"""The API keys that are accepted, and their replacement while requests go on."""
+"""The accepted API keys, and their replacement while requests are served."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from logo_similarity.metrics import KEY_REQUESTS, USAGE_LOST
 log = structlog.get_logger(__name__)
 
 LOST_SECONDS = 10.0
-"""At most how often the log reports that requests cannot be counted."""
+"""Minimum interval between log lines about requests that cannot be counted."""
 
 
 class LiveKeys:
-    """The keys that are accepted now: those of the settings, and those of LOGO_KEYS, which may change."""
+    """The accepted keys: those in the settings, and those in LOGO_KEYS, which may change."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read the keys of the settings; those of LOGO_KEYS are read by `open`.
+        """Read the keys in the settings; `open` reads those in LOGO_KEYS.
 
         Raises:
             ConfigError: a setting is invalid.
@@ -46,7 +46,7 @@ class LiveKeys:
         self.ring = KeyRing(self._fixed)
 
     def open(self) -> None:
-        """Read the keys, and open the file that counts their requests. Without that file, requests are not counted.
+        """Read the keys and open the usage file. If that file cannot be opened, requests are not counted.
 
         Raises:
             ConfigError, StoreError: the keys cannot be read.
@@ -57,14 +57,14 @@ class LiveKeys:
             self.ring = KeyRing((*self.document.keys, *self._fixed))
 
     def close(self) -> None:
-        """Close the file that counts requests."""
+        """Close the usage file."""
         self._counter.close()
 
     async def look(self) -> None:
         """Replace the keys if they have changed since the last look.
 
         Raises:
-            ConfigError, StoreError: they cannot be read; the known ones stay.
+            ConfigError, StoreError: they cannot be read; the previous keys stay valid.
         """
         if self._store is None:
             return
@@ -76,24 +76,24 @@ class LiveKeys:
             log.info("keys_changed", keys=len(self.document.keys), changes=len(self.document.audit))
 
     async def admit(self, secrets: list[bytes], role: Role) -> None:
-        """Admit a request, and count it.
+        """Authorize and count a request.
 
         Args:
             secrets: the values of its X-API-Key headers.
             role: the role that its route requires.
 
         Raises:
-            UnauthorizedError: it has no known key that is valid now, or more than one.
+            UnauthorizedError: it does not have exactly one valid key.
             ForbiddenError: the key has another role.
             RateLimitedError, QuotaSpentError: the key has used up its rate or quota.
         """
         if len(secrets) != 1:
             raise UnauthorizedError("send one known key in the X-API-Key header")
         key = self.ring.find(secrets[0], dt.datetime.now(dt.UTC))
-        structlog.contextvars.bind_contextvars(key=key.id)  # the log names the key by its public id
+        structlog.contextvars.bind_contextvars(key=key.id)  # the public id, not the secret
         if not _may(key.role, role):
             KEY_REQUESTS.labels(key.id, ForbiddenError.code).inc()
-            raise ForbiddenError(f"this key has the role {key.role}, this needs the role {role}")
+            raise ForbiddenError(f"this key has the role {key.role}; this request requires the role {role}")
         try:
             await self._count(key)
         except TryLaterError as error:
@@ -102,7 +102,7 @@ class LiveKeys:
         KEY_REQUESTS.labels(key.id, "admitted").inc()
 
     def today(self, key: Key) -> int | None:
-        """Number of requests with the key on this machine today (UTC); None if it is unknown."""
+        """Number of requests with the key on this machine today (UTC); None if unknown."""
         return self._counter.today(key)
 
     async def _count(self, key: Key) -> None:

@@ -1,4 +1,4 @@
-"""The id, log line and metrics of every request, and the bounds on its body."""
+"""Request id, log line and metrics of every request, and limits on its body."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ log = structlog.get_logger(__name__)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "other"
-"""Label of every other method in metrics."""
+"""Metrics label of all other methods."""
 ADDRESS_LENGTH = 64
-"""Longest client address in a log line: a forwarded one is whatever the proxy passes on."""
+"""Maximum length of a client address in a log line: a proxy may forward any text."""
 
 REQUEST_ID = re.compile(rb"^[A-Za-z0-9._\-]{1,64}$")
 
 
 def new_request_id() -> str:
-    """A random id. It need not be unpredictable: the system's generator would take longer, and releases the GIL."""
+    """A random id. It need not be unpredictable, and the system's generator is slower and releases the GIL."""
     return f"{random.getrandbits(128):032x}"
 
 
 def client_address(scope: Scope) -> str | None:
-    """The client's address; behind a trusted proxy the one that the proxy names."""
+    """The client's address; behind a trusted proxy, the forwarded address."""
     client = scope.get("client")
     return None if client is None else str(client[0])[:ADDRESS_LENGTH]
 
 
 class RequestMiddleware:
-    """Gives a request its id (`X-Request-ID`, taken over if it is well formed), counts it and logs it."""
+    """Assigns each request an id (its `X-Request-ID` if well formed), counts it and logs it."""
 
     def __init__(self, app: ASGIApp, *, routes: RouteTable, traced: bool) -> None:
         self._app = app
@@ -51,13 +51,13 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        given = dict(scope["headers"]).get(b"x-request-id", b"")
-        request_id = given.decode() if REQUEST_ID.match(given) else new_request_id()
+        header = dict(scope["headers"]).get(b"x-request-id", b"")
+        request_id = header.decode() if REQUEST_ID.match(header) else new_request_id()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id, client=client_address(scope))
         if self._traced and (trace_id := current_trace()) is not None:
             structlog.contextvars.bind_contextvars(trace_id=trace_id)
-        status = 499  # what is counted when the client leaves before it gets an answer
+        status = 499  # stays if the client disconnects before the response
 
         async def send_marked(message: Message) -> None:
             nonlocal status
@@ -69,7 +69,7 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, send_marked)
         finally:
-            # The route's template instead of its path, and only the usual methods: the labels must have a bound.
+            # The route's template instead of its path, and only common methods: the number of labels must be bounded.
             route = self._routes.template(scope)
             method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
             seconds = time.perf_counter() - started
@@ -80,20 +80,20 @@ class RequestMiddleware:
 
 
 class BodyMiddleware:
-    """Refuses a body that is too large, arrives too slowly, or does not fit beside the other bodies held by this worker.
+    """Refuses a body that is too large or too slow, or would exceed the limit on all bodies in this worker.
 
-    uvicorn itself accepts bodies of any size at any speed. Bodies are spooled to temporary files, which often are memory,
-    and stay until their search is done.
+    uvicorn accepts bodies of any size at any speed. Bodies are spooled to temporary files, which are often in memory,
+    and kept until their search has ended.
     """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float, max_held: int) -> None:
-        """Bound the bodies of all requests.
+        """Limit the bodies of all requests.
 
         Args:
             app: the next application.
-            max_bytes: of one body.
-            seconds: until one body has arrived.
-            max_held: bytes of all bodies together; one body of `max_bytes` always fits.
+            max_bytes: maximum size of a body.
+            seconds: time limit for receiving a body.
+            max_held: maximum total size of all bodies; one body of `max_bytes` always fits.
         """
         self._app = app
         self._max_bytes = max_bytes
@@ -105,8 +105,8 @@ class BodyMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self._max_bytes:
+        content_length = dict(scope["headers"]).get(b"content-length", b"0")
+        if content_length.isdigit() and int(content_length) > self._max_bytes:
             await problem_of_http(self._too_large())(scope, receive, send)
             return
         deadline = asyncio.get_running_loop().time() + self._seconds
@@ -120,7 +120,7 @@ class BodyMiddleware:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, "the request's body did not arrive in time", {"Connection": "close"}) from None
+                raise HTTPException(408, "the request body did not arrive in time", {"Connection": "close"}) from None
             size = len(message.get("body", b""))
             received += size
             self._held += size
@@ -141,4 +141,6 @@ class BodyMiddleware:
             self._held -= received
 
     def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"at most {self._max_bytes:,} bytes are accepted", {"Connection": "close"})
+        return HTTPException(
+            413, f"the request body exceeds {self._max_bytes:,} bytes; send a smaller file", {"Connection": "close"}
+        )

@@ -1,4 +1,4 @@
-"""The parameters of a search over HTTP, made from their declaration in `domain.Query`."""
+"""The parameters of a search over HTTP, generated from their declaration in `domain.Query`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pydantic.json_schema import SkipJsonSchema
 from logo_similarity.domain import PARAMETERS
 
 _FIELD = "_field"
-"""Ends the name of the argument that is a form field."""
+"""Suffix of the arguments that are form fields."""
 
 SearchParameters = dict[str, Any]
-"""What the request gives of `PARAMETERS`, by name."""
+"""The values in the request of `PARAMETERS`, by name."""
 
 
 async def get_parameters(**values: object) -> SearchParameters:
-    """The parameters in the query string or in the form. The route refuses one that is in both."""
+    """The parameters from the query string and the form. The route refuses a parameter that is in both."""
     return {name.removesuffix(_FIELD): value for name, value in values.items() if value is not None}
 
 
 def _arguments() -> Iterator[inspect.Parameter]:
     """Each parameter twice: in the query string, and as a form field.
 
-    Only the former is documented: two places for one value mislead, and a form that is made from the description (as on
-    /docs) would fill these fields in and send them.
+    Only the former is documented: documenting a value twice would mislead, and forms generated from the OpenAPI
+    document (as on /docs) would fill in and send these fields.
     """
     for parameter in PARAMETERS:
         bounds = {"ge": parameter.least, "le": parameter.most}

@@ -1,4 +1,4 @@
-"""The policy of every route: who may use it, and how its requests are admitted, logged and traced."""
+"""The policy of every route: required role, admission, logging and tracing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from logo_similarity.keys.document import Role
 
 SEARCH_PATH = "/v1/search"
 UNMATCHED = "unmatched"
-"""Stands for the template of a path that no route matches, in metrics and logs too."""
+"""Template of a path that no route matches, in metrics and logs too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,17 +18,17 @@ class Policy:
     """The policy of one route."""
 
     role: Role | None
-    """The role that a key must have; None: no key is required."""
+    """The required role; None: no key is required."""
     admission: bool = False
-    """Whether a POST request takes a search thread, and is refused early when too many are waiting for one."""
+    """Whether a POST request needs a search thread and is refused early if too many are waiting."""
     log_level: int = logging.INFO
-    """Of the log line of a request."""
+    """Level of a request's log line."""
     traced: bool = True
 
 
 _PROBE = Policy(None, log_level=logging.DEBUG, traced=False)
 
-# By the template of the route's path. A span holds the whole path, so the links of images, which are signed, are not traced.
+# By path template. A span contains the whole path, so signed image links are not traced.
 POLICIES: Mapping[str, Policy] = {
     "/": Policy(None),
     "/docs": Policy(None),
@@ -42,11 +42,11 @@ POLICIES: Mapping[str, Policy] = {
     "/v1/image/{image_id:path}": Policy("search"),
     "/v1/files/{token}/{name}": Policy(None, traced=False),
     "/v1/keys": Policy("admin"),
-    UNMATCHED: Policy("admin", traced=False),  # the path may hold part of a signed link
+    UNMATCHED: Policy("admin", traced=False),  # the path may contain part of a signed link
 }
 _UNLISTED = Policy("admin")
 
 
 def policy_of(template: str) -> Policy:
-    """The policy of a route. A route that is not in the table requires the role admin: a new route is closed by default."""
+    """The policy of a route. Unlisted routes require the role admin, so new routes are closed by default."""
     return POLICIES.get(template, _UNLISTED)

@@ -1,4 +1,4 @@
-"""One log line a second for refusals that may come by the thousand."""
+"""Rate-limited logging of refusals."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import structlog
 
 SECONDS = 1.0
 MAX_CLIENTS = 100
-"""Addresses that are counted between two lines; MOST_FREQUENT of them are logged."""
+"""Maximum number of client addresses counted between two lines; MOST_FREQUENT of them are logged."""
 MOST_FREQUENT = 5
 
 log = structlog.get_logger(__name__)
 
 
 class RefusalLog:
-    """Logs refusals at most once a second: their number, their reasons, and the addresses that most of them came from."""
+    """Logs refusals at most once a second: their count, reasons and most frequent client addresses."""
 
     def __init__(self, event: str, **fields: str) -> None:
         self._event = event
@@ -26,7 +26,7 @@ class RefusalLog:
         self._waiting = False
 
     def add(self, reason: str, client: str | None) -> None:
-        """Count one refusal. The first one is logged at once, later ones when the second is over."""
+        """Count a refusal. The first one is logged immediately, later ones at the end of the interval."""
         self._reasons[reason] += 1
         if client is not None and (client in self._clients or len(self._clients) < MAX_CLIENTS):
             self._clients[client] += 1
@@ -41,9 +41,9 @@ class RefusalLog:
         self._reasons.clear()
         self._clients.clear()
         self._waiting = True
-        asyncio.get_running_loop().call_later(SECONDS, self._second_is_over)
+        asyncio.get_running_loop().call_later(SECONDS, self._end_interval)
 
-    def _second_is_over(self) -> None:
+    def _end_interval(self) -> None:
         self._waiting = False
         if self._reasons:
             self._write()

@@ -1,4 +1,4 @@
-"""Routes that refuse parameters nobody declared, and that answer HEAD wherever they answer GET."""
+"""Routes that refuse undeclared and repeated parameters, and support HEAD wherever they support GET."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from starlette.types import Scope
 from logo_similarity.api.paths import UNMATCHED, Policy, policy_of
 from logo_similarity.errors import InvalidRequestError
 
-SHOWN = 64
-"""Characters of an unknown parameter's name in the answer."""
+MAX_NAME = 64
+"""Maximum length of a parameter name in an error message, in characters."""
 
 TEMPLATE = "logo_similarity.template"
-"""Key in the ASGI scope: the template of the request's route, once it has been looked up."""
+"""Key in the ASGI scope for the template of the request's route, once looked up."""
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class CheckedRoute(APIRoute):
-    """A route that accepts the parameters in its signature and no others, each of them once."""
+    """A route that accepts only the parameters in its signature, each at most once."""
 
     def get_route_handler(self) -> Handler:
-        """FastAPI's handler behind a check of the names, which come from the route's own declarations."""
+        """FastAPI's handler, preceded by a check of parameter names against the route's declarations."""
         handler = super().get_route_handler()
         query = frozenset(_query_names(self.dependant))
         form: frozenset[str] | None = None
@@ -44,7 +44,7 @@ class CheckedRoute(APIRoute):
                 _check((name for name, _ in request.query_params.multi_items()), query, seen)
             if form is not None:
                 try:
-                    fields = await request.form(**limits)  # read here once; FastAPI's handler gets the same object
+                    fields = await request.form(**limits)  # cached by Starlette; FastAPI's handler gets the same object
                 except ClientDisconnect:
                     return Response(status_code=499)
                 try:
@@ -58,7 +58,7 @@ class CheckedRoute(APIRoute):
 
 
 class CheckedRouter(APIRouter):
-    """A router of such routes. Each GET route answers HEAD, too; the server leaves out the body."""
+    """A router of `CheckedRoute`. Every GET route also supports HEAD; the server omits the body."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - passed through
         super().__init__(route_class=CheckedRoute, **options)
@@ -71,13 +71,13 @@ class CheckedRouter(APIRouter):
 
 
 class RouteTable:
-    """Finds the route of a request before the router does, by the patterns of the application's own routes."""
+    """Finds the route of a request before the router does, using the path patterns of the application."""
 
     def __init__(self) -> None:
         self._patterns: dict[str, re.Pattern[str]] = {}
 
     def template(self, scope: Scope) -> str:
-        """The path template of the route, e.g. `/v1/logos/{logo_id:path}`; UNMATCHED if there is none."""
+        """The path template of the route, e.g. `/v1/logos/{logo_id:path}`; UNMATCHED if no route matches."""
         if TEMPLATE not in scope:
             scope[TEMPLATE] = self._find(scope["path"], scope["app"])
         return str(scope[TEMPLATE])
@@ -90,20 +90,20 @@ class RouteTable:
         if not self._patterns:
             contexts = iter_route_contexts(app.routes)
             self._patterns = {one.path: one.path_regex for one in contexts if one.path is not None}
-        if path in self._patterns:  # without a search through all patterns where the path has no parameters
+        if path in self._patterns:  # a path without parameters needs no pattern search
             return path
         return next((template for template, pattern in self._patterns.items() if pattern.match(path)), UNMATCHED)
 
 
 def _check(names: Iterable[str], known: frozenset[str], seen: set[str]) -> None:
-    """Raise InvalidRequestError for an unknown name, or for one that was seen already; adds the names to `seen`."""
+    """Add the names to `seen`. Raises InvalidRequestError for a name that is unknown or already in `seen`."""
     for name in names:
         if name not in known:
-            shown = name[:SHOWN]
-            nearest = difflib.get_close_matches(shown.lower(), known, n=1)
+            short = name[:MAX_NAME]
+            nearest = difflib.get_close_matches(short.lower(), known, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else "."
-            accepted = f"Known: {', '.join(sorted(known))}" if known else "None is known here"
-            raise InvalidRequestError(f"unknown parameter {shown!r}{hint} {accepted}")
+            accepted = f"Known: {', '.join(sorted(known))}" if known else "This route accepts none"
+            raise InvalidRequestError(f"unknown parameter {short!r}{hint} {accepted}")
         if name in seen:
             raise InvalidRequestError(f"parameter {name!r} is given twice; send it once")
         seen.add(name)

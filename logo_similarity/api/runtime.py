@@ -1,4 +1,4 @@
-"""Everything that a worker needs: composed once, opened when the worker starts, closed when it stops."""
+"""The components of a worker: composed once, opened at startup, closed at shutdown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from logo_similarity.tracing import Tracing
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The parts of a worker. They are usable within `opened`."""
+    """The components of a worker. They are usable within `opened`."""
 
     settings: Settings
     gate: Gate
@@ -37,7 +37,7 @@ class Runtime:
     live: LiveCatalog
     cache: AnswerCache
     store: ImageStore | None
-    """The image store; None: answers have no links."""
+    """The image store; None: responses have no links."""
     remote: ObjectFolder | None
     """The published catalog that this service follows, if any."""
     tracing: Tracing | None
@@ -45,7 +45,7 @@ class Runtime:
 
     @classmethod
     def of(cls, settings: Settings) -> Runtime:
-        """Make the parts. Opens no catalog and makes no connection.
+        """Create the components. Opens no catalog and makes no connection.
 
         Raises:
             ConfigError: a setting is invalid.
@@ -65,7 +65,7 @@ class Runtime:
                 max_queue=settings.max_queue,
                 queue_seconds=settings.queue_seconds,
                 run_seconds=settings.search_seconds,
-                # OpenMP keeps this number for each calling thread: set in the main thread, it would not apply to these.
+                # OpenMP keeps this setting per thread; the value of the main thread does not apply to search threads.
                 initializer=lambda: faiss.omp_set_num_threads(1),
             ),
             keys=LiveKeys(settings),
@@ -79,7 +79,7 @@ class Runtime:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Open all parts, and close them at the end of the `with` block.
+        """Open all components, and close them at the end of the `with` block.
 
         Raises:
             CatalogError, EncoderError: no catalog version can be served.
@@ -95,7 +95,7 @@ class Runtime:
             stack.callback(self.live.close)
             stack.callback(self.gate.close)
             self.gate.start()
-            stack.callback(self.trial.stop)  # first: a trial in another thread would delay the end of this process
+            stack.callback(self.trial.stop)  # stopped first: a trial in another thread would delay the exit
             yield
 
     def followers(self) -> list[Follower]:
@@ -134,10 +134,10 @@ def open_engine(settings: Settings, version: str | None = None) -> SearchEngine:
 
 
 def open_remote(settings: Settings) -> ObjectFolder | None:
-    """The published catalog of the settings, or None. Makes no connection. Raises ConfigError if its URL is invalid."""
+    """The published catalog in the settings, or None. Makes no connection. Raises ConfigError if its URL is invalid."""
     return None if settings.catalog_url is None else ObjectFolder(settings.catalog_url, settings)
 
 
 def open_tracing(settings: Settings) -> Tracing | None:
-    """Tracing to the collector of the settings, or None. Sends nothing yet. Raises ConfigError if its libraries are missing."""
+    """Tracing to the configured collector, or None. Sends nothing yet. Raises ConfigError if a library is missing."""
     return None if settings.otlp_endpoint is None else Tracing(settings.otlp_endpoint, settings.trace_ratio)

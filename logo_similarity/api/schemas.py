@@ -1,4 +1,4 @@
-"""The JSON that goes in and out."""
+"""The JSON of requests and responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from logo_similarity.domain import STAGES, Hit, SearchResult
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.image.formats import ACCEPTED
 
-IMAGE_URL = "Signed and short-lived. Null where the service has no image store."
+IMAGE_URL = "Signed, short-lived URL. Null if no image store is configured."
 EXAMPLE_HIT: JsonDict = {
     "score": 0.985,
     "cosine": 0.981,
@@ -43,15 +43,15 @@ EXAMPLE_PROBLEM: JsonDict = {
 
 
 def _register_fields() -> dict[str, Any]:
-    """The fields of a register as `create_model` takes them."""
+    """The register fields, in the form that `create_model` expects."""
     types = get_type_hints(Record)
     return {field.name: (types[field.name], Field(description=field.description)) for field in FIELDS}
 
 
 class Metadata(create_model("RegisterFields", **_register_fields())):  # type: ignore[misc]
-    """The register's data on a logo. A field that is missing from `catalog.fields` does not occur in the source."""
+    """Register data of a logo. The source has no values for fields that are not listed in `catalog.fields`."""
 
-    extra: Annotated[dict[str, JsonValue], Field(description="Every further column of the source.")]
+    extra: Annotated[dict[str, JsonValue], Field(description="All other columns of the source.")]
 
 
 class LogoOut(BaseModel):
@@ -68,17 +68,17 @@ class HitOut(BaseModel):
     score: Annotated[
         float,
         Field(
-            description="How alike the pictures are, -1 to 1; 1 is the same picture. Results are ordered by it. It is not a "
-            "probability: every search has a best hit, and among tens of thousands of logos even noise finds one of about "
-            "0.8. The cosine, or where `reranked` the mean of it and of the agreement of parts, less what all candidates "
-            "share: it depends on the catalog too."
+            description="Similarity, -1 to 1; 1 means the same image. Results are sorted by it. It is not a "
+            "probability: every search has a best hit, and among tens of thousands of logos even noise reaches about "
+            "0.8. Without re-ranking it is the cosine. If `reranked`, it is the mean of the cosine and the agreement "
+            "of image parts, minus the part common to all candidates, so it also depends on the catalog."
         ),
     ]
     cosine: Annotated[
         float,
         Field(
-            description="Cosine of the two embeddings, -1 to 1. It depends on the pictures and the encoder alone, and is "
-            "comparable between answers."
+            description="Cosine of the two embeddings, -1 to 1. It depends only on the images and the encoder, so it "
+            "is comparable between responses."
         ),
     ]
     id: Annotated[str, Field(description="The logo's public id.")]
@@ -87,23 +87,25 @@ class HitOut(BaseModel):
 
 
 class CatalogOut(BaseModel):
-    """The catalog version that answered."""
+    """The catalog version that was searched."""
 
     version: str
-    logos: Annotated[int, Field(description="How many logos it holds.")]
-    fields: Annotated[tuple[str, ...], Field(description="The metadata that its source has.")]
+    logos: Annotated[int, Field(description="Number of logos in the catalog.")]
+    fields: Annotated[tuple[str, ...], Field(description="Names of the metadata fields in its source.")]
 
 
 if TYPE_CHECKING:
     TimingsOut = BaseModel
 else:
     TimingsOut = create_model(
-        "TimingsOut", __doc__="Milliseconds in each stage.", **dict.fromkeys(("queue", *STAGES, "links"), (float, ...))
+        "TimingsOut",
+        __doc__="Milliseconds per stage.",
+        **dict.fromkeys(("queue", *STAGES, "links"), (float, ...)),
     )
 
 
 class SearchResponse(BaseModel):
-    """The answer to a search, best hit first."""
+    """The response to a search, best hit first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_SEARCH]})
 
@@ -111,27 +113,27 @@ class SearchResponse(BaseModel):
     results: list[HitOut]
     reranked: bool
     cached: Annotated[
-        bool, Field(description="Whether the same picture was searched for before, and this is that answer.")
+        bool, Field(description="Whether the results come from an earlier search with the same image and parameters.")
     ]
     catalog: CatalogOut
     timings_ms: TimingsOut
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457)."""
+    """An error response (RFC 9457)."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_PROBLEM]})
 
     type: str
     status: int
-    code: Annotated[str, Field(description="Stable; meant for programs.")]
+    code: Annotated[str, Field(description="Stable error code for programs.")]
     title: str
     detail: str | None = None
     errors: list[dict[str, str]] | None = None
 
 
 class KeyOut(BaseModel):
-    """An API key, without what opens with it."""
+    """An API key, without its secret."""
 
     id: str
     name: str
@@ -140,13 +142,15 @@ class KeyOut(BaseModel):
     created: dt.datetime
     expires: dt.datetime | None
     revoked: dt.datetime | None
-    rate: Annotated[str | None, Field(description="How often it may ask; null: no bound.")]
-    quota: Annotated[int | None, Field(description="How often it may ask in a day (UTC); null: no bound.")]
-    requests_today: Annotated[int | None, Field(description="Let in on this machine since 00:00 UTC.")]
+    rate: Annotated[str | None, Field(description="Request rate limit; null: unlimited.")]
+    quota: Annotated[int | None, Field(description="Requests per day (UTC); null: unlimited.")]
+    requests_today: Annotated[
+        int | None, Field(description="Requests admitted on this machine since 00:00 UTC; null: unknown.")
+    ]
 
 
 class KeysOut(BaseModel):
-    """All keys of LOGO_KEYS."""
+    """All keys in LOGO_KEYS."""
 
     keys: list[KeyOut]
 
@@ -167,7 +171,7 @@ class Readiness(BaseModel):
 
 
 def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
-    """What makes a HitOut, for orjson."""
+    """A HitOut as a dictionary for orjson."""
     return {
         "score": hit.score,
         "cosine": hit.cosine,

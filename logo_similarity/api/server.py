@@ -1,4 +1,4 @@
-"""The service as processes: the trial of the start, gunicorn's master, and our worker class. Imports no ML library."""
+"""The processes of the service: startup checks, gunicorn's master and workers. Imports no ML library."""
 
 from __future__ import annotations
 
@@ -51,42 +51,43 @@ from logo_similarity.version import __version__
 
 log = structlog.get_logger(__name__)
 
-# One search runs on one of our threads, so the libraries must not start threads of their own. Set before any of them is
-# loaded: OpenMP reads these variables once.
+# A search runs on one of our threads, so the libraries must not start threads of their own. Set before any of them is
+# loaded, since OpenMP reads these variables once.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-AGAIN_SECONDS = 1.0
+RESTART_SECONDS = 1.0
+"""Delay before a worker starts after one that failed to start."""
 UNREADY_SECONDS = 2.0
-"""How long clients wait for a worker when there is none: one that was killed is back in that time."""
+"""Time without a ready worker after which the port is closed. A killed worker is replaced within it."""
 LAST_SECONDS = 5
-"""After the time in which the master would kill a worker that hangs or does not stop, the kernel does."""
+"""Extra time after which the kernel kills a worker that the master should have killed."""
 METRICS_PREFIX = "logo-similarity-metrics-"
 LOCK = "lock"
 
 
 class SharedFlag:
-    """A flag that a process shares with those that it forks afterwards. Once set, it stays set."""
+    """A flag that a process shares with its later child processes. Once set, it stays set."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, 1)
 
     def set(self) -> None:
-        """Set it, in all of these processes."""
+        """Set the flag in all these processes."""
         self._memory[0] = 1
 
     def is_set(self) -> bool:
-        """Whether one of these processes has set it."""
+        """Whether any of these processes has set the flag."""
         return self._memory[0] == 1
 
 
 class SearchServer(UvicornServer):
-    """uvicorn's server in a worker: follows the master into the drain, and into its death."""
+    """uvicorn's server in a worker. It drains with the master, and stops if the master dies."""
 
     def __init__(self, worker: SearchWorker) -> None:
         super().__init__(worker.config)
         self._worker = worker
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen; from now on the death of the master is a stop, in which requests in flight are answered."""
+        """Start to listen. From now on, if the master dies, the worker finishes its requests and stops."""
         await super().startup(sockets)
         self._worker.ready.set()
         for listener in sockets or []:
@@ -95,43 +96,43 @@ class SearchServer(UvicornServer):
 
     async def on_tick(self, counter: int) -> bool:
         """Ask clients to close their connections while the service drains."""
-        leave = await super().on_tick(counter)
+        should_exit = await super().on_tick(counter)
         if self._worker.app.drain.is_set():
             closing = (b"connection", b"close")
             if closing not in self.server_state.default_headers:  # uvicorn renews them every second
                 self.server_state.default_headers.append(closing)
-        return leave
+        return should_exit
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the port, answer what was accepted, and end in any case: a master that has died kills no worker."""
+        """Close the port and finish the accepted requests, within a time limit even if the master has died."""
         signal.alarm(self._worker.cfg.graceful_timeout + LAST_SECONDS)
         if os.getppid() != self._worker.ppid:
-            log.error("master_died", hint="the port is closed; requests in flight are answered")
+            log.error("master_died", hint="the port is closed; requests in progress are finished")
             for listener in sockets or []:
-                with suppress(OSError):  # another worker was first
-                    listener.shutdown(socket.SHUT_RDWR)  # for all processes: one of them may hang
+                with suppress(OSError):  # another worker has closed it
+                    listener.shutdown(socket.SHUT_RDWR)  # in all processes, since one of them may hang
         await super().shutdown(sockets)
 
     def stop(self) -> None:
-        """Do as at a SIGTERM."""
+        """Stop as on SIGTERM."""
         self.should_exit = True
 
 
 class SearchWorker(UvicornWorker):
-    """A uvicorn worker that lets requests in flight finish, within a bound, when it is told to stop."""
+    """A uvicorn worker that finishes requests in progress, within a time limit, before it stops."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed through
         super().__init__(*args, **kwargs)
         self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
         self.ready = SharedFlag()
-        """Whether it has begun to answer; the master reads it."""
+        """Whether it accepts requests; read by the master."""
         self.number = 0
-        """From 0; no other live worker has it."""
+        """Unique among the live workers, from 0."""
 
     def init_process(self) -> None:
-        """Start and serve. A failure of the first workers to start stops the service; one of a later worker does not.
+        """Start and serve. The service stops if one of the first workers cannot start, but not if a later one cannot.
 
-        gunicorn would end all of them when one cannot start: those that answer go on, and the missing one is tried again.
+        gunicorn would stop all workers in both cases. Here the others continue, and the failed one is started again.
         """
         die_with_parent(self.ppid)
         self.app.writer = str(self.number)
@@ -143,13 +144,13 @@ class SearchWorker(UvicornWorker):
             ):
                 raise
             if not isinstance(error, SystemExit):
-                log.error("worker_not_started", error=str(error))  # noqa: TRY400 - and again each second
+                log.error("worker_not_started", error=str(error))  # noqa: TRY400 - repeated every second
             sys.exit(1)
 
     def load_wsgi(self) -> None:
-        """Load the application, and bound the connections that it is reached by; not at once after a failed start."""
+        """Load the application and its connection limits, after a delay if the last worker failed to start."""
         if self.app.worker_failed:
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(RESTART_SECONDS)
         super().load_wsgi()
         self.config.http = self.app.protocol()
         self.config.ws = "none"
@@ -161,23 +162,23 @@ class SearchWorker(UvicornWorker):
         await server.serve(sockets=self.sockets)
 
     async def callback_notify(self) -> None:
-        """Tell the master that this worker is alive, and have the kernel end it should it hang after the master's death."""
+        """Send the master a heartbeat. If this worker hangs after the master died, the kernel kills it."""
         await super().callback_notify()
         signal.alarm(self.cfg.timeout + LAST_SECONDS)
 
 
 class Master(Arbiter):
-    """gunicorn's master, which drains the service before it stops."""
+    """gunicorn's master, with a drain before it stops."""
 
     _drained: float | None = None
-    """When the drain ends, on the monotonic clock."""
+    """End of the drain on the monotonic clock; None: not draining."""
     opened = False
-    """Whether a worker has been ready since the port was closed last."""
+    """Whether a worker has been ready since the port was last closed."""
     _unready: float | None = None
-    """Since when none has been."""
+    """Since when no worker has been ready, on the monotonic clock."""
 
     def handle_term(self) -> None:
-        """Begin to drain at the first SIGTERM; stop at the second."""
+        """Start draining on the first SIGTERM; stop on the second."""
         seconds = self.app.drain_seconds
         if self._drained is not None or seconds == 0:
             super().handle_term()
@@ -186,16 +187,16 @@ class Master(Arbiter):
         self._drained = time.monotonic() + seconds
 
     def manage_workers(self) -> None:
-        """Replace workers that ended, in the drain too; stop when it is over."""
+        """Replace workers that ended, also while draining; stop at the end of the drain."""
         if self._drained is not None and time.monotonic() >= self._drained:
             raise StopIteration
         super().manage_workers()
         self._close_without_workers()
 
     def _close_without_workers(self) -> None:
-        """Close the port when no worker has been ready for a while; the next one that is opens it again.
+        """Close the port if no worker has been ready for UNREADY_SECONDS. The next ready worker opens it again.
 
-        Else the kernel would go on accepting connections, and their clients would wait for an answer.
+        Otherwise the kernel would keep accepting connections, and clients would wait for a response.
         """
         if self._any_ready():
             self.opened, self._unready = True, None
@@ -205,8 +206,11 @@ class Master(Arbiter):
             self.opened, self._unready = False, None
             for listener in self.LISTENERS:
                 listener.shutdown(socket.SHUT_RDWR)
-            log.error("no_worker_ready", hint="the port is closed until a worker is ready; see why the workers ended")
-            if self._any_ready():  # one that became ready meanwhile
+            log.error(
+                "no_worker_ready",
+                hint="the port is closed until a worker is ready; check the log for why the workers ended",
+            )
+            if self._any_ready():  # a worker has become ready in the meantime
                 for listener in self.LISTENERS:
                     listener.listen(self.cfg.backlog)
 
@@ -215,17 +219,17 @@ class Master(Arbiter):
 
 
 class ServerLogger(Logger):
-    """gunicorn's own messages in the form of all others."""
+    """Writes gunicorn's messages in the format of all others."""
 
     def setup(self, cfg: Config) -> None:
-        """Let them rise to the handler that `configure_logging` set up."""
+        """Pass messages to the handler set up by `configure_logging`."""
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
 
 
 class Server(BaseApplication):
-    """gunicorn with our settings, and without a configuration file or command line of its own."""
+    """gunicorn with our settings, without its own configuration file or command line."""
 
     def __init__(self, settings: Settings, plan: ThreadPlan, metrics: Path) -> None:
         self._settings = settings
@@ -234,31 +238,31 @@ class Server(BaseApplication):
         self.drain = SharedFlag()
         self.drain_seconds = settings.drain_seconds
         self.worker_failed = False
-        """Whether the worker that ended last had not become ready."""
+        """Whether the last worker to end never became ready."""
         self.writer = "master"
-        """The name under which this process writes metrics. A worker has its number, and so continues the counts of the worker
-        that it replaces: the files do not pile up when workers die again and again."""
+        """The name under which this process writes metrics. A worker uses its number, so it continues the
+        counts of the worker that it replaces, and files do not accumulate when workers die repeatedly."""
         super().__init__()
 
     def run(self) -> None:
-        """Serve until told to stop, and end the process."""
+        """Serve until stopped. Does not return: the process exits."""
         Master(self).run()
 
     def load_config(self) -> None:
-        """Give gunicorn its settings."""
+        """Set gunicorn's options."""
         host = self._settings.host
         if ":" in host:
-            host = f"[{host}]"  # an IPv6 address, as gunicorn and URLs write it before a port
+            host = f"[{host}]"  # an IPv6 address before a port
         options = {
             "bind": f"{host}:{self._settings.port}",
             "workers": self._plan.workers,
             "worker_class": f"{__name__}.SearchWorker",
-            "preload_app": False,  # FAISS and ONNX Runtime hang in a child that was forked after they started
+            "preload_app": False,  # FAISS and ONNX Runtime hang in a process forked after they were loaded
             "timeout": self._settings.hang_seconds,
             "graceful_timeout": self._settings.graceful_seconds,
             "forwarded_allow_ips": self._settings.trusted_proxies,
             "control_socket_disable": True,
-            "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - gunicorn's own advice
+            "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - as gunicorn advises
             "proc_name": "logo-similarity",
             "loglevel": self._settings.log_level,
             "logger_class": ServerLogger,
@@ -270,27 +274,29 @@ class Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> FastAPI:
-        """The application; called in each worker, after the fork."""
-        from logo_similarity.api.app import create_app  # the master must not load what this loads
+        """Create the application; called in each worker, after the fork."""
+        from logo_similarity.api.app import create_app  # not loaded in the master
         from logo_similarity.metrics import remember_worker
 
         remember_worker(self._metrics, os.getpid())
-        # Workers must agree on the folder, on the plan, and on the secret that was made for this run.
+        # Workers must share the metrics folder, the plan, and the generated link secret.
         shared = {"metrics_dir": self._metrics, "workers": self._plan.workers, "threads": self._plan.threads}
         return create_app(self._settings.model_copy(update=shared), draining=self.drain.is_set)
 
     def protocol(self) -> Callable[..., Protocol]:
-        """What makes the connections of a worker; called in each worker, after the fork."""
+        """The connection factory; called in each worker, after the fork."""
         from logo_similarity.api.connections import ConnectionBounds, bounded_protocol  # as in `load`
 
         return bounded_protocol(ConnectionBounds.of(self._settings))
 
     def _number_worker(self, arbiter: Master, worker: SearchWorker) -> None:
-        taken = {other.number for other in arbiter.WORKERS.values()}
-        worker.number = next(number for number in itertools.count() if number not in taken)
+        live_numbers = {other.number for other in arbiter.WORKERS.values()}
+        worker.number = next(number for number in itertools.count() if number not in live_numbers)
 
     def _worker_ended(self, arbiter: Master, worker: SearchWorker) -> None:
-        from logo_similarity.metrics import forget_worker  # creates the metrics: only once it is known where
+        from logo_similarity.metrics import (
+            forget_worker,
+        )  # creates the metrics, so it is imported after their folder is set
 
         forget_worker(self._metrics, worker.pid, writer=str(worker.number))
         self.worker_failed = not worker.ready.is_set()
@@ -315,10 +321,10 @@ def serve(settings: Settings) -> None:
         os.environ[name] = "1"
     folder = Catalog(settings.catalogs)
     if settings.catalog_url is not None and folder.marker() is None:
-        pull_first(settings)  # where there is a catalog, it is served at once, and the workers fetch a newer one
+        pull_first(settings)  # an existing catalog is served at once, and the workers fetch updates
     version = choose_version(folder, Trial.of(settings))
     manifest = read_manifest(version)
-    # Read once, for all workers, and not compared with the manifest: that was done when the version was published.
+    # Read once into the page cache for all workers. Checksums were verified when the version was published.
     for name in manifest.files:
         read_ahead(version / name)
     in_child(_open_and_close, settings)
@@ -326,14 +332,14 @@ def serve(settings: Settings) -> None:
 
 
 def check_images(settings: Settings) -> None:
-    """Raise ConfigError if the folder of the images does not exist: no link would open."""
+    """Raise ConfigError if the image folder does not exist: every link would fail."""
     folder = settings.images_dir
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"LOGO_IMAGES_DIR: {folder} is not a folder; correct the path (--images)")
 
 
 def check_address(settings: Settings) -> None:
-    """Raise ConfigError if the service cannot listen on its address: gunicorn would try for seconds, with a vaguer message."""
+    """Raise ConfigError if the service cannot listen on its address. gunicorn would retry, with a vague message."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -357,15 +363,15 @@ def pull_first(settings: Settings) -> None:
         in_child(_pull, settings)
     except LogoSimilarityError as error:
         raise CatalogError(
-            f"{settings.catalogs} holds no catalog, and none could be fetched from {settings.catalog_url}: {error}"
+            f"{settings.catalogs} contains no catalog, and fetching it from {settings.catalog_url} failed: {error}"
         ) from None
 
 
 def choose_version(folder: Catalog, trial: Trial) -> Path:
-    """Folder of the version to serve: the live one, or another one if it fails its trial, which is logged as an error.
+    """Folder of the version to serve: the live one, or a fallback if it fails its trial (logged as an error).
 
     Raises:
-        CatalogError: there is no version, or none passes; names every one that failed.
+        CatalogError: no version exists, or none passes; the message names all that failed.
     """
     refused: list[tuple[str, CatalogError]] = []
     version = folder.choose(
@@ -377,11 +383,11 @@ def choose_version(folder: Catalog, trial: Trial) -> Path:
 
 
 def in_child(job: Callable[[Settings], None], settings: Settings) -> None:
-    """Run a job in a forked process, for jobs that load libraries or start threads, which the master must not.
+    """Run a job in a forked process. For jobs that load libraries or start threads, since the master must not.
 
     Raises:
         LogoSimilarityError, OSError: the job raised it.
-        ServiceError: the process ended without an outcome.
+        ServiceError: the process ended without a result.
     """
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -392,20 +398,20 @@ def in_child(job: Callable[[Settings], None], settings: Settings) -> None:
         error: Exception | None = receiver.recv()
     except EOFError:
         child.join()
-        error = ServiceError(f"while the service started, a child process ended with status {child.exitcode}")
+        error = ServiceError(f"a child process failed with exit status {child.exitcode} during startup")
     child.join()
     if error is not None:
         raise error
 
 
 def _run(job: Callable[[Settings], None], settings: Settings, sender: Connection, parent: int) -> None:
-    """In the child: run a job, and send the error that it raised, or None."""
+    """In the child process: run a job, and send its error, or None."""
     die_with_parent(parent)
     try:
         job(settings)
     except (LogoSimilarityError, OSError) as error:
         sender.send(error)
-    except KeyboardInterrupt:  # the parent gets it too, and reports it
+    except KeyboardInterrupt:  # the parent also receives and reports it
         sys.exit(130)
     else:
         sender.send(None)
@@ -421,7 +427,7 @@ def _pull(settings: Settings) -> None:
 
 
 def _open_and_close(settings: Settings) -> None:
-    """Open everything that a worker opens: an error is then reported once, and not by every worker."""
+    """Open all components of a worker, so that an error is reported once instead of by every worker."""
     from logo_similarity.api.runtime import Runtime
 
     logging.disable()  # the workers will log it
@@ -436,33 +442,33 @@ def _serve(settings: Settings, plan: ServicePlan) -> None:
     folder = make_metrics_folder(settings.metrics_dir or Path(tempfile.gettempdir()))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     log.info("plan", **plan.figures())
-    wanted = DESCRIPTORS_PER_CONNECTION * settings.max_connections + DESCRIPTORS_BESIDE_CONNECTIONS
-    if (allowed := raise_descriptors(wanted)) < wanted:
+    needed = DESCRIPTORS_PER_CONNECTION * settings.max_connections + DESCRIPTORS_BESIDE_CONNECTIONS
+    if (limit := raise_descriptors(needed)) < needed:
         log.warning(
             "descriptor_limit_low",
-            limit=allowed,
-            needed=wanted,
+            limit=limit,
+            needed=needed,
             hint="each worker accepts fewer connections than LOGO_MAX_CONNECTIONS; raise the hard limit (ulimit -Hn)",
         )
-    limit = memory_limit()
-    if limit is not None and limit < plan.limit:
+    memory = memory_limit()
+    if memory is not None and memory < plan.limit:
         log.warning(
             "memory_limit_low",
-            limit_mb=limit // MEGABYTE,
+            limit_mb=memory // MEGABYTE,
             needed_mb=plan.limit // MEGABYTE,
-            hint="raise it, or serve with fewer workers; see `logo-similarity plan`",
+            hint="raise the memory limit, or reduce LOGO_WORKERS; see `logo-similarity plan`",
         )
     server = Server(settings, plan.threads, folder)
-    from prometheus_client import values  # looks for the folder at import
+    from prometheus_client import values  # reads PROMETHEUS_MULTIPROC_DIR at import
 
     values.ValueClass = values.MultiProcessValue(process_identifier=lambda: server.writer)
     server.run()
 
 
 def make_metrics_folder(parent: Path) -> Path:
-    """A new folder for the metrics of this run's workers. Deletes those of runs that have ended without deleting their own.
+    """Create a folder for the metrics of this run's workers. Deletes folders that earlier runs left behind.
 
-    A lock shows that a folder is in use. The workers inherit it: it is held until the last of them has ended.
+    A lock marks a folder as in use. The workers inherit it, so it is held until the last worker has ended.
     """
     parent.mkdir(parents=True, exist_ok=True)
     for folder in parent.glob(METRICS_PREFIX + "*"):
@@ -473,11 +479,11 @@ def make_metrics_folder(parent: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (folder / LOCK).exists():
             return folder
-        os.close(lock)  # another process that starts was faster than the lock
+        os.close(lock)  # a process starting at the same time deleted the folder before it was locked
 
 
 def _delete_abandoned(folder: Path) -> None:
-    with suppress(OSError):  # not ours, or deleted by another process that starts
+    with suppress(OSError):  # not ours, or deleted by a process starting at the same time
         if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
             return
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)

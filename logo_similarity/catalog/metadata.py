@@ -1,4 +1,4 @@
-"""`metadata.db`: the register's data on each logo, in SQLite. Row id = FAISS id."""
+"""`metadata.db`: the register data of each logo, in SQLite. Row id = FAISS id."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _SCALAR_INDEXES = "\n".join(
     if kind.indexed
 )
 
-# An answer sends `metadata` as it is. Columns to filter by are read out of it, and stored in their indexes alone.
-# A catalog's schema is compared with this text: a changed line break is another schema.
+# Responses contain `metadata` unchanged. Filter columns are generated from it, and stored only in their indexes.
+# The schema of a catalog is compared with this text, including line breaks.
 SCHEMA = f"""
 CREATE TABLE logos (
   id INTEGER PRIMARY KEY,
@@ -55,13 +55,13 @@ CREATE VIRTUAL TABLE logos_text USING fts5(
 );
 """
 
-# Made after the rows are inserted: several times faster than keeping them up to date row by row.
+# Created after the rows are inserted, which is several times faster than updating them row by row.
 INDEXES = f"""
 {_SCALAR_INDEXES}
 INSERT INTO logos_text (logos_text) VALUES ('rebuild');
 """  # noqa: S608 - names of our own
 
-# Queries of whether any logo has the field.
+# For each field, a query that checks whether any logo has it.
 FIELD_PROBES = {
     field.name: f"SELECT EXISTS (SELECT 1 FROM {field.name})"  # noqa: S608 - names of our own
     if field.name in _LISTS
@@ -72,29 +72,29 @@ FIELD_PROBES = {
 COLUMNS = "id, logo_id, filename, metadata"
 CONNECTIONS = 8
 MAPPED_BYTES = 1 << 30
-"""Most of the file that each connection maps."""
+"""Maximum size of the memory map of each connection, in bytes."""
 MOST_ROW_BYTES = 16_000_000
-"""Largest row that is read."""
+"""Maximum size of a row, in bytes."""
 
 SCHEMA_QUERY = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
-# Tables that SQLite, ANALYZE and FTS5 add: they depend on the version of SQLite.
+# Prefixes of tables that SQLite, ANALYZE and FTS5 add, which depend on the version of SQLite.
 ADDED = ("sqlite_", "logos_text_")
 
 
 def write_metadata(path: Path, records: Iterable[Record]) -> tuple[str, ...]:
     """Write a new `metadata.db` with the records in row order, from row 0.
 
-    The file depends on the records alone, byte for byte (with one SQLite version).
+    The same records give the same bytes (with one SQLite version).
 
     Returns:
-        The names of the fields that at least one of the records has.
+        The names of the fields that occur in at least one record.
 
     Raises:
-        BuildError: it cannot be written.
+        BuildError: the file cannot be written.
     """
     connection = sqlite3.connect(path)
     try:
-        # A crash starts the file anew, and no reader opens it before it is complete: a journal would only cost time.
+        # No journal is needed: after a crash the file is written again, and no reader opens it before it is complete.
         connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + SCHEMA)
         with connection:
             for row, record in enumerate(records):
@@ -108,30 +108,30 @@ def write_metadata(path: Path, records: Iterable[Record]) -> tuple[str, ...]:
 
 
 class Metadata:
-    """Read-only access to a `metadata.db` from any number of threads, which share a few connections.
+    """Thread-safe, read-only access to a `metadata.db` through a few shared connections.
 
-    These are all opened at once: the file may be deleted while it is read.
+    All connections are opened in advance, because the file may be deleted while it is in use.
 
     Raises:
-        CatalogError: it cannot be read, or has another schema than `write_metadata` gives it.
+        CatalogError: the file cannot be read, or its schema is not that of `write_metadata`.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._free: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        opened = [self._connect() for _ in range(CONNECTIONS)]
-        for connection in opened:
+        connections = [self._connect() for _ in range(CONNECTIONS)]
+        for connection in connections:
             self._free.put(connection)
         try:
             self._check_schema()
         except CatalogError:
-            _close_all(opened)
+            _close_all(connections)
             raise
-        # Runs with the last reference to this object: a version that is no longer live closes by itself.
-        self._closer = weakref.finalize(self, _close_all, opened)
+        # Runs when the last reference to this object is dropped, so versions that are no longer live are closed.
+        self._closer = weakref.finalize(self, _close_all, connections)
 
     def count(self) -> int:
-        """Number of logos, from the first and the last row. Reads two rows; `check_rows` reads all of them.
+        """Number of logos, from the first and last row id. `check_rows` reads all rows.
 
         Raises:
             CatalogError: the first row is not row 0.
@@ -142,10 +142,10 @@ class Metadata:
         return 0 if last is None else int(last) + 1
 
     def check_rows(self) -> None:
-        """Read every row.
+        """Read and check every row.
 
         Raises:
-            CatalogError: a row is missing, or the metadata of one is not a JSON object.
+            CatalogError: a row is missing, or its metadata is not a JSON object.
         """
         ((rows, unreadable),) = self._query(
             "SELECT count(*), count(*) FILTER (WHERE NOT json_valid(metadata) OR json_type(metadata) <> 'object')"
@@ -157,7 +157,7 @@ class Metadata:
             raise CatalogError(f"{self._path}: damaged: the metadata of {unreadable} rows is not a JSON object")
 
     def fetch(self, ids: Sequence[int]) -> list[Logo]:
-        """The logos with these rows, in this order, by one query.
+        """The logos with these row ids, in this order, from one query.
 
         Raises:
             CatalogError: a row does not exist.
@@ -166,19 +166,19 @@ class Metadata:
             f"SELECT {COLUMNS} FROM logos WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608 - constant
             json.dumps(ids),
         )
-        found = {row[0]: row for row in rows}
+        by_id = {row[0]: row for row in rows}
         try:
-            return [Logo._make(found[row]) for row in ids]
+            return [Logo._make(by_id[row]) for row in ids]
         except KeyError as error:
             raise CatalogError(f"{self._path}: has no row {error}") from None
 
     def find(self, logo_id: str) -> Logo | None:
-        """The logo with this public id."""
+        """The logo with this public id, or None."""
         rows = self._query(f"SELECT {COLUMNS} FROM logos WHERE logo_id = ?", logo_id)  # noqa: S608 - constant
         return Logo._make(rows[0]) if rows else None
 
     def unreadable(self) -> dict[str, int]:
-        """How many logos have a value that could not be read, or text that was not valid UTF-8, by the field's name."""
+        """Number of logos with an unreadable value or invalid UTF-8 text, by field name."""
         rows = self._query(
             "SELECT key, count(*) FROM logos, json_each(metadata, '$.extra') WHERE key GLOB ? GROUP BY key",
             "*" + UNREADABLE,
@@ -195,17 +195,17 @@ class Metadata:
         self._closer()
 
     def _check_schema(self) -> None:
-        """Compare the schema with our own, text by text: a view or a generated column can compute for hours.
+        """Compare the schema text with our own: a foreign view or generated column could compute for hours.
 
-        `PRAGMA trusted_schema = OFF` would guard against less, and SQLite 3.40 then refuses `json_extract` in our
-        own generated columns.
+        `PRAGMA trusted_schema = OFF` would protect less, and SQLite 3.40 then refuses `json_extract` in our own
+        generated columns.
         """
-        found = self._query(SCHEMA_QUERY)
-        odd = _own(found) ^ _schema()
-        odd |= {entry for entry in found if entry[0] not in ("table", "index")}
-        if odd:
-            kind, name, *_ = min(odd)
-            raise CatalogError(f"{self._path}: not a catalog's metadata: the {kind} {name!r} is missing or differs")
+        entries = self._query(SCHEMA_QUERY)
+        differences = _own(entries) ^ _schema()
+        differences |= {entry for entry in entries if entry[0] not in ("table", "index")}
+        if differences:
+            kind, name, *_ = min(differences)
+            raise CatalogError(f"{self._path}: not a valid metadata file: the {kind} {name!r} is missing or differs")
 
     def _query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         connection = self._free.get()
@@ -217,10 +217,10 @@ class Metadata:
             self._free.put(connection)
 
     def _connect(self) -> sqlite3.Connection:
-        # immutable: SQLite takes no locks and looks for no journal. The file never changes after it is published.
+        # immutable: SQLite uses no locks and no journal. The file never changes after it is published.
         uri = f"file:{quote(str(self._path.absolute()))}?mode=ro&immutable=1"
         try:
-            # check_same_thread is off: any thread may use it, one at a time.
+            # Any thread may use a connection, one at a time.
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_ROW_BYTES)
             connection.executescript(
@@ -233,7 +233,7 @@ class Metadata:
 
 @functools.cache
 def _schema() -> frozenset[tuple[Any, ...]]:
-    """Type, name, table and SQL of everything that `write_metadata` creates, except what SQLite and FTS5 add."""
+    """Type, name, table and SQL of every schema entry of `write_metadata`, except those that SQLite and FTS5 add."""
     connection = sqlite3.connect(":memory:")
     try:
         connection.executescript(SCHEMA + INDEXES)

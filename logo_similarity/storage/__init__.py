@@ -1,4 +1,4 @@
-"""Where the images lie, and the short-lived signed links that let a client fetch them: S3 or a local folder."""
+"""Image stores, in S3 or a local folder, with short-lived signed links for clients."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 
 class ImageStore(Protocol):
-    """What a search needs of a store."""
+    """The interface of an image store, as searches use it."""
 
     def sign(self, filenames: Sequence[str]) -> list[str]:
-        """One link per filename, in order, valid for `LOGO_LINK_SECONDS`. Nobody asks whether the image exists.
+        """One link per filename, in order, valid for `LOGO_LINK_SECONDS`. Does not check that the images exist.
 
-        An S3 link is a whole URL; a local one is a path ("/v1/files/...") to put behind the service's public URL.
+        An S3 link is a complete URL; a local one is a path ("/v1/files/...") below the service's public URL.
         """
         ...
 
     async def check(self) -> None:
-        """Raise StoreError with what is wrong and what to do, for the operator, when images can't be reached."""
+        """Raise StoreError, with the reason and a remedy, if images cannot be read."""
         ...
 
 
 def open_store(settings: Settings) -> ImageStore | None:
-    """The image store that the settings name, or None. Makes no connection.
+    """The configured image store, or None. Makes no connection.
 
     Raises:
-        ConfigError: a setting of the store can't be used.
+        ConfigError: a setting of the store is invalid.
     """
     if settings.images_dir is not None:
         secret = settings.link_secret.get_secret_value()

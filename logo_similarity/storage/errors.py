@@ -1,4 +1,4 @@
-"""obstore's exceptions as errors of this project: one table for every request to an S3 server."""
+"""Translates obstore's exceptions into errors of this project, for all requests to S3."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 _CONCURRENT = "modified concurrently; try again"
 _CREDENTIALS = (
-    "the store rejects these credentials: check LOGO_S3_ACCESS_KEY, LOGO_S3_SECRET_KEY, LOGO_S3_REGION, the permissions of "
-    "the key, and the clock of this machine"
+    "the store rejects the credentials: check LOGO_S3_ACCESS_KEY, LOGO_S3_SECRET_KEY, LOGO_S3_REGION, the "
+    "permissions of the access key, and the clock of this machine"
 )
-_OTHER = "no valid answer: check LOGO_S3_ENDPOINT and the name of the bucket, that the store runs, and that there are credentials"
+_OTHER = "no valid answer: check LOGO_S3_ENDPOINT, the bucket name and the credentials, and that the store is running"
 _MESSAGES: dict[type[BaseError], str] = {
     AlreadyExistsError: _CONCURRENT,
     PreconditionError: _CONCURRENT,
     PermissionDeniedError: _CREDENTIALS,
     UnauthenticatedError: _CREDENTIALS,
 }
-# obstore reports a listing that was refused as a GenericError.
+# obstore reports a refused listing as a GenericError.
 _REFUSED = re.compile(r"\b(40[13] |InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied)")
 _ELAPSED = re.compile(r" in [0-9.]+.?s\b.*? - ")
 _CAUSE = re.compile(r'\b(?:message|error): "([^"]+)"')
@@ -40,11 +40,11 @@ _LONGEST_REASON = 200
 
 @contextmanager
 def store_errors(place: str, missing: str | None = None) -> Iterator[None]:
-    """Raise an error of this project for each exception of obstore.
+    """Translate exceptions of obstore into errors of this project.
 
     Args:
-        place: the bucket or the object, and its endpoint, as messages name it.
-        missing: message for an object that does not exist; None: one that names the place.
+        place: the bucket or object and its endpoint, for messages.
+        missing: message for an object that does not exist; None: a message that contains `place`.
 
     Raises:
         NotFoundError: the object does not exist.
@@ -59,12 +59,12 @@ def store_errors(place: str, missing: str | None = None) -> Iterator[None]:
 
 
 def _message(error: BaseError) -> str:
-    known = _MESSAGES.get(type(error), _CREDENTIALS if _REFUSED.search(str(error)) else None)
-    return known or f"{_OTHER} ({_reason(error)})"
+    message = _MESSAGES.get(type(error), _CREDENTIALS if _REFUSED.search(str(error)) else None)
+    return message or f"{_OTHER} ({_reason(error)})"
 
 
 def _reason(error: BaseError) -> str:
-    """The cause in obstore's message, without the time that the request took: the same failure has the same reason again."""
+    """The cause in obstore's message, without the elapsed time, so that repeated failures have the same reason."""
     text = str(error)
     first = _ELAPSED.split(text.splitlines()[0])[-1].partition(": <?xml")[0]
     return ": ".join([first, *_CAUSE.findall(text)[-1:]])[:_LONGEST_REASON]

@@ -1,4 +1,4 @@
-"""The image store in a local folder, with its own signed and expiring links."""
+"""The image store in a local folder, with signed, expiring links."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ FILES_PATH = "/v1/files"
 
 
 class _Hmac(SigningAlgorithm):
-    """HMAC-SHA256 whose key is set up once: an answer has a hundred links."""
+    """HMAC-SHA256 with the key set up once, since a response has a hundred links."""
 
     def __init__(self, key: bytes) -> None:
         self._mac = hmac.new(key, digestmod=hashlib.sha256)
 
-    def get_signature(self, key: bytes, value: bytes) -> bytes:  # noqa: ARG002 - the key was set up once
+    def get_signature(self, key: bytes, value: bytes) -> bytes:  # noqa: ARG002 - the key is set up once
         """The signature of a value, 32 bytes."""
         mac = self._mac.copy()
         mac.update(value)
@@ -40,23 +40,23 @@ class _Hmac(SigningAlgorithm):
 class LocalStore:
     """Images below `folder`. All processes with the same `secret` accept each other's links.
 
-    A link is `/v1/files/<token>/<name>`. The token holds the time of expiry and the filename, signed with HMAC-SHA256;
-    the name after it is the one under which a browser saves the image. The token holds the time of expiry rather than
-    that of signing, so that the clocks of two machines need not agree to the second.
+    A link is `/v1/files/<token>/<name>`. The token contains the expiry time and the filename, signed with HMAC-SHA256;
+    browsers save the image under the name after it. The token contains the expiry time instead of the time of signing,
+    so that small clock differences between machines do not matter.
     """
 
     def __init__(self, folder: Path, *, secret: str, link_seconds: int, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
         self._seconds = link_seconds
         self._clock = clock
-        # The key is derived once: deriving it takes longer than signing a link.
+        # Derived once, since this takes longer than signing a link.
         key = Signer(
             secret, salt="logo-similarity.files", key_derivation="hmac", digest_method=hashlib.sha256
         ).derive_key()
         self._signer = Signer(key, key_derivation="none", algorithm=_Hmac(key))
 
     def sign(self, filenames: Sequence[str]) -> list[str]:
-        """One path per filename, in the same order, to be appended to the service's public URL."""
+        """One path per filename, in order, to append to the service's public URL."""
         expires = b"%d:" % math.ceil(self._clock() + self._seconds)
         return [
             f"{FILES_PATH}/{self._signer.sign(base64_encode(expires + os.fsencode(name))).decode()}"
@@ -65,11 +65,11 @@ class LocalStore:
         ]
 
     def open_link(self, token: str) -> Path:
-        """The path of the file that a link's token names.
+        """The path of the file in a link's token.
 
         Raises:
             LinkRefusedError: the token was altered, was signed with another secret, or has expired.
-            NotFoundError: the folder has no such file, or the name or a symbolic link leads out of the folder.
+            NotFoundError: the file does not exist, or its name or a symbolic link leads out of the folder.
         """
         expires, filename = self._read_token(token)
         if self._clock() > expires:
@@ -79,7 +79,7 @@ class LocalStore:
             path = (folder / filename).resolve(strict=True)
             if path.is_relative_to(folder) and path.is_file():
                 return path
-        except (OSError, ValueError, RuntimeError):  # no such file; a NUL in the name; symbolic links in a circle
+        except (OSError, ValueError, RuntimeError):  # missing file, NUL in the name, or a loop of symbolic links
             pass
         raise NotFoundError("The image is not in the store.")
 
@@ -93,7 +93,7 @@ class LocalStore:
     def _read_token(self, token: str) -> tuple[int, str]:
         try:
             value = self._signer.unsign(token)
-            # Base64 has several spellings of the same bytes. Only ours is valid, so that no altered link is accepted.
+            # Several base64 strings decode to the same bytes. Only ours is valid, so that altered links are refused.
             if self._signer.sign(value).decode() != token:
                 raise LinkRefusedError("The link is not valid.")
             expires, _, filename = base64_decode(value).partition(b":")

@@ -1,4 +1,4 @@
-"""Whole objects under a prefix of a bucket: published catalogs, and the API keys that replicas share."""
+"""Objects under a prefix of a bucket: published catalogs, and API keys shared by replicas."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ if TYPE_CHECKING:
     from logo_similarity.config import Settings
 
 _REQUEST = timedelta(seconds=120)
-"""For one piece of a file."""
+"""Time limit of a request, which transfers one piece of a file."""
 _PIECE = 8 << 20
 MOST_BYTES = 16_000_000
-"""Largest object that is read into memory as a whole, unless the caller sets a smaller bound."""
+"""Maximum size of an object that is read into memory, unless the caller sets another limit."""
 
 
 class ObjectFolder:
-    """The objects under `s3://bucket/prefix`, at the endpoint and with the credentials of the settings `LOGO_S3_*`.
+    """The objects under `s3://bucket/prefix`, with the endpoint and credentials in `LOGO_S3_*`.
 
-    Every method raises StoreError if the bucket does not answer or refuses.
+    Every method raises StoreError if the bucket does not respond or refuses the request.
     """
 
     def __init__(self, url: str, settings: Settings, *, seconds: float | None = None) -> None:
-        """Make no connection yet.
+        """Prepare access; makes no connection.
 
         Args:
             url: "s3://bucket/prefix".
             settings: endpoint, region and credentials.
-            seconds: time limit of a request, which is not tried again: for a caller that repeats it anyway. None: two minutes for
-                each piece, and three tries.
+            seconds: time limit of a request, without retries, for callers that repeat it anyway. None: two minutes
+                per piece, with retries.
 
         Raises:
-            ConfigError: the URL does not have that form.
+            ConfigError: the URL has another form.
         """
         parts = urlsplit(url)
         prefix = parts.path.strip("/")
         if parts.scheme != "s3" or not parts.netloc or not prefix or parts.query or parts.fragment:
-            raise ConfigError(f"{url}: not a prefix in a bucket; write s3://bucket/prefix")
+            raise ConfigError(f"{url}: not a valid bucket prefix; use the form s3://bucket/prefix")
         self.url = f"s3://{parts.netloc}/{prefix}"
         endpoint = s3_endpoint(settings)
         self._endpoint = endpoint or "AWS"
@@ -76,13 +76,13 @@ class ObjectFolder:
 
         Raises:
             NotFoundError: it does not exist.
-            StoreError: it has more than `most` bytes.
+            StoreError: it is larger than `most` bytes.
         """
         with self._errors(key):
             return self._content(key, obstore.get(self._store, key), most)
 
     def read_tagged(self, key: str, known: str | None, most: int = MOST_BYTES) -> tuple[bytes | None, str | None]:
-        """The content of a small object and its entity tag; None for the content if the tag is the known one.
+        """The content of a small object and its entity tag. The content is None if the tag equals `known`.
 
         Raises as `read` does.
         """
@@ -94,7 +94,7 @@ class ObjectFolder:
             return self._content(key, result, most), result.meta["e_tag"]
 
     def _content(self, key: str, result: GetResult, most: int) -> bytes:
-        """The bytes of an object. Of one that is too large, at most one piece is read."""
+        """The bytes of an object. Reading stops at the piece that exceeds `most`."""
         content = bytearray()
         if result.meta["size"] <= most:
             for piece in result:
@@ -106,7 +106,7 @@ class ObjectFolder:
         raise StoreError(f"{self.url}/{key}: larger than {most:,} bytes; it was not written by this software")
 
     def pieces(self, key: str, start: int, size: int) -> Iterator[bytes]:
-        """The bytes of an object of that size from `start` on, some megabytes at a time."""
+        """The bytes of an object of `size` bytes from `start` on, in pieces of 8 MiB."""
         while start < size:
             with self._errors(key):
                 piece = bytes(obstore.get_range(self._store, key, start=start, length=min(_PIECE, size - start)))
@@ -114,21 +114,21 @@ class ObjectFolder:
             start += len(piece)
 
     def write(self, key: str, data: bytes) -> None:
-        """Put a small object, or replace it."""
+        """Create or replace a small object."""
         with self._errors(key):
             obstore.put(self._store, key, data)
 
     def write_over(self, key: str, data: bytes, known: str | None) -> None:
-        """Replace a small object that has the entity tag `known`; None: create it.
+        """Replace a small object if its entity tag is `known`. If `known` is None, create it.
 
         Raises:
-            StoreError: it was modified concurrently; nothing has changed.
+            StoreError: it was modified concurrently; nothing was written.
         """
         with self._errors(key):
             obstore.put(self._store, key, data, mode="create" if known is None else {"e_tag": known})
 
     def write_file(self, key: str, path: Path) -> None:
-        """Put a file, a large one in parts. The object exists once it is complete."""
+        """Upload a file, in parts if it is large. The object appears once it is complete."""
         with self._errors(key):
             obstore.put(self._store, key, path)
 

@@ -1,4 +1,4 @@
-"""The image store in an S3 bucket: AWS, MinIO, SeaweedFS or any other server that speaks plain S3."""
+"""The image store in an S3 bucket: AWS, MinIO, SeaweedFS or any other S3-compatible server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from logo_similarity.config import Settings
 
 LONGEST_LINK = 7 * 24 * 3600
-"""Seconds that a signed S3 URL may live: the limit of AWS Signature Version 4."""
+"""Maximum lifetime of a signed S3 URL in seconds, from AWS Signature Version 4."""
 
 _CONNECT = timedelta(seconds=2)
 _REQUEST = timedelta(seconds=10)
@@ -50,7 +50,7 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """The bytes of an object and the content type that it was put with."""
+    """The bytes and content type of an object."""
 
     data: bytes
     content_type: str | None
@@ -59,14 +59,14 @@ class StoredObject:
 class S3Service:
     """Images in a bucket; the key of each is `LOGO_S3_PREFIX` + "/" + filename.
 
-    Requests go to `LOGO_S3_ENDPOINT`. Links are signed for `LOGO_S3_PUBLIC_ENDPOINT`, because the signature covers the host,
-    which therefore cannot be rewritten afterwards. Without keys in the settings, the credentials come from `AWS_*` in the
-    environment, a web identity, or the machine's role.
+    Requests go to `LOGO_S3_ENDPOINT`. Links are signed for `LOGO_S3_PUBLIC_ENDPOINT`: the signature covers the host,
+    so the host cannot be rewritten afterwards. Without keys in the settings, the credentials come from `AWS_*`
+    environment variables, a web identity, or the machine's role.
 
-    Every method raises StoreError if the bucket does not answer or refuses.
+    Every method raises StoreError if the bucket does not respond or refuses the request.
 
     Raises:
-        ConfigError: a setting cannot be used.
+        ConfigError: a setting is invalid.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -83,17 +83,17 @@ class S3Service:
         self._place = f"bucket {settings.s3_bucket!r} at {endpoint or 'AWS'}"
 
     def sign(self, filenames: Sequence[str]) -> list[str]:
-        """One pre-signed GET URL per filename, in the same order. Needs no network while the credentials are known.
+        """One presigned GET URL per filename, in order. Uses no network unless credentials must be fetched.
 
         Raises:
-            StoreError: a filename cannot be a key, or there are no credentials to sign with.
+            StoreError: a filename is not a valid key, or no credentials are available.
         """
         keys = [_key(filename) for filename in filenames]
         with self._errors():
             return list(obstore.sign(self._signer, "GET", keys, self._link_life))
 
     async def check(self) -> None:
-        """Read one object and one page of the bucket. Raises StoreError with the reason and a remedy."""
+        """Test reading an object and listing the bucket. Raises StoreError with the reason and a remedy."""
         with suppress(NotFoundError):
             await self.head("logo-similarity-check")
         try:
@@ -105,7 +105,7 @@ class S3Service:
             ) from error
 
     async def put(self, filename: str, data: bytes, *, content_type: str) -> None:
-        """Put an object, or replace it."""
+        """Create or replace an object."""
         key = _key(filename)
         with self._errors():
             await obstore.put_async(self._store, key, data, attributes={"Content-Type": content_type})
@@ -126,7 +126,7 @@ class S3Service:
             return ObjectInfo(filename, meta["size"])
 
     async def list_objects(self) -> AsyncIterator[ObjectInfo]:
-        """Every object below the prefix, read a page of the server at a time."""
+        """All objects under the prefix, fetched page by page."""
         with self._errors():
             async for page in obstore.list(self._store, chunk_size=1000):
                 for meta in page:
@@ -142,7 +142,7 @@ def s3_endpoint(settings: Settings) -> str | None:
 
 
 def _endpoint(name: str, url: str | None) -> str | None:
-    """The URL of a setting, or ConfigError that names it."""
+    """The URL in a setting. Raises ConfigError with the setting's name if it is invalid."""
     if url is None:
         return None
     try:
@@ -164,12 +164,12 @@ def open_bucket(
     timeout: timedelta,
     retries: RetryConfig | None = None,
 ) -> S3Store:
-    """A prefix of a bucket, with the region and the credentials of the settings. Makes no connection.
+    """A bucket prefix, with the region and credentials in the settings. Makes no connection.
 
     Args:
         settings: region and credentials.
         bucket: name of the bucket.
-        prefix: put before every key.
+        prefix: prepended to every key.
         endpoint: URL of the server; None: AWS.
         timeout: time limit of a request.
         retries: None: two retries within ten seconds.
@@ -179,7 +179,7 @@ def open_bucket(
     if settings.s3_region is not None:
         config["region"] = settings.s3_region
     if endpoint is not None:
-        # Both names: obstore reads AWS_ENDPOINT_URL_S3 from the environment and prefers it to `endpoint`.
+        # Both names are set: obstore prefers AWS_ENDPOINT_URL_S3 from the environment to `endpoint`.
         config["endpoint"] = config["aws_endpoint_url_s3"] = endpoint
         config["virtual_hosted_style_request"] = False
         client["allow_http"] = endpoint.startswith("http://")
@@ -194,7 +194,7 @@ def open_bucket(
 
 
 class _GivenCredentials:
-    """Keys from the settings. As plain options obstore would pair them with a stray AWS_SESSION_TOKEN."""
+    """Keys from the settings. As plain options, obstore would combine them with AWS_SESSION_TOKEN if it is set."""
 
     def __init__(self, access_key: str, secret_key: str) -> None:
         self._credential: S3Credential = {
@@ -217,5 +217,5 @@ def _given_credentials(settings: Settings) -> _GivenCredentials | None:
 def _key(filename: str) -> str:
     # obstore raises a bare TypeError for these, and would sign the whole bucket for an empty name.
     if _FILENAME.fullmatch(filename) is None:
-        raise StoreError(f"the filename {filename!r} cannot be a key in the image store")
+        raise StoreError(f"the filename {filename!r} is not a valid key in the image store")
     return filename

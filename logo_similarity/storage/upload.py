@@ -1,4 +1,4 @@
-"""Upload of a folder of images into the bucket: in parallel, and only the files that it does not have yet."""
+"""Parallel upload of an image folder to the bucket. Files that the bucket already has are skipped."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from logo_similarity.storage.s3 import S3Service
 
 LARGEST_FILE = 100_000_000
-"""Bytes. Larger files are not sent: every file being sent is in memory."""
+"""Maximum size of a file in bytes: files are held in memory while they are sent."""
 
 KEPT_FAILURES = 100
-"""Failures that a summary describes; further ones are only counted."""
+"""Maximum number of failures described in a summary; further ones are only counted."""
 
 GIVE_UP_AFTER = 50
-"""Failed requests in a row after which the upload ends: the store is at fault, not the files."""
+"""Number of consecutive failed requests after which the upload ends: the store is at fault, not the files."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadProgress:
-    """State of an upload: files, and bytes sent so far."""
+    """Progress of an upload: numbers of files, and bytes sent so far."""
 
     total: int
     uploaded: int
@@ -39,7 +39,7 @@ class UploadProgress:
 
 @dataclass(frozen=True, slots=True)
 class UploadFailure:
-    """A file that was not sent, and the reason."""
+    """A file that was not uploaded, and the reason."""
 
     filename: str
     reason: str
@@ -59,19 +59,19 @@ class UploadSummary:
 async def upload_folder(
     service: S3Service, folder: Path, *, concurrency: int, on_progress: Callable[[UploadProgress], None]
 ) -> UploadSummary:
-    """Send every image below `folder` under its path relative to it, at most `concurrency` at a time.
+    """Upload every image below `folder` under its relative path, at most `concurrency` at a time.
 
-    The files are those of `walk_folder`, as for a catalog. A file is skipped if the bucket has one of its name and
-    size, so a stopped upload can be repeated. Everything else that is not sent counts as failed and does not stop the
-    upload. `on_progress` is called after each file.
+    The files are those of `walk_folder`, as for a catalog. A file is skipped if the bucket has an object with its name
+    and size, so an interrupted upload can be repeated. All other files that are not sent count as failed and do not
+    stop the upload. `on_progress` is called after each file.
 
     Raises:
-        SourceError: there is no such folder.
+        SourceError: the folder does not exist.
         StoreError: the bucket cannot be listed, or `GIVE_UP_AFTER` requests in a row failed.
     """
     if not await asyncio.to_thread(folder.is_dir):
         raise SourceError(f"{folder} is not a folder")
-    present = {stored.filename: stored.size async for stored in service.list_objects()}
+    present = {entry.filename: entry.size async for entry in service.list_objects()}
     total = await asyncio.to_thread(lambda: sum(1 for _ in walk_folder(folder)))
     upload = _Upload(service, folder, present, total, on_progress)
     entries = walk_folder(folder)
@@ -100,12 +100,12 @@ class _Upload:
         self._uploaded = self._skipped = self._failed = self._bytes_sent = 0
         self._failures: list[UploadFailure] = []
         self._refused_in_a_row = 0
-        self._given_up: StoreError | None = None
+        self._abort_error: StoreError | None = None
 
     async def send_all(self, entries: Iterator[FolderEntry]) -> None:
-        """Send files until none are left. All tasks draw from one iterator, so no files wait in memory."""
+        """Send files until none are left. All tasks share one iterator, so no files wait in memory."""
         for entry in entries:
-            if self._given_up is not None:
+            if self._abort_error is not None:
                 return
             try:
                 await self._send(entry)
@@ -117,18 +117,18 @@ class _Upload:
                 self._fail(entry.name, str(error))
                 self._refused_in_a_row += 1
                 if self._refused_in_a_row >= GIVE_UP_AFTER:
-                    self._given_up = error
+                    self._abort_error = error
             self._on_progress(
                 UploadProgress(self._total, self._uploaded, self._skipped, self._failed, self._bytes_sent)
             )
 
     def summary(self) -> UploadSummary:
-        """The result. Raises StoreError if the upload was given up."""
-        if self._given_up is not None:
+        """The result. Raises StoreError if the upload was aborted."""
+        if self._abort_error is not None:
             raise StoreError(
-                f"the store did not accept {GIVE_UP_AFTER} files in a row ({self._uploaded} uploaded before): "
-                f"{self._given_up}"
-            ) from self._given_up
+                f"the store rejected {GIVE_UP_AFTER} files in a row (after {self._uploaded} uploads): "
+                f"{self._abort_error}"
+            ) from self._abort_error
         return UploadSummary(self._uploaded, self._skipped, self._failed, self._bytes_sent, tuple(self._failures))
 
     async def _send(self, entry: FolderEntry) -> None:
@@ -156,11 +156,11 @@ class _Upload:
 
 
 def _content_type(data: bytes, name: str) -> str:
-    """By the first bytes. Raises BadImageError for a file that is not an image of an accepted format."""
+    """The media type, from the first bytes. Raises BadImageError if the file is not an image in an accepted format."""
     try:
         return recognise(data).media_type
     except BadImageError:
-        # A build rejects an SVG, but a catalog with precomputed embeddings may name one, and browsers show it.
+        # Browsers display SVG files. A build rejects them, but a catalog with precomputed embeddings may contain them.
         if name.lower().endswith(".svg"):
             return "image/svg+xml"
         raise

@@ -1,4 +1,4 @@
-"""`GET /docs`: the API's documentation, to read and to try. Everything it loads comes from this service."""
+"""`GET /docs`: interactive API documentation. The page loads files from this service only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from logo_similarity.errors import NotFoundError
 router = CheckedRouter()
 
 ASSETS = "/docs/assets/"
-# Keys are typed into this page: it runs no script but the two below, and reaches no other origin.
+# Users enter API keys on this page, so it runs only the two scripts below and connects to no other origin.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -25,7 +25,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 SCRIPT, STYLE = "text/javascript", "text/css"
-# The digest of all assets is part of their addresses, so a browser may keep them for good.
+# The digest of all assets is part of their URLs, so a browser may cache them indefinitely.
 ONE_YEAR = "public, max-age=31536000, immutable"
 PAGE = """<!doctype html>
 <html lang="en">
@@ -41,7 +41,7 @@ PAGE = """<!doctype html>
 </head>
 <body>
 <div id="docs"></div>
-<noscript>This page needs JavaScript. The API is described for programs in <a href="openapi.json">openapi.json</a>.</noscript>
+<noscript>This page needs JavaScript. See also the <a href="openapi.json">OpenAPI document</a>.</noscript>
 </body>
 </html>
 """
@@ -49,7 +49,7 @@ PAGE = """<!doctype html>
 
 @router.get("/docs", include_in_schema=False)
 def docs_page() -> HTMLResponse:
-    """Swagger UI for `/openapi.json`. Its addresses are relative, as a proxy may put a prefix before all paths."""
+    """Swagger UI for `/openapi.json`. Its URLs are relative because a proxy may add a path prefix."""
     page = PAGE.format(assets=f"{ASSETS.removeprefix('/')}{_digest()}")
     return HTMLResponse(page, headers=HEADERS | {"Cache-Control": "no-cache"})
 
@@ -59,18 +59,18 @@ def docs_asset(digest: str, name: str) -> Response:
     """A script or style sheet of the page."""
     asset = _assets().get(name)
     if asset is None or digest != _digest():
-        raise NotFoundError("the documentation has no such file; load /docs again")
+        raise NotFoundError("no documentation file has this name and version; reload /docs")
     content, media_type = asset
     return Response(content, media_type=media_type, headers=HEADERS | {"Cache-Control": ONE_YEAR})
 
 
 @cache
 def _assets() -> dict[str, tuple[bytes, str]]:
-    """Content and media type of each file that the page loads, by name. Nothing else is served.
+    """Content and media type of each file of the page, by name. No other file is served.
 
-    Kept in memory, 1.9 MB, as anyone may ask for them: sent from a file they cost three times the CPU.
+    They take 1.9 MB of memory. The route is public, and sending them from disk takes three times the CPU.
     """
-    # Not `fastapi_swagger.patch_fastapi`: its page has inline scripts. The package is here for Swagger UI's own files.
+    # Only Swagger UI's files are used: the page of `fastapi_swagger.patch_fastapi` has inline scripts.
     swagger = files("fastapi_swagger") / "resources"
     own = files("logo_similarity.api") / "static"
     return {

@@ -1,4 +1,4 @@
-"""Probes and metrics: open to all, and never refused for load."""
+"""Probes and metrics: they need no API key and are served under any load."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from logo_similarity.metrics import CONTENT_TYPE, render
 router = CheckedRouter(tags=["operations"])
 
 
-@router.get("/healthz", summary="Whether the process runs")
+@router.get("/healthz", summary="Liveness probe")
 async def healthz() -> Health:
-    """200 while the event loop runs."""
+    """Returns 200 while the event loop runs."""
     return Health(status="ok")
 
 
-@router.get("/readyz", summary="Whether this worker can answer a search")
+@router.get("/readyz", summary="Readiness probe")
 async def readyz(request: Request, runtime: RuntimeDep) -> Readiness:
-    """200 with a catalog open and the encoder warm; 503 while stopping, about to stop, or with every search thread stuck."""
+    """Returns 200 if this worker can search, 503 if it is stopping or draining or all its search threads are stuck."""
     if request.app.state.draining():
-        raise NotReadyError("the service is about to stop")
+        raise NotReadyError("the service is draining and will stop soon")
     runtime.gate.check_ready()
     catalog = runtime.live.current
     encoder = catalog.engine.encoder
@@ -32,5 +32,5 @@ async def readyz(request: Request, runtime: RuntimeDep) -> Readiness:
 
 @router.get("/metrics", summary="Prometheus metrics of all workers", response_class=Response)
 def metrics(runtime: RuntimeDep) -> Response:
-    """In the text format of Prometheus."""
+    """Returns the metrics in the Prometheus text format."""
     return Response(render(runtime.settings.metrics_dir), media_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""`GET /v1/keys`: who may ask, and how much of it was used today. For keys of the role admin."""
+"""`GET /v1/keys`: the API keys and their usage today. Requires the role admin."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from logo_similarity.api.schemas import KeyOut, KeysOut
 router = CheckedRouter()
 
 
-@router.get("/v1/keys", summary="The API keys of this service and their use today")
+@router.get("/v1/keys", summary="List API keys and their usage today")
 def keys(runtime: RuntimeDep) -> KeysOut:
-    """Without secrets and digests. Keys are made and revoked by `logo-similarity keys`, where the document of the keys lies."""
+    """Omits secrets and digests. Create and revoke keys with `logo-similarity keys`."""
     now = dt.datetime.now(dt.UTC)
     return KeysOut(
         keys=[

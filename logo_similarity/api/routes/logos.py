@@ -1,7 +1,7 @@
-"""`GET /v1/logos/{logo_id}` and `GET /v1/image/{image_id}`: one logo, and the way to its picture.
+"""`GET /v1/logos/{logo_id}` and `GET /v1/image/{image_id}`: one logo, and a redirect to its image.
 
-Ids of registers may hold slashes, so each takes the rest of the path. What is in it only ever meets the catalog's ids: the key
-in the image store comes from the catalog.
+Register ids may contain slashes, so an id is the whole rest of the path. It is only compared with the catalog's ids;
+the key in the image store comes from the catalog.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from logo_similarity.errors import NotFoundError
 router = CheckedRouter()
 
 
-@router.get("/v1/logos/{logo_id:path}", summary="One logo of the catalog")
+@router.get("/v1/logos/{logo_id:path}", summary="Get a logo")
 def logo(logo_id: str, runtime: RuntimeDep, links: LinksDep) -> LogoOut:
-    """What the register says of it, and a signed link to its picture."""
-    found = _find(runtime, logo_id)
+    """Returns the register data of one logo, and a signed link to its image."""
+    entry = _find(runtime, logo_id)
     return LogoOut(
-        id=found.logo_id,
-        image_url=links.sign([found.filename])[0],
-        metadata=Metadata.model_validate_json(found.metadata_json),
+        id=entry.logo_id,
+        image_url=links.sign([entry.filename])[0],
+        metadata=Metadata.model_validate_json(entry.metadata_json),
     )
 
 
@@ -33,13 +33,13 @@ def logo(logo_id: str, runtime: RuntimeDep, links: LinksDep) -> LogoOut:
     "/v1/image/{image_id:path}",
     status_code=307,
     response_class=RedirectResponse,
-    summary="Go to a logo's picture by a fresh signed link",
+    summary="Redirect to a logo's image",
 )
 def image(image_id: str, runtime: RuntimeDep, links: LinksDep) -> RedirectResponse:
-    """Redirects to the image store, so that a client needs no credentials of the store."""
+    """Redirects to a new signed link, so clients need no credentials for the image store."""
     link = links.sign([_find(runtime, image_id).filename])[0]
     if link is None:
-        raise NotFoundError("this service has no image store: it knows the logo and has no picture of it")
+        raise NotFoundError("no image store is configured; the logo exists but its image is not available")
     return RedirectResponse(link, 307, {"Cache-Control": "no-store"})
 
 

@@ -28,8 +28,8 @@ NO_TIME = Timings(*[0.0] * len(STAGES))
 @router.post(
     SEARCH_PATH,
     response_model=SearchResponse,
-    summary="Find the logos most similar to a picture",
-    # One file, and few short fields beside it: a form of a thousand parts is an attack, not a search.
+    summary="Find the logos most similar to an image",
+    # One file and a few short fields: only an attacker sends a form with a thousand parts.
     form_limits={"max_files": 1, "max_fields": 8, "max_part_size": 1024},
 )
 async def search(
@@ -37,33 +37,33 @@ async def search(
     runtime: RuntimeDep,
     links: LinksDep,
     parameters: ParametersDep,
-    file: Annotated[UploadFile, File(description=f"{ACCEPTED}. Of an animation, the first frame counts.")],
+    file: Annotated[UploadFile, File(description=f"{ACCEPTED}. For an animation, the first frame is used.")],
 ) -> Response:
-    """The most similar logos first, ordered by `score`: 1 for the same picture, and never a probability.
+    """Returns the most similar logos, sorted by `score`. A score of 1 means the same image; it is not a probability.
 
-    The parameters may also come as form fields of the same names.
+    The parameters may also be sent as form fields with the same names.
     """
     accepted = time.perf_counter()
-    catalog = runtime.live.current  # once: what changes while this runs is for others
+    catalog = runtime.live.current  # read once: a swap during this search does not affect it
     queue = links_time = 0.0
     cached = False
 
     def job() -> tuple[SearchResult, list[str | None]]:
         nonlocal queue, links_time, cached
         queue = (time.perf_counter() - accepted) * 1000
-        # Read here: an upload of more than a megabyte lies on disk, and that read must not stop the event loop.
+        # Read in this thread: large uploads are on disk, and reading them must not block the event loop.
         query = Query(image=file.file.read(), **parameters)
         key = runtime.cache.key(catalog.out.version, query)
-        known = runtime.cache.get(key)
-        cached = known is not None
-        if known is not None:
-            result = replace(known, timings=NO_TIME)
+        earlier = runtime.cache.get(key)
+        cached = earlier is not None
+        if earlier is not None:
+            result = replace(earlier, timings=NO_TIME)
             CACHED.inc()
         else:
             result = catalog.engine.search(query)
             runtime.cache.put(key, result)
         signing = time.perf_counter()
-        # Signed here too: a store whose credentials have expired fetches new ones over the network.
+        # Signed in this thread too: a store whose credentials have expired fetches new ones over the network.
         urls = links.sign([hit.logo.filename for hit in result.hits])
         links_time = (time.perf_counter() - signing) * 1000
         return result, urls
@@ -73,16 +73,16 @@ async def search(
         return Response(status_code=499)
     result, urls = outcome
     stages = timings_of(result, queue=queue, links=links_time)
-    ran = {stage: took for stage, took in stages.items() if not cached or stage in ("queue", "links")}
-    for stage, milliseconds in ran.items():
+    executed = {name: duration for name, duration in stages.items() if not cached or name in ("queue", "links")}
+    for stage, milliseconds in executed.items():
         STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
     if runtime.tracing is not None:
-        runtime.tracing.add_stages(ran)
+        runtime.tracing.add_stages(executed)
     headers = {
         "Server-Timing": ", ".join(f"{stage};dur={value}" for stage, value in stages.items()),
         "Cache-Control": "no-store",
     }
-    answer = {
+    content = {
         "query_id": str(uuid.UUID(new_request_id(), version=4)),
         "results": [hit_json(hit, url) for hit, url in zip(result.hits, urls, strict=True)],
         "reranked": result.reranked,
@@ -90,5 +90,5 @@ async def search(
         "catalog": catalog.out.model_dump(),
         "timings_ms": stages,
     }
-    # Written as it is: to check a hundred hits against SearchResponse, which the tests do, would take as long as the search.
-    return Response(orjson.dumps(answer), media_type="application/json", headers=headers)
+    # Not validated against SearchResponse, except in the tests: with a hundred hits it takes as long as the search.
+    return Response(orjson.dumps(content), media_type="application/json", headers=headers)

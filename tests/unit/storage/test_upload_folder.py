@@ -231,7 +231,7 @@ async def test_everything_that_is_not_sent_is_listed_with_its_reason(tmp_path: P
         UploadFailure("notes.txt", not_an_image),
         UploadFailure("outer-link.jpg", "links that lead out of the folder are not followed"),
         UploadFailure("pipe.jpg", "not a regular file"),
-        UploadFailure("tab\tname.jpg", "the filename 'tab\\tname.jpg' cannot be a key in the image store"),
+        UploadFailure("tab\tname.jpg", "the filename 'tab\\tname.jpg' is not a valid key in the image store"),
     ]
 
 
@@ -306,7 +306,7 @@ async def test_a_store_that_accepts_nothing_any_more_ends_the_upload(tmp_path: P
     fill(tmp_path, [f"{number}.jpg" for number in range(200)])
     service = Failing(settings)
 
-    with pytest.raises(StoreError, match=r"\(5 uploaded before\): the disk is full"):
+    with pytest.raises(StoreError, match=r"\(after 5 uploads\): the disk is full"):
         await upload_folder(service, tmp_path, concurrency=1, on_progress=no_progress)
     assert service.tried == 5 + upload.GIVE_UP_AFTER
 
