@@ -38,7 +38,7 @@ def nested(depth: int) -> object:
     return value
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=repr)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: type(kind).__name__)
 @pytest.mark.parametrize("value", [None, "", " \n", float("nan")])
 def test_missing_values(kind: Kind[Any], value: object) -> None:
     assert kind.parse(value, DEFAULT_NOTATION) == kind.empty
