@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tests.samples import SampleCatalog
 
 VARIANTS = int(os.environ.get("LOGO_TEST_IMAGES", "60"))
+PUBLISHED = 600
+"""Variants of a run whose figures are a result: that of `make faults`."""
 SEED = int(os.environ.get("LOGO_TEST_SEED", "1"))
 SMALL = 100_000
 REFUSALS = {"image_too_complex", "image_too_large", "image_too_small", "image_undecodable"}
@@ -75,22 +77,23 @@ def test_no_file_costs_more_than_it_may(sample_catalog: SampleCatalog, tmp_path:
     dearest = {
         name: max(some, key=lambda cost: cost.cpu_seconds) for name, some in (("small", small), ("large", large))
     }
-    write_result(
-        "hostile",
-        {
-            "files": len(costs),
-            "seed": SEED,
-            "most_cpu_seconds_up_to_100_kB": round(dearest["small"].cpu_seconds, 3),
-            "which_up_to_100_kB": dearest["small"].name,
-            "most_cpu_seconds_up_to_the_byte_limit": round(dearest["large"].cpu_seconds, 3),
-            "which_up_to_the_byte_limit": dearest["large"].name,
-            "peak_memory_mb": round(peak / 1e6, 1),
-            "plan_limit_mb": round(plan.limit / 1e6, 1),
-            "killed_for_memory": 0,
-            "outcomes": dict(sorted(Counter(cost.outcome for cost in costs).items())),
-            "cpu_seconds": {cost.name: round(cost.cpu_seconds, 3) for cost in costs[: len(BOMBS)]},
-        },
-    )
+    if VARIANTS >= PUBLISHED:
+        write_result(
+            "hostile",
+            {
+                "files": len(costs),
+                "seed": SEED,
+                "most_cpu_seconds_up_to_100_kB": round(dearest["small"].cpu_seconds, 3),
+                "which_up_to_100_kB": dearest["small"].name,
+                "most_cpu_seconds_up_to_the_byte_limit": round(dearest["large"].cpu_seconds, 3),
+                "which_up_to_the_byte_limit": dearest["large"].name,
+                "peak_memory_mb": round(peak / 1e6, 1),
+                "plan_limit_mb": round(plan.limit / 1e6, 1),
+                "killed_for_memory": 0,
+                "outcomes": dict(sorted(Counter(cost.outcome for cost in costs).items())),
+                "cpu_seconds": {cost.name: round(cost.cpu_seconds, 3) for cost in costs[: len(BOMBS)]},
+            },
+        )
     assert {cost.outcome for cost in costs} <= REFUSALS | {"found"}
     assert peak <= plan.limit
 
