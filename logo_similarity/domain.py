@@ -54,8 +54,8 @@ class Hit(NamedTuple):
     """One result. Like `Logo` a tuple, since an answer has a hundred of them."""
 
     score: float
-    """-1 to 1, 1 for an identical picture; hits are ordered by it. The cosine; or, re-ranked, the mean of the cosine and the
-    agreement of patches, corrected for what all candidates have in common."""
+    """-1 to 1, 1 for an identical picture; hits are ordered by it. Without re-ranking it is the cosine;
+    with it, the mean of the cosine and the agreement of patches, minus the part common to all candidates."""
     cosine: float
     """Between the query's and the logo's embedding, -1 to 1."""
     logo: Logo
@@ -68,7 +68,7 @@ def _parameter(default: Any, description: str, least: float | None = None, most:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search: the picture, and the parameters of the answer.
+    """A search: the image, and the parameters of the answer.
 
     Raises:
         InvalidRequestError: a parameter is out of its range.
@@ -79,13 +79,13 @@ class Query:
     top_k: int = _parameter(100, "Maximum number of results.", 1, 1000)
     min_score: float | None = _parameter(
         None,
-        "Leave out results with a smaller `score`. No value keeps all right results and drops all wrong ones; 0.9 keeps most "
-        "copies of a picture.",
+        "Leave out results with a smaller `score`. No threshold separates right results from wrong ones; 0.9 keeps most "
+        "copies of an image.",
         -1,
         1,
     )
     rerank: bool | None = _parameter(
-        None, "Score the first candidates again by their parts. Default: yes, if the catalog can."
+        None, "Compare the best candidates again, part by part. Default: yes, if the catalog supports it."
     )
 
     def __post_init__(self) -> None:

@@ -55,7 +55,12 @@ class SearchEngine:
 
     @classmethod
     def open(
-        cls, catalogs: Path, *, version: str | None = None, device: str = "auto", limits: ImageLimits | None = None
+        cls,
+        catalogs: Path | str,
+        *,
+        version: str | None = None,
+        device: str = "auto",
+        limits: ImageLimits | None = None,
     ) -> Self:
         """Open a catalog version and warm it up. The files are mapped into memory, not read.
 
@@ -71,7 +76,7 @@ class SearchEngine:
             EncoderError: the encoder cannot be used on this machine.
             NotFoundError: no version has that name.
         """
-        folders = Catalog(catalogs)
+        folders = Catalog(Path(catalogs))
         folder = folders.current() if version is None else folders.folder(version)
         manifest = read_manifest(folder)
         check_sizes(folder, manifest)

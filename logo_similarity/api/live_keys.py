@@ -88,7 +88,7 @@ class LiveKeys:
             RateLimitedError, QuotaSpentError: the key has used up its rate or quota.
         """
         if len(secrets) != 1:
-            raise UnauthorizedError("send one known key in the X-API-Key header")
+            raise UnauthorizedError("send exactly one valid key in the X-API-Key header")
         key = self.ring.find(secrets[0], dt.datetime.now(dt.UTC))
         structlog.contextvars.bind_contextvars(key=key.id)  # the public id, not the secret
         if not _may(key.role, role):

@@ -60,6 +60,8 @@ Progress = Callable[[str, int, int | None], None]
 RECORDS = "records.jsonl"
 SOURCE_REJECTS = "source-rejects.jsonl"
 SHARDS = "shards"
+EXAMPLES = 3
+"""Rejected rows that are named if no row can be indexed."""
 VECTORS = "vectors.npy"
 VERSION = "version"
 RECALL = "recall.json"
@@ -226,10 +228,11 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
     shards = [work / SHARDS / f"{number:06}.npy" for number in range(shard_count(total))]
     count = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
     if count == 0:
-        raise BuildError(
-            f"no logo could be indexed: all {total + count_lines(work / SOURCE_REJECTS)} rows were rejected; "
-            f"see {work / SOURCE_REJECTS} and {work / SHARDS} for the reasons"
-        )
+        rejects = [json.loads(line) for line in (work / SOURCE_REJECTS).read_bytes().splitlines()]
+        for _, _, refused in read_shards(work / SHARDS, total, work / RECORDS):
+            rejects += [asdict(reject) for reject in refused]
+        reasons = "; ".join(f"{reject['where']}: {reject['reason']}" for reject in rejects[:EXAMPLES])
+        raise BuildError(f"no logo could be indexed; rows rejected: {len(rejects):,}, for example {reasons}")
     logo_ids = hashlib.sha256()
     vectors = create_array(work / VECTORS, np.float32, (count, dimension))
     with replacing(version / REJECTED) as rejected:

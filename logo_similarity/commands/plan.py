@@ -60,7 +60,7 @@ def plan(
         table.add_row("memory of the process that tests a new version", f"{figures['trial_mb']:,} MB")
         table.add_row("memory in normal use", f"{figures['total_mb']:,} MB")
         table.add_row(
-            "limits to set: all of this at once, and a quarter more",
+            "limits to set: the sum of all this, and a quarter more",
             f"{figures['workers'] * figures['threads']} CPUs, {figures['limit_mb']:,} MB",
         )
         print_table(table)

@@ -13,14 +13,15 @@ from rich.text import Text
 from logo_similarity.commands.options import AsJson, Catalogs, Device
 from logo_similarity.commands.parameters import with_parameters
 from logo_similarity.config import load_settings
+from logo_similarity.errors import BadImageError, SourceError
 from logo_similarity.fields import FIELDS, select_fields
 from logo_similarity.terminal import err, out, print_json
 
 if TYPE_CHECKING:
     from logo_similarity.domain import Hit, SearchResult
 
-WHOLE_COLUMNS = ("score", "cosine", "id", "image")
-"""Columns that are never shortened. `image` is the file name."""
+WHOLE_COLUMNS = ("score", "cosine", "id", "filename")
+"""Columns that are never shortened."""
 GAP = 2
 """Spaces between columns."""
 SHORT_TEXT, SHORTENED_TEXT = 10, 3
@@ -43,8 +44,8 @@ def search(
 
     A score of 1 means the same image. A score is not a probability: unrelated logos reach 0.8 (docs/search.md).
 
-    On a terminal the hits are printed as a table whose texts are shortened to fit. Elsewhere each hit is one line of
-    tab-separated values, without a header.
+    On a terminal the hits are printed as a table: long texts are shortened, and columns that are empty in every hit are
+    left out. Elsewhere each hit is one line of tab-separated values, without a header.
     """
     from logo_similarity.domain import Query
     from logo_similarity.engine import SearchEngine
@@ -56,7 +57,10 @@ def search(
     settings = load_settings(catalogs=catalogs, device=device)
     limits = ImageLimits.of(settings)
     with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
-        result = engine.search(Query(image=image.read_bytes(), **parameters))
+        try:
+            result = engine.search(Query(image=image.read_bytes(), **parameters))
+        except BadImageError as error:
+            raise SourceError(f"{image}: {error}") from None
         fields = select_fields(engine.manifest.fields)
     if as_json:
         print_json(_answer(result))
@@ -70,7 +74,9 @@ def print_hits(hits: Sequence[Hit], columns: Sequence[str]) -> None:
     if not rows:
         err.print("no hits")
     elif out.is_terminal:
-        _print_terminal_table(rows, columns)
+        _print_terminal_table(
+            rows, columns, [place for place in range(len(columns)) if any(row[place] for row in rows)]
+        )
     else:
         print(*map("\t".join, rows), sep="\n")  # noqa: T201
 
@@ -105,10 +111,12 @@ def _answer(result: SearchResult) -> dict[str, object]:
     }
 
 
-def _print_terminal_table(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
-    widths = _column_widths(rows, columns, out.width)
-    out.print(_line(columns, widths), style="bold")
-    for row in rows:
+def _print_terminal_table(rows: Sequence[Sequence[str]], columns: Sequence[str], places: Sequence[int]) -> None:
+    """Print the columns at these places."""
+    header, *body = ([row[place] for place in places] for row in (columns, *rows))
+    widths = _column_widths(body, header, out.width)
+    out.print(_line(header, widths), style="bold")
+    for row in body:
         out.print(_line(row, widths))
 
 
@@ -143,7 +151,7 @@ def _values(hit: Hit) -> dict[str, str]:
         "score": f"{hit.score:.4f}",
         "cosine": f"{hit.cosine:.4f}",
         "id": record.logo_id,
-        "image": record.filename,
+        "filename": record.filename,
         **{field.name: field.to_text(getattr(record, field.name)) for field in FIELDS},
     }
 

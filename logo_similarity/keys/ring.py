@@ -34,7 +34,7 @@ class KeyRing:
         """
         key, secret = self._keys.get(self._hmac(hashlib.sha256(text).digest()), (None, None))
         if key is None or secret is None:
-            raise UnauthorizedError("send one known key in the X-API-Key header")
+            raise UnauthorizedError("send exactly one valid key in the X-API-Key header")
         if key.revoked is not None:
             raise UnauthorizedError(f"this key was revoked at {key.revoked.isoformat(timespec='seconds')}")
         if secret.expires is not None and secret.expires <= now:

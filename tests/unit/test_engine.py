@@ -171,7 +171,7 @@ def test_one_logo_by_its_id(engine: SearchEngine) -> None:
 
 
 def test_a_version_by_its_name(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
-    with SearchEngine.open(sample_catalog.root, version=engine.version) as named:
+    with SearchEngine.open(str(sample_catalog.root), version=engine.version) as named:
         assert named.version == engine.version
     with pytest.raises(NotFoundError):
         SearchEngine.open(sample_catalog.root, version="20200101T000000Z-00000000")

@@ -93,16 +93,31 @@ def test_the_columns_are_those_of_the_catalog(sample_catalog: SampleCatalog, tmp
     assert lines[0] == f"1.0000\t{image.stem}"
 
 
+def test_columns_that_are_empty_in_every_hit_are_left_out_on_a_terminal(sample_catalog: SampleCatalog) -> None:
+    image = sample_catalog.images / sample_catalog.files[0]
+    words = ("search", image, "--catalogs", sample_catalog.root, "--columns", "id,office,company")
+    assert run_on_terminal(*words, width=150)[0].split() == ["id", "company"]
+    assert run(*words).stdout.splitlines()[0].count("\t") == 2
+
+
+def test_an_image_that_cannot_be_decoded_is_named(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("text")
+    refused = run("search", tmp_path / "text.png", "--catalogs", sample_catalog.root)
+    assert refused.returncode == 1
+    assert f"{tmp_path / 'text.png'}: the file is not an image" in refused.stderr.replace("\n", "")
+
+
 def test_columns_can_be_chosen(sample_catalog: SampleCatalog) -> None:
     image = sample_catalog.images / sample_catalog.files[6]
     words = ("search", image, "--catalogs", sample_catalog.root, "--top-k", 1)
     assert (
-        run(*words, "--columns", "id, company,image,cosine").stdout == f"EM/000006\tCompany 6\t{image.name}\t1.0000\n"
+        run(*words, "--columns", "id, company,filename,cosine").stdout
+        == f"EM/000006\tCompany 6\t{image.name}\t1.0000\n"
     )
     unknown = run(*words, "--columns", "id,owner")
     assert unknown.returncode == 2
     assert "unknown column 'owner'" in unknown.stderr
-    for name in ("score", "cosine", "id", "image", "text", "nice_classes", "application_date"):
+    for name in ("score", "cosine", "id", "filename", "text", "nice_classes", "application_date"):
         assert name in unknown.stderr
     assert run(*words, "--columns", "id", "--json").returncode == 2
 
