@@ -159,7 +159,5 @@ def test_a_version_under_the_floor_that_is_asked_for_is_not_reused(source: Path,
 def test_a_source_of_broken_images_says_why_they_were_rejected(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "one.jpg").write_bytes(b"no image")
-    with pytest.raises(
-        BuildError, match="no logo could be indexed; rows rejected: 1, for example one.jpg: the file is not an image"
-    ):
+    with pytest.raises(BuildError, match=r"rows rejected: 1, for example one\.jpg: the file is not an image"):
         build(tmp_path / "images", tmp_path / "out")
