@@ -24,6 +24,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from logo_similarity.domain import STAGES
 from logo_similarity.version import __version__
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -80,10 +81,10 @@ CATALOG_SWAPS = Counter("logo_catalog_swaps_total", "Catalog versions opened or 
 def start_at_zero(
     *, requests: Iterable[tuple[str, str, int]], codes: Iterable[str], connections: Iterable[str]
 ) -> None:
-    """Create every series of the counters with a bounded set of labels, at 0.
+    """Create every series of the counters with a bounded set of labels, and those of the stages, at 0.
 
     `increase()` and `rate()` do not see the step from a missing series to 1: without this, an alert on the first event
-    would never fire.
+    would never fire. The first series of each kind also creates a file, which a full disk would refuse later.
 
     Args:
         requests: method, route and status of every possible response.
@@ -100,6 +101,8 @@ def start_at_zero(
         CATALOG_SWAPS.labels(outcome)
     for outcome in ("pulled", "failed"):
         CATALOG_PULLS.labels(outcome)
+    for stage in ("queue", *STAGES, "links"):
+        STAGE_SECONDS.labels(stage)
 
 
 def render(folder: Path | None) -> bytes:

@@ -88,7 +88,7 @@ def test_a_catalog_that_is_deleted_while_it_is_open(sample_catalog: SampleCatalo
         assert all(found(server, catalog, number) for number in range(20))
         victim, survivor = server.workers()
         os.kill(victim, signal.SIGKILL)
-        until(lambda: server.log.read_text().count("names a missing version") >= 2)  # tried, and tried again
+        until(lambda: server.log.read_text().count("which does not exist") >= 2)  # tried, and tried again
         assert survivor in server.workers()
         assert server.process.poll() is None
         (tmp_path / "kept").rename(live)
