@@ -145,8 +145,9 @@ def test_a_killed_master_frees_the_port_and_its_folder(sample_catalog: SampleCat
         with serving(
             sample_catalog, tmp_path / "again", **OPEN, LOGO_PORT=port, LOGO_METRICS_DIR="", TMPDIR=str(tmp_path)
         ) as second:
-            assert search(second, sample_catalog).status_code == 200
-            until(lambda: all(ended(worker) for worker in workers))
+            until(lambda: all(ended(worker) for worker in workers))  # one of them may have answered so far
+            until(lambda: search(second, sample_catalog).status_code == 200)
+            assert second.process.poll() is None
     assert "master_died" in events(server)
     # No process holds it any more: the next start deletes it.
     with serving(sample_catalog, tmp_path, **OPEN, LOGO_METRICS_DIR="", TMPDIR=str(tmp_path)):
