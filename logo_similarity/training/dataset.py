@@ -75,7 +75,7 @@ def read_training_set(folder: Path, splits: Iterable[str], licences: Iterable[st
         files=tuple(images / name for name in names),
         groups=_number([group for group, _ in groups]),
         families=_number([family for _, family in groups]),
-        trusted=np.array(["group" not in labels[name] for name in names]),
+        trusted=np.array([not labels[name].get("group") for name in names]),
     )
 
 

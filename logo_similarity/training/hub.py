@@ -7,15 +7,12 @@ import sys
 import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
 from logo_similarity.errors import EncoderError
 from logo_similarity.image.preprocess import InputSpec
-
-if TYPE_CHECKING:
-    pass
 
 Crop = Literal["content", "none"]
 Resize = Literal["letterbox", "cover"]
