@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from logo_similarity.errors import ConfigError
+from logo_similarity.wording import allowed_values
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -301,31 +302,6 @@ def _explain(problem: ErrorDetails) -> str:
 
 
 def _allowed_values(name: str) -> str:
-    """The values that the declaration of a setting allows, as "a whole number from 1 to 65535"."""
+    """The values that the declaration of a setting allows."""
     schema: dict[str, Any] = Settings.model_json_schema()["properties"][name]
-    schema = schema.get("anyOf", [schema])[0]  # "anyOf" a value and null
-    match schema:
-        case {"enum": values}:
-            return f"one of {', '.join(values)}"
-        case {"type": "boolean"}:
-            return "true or false"
-        case {"type": "integer"}:
-            return f"a whole number{_range(schema)}"
-        case {"type": "number"}:
-            return f"a number{_range(schema)}"
-        case _:
-            return f"a {schema['type']}"
-
-
-def _range(schema: Mapping[str, Any]) -> str:
-    match schema:
-        case {"minimum": lowest, "maximum": highest}:
-            return f" from {lowest} to {highest}"
-        case {"exclusiveMinimum": lowest, "maximum": highest}:
-            return f" greater than {lowest} and at most {highest}"
-        case {"minimum": lowest}:
-            return f" of at least {lowest}"
-        case {"exclusiveMinimum": lowest}:
-            return f" greater than {lowest}"
-        case _:
-            return ""
+    return allowed_values(schema.get("anyOf", [schema])[0])  # "anyOf" a value and null

@@ -15,6 +15,7 @@ import numpy as np
 from logo_similarity.config import Settings, is_loopback
 from logo_similarity.doctor import CheckWarning, Finding, attempt
 from logo_similarity.errors import ServiceError
+from logo_similarity.wording import counted
 
 TIMEOUT_SECONDS = 30
 
@@ -52,7 +53,7 @@ def _check_search(base: str, key: str | None, links: list[str]) -> str:
         answer = _search(base, key)
         catalog, duration = answer["catalog"], sum(answer["timings_ms"].values())
         links += [hit["image_url"] for hit in answer["results"] if hit["image_url"]]
-        return f"catalog {catalog['version']} with {catalog['logos']:,} logos, {duration:.1f} ms"
+        return f"catalog {catalog['version']} with {counted(catalog['logos'], 'logo')}, {duration:.1f} ms"
     except (ValueError, KeyError, TypeError):
         raise ServiceError(f"{base} responds, but not as logo-similarity does") from None
 
@@ -60,7 +61,7 @@ def _check_search(base: str, key: str | None, links: list[str]) -> str:
 def _check_link(links: list[str]) -> str:
     if not links:
         raise CheckWarning("no hit has a link: set LOGO_IMAGES_DIR or LOGO_S3_BUCKET for the service")
-    return f"{len(_request(links[0])):,} bytes fetched"
+    return f"{counted(len(_request(links[0])), 'byte')} fetched"
 
 
 def _check_authentication(base: str) -> str:

@@ -17,6 +17,7 @@ from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError, BuildError, SourceError
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
+from logo_similarity.wording import counted
 
 IDS, EMBEDDINGS, CELLS = "ids.txt", "embeddings.npy", "patches.npy"
 CHECKED_IMAGES = 8
@@ -60,7 +61,7 @@ class PrecomputedEmbeddings:
             ) from None
         if embeddings.dtype != np.float32 or embeddings.shape != (len(ids), encoder.dimension):
             raise SourceError(
-                f"{folder / EMBEDDINGS} is {embeddings.dtype} {embeddings.shape}; for {len(ids)} ids and the encoder "
+                f"{folder / EMBEDDINGS} is {embeddings.dtype} {embeddings.shape}; for {counted(len(ids), 'id')} and the encoder "
                 f"{encoder.model.id} it must be float32 ({len(ids)}, {encoder.dimension})"
             )
         if patches is not None and (patches.dtype != np.int8 or patches.ndim != 3 or len(patches) != len(ids)):

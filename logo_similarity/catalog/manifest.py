@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from logo_similarity.catalog.files import read_small, sha256_file
 from logo_similarity.errors import CatalogError
+from logo_similarity.wording import counted
 
 FORMAT: Literal[2] = 2
 MANIFEST = "manifest.json"
@@ -131,9 +132,11 @@ class Manifest(_Part):
         if MANIFEST in self.files or SIGNATURE in self.files:
             raise ValueError(f"files must not list {MANIFEST} or {SIGNATURE}")
         if self.files[INDEX].size < 4 * self.count * self.dimension:
-            raise ValueError(f"{INDEX} is too small for {self.count} embeddings of {self.dimension} dimensions")
+            raise ValueError(
+                f"{INDEX} is too small for {counted(self.count, 'embedding')} of {self.dimension} dimensions"
+            )
         if PATCHES in self.files and self.files[PATCHES].size < self.count:
-            raise ValueError(f"{PATCHES} is too small for {self.count} logos")
+            raise ValueError(f"{PATCHES} is too small for {counted(self.count, 'logo')}")
         return self
 
     @property

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from logo_similarity.wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -113,7 +115,7 @@ def summary(evaluation: Evaluation) -> str:
     """One line: the features, the size of the gallery, latency and recall."""
     mode = "re-ranked" if evaluation.reranked else "not re-ranked"
     return (
-        f"{evaluation.features}: {evaluation.pictures:,} images, {evaluation.dimension} dimensions, {mode}; "
+        f"{evaluation.features}: {counted(evaluation.pictures, 'image')}, {counted(evaluation.dimension, 'dimension')}, {mode}; "
         f"{_speed_summary(evaluation.speed)}"
     )
 

@@ -19,6 +19,7 @@ from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 from logo_similarity.config import Settings
 from logo_similarity.errors import ConfigError, QuotaSpentError, RateLimitedError
 from logo_similarity.keys.document import LONGEST_WINDOW, Key, parse_rate
+from logo_similarity.wording import counted
 
 LOCK_SECONDS = 0.25
 """Maximum wait for the write of another process, which takes about 20 microseconds."""
@@ -161,7 +162,7 @@ class Usage:
         quota, day = RateLimitItemPerDay(key.quota or ANY_NUMBER), _day(now)
         if not (self._quotas.test(quota, key.id, day) and self._quotas.hit(quota, key.id, day)):
             raise QuotaSpentError(
-                f"this key is limited to {key.quota:,} requests a day; a day begins at 00:00 UTC",
+                f"this key is limited to {counted(key.quota, 'request')} a day; a day begins at 00:00 UTC",
                 retry_after=_seconds(DAY - now % DAY),
             )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from logo_similarity.errors import BadImageError, SourceError, StoreError
 from logo_similarity.image.folder import FolderEntry, walk_folder
 from logo_similarity.image.formats import recognise
+from logo_similarity.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,7 +127,7 @@ class _Upload:
         """The result. Raises StoreError if the upload was aborted."""
         if self._abort_error is not None:
             raise StoreError(
-                f"the store rejected {GIVE_UP_AFTER} files in a row (after {self._uploaded} uploads): "
+                f"the store rejected {GIVE_UP_AFTER} files in a row (after {counted(self._uploaded, 'upload')}): "
                 f"{self._abort_error}"
             ) from self._abort_error
         return UploadSummary(self._uploaded, self._skipped, self._failed, self._bytes_sent, tuple(self._failures))
