@@ -21,9 +21,13 @@ class Reject:
     """A row of a source that is not indexed."""
 
     where: str
-    """Its file and position ("results.json[12]", "marks.csv:13")."""
+    """Its position in the source, as `Record.where`."""
     reason: str
     """Why, for a person."""
+    logo_id: str | None = None
+    """Its id; None: not known."""
+    filename: str | None = None
+    """Its image; None: not known."""
 
 
 class _LogoRow(NamedTuple):

@@ -113,10 +113,13 @@ class Record:
     )
     extra: Mapping[str, JsonValue] = dataclasses.field(default_factory=dict, hash=False)
     """Every further column of the source, by name."""
+    where: str = dataclasses.field(default="", compare=False)
+    """Its position in the source: "results.json[12]", "marks.csv:13", or a path in a folder of images. A catalog does
+    not store it."""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Record:
-        """The record with this `logo_id`, `filename` and `metadata()`.
+        """The record with this `logo_id`, `filename` and `metadata()`, and `where` if it is given.
 
         Raises:
             KeyError, TypeError, ValueError: a value is missing or of the wrong type.
@@ -125,11 +128,12 @@ class Record:
             logo_id=values["logo_id"],
             filename=values["filename"],
             extra=values["extra"],
+            where=values.get("where", ""),
             **{field.name: field.kind.from_json(values[field.name]) for field in FIELDS},
         )
 
     def metadata(self) -> dict[str, JsonValue]:
-        """All fields but the id and the filename, as JSON holds them."""
+        """All fields but the id, the filename and the position, as JSON holds them."""
         values = {field.name: field.kind.to_json(getattr(self, field.name)) for field in FIELDS}
         return {**values, "extra": dict(self.extra)}
 

@@ -44,6 +44,7 @@ from logo_similarity.catalog.signature import sign
 from logo_similarity.catalog.sources import Source
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import WORK_PREFIX, Catalog, TryVersion
+from logo_similarity.domain import Reject
 from logo_similarity.embed.describe import Floats
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import MODEL_JSON, default_model_folder
@@ -228,10 +229,10 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
     shards = [work / SHARDS / f"{number:06}.npy" for number in range(shard_count(total))]
     count = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
     if count == 0:
-        rejects = [json.loads(line) for line in (work / SOURCE_REJECTS).read_bytes().splitlines()]
-        for _, _, refused in read_shards(work / SHARDS, total, work / RECORDS):
-            rejects += [asdict(reject) for reject in refused]
-        reasons = "; ".join(f"{reject['where']}: {reject['reason']}" for reject in rejects[:EXAMPLES])
+        rejects = [Reject(**json.loads(line)) for line in (work / SOURCE_REJECTS).read_bytes().splitlines()]
+        for _, _, unreadable in read_shards(work / SHARDS, total, work / RECORDS):
+            rejects += unreadable
+        reasons = "; ".join(map(_describe_reject, rejects[:EXAMPLES]))
         raise BuildError(f"no logo could be indexed; rows rejected: {len(rejects):,}, for example {reasons}")
     logo_ids = hashlib.sha256()
     vectors = create_array(work / VECTORS, np.float32, (count, dimension))
@@ -263,6 +264,11 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
         sync_file(version / PATCHES)
     vectors.flush()
     return count, logo_ids.hexdigest(), fields
+
+
+def _describe_reject(reject: Reject) -> str:
+    image = "" if reject.filename in (None, reject.where) else f" ({reject.filename})"
+    return f"{reject.where}{image}: {reject.reason}"
 
 
 def _write_index(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from logo_similarity.build.records import read_records
+from logo_similarity.build.records import read_records, reject_of
 from logo_similarity.catalog.files import replacing
 from logo_similarity.domain import Reject
 from logo_similarity.embed.describe import Description, Floats, Patches, describe
@@ -113,7 +113,7 @@ def read_shards(shards: Path, total: int, records: Path) -> Iterator[tuple[list[
         reasons = dict(json.loads((shards / f"{number:06}.json").read_bytes()))
         batch = list(islice(reader, SHARD_ROWS))
         indexed = [record for position, record in enumerate(batch) if position not in reasons]
-        rejects = [Reject(batch[position].filename, reason) for position, reason in reasons.items()]
+        rejects = [reject_of(batch[position], reason) for position, reason in reasons.items()]
         yield indexed, Shard(embeddings, patches), rejects
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -18,16 +19,18 @@ REPORT_ROWS = 1_000
 def write_records(
     source: Source, records: Path, rejects: Path, on_rows: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Write the source's good records and its rejects as JSON Lines, `records` last: when it exists, both are whole.
+    """Write the source's good records and its rejects as JSON Lines, `records` last: if it exists, both are complete.
 
-    A logo_id that was seen before is a reject: the id is how the world names a logo, so the first one keeps it.
+    A record whose logo_id occurred before is a reject: the first record keeps the id.
     """
     seen: set[str] = set()
     with replacing(records) as good, replacing(rejects) as bad:
         for number, row in enumerate(source.rows(), 1):
             if isinstance(row, Record) and row.logo_id not in seen:
                 seen.add(row.logo_id)
-                good.write(_line({"logo_id": row.logo_id, "filename": row.filename, **row.metadata()}))
+                good.write(
+                    _line({"where": row.where, "logo_id": row.logo_id, "filename": row.filename, **row.metadata()})
+                )
             else:
                 bad.write(reject_line(_repeated(row) if isinstance(row, Record) else row))
             if number % REPORT_ROWS == 0:
@@ -50,11 +53,16 @@ def count_lines(path: Path) -> int:
 
 def reject_line(reject: Reject) -> bytes:
     """One line of `rejected.jsonl`."""
-    return _line({"where": reject.where, "reason": reject.reason})
+    return _line(asdict(reject))
+
+
+def reject_of(record: Record, reason: str) -> Reject:
+    """The reject of a record that was read, but cannot be indexed."""
+    return Reject(record.where, reason, record.logo_id, record.filename)
 
 
 def _repeated(record: Record) -> Reject:
-    return Reject(record.filename, f"logo_id {record.logo_id!r} occurs more than once; the first one is kept")
+    return reject_of(record, f"logo_id {record.logo_id!r} occurs more than once; the first one is kept")
 
 
 def _line(value: dict[str, object]) -> bytes:

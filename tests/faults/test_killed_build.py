@@ -56,7 +56,7 @@ def test_nothing_is_lost_without_a_reason(uninterrupted: BuildResult) -> None:
     counts = uninterrupted.manifest.source
     assert (counts.read, counts.indexed, counts.rejected) == (LOGOS + 2, LOGOS, 2)
     rejects = [json.loads(line) for line in (uninterrupted.folder / "rejected.jsonl").read_text().splitlines()]
-    assert {reject["where"] for reject in rejects} == {"results.json[71]", "broken.jpg"}
+    assert {reject["where"] for reject in rejects} == {"results.json[70]", "results.json[71]"}
     assert all(reject["reason"] for reject in rejects)
 
 

@@ -24,9 +24,9 @@ def test_the_example_of_a_field_is_a_value_of_its_kind(field: RegisterField[Any]
     assert getattr(Record(logo_id="1", filename="a.jpg"), field.name) == field.kind.empty
 
 
-def test_every_attribute_but_the_id_the_filename_and_the_rest_is_a_field() -> None:
+def test_every_attribute_but_the_id_the_filename_the_rest_and_the_position_is_a_field() -> None:
     attributes = [field.name for field in dataclasses.fields(Record)]
-    assert attributes == ["logo_id", "filename", *EXAMPLES, "extra"]
+    assert attributes == ["logo_id", "filename", *EXAMPLES, "extra", "where"]
 
 
 def test_json_has_every_field_in_order() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from logo_similarity.catalog.sources.rows import RowError, checked_filename, make_record
+from logo_similarity.catalog.sources.rows import RowError, checked_filename, make_record, make_reject
 from logo_similarity.domain import Reject
 from logo_similarity.fields import Record
 from logo_similarity.image.folder import image_names
@@ -33,7 +33,8 @@ class FolderSource:
             # "mark.png" beside "mark.jpg": the second keeps its extension, so that both have an id.
             logo_id = name if stem in taken else stem
             taken.add(logo_id)
+            where = name.encode("utf8", "replace").decode()
             try:
-                yield make_record(logo_id=logo_id, filename=checked_filename(name), fields={}, extra={})
+                yield make_record(where=where, logo_id=logo_id, filename=checked_filename(name), fields={}, extra={})
             except RowError as error:
-                yield Reject(name.encode("utf8", "replace").decode(), str(error))
+                yield make_reject(where, error, logo_id=logo_id, filename=where)

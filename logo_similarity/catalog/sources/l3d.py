@@ -10,7 +10,7 @@ from typing import Any
 import ijson
 
 from logo_similarity.catalog.sources.images import ImageNames, OpenNames
-from logo_similarity.catalog.sources.rows import RowError, abbreviate, checked_filename, make_record
+from logo_similarity.catalog.sources.rows import RowError, abbreviate, checked_filename, make_record, make_reject
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
@@ -56,9 +56,9 @@ class L3dSource:
                         continue
                     if len(self._metadata) > 1:
                         in_this_file.add(filename)
-                    yield _record(item, filename)
+                    yield _record(where, item, filename)
                 except RowError as error:
-                    yield Reject(where, str(error))
+                    yield make_reject(where, error, filename=item.get("file") if isinstance(item, dict) else None)
             seen |= in_this_file
 
 
@@ -96,9 +96,10 @@ def _file(item: object) -> object:
     return item["file"]
 
 
-def _record(item: dict[str, Any], filename: str) -> Record:
+def _record(where: str, item: dict[str, Any], filename: str) -> Record:
     extra = {name: value for name, value in item.items() if name not in ("file", *FIELDS_OF_L3D)}
     return make_record(
+        where=where,
         logo_id=PurePosixPath(filename).stem,
         filename=filename,
         fields={name: item.get(name) for name in FIELDS_OF_L3D},

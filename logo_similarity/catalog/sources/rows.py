@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from logo_similarity.field_kinds import DEFAULT_NOTATION, Notation, UnreadableError, json_object
+from logo_similarity.domain import Reject
+from logo_similarity.field_kinds import DEFAULT_NOTATION, Notation, UnreadableError, clean_text, json_object
 from logo_similarity.fields import FIELDS, UNREADABLE, Record
 
 ABBREVIATED_CHARACTERS = 80
@@ -24,6 +25,7 @@ class RowError(ValueError):
 
 def make_record(
     *,
+    where: str,
     logo_id: object,
     filename: str,
     fields: Mapping[str, object],
@@ -32,11 +34,12 @@ def make_record(
 ) -> Record:
     """A record from the values of a row.
 
-    A field that cannot be read never costs the logo: `Record.extra` keeps its value, under a marked name.
+    A field that cannot be read does not reject the row: `Record.extra` keeps its value, under a marked name.
 
     Args:
+        where: position of the row in the source.
         logo_id: the public id.
-        filename: the image's name as it is on disk.
+        filename: the image's name on disk.
         fields: values of the register's fields by name, as the source has them.
         extra: every further column.
         notation: how the source writes lists and dates.
@@ -55,7 +58,12 @@ def make_record(
     for field in FIELDS:
         if field.derive is not None and (derived := field.derive(values)) != field.kind.empty:
             values[field.name] = derived
-    return Record(logo_id=checked_id(logo_id), filename=filename, extra=kept, **values)
+    return Record(where=where, logo_id=checked_id(logo_id), filename=filename, extra=kept, **values)
+
+
+def make_reject(where: str, error: RowError, *, logo_id: object = None, filename: object = None) -> Reject:
+    """The reject of a row, with the id and the filename as the source has them; a value that is not text is left out."""
+    return Reject(where, str(error), _text(logo_id), _text(filename))
 
 
 def checked_id(value: object) -> str:
@@ -88,6 +96,13 @@ def checked_filename(value: object) -> str:
     except UnicodeEncodeError:
         raise RowError(f"filename {abbreviate(value)} is not valid Unicode") from None
     return name
+
+
+def _text(value: object) -> str | None:
+    try:
+        return clean_text(value)
+    except TypeError:
+        return None
 
 
 def abbreviate(value: object) -> str:

@@ -6,17 +6,18 @@ import csv
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from logo_similarity.catalog.sources.images import ImageNames, Names, OpenNames
-from logo_similarity.catalog.sources.rows import RowError, abbreviate, checked_filename, make_record
+from logo_similarity.catalog.sources.images import ImageNames, OpenNames
+from logo_similarity.catalog.sources.rows import RowError, abbreviate, checked_filename, make_record, make_reject
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.field_kinds import DEFAULT_NOTATION, Notation
 from logo_similarity.fields import FIELDS, Record
+from logo_similarity.wording import counted
 
 USUAL_COLUMNS = {
     "logo_id": ("id", "number", "application number", "serial number", "registration number"),
@@ -56,6 +57,7 @@ class TableSource:
         self._mapping_file = mapping
         self._names = names
         self._mapping = read_mapping(mapping) if mapping else Mapping()
+        self._columns = {name: self._mapping.columns.get(name, name) for name in COLUMNS}
         usual = path.parent / "images"
         self.images = images or (usual if usual.is_dir() else path.parent)
 
@@ -69,28 +71,28 @@ class TableSource:
         """Every row of the table."""
         names = self._names(self.images)
         for where, row in self._read():
+            if isinstance(row, RowError):
+                yield make_reject(where, row)
+                continue
+            logo_id, filename = (row.get(self._columns[name]) for name in ("logo_id", "filename"))
             try:
-                yield self._record(row, names)
+                yield self._record(where, row, logo_id, names.resolve(checked_filename(filename)))
             except RowError as error:
-                yield Reject(where, str(error))
+                yield make_reject(where, error, logo_id=logo_id, filename=filename)
 
-    def _record(self, row: dict[str, Any] | RowError, names: Names) -> Record:
-        if isinstance(row, RowError):
-            raise row
-        columns = {name: self._mapping.columns.get(name, name) for name in COLUMNS}
-        filename = names.resolve(checked_filename(row.get(columns["filename"])))
-        logo_id = row.get(columns["logo_id"])
-        mapped = set(columns.values())
+    def _record(self, where: str, row: dict[str, Any], logo_id: object, filename: str) -> Record:
+        mapped = set(self._columns.values())
         return make_record(
+            where=where,
             logo_id=str(PurePosixPath(filename).with_suffix("")) if logo_id in (None, "") else logo_id,
             filename=filename,
-            fields={field.name: row.get(columns[field.name]) for field in FIELDS},
+            fields={field.name: row.get(self._columns[field.name]) for field in FIELDS},
             extra={name: value for name, value in row.items() if name not in mapped and value not in (None, "")},
             notation=self._mapping.notation,
         )
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any] | RowError]]:
-        """The place of each row, and its values by column or the reason why it cannot be read."""
+        """The position of each row, and its values by column or the reason why it cannot be read."""
         suffix = self._path.suffix.lower()
         try:
             if suffix == ".parquet":
@@ -130,7 +132,7 @@ class TableSource:
                 if not cells:
                     continue
                 if len(cells) != len(header):
-                    yield where, RowError(f"the row has {len(cells)} cells, the header {len(header)}")
+                    yield where, RowError(f"the row has {counted(len(cells), 'cell')}, the header {len(header)}")
                 else:
                     yield where, dict(zip(header, cells, strict=True))
 
@@ -163,14 +165,17 @@ class TableSource:
             raise SourceError(f"{self._path}: cannot be read as Parquet ({error})") from None
 
     def _check_columns(self, columns: list[str]) -> None:
-        """A mapped column that is missing is a mistake; an unmapped one is a field that this table does not have."""
+        """Raise SourceError if `filename` or a mapped column is missing; any other field may be missing in a table."""
         required = {"filename": "filename", **self._mapping.columns}
         for name, column in required.items():
             if column not in columns:
+                if self._mapping_file is None:
+                    remedy = f"write this line into a file and pass it with --mapping: {_suggest_mapping(columns)}"
+                else:
+                    remedy = f"name another column for {name} under [columns] in {self._mapping_file}"
                 raise SourceError(
                     f"{self._path}: has no column {column!r} for {name}; its columns are "
-                    f"{', '.join(map(repr, columns))}; name them in a mapping file (--mapping), for example: "
-                    f"{_suggest_mapping(columns)}"
+                    f"{', '.join(map(repr, columns))}; {remedy}"
                 )
 
 
@@ -182,8 +187,12 @@ def read_mapping(path: Path) -> Mapping:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SourceError(f"{path}: cannot be read as a mapping ({error})") from None
+    except OSError as error:
+        raise SourceError(
+            f"{path}: the mapping file cannot be read ({error.strerror}); check the path after --mapping"
+        ) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SourceError(f"{path}: the mapping file is not valid TOML ({error}); correct it") from None
     columns, notation = content.get("columns", {}), content.get("format", {})
     if not isinstance(columns, dict) or not isinstance(notation, dict):
         raise SourceError(f"{path}: `columns` and `format` must be tables, written [columns] and [format]")
@@ -202,10 +211,12 @@ def read_mapping(path: Path) -> Mapping:
     return Mapping(columns, Notation(separators=separators, date_format=notation.get("date")))
 
 
-def _suggest_mapping(columns: Iterable[str]) -> str:
-    """A mapping of the columns with a usual name, and of `filename`, as one line of TOML."""
+def _suggest_mapping(columns: Sequence[str]) -> str:
+    """A mapping of `filename`, and of columns with a usual name for a field without a column, as one line of TOML."""
     usual = {_letters(spelling): name for name, spellings in USUAL_COLUMNS.items() for spelling in (name, *spellings)}
-    mapped = {usual[_letters(column)]: column for column in columns if _letters(column) in usual}
+    mapped = {
+        name: column for column in columns if (name := usual.get(_letters(column))) is not None and name not in columns
+    }
     entries = [
         f"{name} = {json.dumps(column, ensure_ascii=False)}" for name, column in ({"filename": "..."} | mapped).items()
     ]

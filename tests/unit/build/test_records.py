@@ -51,7 +51,7 @@ class Rows:
             raise self._error
 
 
-def lines(path: Path) -> list[dict[str, str]]:
+def lines(path: Path) -> list[dict[str, str | None]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
@@ -67,13 +67,22 @@ def test_reading_goes_on_from_any_position(tmp_path: Path, start: int) -> None:
     assert list(read_records(tmp_path / "records", start)) == RECORDS[start:]
 
 
+def test_the_position_of_a_record_is_kept(tmp_path: Path) -> None:
+    record = Record(logo_id="a", filename="a.jpg", where="marks.csv:7")
+    write_records(Rows([record]), tmp_path / "records", tmp_path / "rejects")
+    assert [record.where for record in read_records(tmp_path / "records")] == ["marks.csv:7"]
+
+
 def test_the_first_of_a_repeated_id_keeps_it(tmp_path: Path) -> None:
-    first, second = Record(logo_id="1", filename="a.jpg"), Record(logo_id="1", filename="b.jpg")
+    first = Record(logo_id="1", filename="a.jpg", where="marks.csv:2")
+    second = Record(logo_id="1", filename="b.jpg", where="marks.csv:4")
     rows: list[Record | Reject] = [first, Reject("marks.csv:3", "bad"), second, RECORDS[1], second]
     write_records(Rows(rows), tmp_path / "records", tmp_path / "rejects")
     assert list(read_records(tmp_path / "records")) == [first, RECORDS[1]]
-    repeated = {"where": "b.jpg", "reason": "logo_id '1' occurs more than once; the first one is kept"}
-    assert lines(tmp_path / "rejects") == [{"where": "marks.csv:3", "reason": "bad"}, repeated, repeated]
+    bad = {"where": "marks.csv:3", "reason": "bad", "logo_id": None, "filename": None}
+    reason = "logo_id '1' occurs more than once; the first one is kept"
+    repeated = {"where": "marks.csv:4", "reason": reason, "logo_id": "1", "filename": "b.jpg"}
+    assert lines(tmp_path / "rejects") == [bad, repeated, repeated]
     assert (count_lines(tmp_path / "records"), count_lines(tmp_path / "rejects")) == (2, 3)
 
 

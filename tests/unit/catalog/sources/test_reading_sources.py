@@ -269,7 +269,7 @@ def test_mapping(tmp_path: Path) -> None:
         ('[columns]\nfilename = "Picture"', "'Nr', 'Bild'"),
         ('[columns]\nname = "Nr"', "unknown: name;"),
         ("[column]\n", "unknown: column;"),
-        ("no toml", "cannot be read as a mapping"),
+        ("no toml", "not valid TOML"),
         ("[columns]\nfilename = 7", "not text"),
     ],
 )

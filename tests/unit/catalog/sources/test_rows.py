@@ -20,7 +20,7 @@ from logo_similarity.fields import FIELDS, Record
 
 
 def record(**fields: Any) -> Record:
-    return make_record(logo_id="1", filename="a.jpg", fields=fields, extra={})
+    return make_record(where="", logo_id="1", filename="a.jpg", fields=fields, extra={})
 
 
 def nested(depth: int) -> object:
@@ -91,7 +91,7 @@ def test_every_field_is_read() -> None:
 def test_a_date_in_another_format_is_kept_in_extra(date_format: str) -> None:
     fields = {"application_date": "31.12.2020"}
     read = make_record(
-        logo_id="1", filename="a.jpg", fields=fields, extra={}, notation=Notation(date_format=date_format)
+        where="", logo_id="1", filename="a.jpg", fields=fields, extra={}, notation=Notation(date_format=date_format)
     )
     assert read.application_date is None
     assert read.extra == {"application_date_unreadable": "31.12.2020"}
@@ -133,12 +133,14 @@ def test_filenames_that_are_odd_and_good(name: str) -> None:
 
 
 def test_further_columns_have_names_that_can_be_written() -> None:
-    read = make_record(logo_id="1", filename="a.jpg", fields={}, extra={"\ud800name": 1, "n" * 999: 2})
+    read = make_record(where="", logo_id="1", filename="a.jpg", fields={}, extra={"\ud800name": 1, "n" * 999: 2})
     assert read.extra == {"name": 1, "n" * LONGEST_KEY: 2}
 
 
 def test_what_is_nested_too_deep_is_cut_there() -> None:
-    read = make_record(logo_id="1", filename="a.jpg", fields={"text": nested(50_000)}, extra={"x": nested(50_000)})
+    read = make_record(
+        where="", logo_id="1", filename="a.jpg", fields={"text": nested(50_000)}, extra={"x": nested(50_000)}
+    )
     assert json.dumps(read.extra["x"], ensure_ascii=False) == "[" * 20 + '"…"' + "]" * 20
     assert json.dumps(read.extra["text_unreadable"], ensure_ascii=False) == "[" * 20 + '"…"' + "]" * 20
 

@@ -189,12 +189,13 @@ def test_a_parquet_file_that_breaks_off_is_said(folder: Path) -> None:
         ("Image-File;Owner Name", {"filename": "Image-File", "company": "Owner Name"}),
         ("Vienna Classes;FILED;ID", {"vienna_codes": "Vienna Classes", "application_date": "FILED", "logo_id": "ID"}),
         ('"the ""mark""";"""Mark Text"""', {"text": '"Mark Text"'}),
+        ("text;company;Year;Applicant;logo_id", {"year": "Year"}),
     ],
 )
 def test_a_mapping_of_columns_with_usual_names_is_suggested(folder: Path, columns: str, mapped: dict[str, str]) -> None:
     with pytest.raises(SourceError) as caught:
         read(table(folder, columns + "\n"))
-    suggestion = str(caught.value).partition("for example: ")[2]
+    suggestion = str(caught.value).partition("pass it with --mapping: ")[2]
     mapping = read_mapping(table(folder, suggestion, "mapping.toml"))
     assert mapping.columns == {"filename": "..."} | mapped
 
@@ -211,7 +212,7 @@ def test_parquet_without_the_column_names_those_that_are_there(folder: Path) -> 
         ('columns = ["filename"]', "must be tables"),
         ('columns = ""', "must be tables"),
         ("format = 1", "must be tables"),
-        ("a = " + "[" * 5_000, "cannot be read as a mapping"),
+        ("a = " + "[" * 5_000, "not valid TOML"),
         ("[columns]\nfilename = ['a']", "not text"),
         ('[columns]\npicture = "x"\n[format]\nseparator = ";"', "unknown: picture, separator;"),
         ('[format]\nlist_separator = ";"\nencoding = "x"', "unknown: encoding;"),
@@ -223,10 +224,24 @@ def test_an_invalid_mapping(folder: Path, content: str, message: str) -> None:
 
 
 def test_a_mapping_that_is_not_there_or_no_text(folder: Path) -> None:
-    with pytest.raises(SourceError, match="cannot be read as a mapping"):
+    with pytest.raises(SourceError) as caught:
         read_mapping(folder / "none.toml")
-    with pytest.raises(SourceError, match="cannot be read as a mapping"):
+    assert str(caught.value) == (
+        f"{folder / 'none.toml'}: the mapping file cannot be read (No such file or directory); check the path after "
+        "--mapping"
+    )
+    with pytest.raises(SourceError, match="not valid TOML"):
         read_mapping(table(folder, b"\xff", "mapping.toml"))
+
+
+def test_a_mapped_column_that_is_missing_is_corrected_in_the_mapping(folder: Path) -> None:
+    mapping = table(folder, '[columns]\nfilename = "Image"\ncompany = "Owner"', "mapping.toml")
+    with pytest.raises(SourceError) as caught:
+        read(table(folder, "Image,Applicant\n"), mapping)
+    assert str(caught.value) == (
+        f"{folder / 'marks.csv'}: has no column 'Owner' for company; its columns are 'Image', 'Applicant'; name another "
+        f"column for company under [columns] in {mapping}"
+    )
 
 
 @pytest.mark.parametrize("separator", [".*", "|", " / ", "\\"])
