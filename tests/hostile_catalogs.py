@@ -222,7 +222,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "endless view": (endless_view, "logos"),
     "computed column": (computed_column, "logos"),
     "trigger": (trigger, "surprise"),
-    "gap": (gap, "1 rows are missing|has no row 7"),
+    "gap": (gap, "1 row missing|has no row 7"),
     "broken JSON": (broken_json, "metadata"),
     "long row": (long_row, "too big"),
     "other patches": (other_patches, "patches of shape"),

@@ -16,6 +16,7 @@ from logo_similarity.domain import Logo
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.field_kinds import ListKind, ScalarKind
 from logo_similarity.fields import FIELDS, UNREADABLE, Record
+from logo_similarity.wording import counted
 
 LONGEST_LINE = 120
 _SCALARS = {field.name: field.kind for field in FIELDS if isinstance(field.kind, ScalarKind)}
@@ -90,8 +91,11 @@ def write_metadata(path: Path, records: Iterable[Record]) -> tuple[str, ...]:
         The names of the fields that occur in at least one record.
 
     Raises:
+        CatalogError: the folder of the file does not exist.
         BuildError: the file cannot be written.
     """
+    if not path.parent.is_dir():
+        raise CatalogError(f"{path.parent}: the folder does not exist; create it before writing {path.name}")
     connection = sqlite3.connect(path)
     try:
         # No journal is needed: after a crash the file is written again, and no reader opens it before it is complete.
@@ -152,9 +156,11 @@ class Metadata:
             " FROM logos NOT INDEXED"
         )
         if rows != self.count():
-            raise CatalogError(f"{self._path}: damaged: {self.count() - rows} rows are missing")
+            raise CatalogError(f"{self._path}: damaged: {counted(self.count() - rows, 'row')} missing")
         if unreadable:
-            raise CatalogError(f"{self._path}: damaged: the metadata of {unreadable} rows is not a JSON object")
+            raise CatalogError(
+                f"{self._path}: damaged: the metadata of {counted(unreadable, 'row')} is not a JSON object"
+            )
 
     def fetch(self, ids: Sequence[int]) -> list[Logo]:
         """The logos with these row ids, in this order, from one query.
@@ -189,6 +195,11 @@ class Metadata:
             if damaged:
                 counts[name] = counts.get(name, 0) + int(damaged)
         return counts
+
+    def extra_columns(self) -> list[str]:
+        """Names of the further columns of the source, in order. Reads every row."""
+        rows = self._query("SELECT DISTINCT key FROM logos, json_each(metadata, '$.extra') ORDER BY key")
+        return [str(key) for (key,) in rows]
 
     def close(self) -> None:
         """Close the connections. No other thread may be reading."""

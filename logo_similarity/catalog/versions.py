@@ -224,25 +224,29 @@ class Catalog:
             file.write(name.encode() + b"\n")
 
     def prune(self, keep: int) -> list[str]:
-        """Delete old versions as `drop` does, and the leftovers of interrupted builds and pulls.
+        """Delete old versions as `drop` does, and the leftovers of interrupted and failed builds and pulls.
 
-        A process that has mapped a deleted version can keep using it, because its files remain until they are unmapped.
+        A build or pull in progress holds the lock, so its folder is not deleted. A process that has mapped a deleted
+        version can keep using it, because its files remain until they are unmapped.
 
         Args:
             keep: number of newest versions to keep.
 
         Returns:
-            The names of the deleted versions.
+            The names of the deleted folders: versions, then leftovers.
 
         Raises:
-            CatalogError: no version is live, or another process is writing to the folder.
+            CatalogError: the folder has versions but none is live, it has neither versions nor leftovers, or another
+                process is writing to it.
         """
-        self.current()  # raises if the folder contains no catalog
+        if self.names() or not self._leftovers():
+            self.current()  # raises CatalogError
         with self.locked():
-            names = self.drop(keep)
-            for leftover in (path for prefix in (WORK_PREFIX, PULL_PREFIX) for path in self.root.glob(prefix + "*")):
+            names = self.drop(keep) if self.names() else []
+            leftovers = self._leftovers()
+            for leftover in leftovers:
                 shutil.rmtree(leftover)
-        return names
+        return [*names, *(leftover.name for leftover in leftovers)]
 
     def drop(self, keep: int) -> list[str]:
         """Delete old versions. The caller holds the lock.
@@ -304,6 +308,10 @@ class Catalog:
         if not is_version_name(name):
             raise CatalogError(f"{path} does not contain the name of a version; {_CHOOSE}")
         return name
+
+    def _leftovers(self) -> list[Path]:
+        """The working folders of builds and pulls. None of them is in use if this process holds the lock."""
+        return [path for prefix in (WORK_PREFIX, PULL_PREFIX) for path in sorted(self.root.glob(prefix + "*"))]
 
     def _readable_current_name(self) -> str | None:
         try:

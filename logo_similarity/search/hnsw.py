@@ -150,10 +150,15 @@ def _layout_fault(file: BinaryIO, size: int) -> str | None:
             return f"damaged: {length} {name} for {count} rows in a file of {size} bytes"
         file.seek(length * item_bytes, os.SEEK_CUR)
     _take(file, _SEARCH)
-    magic = file.read(4)
+    (storage,) = _take(file, "<4s")
+    if storage != _FLAT:
+        return (
+            f"its embeddings are stored as FAISS type {storage.decode('latin-1')!r}; only {_FLAT.decode()!r} (float32, "
+            "inner product) can be read; build the catalog again"
+        )
     stored_dimension, stored_count, *_ = _take(file, _HEADER)
     (length,) = _take(file, "<Q")
-    if magic != _FLAT or (stored_dimension, stored_count) != (dimension, count):
+    if (stored_dimension, stored_count) != (dimension, count):
         return "damaged: its graph and its embeddings have different sizes"
     if not dimension * count == length > 0 or file.tell() + 4 * length != size:
         return f"damaged: {length} numbers for {count} embeddings of {dimension} dimensions in a file of {size} bytes"

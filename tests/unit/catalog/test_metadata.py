@@ -202,7 +202,7 @@ def test_complete_rows_pass_the_check(metadata: Metadata) -> None:
 
 
 def test_missing_rows_are_counted(database: Path) -> None:
-    with pytest.raises(CatalogError, match="damaged: 1 rows are missing"):
+    with pytest.raises(CatalogError, match="damaged: 1 row missing"):
         alter(database, "DELETE FROM logos WHERE id = 1").check_rows()
 
 
@@ -213,8 +213,23 @@ def test_the_first_row_must_be_row_0(database: Path) -> None:
 
 def test_metadata_that_is_not_an_object_is_counted(database: Path) -> None:
     changed = alter(database, "UPDATE logos SET metadata = '[]' WHERE id = 0")
-    with pytest.raises(CatalogError, match="the metadata of 1 rows is not a JSON object"):
+    with pytest.raises(CatalogError, match="the metadata of 1 row is not a JSON object"):
         changed.check_rows()
+
+
+def test_further_columns_are_those_of_all_rows(tmp_path: Path) -> None:
+    records = [
+        Record(logo_id="1", filename="1.jpg", text="text", extra={"pages": 3, "a b": None}),
+        Record(logo_id="2", filename="2.jpg", extra={"pages": 4, "year_unreadable": "?", "colour": {"inner": 1}}),
+    ]
+    write_metadata(tmp_path / "m.db", records)
+    assert Metadata(tmp_path / "m.db").extra_columns() == ["a b", "colour", "pages", "year_unreadable"]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError) as caught:
+        write_metadata(tmp_path / "none" / "m.db", RECORDS)
+    assert str(caught.value) == f"{tmp_path / 'none'}: the folder does not exist; create it before writing m.db"
 
 
 def test_unreadable_values_are_counted_by_field(tmp_path: Path) -> None:

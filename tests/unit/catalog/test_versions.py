@@ -169,11 +169,32 @@ def test_pruning_keeps_the_newest_and_the_live_one(catalogs: Catalog) -> None:
     catalogs.activate(names[1], trial=no_trial)
     (catalogs.root / ".build-0123456789abcdef").mkdir()
     (catalogs.root / ".pruned-left-by-a-kill").mkdir()
-    assert catalogs.prune(2) == [names[0], names[2]]
+    assert catalogs.prune(2) == [names[0], names[2], ".build-0123456789abcdef"]
     assert catalogs.names() == [names[1], names[3], names[4]]
     assert not list(catalogs.root.glob(".build-*"))
     assert not list(catalogs.root.glob(".pruned-*"))
     assert catalogs.current().name == names[1]
+
+
+def test_leftovers_are_pruned_before_the_first_version_is_live(catalogs: Catalog) -> None:
+    catalogs.root.mkdir(exist_ok=True)
+    with pytest.raises(CatalogError, match="contains no catalog"):
+        catalogs.prune(2)
+    for name in (".pull-b", ".build-b", ".build-a"):
+        (catalogs.root / name).mkdir()
+    assert catalogs.prune(2) == [".build-a", ".build-b", ".pull-b"]
+    add_version(catalogs.root, 1)
+    (catalogs.root / ".build-a").mkdir()
+    with pytest.raises(CatalogError, match="contains no catalog"):  # a version that is not live may be wanted
+        catalogs.prune(2)
+
+
+def test_the_folder_of_a_build_in_progress_is_not_pruned(catalogs: Catalog) -> None:
+    catalogs.activate(add_version(catalogs.root, 1), trial=no_trial)
+    (catalogs.root / ".build-a").mkdir()
+    with catalogs.locked(), pytest.raises(CatalogError, match="another build"):
+        catalogs.prune(1)
+    assert (catalogs.root / ".build-a").is_dir()
 
 
 def test_two_writers_do_not_meet(catalogs: Catalog) -> None:

@@ -258,7 +258,9 @@ def test_another_kind_of_storage_is_refused(tmp_path: Path, vectors: Floats) -> 
     content = path.read_bytes()
     assert content.count(b"IxFI") == 1
     path.write_bytes(content.replace(b"IxFI", b"IxF2"))
-    with pytest.raises(CatalogError, match="its graph and its embeddings"):
+    with pytest.raises(
+        CatalogError, match=r"storage\.faiss: its embeddings are stored as FAISS type 'IxF2'; only 'IxFI'"
+    ):
         VectorIndex.open(path)
 
 
