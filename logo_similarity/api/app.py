@@ -39,8 +39,9 @@ from logo_similarity.version import __version__
 log = structlog.get_logger(__name__)
 
 DESCRIPTION = "Find the registered logos most similar to an image, with scores, metadata and signed image links."
-# Without 431: a head that is too large is rejected before routing and is not counted as a request.
 UPLOAD_REFUSALS = (400, 401, 408, 413, 415, 422, 429, 503)
+HEAD_TOO_LARGE = 431
+"""A status of every path. Such a request is rejected before routing, so it is not counted as a request."""
 LOOP_NICENESS = 4
 """Niceness of the event loop's thread, relative to the search threads: under contention it gets 30% of a core."""
 MULTIPART_BYTES = 16_384
@@ -69,6 +70,7 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
         description=DESCRIPTION,
         lifespan=_lifespan(runtime),
         telemetry=_telemetry(runtime.tracing, table),
+        responses=_problems(HEAD_TOO_LARGE),
         docs_url=None,  # replaced by our own page, which loads nothing from other hosts
         redoc_url=None,
         middleware=[  # outermost first
@@ -149,7 +151,7 @@ def _responses(app: FastAPI) -> Iterator[tuple[str, str, int]]:
     for context in iter_route_contexts(app.routes):
         for method in context.methods or ():
             documented = getattr(context, "responses", None) or ()
-            for status in {getattr(context, "status_code", None) or 200, *map(int, documented), 500}:
+            for status in {getattr(context, "status_code", None) or 200, *map(int, documented), 500} - {HEAD_TOO_LARGE}:
                 yield method, str(context.path), status
     for method in ("GET", "POST"):
         yield method, UNMATCHED, 500

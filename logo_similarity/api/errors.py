@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -10,6 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from logo_similarity.api.parameters import EXPECTED
+from logo_similarity.api.routing import allowed_methods
 from logo_similarity.errors import (
     LogoSimilarityError,
     NotReadyError,
@@ -69,7 +73,7 @@ def problem_of(error: LogoSimilarityError) -> JSONResponse:
 
 
 def problem_of_http(error: HTTPException) -> JSONResponse:
-    """The response to an error of the framework."""
+    """The response to an error of the HTTP protocol."""
     status = HTTPStatus(error.status_code)
     detail = error.detail if error.detail != status.phrase else None
     return problem(status, CODES.get(status, status.name.lower()), status.phrase, detail, dict(error.headers or {}))
@@ -84,19 +88,24 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        # Without the invalid value: it may be the whole upload.
-        problems = [
-            {"field": ".".join(map(str, item["loc"][1:])) or str(item["loc"][0]), "message": item["msg"]}
-            for item in error.errors()
-        ]
+        problems = [{"field": str(item["loc"][1]), "message": _explain(item)} for item in error.errors()]
         detail = "; ".join(f"{item['field']}: {item['message']}" for item in problems)
         return problem(422, CODES[422], "The request is not valid", detail, errors=problems)
 
     @app.exception_handler(HTTPException)
-    async def framework(_request: Request, error: HTTPException) -> JSONResponse:
+    async def framework(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 405:  # the framework names the methods of one of the path's routes only
+            methods = allowed_methods(request.app, request.scope["path"])
+            error = HTTPException(405, f"use {' or '.join(methods)} for this path", {"Allow": ", ".join(methods)})
         return problem_of_http(error)
 
     @app.exception_handler(Exception)
     async def unexpected(_request: Request, error: Exception) -> JSONResponse:
         log.error("request_failed", code="internal_error", exc_info=error)
         return problem(500, "internal_error", "Internal error")
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    """What is wrong with a parameter and what to send. Without the invalid value: it may be the whole upload."""
+    fault = "is missing" if problem["type"] == "missing" else "is not valid"
+    return f"{fault}; send {EXPECTED[str(problem['loc'][1])]}"

@@ -7,9 +7,22 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import Depends, Form, Query
+from pydantic import Field, TypeAdapter
 from pydantic.json_schema import SkipJsonSchema
 
 from logo_similarity.domain import PARAMETERS
+from logo_similarity.wording import allowed_values
+
+EXPECTED = {
+    "file": "an image file, as curl -F file=@logo.png does",
+    **{
+        parameter.name: allowed_values(
+            TypeAdapter(Annotated[parameter.type, Field(ge=parameter.least, le=parameter.most)]).json_schema()
+        )
+        for parameter in PARAMETERS
+    },
+}
+"""What to send for each parameter of a search, for messages."""
 
 _FIELD = "_field"
 """Suffix of the arguments that are form fields."""

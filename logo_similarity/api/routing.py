@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.dependencies.models import Dependant
-from fastapi.params import Form
+from fastapi.params import File, Form
 from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
@@ -32,23 +33,23 @@ class CheckedRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         """FastAPI's handler, preceded by a check of parameter names against the route's declarations."""
         handler = super().get_route_handler()
-        query = frozenset(_query_names(self.dependant))
-        form: frozenset[str] | None = None
+        query = dict.fromkeys(_query_names(self.dependant), False)
+        form: dict[str, bool] | None = None
         if self.body_field is not None and isinstance(self.body_field.field_info, Form):
-            form = frozenset(_body_names(self.dependant))
+            form = dict(_body_names(self.dependant))
         limits: Any = self.form_limits
 
         async def checked(request: Request) -> Response:
             seen: set[str] = set()
             if request.scope["query_string"]:
-                _check((name for name, _ in request.query_params.multi_items()), query, seen)
+                _check(request.query_params.multi_items(), query, seen)
             if form is not None:
                 try:
                     fields = await request.form(**limits)  # cached by Starlette; FastAPI's handler gets the same object
                 except ClientDisconnect:
                     return Response(status_code=499)
                 try:
-                    _check((name for name, _ in fields.multi_items()), form, seen)
+                    _check(fields.multi_items(), form, seen)
                 except InvalidRequestError:
                     await fields.close()
                     raise
@@ -95,12 +96,30 @@ class RouteTable:
         return next((template for template, pattern in self._patterns.items() if pattern.match(path)), UNMATCHED)
 
 
-def _check(names: Iterable[str], known: frozenset[str], seen: set[str]) -> None:
-    """Add the names to `seen`. Raises InvalidRequestError for a name that is unknown or already in `seen`."""
-    for name in names:
+def allowed_methods(app: FastAPI, path: str) -> list[str]:
+    """The methods of all routes that match a path, in alphabetical order."""
+    contexts = (one for one in iter_route_contexts(app.routes) if one.path is not None and one.path_regex.match(path))
+    return sorted({method for context in contexts for method in context.methods or ()})
+
+
+def _check(items: Iterable[tuple[str, object]], known: Mapping[str, bool], seen: set[str]) -> None:
+    """Add the names of the items to `seen`.
+
+    Args:
+        items: names and values of parameters.
+        known: the names that the route accepts, and whether each is a file.
+        seen: the names of earlier items.
+
+    Raises:
+        InvalidRequestError: a name is not in `known`, or already in `seen`.
+    """
+    for name, value in items:
         if name not in known:
             short = name[:MAX_NAME]
-            nearest = difflib.get_close_matches(short.lower(), known, n=1)
+            if isinstance(value, UploadFile):  # meant for a field of files, whatever its name
+                nearest = [other for other, is_file in known.items() if is_file]
+            else:
+                nearest = difflib.get_close_matches(short.lower(), known, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else "."
             accepted = f"Known: {', '.join(sorted(known))}" if known else "This route accepts none"
             raise InvalidRequestError(f"unknown parameter {short!r}{hint} {accepted}")
@@ -115,7 +134,8 @@ def _query_names(dependant: Dependant) -> Iterable[str]:
         yield from _query_names(inner)
 
 
-def _body_names(dependant: Dependant) -> Iterable[str]:
-    yield from (field.alias for field in dependant.body_params)
+def _body_names(dependant: Dependant) -> Iterable[tuple[str, bool]]:
+    """The name of each form field, and whether it is a file."""
+    yield from ((field.alias, isinstance(field.field_info, File)) for field in dependant.body_params)
     for inner in dependant.dependencies:
         yield from _body_names(inner)

@@ -178,6 +178,63 @@ def test_min_score_out_of_range(client: TestClient, sample_catalog: SampleCatalo
     refused(upload(client, picture(sample_catalog), min_score=value), 422, "invalid_request")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("top_k", "0", "a whole number from 1 to 1000"),
+        ("top_k", "ten", "a whole number from 1 to 1000"),
+        ("min_score", "2", "a number from -1 to 1"),
+        ("min_score", "nan", "a number from -1 to 1"),
+        ("rerank", "perhaps", "true or false"),
+    ],
+)
+@pytest.mark.parametrize("where", ["params", "data"])
+def test_an_invalid_parameter_is_named_with_the_values_that_are_allowed(
+    client: TestClient, sample_catalog: SampleCatalog, where: str, name: str, value: str, expected: str
+) -> None:
+    files = {"file": picture(sample_catalog)}
+    response = client.post("/v1/search", files=files, **{where: {name: value}})  # type: ignore[arg-type]
+    refused(response, 422, "invalid_request")
+    assert response.json()["errors"] == [{"field": name, "message": f"is not valid; send {expected}"}]
+    assert response.json()["detail"] == f"{name}: is not valid; send {expected}"
+
+
+def test_a_missing_image_is_named(client: TestClient) -> None:
+    image = "send an image file, as curl -F file=@logo.png does"
+    assert client.post("/v1/search").json()["detail"] == f"file: is missing; {image}"
+    text = client.post("/v1/search", files=[("file", (None, "text"))])
+    assert text.json()["detail"] == f"file: is not valid; {image}"
+
+
+@pytest.mark.parametrize("name", ["image", "picture", "File"])
+def test_a_file_under_another_name_is_told_the_name_of_the_field(
+    client: TestClient, sample_catalog: SampleCatalog, name: str
+) -> None:
+    response = client.post("/v1/search", files={name: picture(sample_catalog)})
+    refused(response, 422, "invalid_request")
+    assert response.json()["detail"].startswith(f"unknown parameter '{name}'; did you mean file? Known: ")
+    text = client.post("/v1/search", files=[("topk", (None, "5"))])
+    assert "did you mean top_k?" in text.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/search", ["POST"]),
+        ("DELETE", "/v1/logos/EM/000001", ["GET", "HEAD"]),
+        ("POST", "/healthz", ["GET", "HEAD"]),
+        ("PUT", "/openapi.json", ["GET", "HEAD"]),
+    ],
+)
+def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(
+    client: TestClient, method: str, path: str, allowed: list[str]
+) -> None:
+    response = client.request(method, path)
+    refused(response, 405, "method_not_allowed")
+    assert response.json()["detail"] == f"use {' or '.join(allowed)} for this path"
+    assert response.headers["Allow"] == ", ".join(allowed)
+
+
 def test_no_file_or_no_form(client: TestClient) -> None:
     refused(client.post("/v1/search"), 422, "invalid_request")
     refused(client.post("/v1/search", files={"image": b"x"}), 422, "invalid_request")

@@ -110,7 +110,20 @@ def test_every_documented_status_of_a_search_occurs(
         app.state.runtime.gate.close()
         seen.add(status(picture))
         assert client.get("/readyz").status_code == 503
-    assert seen == {int(known) for known in document["paths"]["/v1/search"]["post"]["responses"]}
+    documented = {int(known) for known in document["paths"]["/v1/search"]["post"]["responses"]}
+    assert seen == documented - {431}  # not from the application: tests/api/test_connections.py
+
+
+def test_every_path_documents_that_its_head_may_be_too_large(document: Document) -> None:
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    for operation in operations:
+        assert "application/problem+json" in operation["responses"]["431"]["content"]
+
+
+def test_a_head_that_is_too_large_is_not_counted_as_a_request(client: TestClient) -> None:
+    page = client.get("/metrics").text
+    assert 'status="422"' in page
+    assert 'status="431"' not in page
 
 
 def test_metrics_agree_with_each_other(client: TestClient, sample_catalog: SampleCatalog) -> None:

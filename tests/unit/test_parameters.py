@@ -6,6 +6,7 @@ import pytest
 import typer
 
 from logo_similarity.api.app import create_app
+from logo_similarity.api.parameters import EXPECTED
 from logo_similarity.cli import app
 from logo_similarity.config import load_settings
 from logo_similarity.domain import PARAMETERS, Parameter
@@ -29,6 +30,20 @@ def test_http_has_the_parameter(parameter: Parameter, documented: dict[str, dict
     assert isinstance(schema, dict)
     bounds = schema["anyOf"][0]
     assert (bounds.get("minimum"), bounds.get("maximum")) == (parameter.least, parameter.most)
+
+
+def test_every_parameter_of_the_service_has_words_for_its_errors() -> None:
+    document = create_app(load_settings(log_level="error")).openapi()
+    names = {
+        parameter["name"]
+        for path in document["paths"].values()
+        for operation in path.values()
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] != "path"  # always text
+    }
+    forms = [schema for name, schema in document["components"]["schemas"].items() if name.startswith("Body_")]
+    names.update(*(form["properties"] for form in forms))
+    assert names == set(EXPECTED)
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.name)
