@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from pydantic import Field, TypeAdapter, ValidationError
+from typer.core import TyperGroup
 
 from logo_similarity.commands.build import build
 from logo_similarity.commands.catalogs import catalog_app
@@ -19,11 +21,31 @@ from logo_similarity.commands.plan import plan
 from logo_similarity.commands.search import search
 from logo_similarity.commands.serve import serve
 from logo_similarity.commands.train import train
+from logo_similarity.config import unknown_settings
 from logo_similarity.errors import LogoSimilarityError
 from logo_similarity.terminal import err
 from logo_similarity.version import __version__
+from logo_similarity.wording import allowed_values
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+class _Commands(TyperGroup):
+    """The commands. An invalid value of an option is described as an invalid setting is, not in pydantic's words."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own class
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):
+                error.message = _explain(error.__cause__.errors()[0], error.param)
+            raise
+
 
 app = typer.Typer(
+    cls=_Commands,
     help="An open trademark-image search engine.\n\nOptions override the LOGO_* environment variables.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -45,11 +67,17 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def version(show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
-    """Handle the options that precede a command."""
-    if show:
+def before_command(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Handle the options that precede a command, and warn of unknown settings."""
+    if show_version:
         print(__version__)  # noqa: T201
         raise typer.Exit
+    if context.invoked_subcommand != "serve":  # it logs them, since its stderr is a log
+        for message in unknown_settings():
+            _print_error(f"warning: {message}", style="yellow")
 
 
 # `--help` lists the commands in the order in which they are registered.
@@ -66,9 +94,21 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(images_app, name="images")
 
 
+def _explain(problem: ErrorDetails, option: Any) -> str:  # noqa: ANN401 - typer's own class
+    if problem["type"] == "value_error":  # not one of the choices
+        return problem["msg"].removeprefix("Value error, ").removesuffix(".")
+    bounds = Field(ge=option.min, le=option.max)
+    schema = TypeAdapter(Annotated[option.type_descriptor.annotation, bounds]).json_schema()
+    return f"{problem['input']!r} is not {allowed_values(schema)}"
+
+
 def _fail(message: str, status: int = 1) -> NoReturn:
-    err.print(f"logo-similarity: {message}", style="red", highlight=False, soft_wrap=True, markup=False)
+    _print_error(message, style="red")
     sys.exit(status)
+
+
+def _print_error(message: str, *, style: str) -> None:
+    err.print(f"logo-similarity: {message}", style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

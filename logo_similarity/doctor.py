@@ -30,6 +30,7 @@ from logo_similarity.keys.store import open_key_store
 from logo_similarity.plan import MEGABYTE, memory_limit, plan_service
 from logo_similarity.storage import open_store
 from logo_similarity.version import __version__
+from logo_similarity.wording import counted
 
 LIBRARIES = ("cv2", "faiss", "fastapi", "gunicorn", "numpy", "obstore", "onnxruntime", "uvicorn")
 EXPIRES_SOON = dt.timedelta(days=14)
@@ -62,7 +63,7 @@ def examine(catalogs: Path | None = None) -> list[Finding]:
     findings = [Finding("logo-similarity", "ok", f"{__version__} on Python {sys.version.split()[0]}")]
     findings += [attempt(name, lambda name=name: _library(name)) for name in LIBRARIES]  # type: ignore[misc]
     findings.append(attempt("SQLite", _sqlite))
-    findings += [Finding("environment", "failed", message) for message in unknown_settings()]
+    findings += [Finding("environment", "warning", message) for message in unknown_settings()]
     try:
         settings = load_settings(catalogs=catalogs)
         settings.check_exposure()
@@ -135,7 +136,10 @@ def _keys(settings: Settings) -> str:
 
 def _threads(settings: Settings, cores: int) -> str:
     plan = thread_plan(cores, settings.workers, settings.threads)
-    detail = f"{cores} usable cores: {plan.workers} workers with {plan.threads} search threads each"
+    detail = (
+        f"{counted(cores, 'usable core')}: {counted(plan.workers, 'worker')} with "
+        f"{counted(plan.threads, 'search thread')} each"
+    )
     if plan.workers * plan.threads > cores:
         raise ConfigError(f"{detail}: lower LOGO_WORKERS or LOGO_THREADS")
     return detail
@@ -154,7 +158,7 @@ def _catalog(settings: Settings) -> str:
     check_sizes(folder, read_manifest(folder))
     with open_engine(settings) as engine:
         manifest = engine.manifest
-    return f"{folder.name}: {manifest.count:,} logos, recall {manifest.recall.value:.4f}"
+    return f"{folder.name}: {counted(manifest.count, 'logo')}, recall {manifest.recall.value:.4f}"
 
 
 def _memory(settings: Settings, cores: int) -> str:
@@ -163,7 +167,7 @@ def _memory(settings: Settings, cores: int) -> str:
     installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     available = min(memory_limit() or installed, installed)
     detail = (
-        f"{plan.limit // MEGABYTE:,} MB needed for {plan.threads.workers} workers, "
+        f"{plan.limit // MEGABYTE:,} MB needed for {counted(plan.threads.workers, 'worker')}, "
         f"{available // MEGABYTE:,} MB available"
     )
     if available < plan.limit:

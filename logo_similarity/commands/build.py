@@ -12,6 +12,7 @@ from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import ConfigError
 from logo_similarity.terminal import err, out, print_json, progress
+from logo_similarity.wording import counted
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -134,13 +135,13 @@ def _print_result(result: BuildResult, *, as_json: bool) -> None:
     out.print(
         f"{result.folder.name} is {'already up to date' if result.reused else 'live'}: "
         f"{counts.read:,} read, {counts.indexed:,} indexed, {counts.rejected:,} rejected; "
-        f"recall {recall.value:.4f} (share of the {recall.k:,} nearest logos that a search finds; "
-        f"{recall.queries:,} test queries)"
+        f"recall {recall.value:.4f} (share of the {counted(recall.k, 'nearest logo')} that a search finds; "
+        f"{counted(recall.queries, 'test query', 'test queries')})"
     )
     if counts.rejected:
         out.print(f"reasons of the rejections: {result.folder / 'rejected.jsonl'}")
     for field, logos in sorted(unreadable.items()):
         err.print(
-            f"{logos:,} logos have a value of {field} that cannot be parsed or is not UTF-8; "
+            f"{counted(logos, 'logo')} with a value of {field} that cannot be parsed or is not UTF-8; "
             "check the mapping, the date format and the encoding"
         )

@@ -14,7 +14,8 @@ from rich.text import Text
 from logo_similarity.commands.options import AsJson, Catalogs, example
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.errors import ConfigError, LogoSimilarityError, NotFoundError
-from logo_similarity.terminal import adder, err, out, print_json, print_table, progress
+from logo_similarity.terminal import adder, err, format_bytes, out, print_json, print_table, progress
+from logo_similarity.wording import counted
 
 catalog_app = typer.Typer(help="List, verify, activate and publish catalog versions.", no_args_is_help=True)
 
@@ -84,12 +85,12 @@ def verify_catalog(name: VersionName = None, catalogs: Catalogs = None, as_json:
     folders = Catalog(load_settings(catalogs=catalogs).catalogs)
     folder = folders.current() if name is None else folders.folder(name)
     total = sum(entry.size for entry in read_manifest(folder).files.values())
-    with progress(err) as report:
-        manifest = verify(folder, adder(lambda done: report("bytes verified", done, total)))
+    with progress(err, format_bytes) as report:
+        manifest = verify(folder, adder(lambda done: report("verified", done, total)))
     if as_json:
         print_json({"version": folder.name, "ok": True, "files": len(manifest.files), "bytes": total})
     else:
-        out.print(f"{folder.name}: {len(manifest.files)} files verified")
+        out.print(f"{folder.name}: {counted(len(manifest.files), 'file')} verified")
 
 
 @catalog_app.command("activate", epilog=example("catalog activate 20260131T120000Z-0123abcd"))
@@ -152,15 +153,15 @@ def publish(
     folder = folders.current() if version is None else folders.folder(version)
     files = read_manifest(folder).files
     total = sum(entry.size for entry in files.values())
-    with progress(err) as report:
-        add = adder(lambda done: report("bytes sent", done, total))
+    with progress(err, format_bytes) as report:
+        add = adder(lambda done: report("sent", done, total))
         sent = publish_version(
             folder, ObjectFolder(_catalog_url(settings), settings), add, signing_key=signing_key_of(settings)
         )
     if as_json:
         print_json({"version": folder.name, "files_sent": sent, "files": len(files), "bytes": total})
     else:
-        out.print(f"{folder.name} is live at {_catalog_url(settings)}: {sent} of {len(files)} files sent")
+        out.print(f"{folder.name} is live at {_catalog_url(settings)}: {sent} of {counted(len(files), 'file')} sent")
 
 
 @catalog_app.command("pull", epilog=example("catalog pull s3://bucket/catalogs"))
@@ -185,9 +186,9 @@ def pull(
     remote, folders = ObjectFolder(_catalog_url(settings), settings), Catalog(settings.catalogs)
     trial, keep = Trial.of(settings), settings.keep_versions if follow else None
     while True:
-        with progress(err) as report:
+        with progress(err, format_bytes) as report:
             try:
-                add = adder(lambda done: report("bytes fetched", done, None))
+                add = adder(lambda done: report("fetched", done, None))
                 name = pull_version(remote, folders, add, keep=keep, trial=trial, refusals_hold=follow)
             except LogoSimilarityError as error:
                 if not follow:

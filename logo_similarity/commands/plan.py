@@ -16,6 +16,7 @@ from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import ConfigError
 from logo_similarity.plan import MEGABYTE, SPARE, ServicePlan, plan_service
 from logo_similarity.terminal import print_json, print_table
+from logo_similarity.wording import counted
 
 
 def plan(
@@ -52,7 +53,8 @@ def plan(
             }
         )
     else:
-        table = Table("", "", title=f"{manifest.count:,} logos", show_header=False, box=box.SIMPLE)
+        table = Table("", "", show_header=False, box=box.SIMPLE)
+        table.add_row("logos", f"{manifest.count:,}")
         table.add_row("workers x threads", f"{figures['workers']} x {figures['threads']}")
         table.add_row("memory shared by all workers", f"{figures['shared_mb']:,} MB")
         table.add_row("memory of each worker", f"{figures['private_mb']:,} MB")
@@ -61,7 +63,7 @@ def plan(
         table.add_row("memory in normal use", f"{figures['total_mb']:,} MB")
         table.add_row(
             "limits to set: the sum of all this, and a quarter more",
-            f"{figures['workers'] * figures['threads']} CPUs, {figures['limit_mb']:,} MB",
+            f"{counted(figures['workers'] * figures['threads'], 'CPU')}, {figures['limit_mb']:,} MB",
         )
         print_table(table)
     if not fits:

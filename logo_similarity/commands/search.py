@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,10 +16,12 @@ from logo_similarity.commands.parameters import with_parameters
 from logo_similarity.config import load_settings
 from logo_similarity.errors import BadImageError, SourceError
 from logo_similarity.fields import FIELDS, select_fields
-from logo_similarity.terminal import err, out, print_json
+from logo_similarity.terminal import err, out, print_json, print_lines, printable
 
 if TYPE_CHECKING:
+    from logo_similarity.catalog.metadata import Metadata
     from logo_similarity.domain import Hit, SearchResult
+    from logo_similarity.field_kinds import JsonValue
 
 WHOLE_COLUMNS = ("score", "cosine", "id", "filename")
 """Columns that are never shortened."""
@@ -34,7 +37,11 @@ def search(
     catalogs: Catalogs = None,
     columns: Annotated[
         str | None,
-        typer.Option(metavar="NAME,...", help="Columns to print. Default: score, id and every field of the catalog."),
+        typer.Option(
+            metavar="NAME,...",
+            help="Columns to print: fields and further columns of the source. Default: score, id and every field of the "
+            "catalog.",
+        ),
     ] = None,
     device: Device = None,
     as_json: AsJson = False,
@@ -53,7 +60,7 @@ def search(
 
     if columns is not None and as_json:
         raise typer.BadParameter("cannot be combined with --json", param_hint="--columns")
-    chosen = None if columns is None else _parse_columns(columns)
+    chosen = None if columns is None else [name.strip() for name in columns.split(",")]
     settings = load_settings(catalogs=catalogs, device=device)
     limits = ImageLimits.of(settings)
     with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
@@ -62,6 +69,8 @@ def search(
         except BadImageError as error:
             raise SourceError(f"{image}: {error}") from None
         fields = select_fields(engine.manifest.fields)
+        if chosen is not None:
+            _check_columns(chosen, result.hits, engine.metadata)
     if as_json:
         print_json(_answer(result))
     else:
@@ -70,7 +79,7 @@ def search(
 
 def print_hits(hits: Sequence[Hit], columns: Sequence[str]) -> None:
     """Print one line a hit: a table on a terminal, tab-separated values elsewhere."""
-    rows = [[_printable(values[column]) for column in columns] for values in map(_values, hits)]
+    rows = [[values.get(column, "") for column in columns] for values in map(_values, hits)]
     if not rows:
         err.print("no hits")
     elif out.is_terminal:
@@ -78,19 +87,20 @@ def print_hits(hits: Sequence[Hit], columns: Sequence[str]) -> None:
             rows, columns, [place for place in range(len(columns)) if any(row[place] for row in rows)]
         )
     else:
-        print(*map("\t".join, rows), sep="\n")  # noqa: T201
+        print_lines(rows)
 
 
-def _parse_columns(text: str) -> list[str]:
-    """The column names of "id,score,company". Raises BadParameter if one is unknown."""
+def _check_columns(names: Sequence[str], hits: Sequence[Hit], metadata: Metadata) -> None:
+    """Raise BadParameter if a name is neither a field nor a further column of the source."""
     known = [*WHOLE_COLUMNS, *(field.name for field in FIELDS)]
-    names = [name.strip() for name in text.split(",")]
+    if not set(names).difference(known, *(hit.logo.record.extra for hit in hits)):
+        return
+    known += metadata.extra_columns()  # only now, since it reads every row of the catalog
     for name in names:
         if name not in known:
             raise typer.BadParameter(
                 f"unknown column {name!r}; the columns are {', '.join(known)}", param_hint="--columns"
             )
-    return names
 
 
 def _answer(result: SearchResult) -> dict[str, object]:
@@ -113,7 +123,7 @@ def _answer(result: SearchResult) -> dict[str, object]:
 
 def _print_terminal_table(rows: Sequence[Sequence[str]], columns: Sequence[str], places: Sequence[int]) -> None:
     """Print the columns at these places."""
-    header, *body = ([row[place] for place in places] for row in (columns, *rows))
+    header, *body = ([printable(row[place]) for place in places] for row in (columns, *rows))
     widths = _column_widths(body, header, out.width)
     out.print(_line(header, widths), style="bold")
     for row in body:
@@ -148,6 +158,7 @@ def _values(hit: Hit) -> dict[str, str]:
     """Every column of a hit."""
     record = hit.logo.record
     return {
+        **{name: _text(value) for name, value in record.extra.items()},
         "score": f"{hit.score:.4f}",
         "cosine": f"{hit.cosine:.4f}",
         "id": record.logo_id,
@@ -156,6 +167,8 @@ def _values(hit: Hit) -> dict[str, str]:
     }
 
 
-def _printable(text: str) -> str:
-    """The text without tabs, line breaks and the control characters of terminals, which a register may contain."""
-    return "".join(character if character.isprintable() else " " for character in text)
+def _text(value: JsonValue) -> str:
+    """The value of a further column: text as it is, null as an empty text, any other value as JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -275,7 +275,7 @@ def test_the_doctor_looks_at_the_bucket_the_keys_and_the_traces(
     assert told["API keys"] == (True, "2 active; 1 expired; 1 expiring within 14 days")
     assert "environment" not in told
     told = findings(LOGO_PROT="8")
-    assert told["environment"] == (False, "LOGO_PROT is not a setting; did you mean LOGO_PORT?")
+    assert told["environment"] == (True, "LOGO_PROT is not a setting; did you mean LOGO_PORT?")
     told = findings(LOGO_S3_SECRET_KEY="wrong")
     assert "LOGO_S3_SECRET_KEY" in told["published catalog"][1]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ from typing import Any
 import pytest
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 from typer.testing import CliRunner
 
 from logo_similarity.cli import app
-from logo_similarity.terminal import print_table, progress
+from logo_similarity.terminal import format_bytes, print_table, progress
 from logo_similarity.version import __version__
 from tests.commands import run
 from tests.samples import SampleCatalog
@@ -64,10 +66,23 @@ def test_build_list_verify_activate_prune(sample_catalog: SampleCatalog, tmp_pat
     assert run("catalog", "activate", first["version"], "--catalogs", out).returncode == 0
     assert first["version"] in run("catalog", "list", "--catalogs", out).stdout
     assert "nothing to delete" in run("catalog", "prune", "--catalogs", out).stdout
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.jpg").write_bytes(b"no image")
+    assert run("build", tmp_path / "broken", "--out", out).returncode == 1
+    (leftover,) = out.glob(".build-*")
+    assert run("catalog", "prune", "--catalogs", out).stdout == f"deleted {leftover.name}\n"
     assert json.loads(run("catalog", "list", "--catalogs", out, "--json").stdout)[0]["live"] is True
     unknown = run("catalog", "activate", "20200101T000000Z-00000000", "--catalogs", out)
     assert unknown.returncode == 1
     assert "catalog list" in unknown.stderr
+
+
+@pytest.mark.parametrize("words", [("build", "none"), ("search", "none"), ("catalog", "list"), ("doctor",)])
+def test_an_unknown_setting_is_a_warning_of_every_command(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = run(*words, LOGO_CATALOGS=str(tmp_path / "none"), LOGO_PROT="8")
+    warning = "logo-similarity: warning: LOGO_PROT is not a setting; did you mean LOGO_PORT?"
+    assert done.stderr.splitlines()[0] == warning
+    assert done.stderr.count("LOGO_PROT") == 1
 
 
 def test_version_and_help() -> None:
@@ -95,6 +110,23 @@ def test_commands_are_listed_in_the_order_of_use() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("keys create x --role root", "'--role': 'root' is not one of 'search', 'admin'"),
+        ("search x.png --top-k ten", "'--top-k': 'ten' is not a whole number from 1 to 1000"),
+        ("search x.png --top-k 0", "'--top-k': '0' is not a whole number from 1 to 1000"),
+        ("search x.png --min-score 2", "'--min-score': '2' is not a number from -1 to 1"),
+        ("catalog prune --keep 0", "'--keep': '0' is not a whole number of at least 1"),
+        ("train x --out y --seed first", "'--seed': 'first' is not a whole number"),
+    ],
+)
+def test_an_invalid_value_of_an_option_is_described_in_our_words(words: str, message: str) -> None:
+    result = CliRunner().invoke(app, words.split())
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == f"Error: Invalid value for {message}"
+
+
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_help_fits_a_terminal_and_cuts_no_sentence(path: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "80"}).stdout
@@ -118,11 +150,27 @@ def test_nothing_heavy_is_loaded_for_help() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_table_in_a_pipe_is_neither_wrapped_nor_interpreted(capsys: pytest.CaptureFixture[str]) -> None:
-    table = Table("name")
-    table.add_row("[bold]not bold[/bold] :star: " + "long " * 50 + "end")
+@pytest.mark.parametrize("show_header", [True, False])
+def test_a_table_in_a_pipe_is_lines_of_whole_values(capsys: pytest.CaptureFixture[str], show_header: bool) -> None:
+    long = "[bold]not bold[/bold] :star: " + "long " * 3_000 + "end"
+    table = Table("name", Column("text", max_width=5), show_header=show_header)
+    table.add_row(Text("a", "red"), long)
+    table.add_row("b\tc\x1b\nd", "")
     print_table(table)
-    assert "[bold]not bold[/bold] :star: " + "long " * 50 + "end" in capsys.readouterr().out
+    lines = ["name\ttext"] * show_header + [f"a\t{long}", "b c  d\t"]
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_commands_print_tables_by_lines_in_a_pipe(sample_catalog: SampleCatalog) -> None:
+    (header, version) = run("catalog", "list", "--catalogs", sample_catalog.root).stdout.splitlines()
+    assert header == "\tversion\tlogos\tMB\tencoder\trecall"
+    (listed,) = json.loads(run("catalog", "list", "--catalogs", sample_catalog.root, "--json").stdout)
+    live, name, logos, _, encoder, _ = version.split("\t")
+    assert (live, name, logos, encoder) == ("live", listed["version"], "200", listed["encoder"])
+    plan = run("plan", sample_catalog.root).stdout.splitlines()
+    assert plan[0] == "logos\t200"
+    checks = run("doctor", "--catalogs", sample_catalog.root).stdout.splitlines()
+    assert [line.split("\t")[:2] for line in checks[:2]] == [["state", "check"], ["ok", "logo-similarity"]]
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -140,6 +188,29 @@ def test_progress_on_a_terminal_and_elsewhere(terminal: bool) -> None:
     assert "0/?" not in text
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_in_bytes_has_units(terminal: bool) -> None:
+    console = Console(force_terminal=terminal, record=True, width=100, file=Path(os.devnull).open("w"))  # noqa: SIM115
+    with progress(console, format_bytes) as report:
+        report("verified", 0, 2_500_000)
+        report("verified", 1_500_000, 2_500_000)
+    text = console.export_text()
+    console.file.close()
+    assert ("1.5 MB/2.5 MB" if terminal else "verified: 1.5 MB of 2.5 MB") in text
+    assert terminal or re.search(r", [\d.,]+ [kMGTPE]?B/s", text)
+
+
+def test_counts_of_one_are_singular(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    (tmp_path / "marks.csv").write_text(f"filename,year\n{sample_catalog.files[0]},MMXX\n")
+    words = ("build", tmp_path / "marks.csv", "--images", sample_catalog.images, "--out", tmp_path / "out")
+    built = run(*words)
+    assert "(share of the 1 nearest logo that a search finds; 1 test query)" in built.stdout
+    assert "1 logo with a value of year" in built.stderr
+    checks = run("doctor", "--catalogs", tmp_path / "out", LOGO_WORKERS="1", LOGO_THREADS="1").stdout
+    assert ": 1 logo, recall" in checks
+    assert ": 1 worker with 1 search thread each" in checks
+
+
 def test_a_build_says_which_fields_it_could_not_read(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
     """Dates of another format, and a table in Latin-1: nothing is rejected, and nothing goes unsaid."""
     files = sample_catalog.files[:4]
@@ -150,8 +221,8 @@ def test_a_build_says_which_fields_it_could_not_read(sample_catalog: SampleCatal
     done = run(*words)
     assert done.returncode == 0, done.stderr
     assert "4 indexed, 0 rejected" in done.stdout
-    assert "4 logos have a value of application_date that cannot be parsed" in done.stderr
-    assert "4 logos have a value of company that" in done.stderr
+    assert "4 logos with a value of application_date that cannot be parsed" in done.stderr
+    assert "4 logos with a value of company that" in done.stderr
     answer = json.loads(run(*words, "--json").stdout)
     assert answer["unreadable"] == {"application_date": 4, "company": 4}
     words[1] = str(sample_catalog.root.parent / "marks.jsonl")

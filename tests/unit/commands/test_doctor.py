@@ -39,6 +39,11 @@ def test_failures_end_with_status_1(tmp_path: Path) -> None:
     assert (status, found["settings"]) == (1, "failed")
 
 
+def test_an_unknown_setting_is_a_warning(sample_catalog: SampleCatalog) -> None:
+    status, found = states("--catalogs", sample_catalog.root, LOGO_PROT="8")
+    assert (status, found["environment"]) == (0, "warning")
+
+
 def test_a_folder_and_an_address_exclude_each_other(tmp_path: Path) -> None:
     done = run("doctor", "--catalogs", tmp_path, "--url", "http://127.0.0.1:9")
     assert done.returncode == 2

@@ -37,6 +37,7 @@ def odd_catalog(sample_catalog: SampleCatalog, tmp_path_factory: pytest.TempPath
                 "status": "registered",
                 "office": "EM",
                 "application_date": "2023-01-02",
+                **({"colour": "dark\tred", "pages": [1, None], "none": ""} if number == 0 else {}),
             }
             table.write(json.dumps(mark) + "\n")
     source = open_source(folder / "marks.jsonl", images=sample_catalog.images)
@@ -120,6 +121,17 @@ def test_columns_can_be_chosen(sample_catalog: SampleCatalog) -> None:
     for name in ("score", "cosine", "id", "filename", "text", "nice_classes", "application_date"):
         assert name in unknown.stderr
     assert run(*words, "--columns", "id", "--json").returncode == 2
+
+
+def test_further_columns_of_the_source_can_be_chosen(odd_catalog: SampleCatalog) -> None:
+    first, second = (odd_catalog.images / file for file in odd_catalog.files[:2])
+    words = ("--catalogs", odd_catalog.root, "--top-k", 1, "--columns")
+    assert run("search", first, *words, "pages,id,colour").stdout == f"[1, null]\t{LONG_ID}\tdark red\n"
+    assert run("search", second, *words, "id,colour").stdout == "EU/1\t\n"  # the column exists, this hit lacks it
+    unknown = run("search", second, *words, "id,color")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "unknown column 'color'" in unknown.stderr
+    assert "year, colour, pages" in " ".join(unknown.stderr.replace("│", " ").split())
 
 
 def test_a_search_without_hits_says_so(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
