@@ -24,6 +24,10 @@ _CREDENTIALS = (
     "the store rejects the credentials: check LOGO_S3_ACCESS_KEY, LOGO_S3_SECRET_KEY, LOGO_S3_REGION, the "
     "permissions of the access key, and the clock of this machine"
 )
+_NO_CREDENTIALS = (
+    "no credentials: set LOGO_S3_ACCESS_KEY and LOGO_S3_SECRET_KEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+    "give this machine a role that may use the bucket"
+)
 _OTHER = "no valid answer: check LOGO_S3_ENDPOINT, the bucket name and the credentials, and that the store is running"
 _MESSAGES: dict[type[BaseError], str] = {
     AlreadyExistsError: _CONCURRENT,
@@ -31,6 +35,8 @@ _MESSAGES: dict[type[BaseError], str] = {
     PermissionDeniedError: _CREDENTIALS,
     UnauthenticatedError: _CREDENTIALS,
 }
+# Without credentials in the environment, obstore requests those of the machine's role from the EC2 metadata service.
+_METADATA_SERVICE = re.compile(r"Error performing \w+ \S+/latest/(api/token|meta-data/)")
 # obstore reports a refused listing as a GenericError.
 _REFUSED = re.compile(r"\b(40[13] |InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied)")
 _ELAPSED = re.compile(r" in [0-9.]+.?s\b.*? - ")
@@ -48,7 +54,8 @@ def store_errors(place: str, missing: str | None = None) -> Iterator[None]:
 
     Raises:
         NotFoundError: the object does not exist.
-        StoreError: the object was modified concurrently, the credentials were rejected, or there is no valid answer.
+        StoreError: the object was modified concurrently, credentials are missing or were rejected, or there is no valid
+            answer.
     """
     try:
         yield
@@ -59,6 +66,8 @@ def store_errors(place: str, missing: str | None = None) -> Iterator[None]:
 
 
 def _message(error: BaseError) -> str:
+    if _METADATA_SERVICE.search(str(error)):
+        return _NO_CREDENTIALS
     message = _MESSAGES.get(type(error), _CREDENTIALS if _REFUSED.search(str(error)) else None)
     return message or f"{_OTHER} ({_reason(error)})"
 

@@ -54,6 +54,25 @@ async def test_rejected_credentials_are_named_whatever_the_request(
         [info async for info in service.list_objects()]
 
 
+def test_missing_credentials_are_named_with_the_variables_to_set(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine without a role: the metadata service of the cloud does not answer."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{free_ports(1)[0]}")
+    without = settings.model_copy(update={"s3_access_key": None, "s3_secret_key": None})
+    remote = ObjectFolder(str(without.catalog_url), without)
+    requests: list[Callable[[], object]] = [
+        lambda: remote.size("a"),
+        lambda: remote.read("a"),
+        lambda: remote.write("a", b""),
+    ]
+    for request in requests:
+        with pytest.raises(StoreError, match="no credentials: set LOGO_S3_ACCESS_KEY and LOGO_S3_SECRET_KEY"):
+            request()
+
+
 def test_a_server_that_does_not_answer_is_named_with_the_reason(settings: Settings) -> None:
     away = settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{free_ports(1)[0]}"})
     messages = set()
