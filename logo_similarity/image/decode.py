@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 
-cv2.utils.logging.setLogLevel(
-    cv2.utils.logging.LOG_LEVEL_SILENT
-)  # a client's damaged file is not an event of the service
+# A client's damaged file is not an event of the service. libjpeg and libpng still print a line to the process's stderr
+# for some damaged files, and OpenCV has no option against it. Redirecting file descriptor 2 while a file is decoded would
+# lose log lines of other threads and the last words of a crash, so it is left as it is. Child processes print nothing.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 LONGEST_SIDE = 1024
 """Larger images are shrunk to this many pixels on their longer side at once: encoders use a few hundred pixels, and

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from logo_similarity.cli import app
 from logo_similarity.config import Settings
 from scripts import make_picture, update_docs, update_readme
 from scripts.update_readme import EVALUATION, PERFORMANCE, README, replaced
+from tests.samples import SampleCatalog
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -111,6 +114,17 @@ def test_the_example_answer_is_short() -> None:
     assert len(answer["results"]) == 2
     assert all(value not in (None, [], {}) for hit in answer["results"] for value in hit["metadata"].values())
     assert len(block.splitlines()) <= 40
+
+
+def test_the_example_in_python_runs(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    """In a folder with the samples and a catalog, as a checkout is after `make demo`."""
+    (tmp_path / "samples").symlink_to(ROOT / "samples")
+    (tmp_path / "catalogs").symlink_to(sample_catalog.root)
+    code = README.read_text().partition("## From Python")[2].partition("```python\n")[2].partition("```")[0]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    assert [len(rows), rows[0][0], len(rows[0])] == [10, "1.000", 3]
 
 
 def test_the_picture_shows_samples() -> None:
