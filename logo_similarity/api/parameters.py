@@ -10,17 +10,18 @@ from fastapi import Depends, Form, Query
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import SkipJsonSchema
 
-from logo_similarity.domain import PARAMETERS
+from logo_similarity.domain import PARAMETERS, Parameter
 from logo_similarity.wording import allowed_values
+
+
+def _allowed_values(parameter: Parameter) -> str:
+    annotation: Any = Annotated[parameter.type, Field(ge=parameter.least, le=parameter.most)]
+    return allowed_values(TypeAdapter(annotation).json_schema())
+
 
 EXPECTED = {
     "file": "an image file, as curl -F file=@logo.png does",
-    **{
-        parameter.name: allowed_values(
-            TypeAdapter(Annotated[parameter.type, Field(ge=parameter.least, le=parameter.most)]).json_schema()
-        )
-        for parameter in PARAMETERS
-    },
+    **{parameter.name: _allowed_values(parameter) for parameter in PARAMETERS},
 }
 """What to send for each parameter of a search, for messages."""
 

@@ -162,7 +162,7 @@ class Usage:
         quota, day = RateLimitItemPerDay(key.quota or ANY_NUMBER), _day(now)
         if not (self._quotas.test(quota, key.id, day) and self._quotas.hit(quota, key.id, day)):
             raise QuotaSpentError(
-                f"this key is limited to {counted(key.quota, 'request')} a day; a day begins at 00:00 UTC",
+                f"this key is limited to {counted(quota.amount, 'request')} a day; a day begins at 00:00 UTC",
                 retry_after=_seconds(DAY - now % DAY),
             )
 

@@ -62,7 +62,9 @@ def test_build_list_verify_activate_prune(sample_catalog: SampleCatalog, tmp_pat
         (second["version"], True),
     ]
     assert json.loads(run("catalog", "verify", "--catalogs", out, "--json").stdout)["ok"] is True
-    assert "files verified" in run("catalog", "verify", "--catalogs", out).stdout
+    verified = run("catalog", "verify", "--catalogs", out)
+    assert "files verified" in verified.stdout
+    assert re.search(r"verified: [\d.]+ MB of [\d.]+ MB", verified.stderr)
     assert run("catalog", "activate", first["version"], "--catalogs", out).returncode == 0
     assert first["version"] in run("catalog", "list", "--catalogs", out).stdout
     assert "nothing to delete" in run("catalog", "prune", "--catalogs", out).stdout
