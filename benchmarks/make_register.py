@@ -119,11 +119,12 @@ def _write_raw(raw: Path, count: int) -> None:
     """A table of marks and a folder of ready embeddings, `whole` last."""
     raw.mkdir(parents=True, exist_ok=True)
     with SearchEngine.open(sample_catalog()) as samples:
-        real = [logo.record for logo in samples.metadata.fetch(list(range(min(count, samples.base.index.count))))]
-        vectors = np.array(samples.base.index.vectors)
+        numbers = np.arange(samples.manifest.count)
+        real = [logo.record for logo in samples.metadata.fetch(numbers[:count].tolist())]
         if samples.base.patches is None:
             raise ValueError("the sample catalog has no patches")
-        patches = np.array(samples.base.patches)
+        images = samples.base.row_map.vector_of(numbers)
+        vectors, patches = samples.base.index.vectors[images], samples.base.patches[images]
     embeddings = np.lib.format.open_memmap(raw / EMBEDDINGS, "w+", np.float32, (count, vectors.shape[1]))
     cells = np.lib.format.open_memmap(raw / CELLS, "w+", np.int8, (count, *patches.shape[1:]))
     embeddings[: len(real)], cells[: len(real)] = vectors[: len(real)], patches[: len(real)]

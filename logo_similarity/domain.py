@@ -32,7 +32,7 @@ class Reject:
 
 class _LogoRow(NamedTuple):
     id: int
-    """Its row in the catalog, which is its FAISS id."""
+    """Its row in the catalog."""
     logo_id: str
     """Its public id."""
     filename: str
@@ -63,6 +63,8 @@ class Hit(NamedTuple):
     cosine: float
     """Between the query's and the logo's embedding, -1 to 1."""
     logo: Logo
+    copies: int
+    """Number of other logos of the catalog with exactly this image."""
 
 
 def _parameter(default: Any, description: str, least: float | None = None, most: float | None = None) -> Any:  # noqa: ANN401 - as `dataclasses.field`
@@ -81,6 +83,9 @@ class Query:
     image: bytes | NDArray[np.uint8]
     """The content of an image file, or (h, w, 3) uint8 RGB pixels."""
     top_k: int = _parameter(100, "Maximum number of results.", 1, 1000)
+    max_identical: int = _parameter(
+        10, "Maximum number of results with exactly the same image. `copies` of a result counts all others.", 1, 1000
+    )
     min_score: float | None = _parameter(
         None,
         "Leave out results with a smaller `score`. No threshold separates right results from wrong ones; 0.9 keeps most "

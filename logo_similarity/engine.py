@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 
 from logo_similarity.catalog.manifest import (
     INDEX,
+    MANIFEST,
     METADATA,
     MODEL_FOLDER,
     PATCHES,
+    ROW_VECTORS,
+    VECTOR_OFFSETS,
+    VECTOR_ROWS,
     Manifest,
     check_sizes,
     read_manifest,
@@ -32,6 +36,7 @@ from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.candidates import Candidates, CandidateSource, merge
 from logo_similarity.search.hnsw import HnswSource, VectorIndex
+from logo_similarity.search.rows import GroupedMap, IdentityMap, RowMap
 from logo_similarity.search.score import RERANKED, score
 
 
@@ -49,7 +54,7 @@ class SearchEngine:
     base: HnswSource
     """The catalog's own index and patches."""
     sources: tuple[CandidateSource, ...]
-    """Every source that is searched; the ids of their candidates are rows of `metadata`."""
+    """Every source that is searched; the ids of their candidates are vectors of `base.row_map`."""
     metadata: Metadata
     decoder: Decoder
 
@@ -85,11 +90,13 @@ class SearchEngine:
         index = VectorIndex.open(folder / INDEX)
         metadata = Metadata(folder / METADATA)
         patches = _open_patches(folder, encoder) if PATCHES in manifest.files and encoder.has_patches else None
-        counts = {"manifest.json": manifest.count, INDEX: index.count, METADATA: metadata.count()}
+        logos = {MANIFEST: manifest.count, METADATA: metadata.count()}
+        images = {MANIFEST: manifest.distinct_images, INDEX: index.count}
         if patches is not None:
-            counts[PATCHES] = len(patches)
-        if len(set(counts.values())) > 1:
-            raise CatalogError(f"{folder}: damaged: its files have different numbers of logos: {counts}")
+            images[PATCHES] = len(patches)
+        for what, counts in (("logos", logos), ("distinct images", images)):
+            if len(set(counts.values())) > 1:
+                raise CatalogError(f"{folder}: damaged: its files have different numbers of {what}: {counts}")
         if not manifest.dimension == index.dimension == encoder.dimension:
             raise CatalogError(f"{folder}: damaged: its encoder and its index have different numbers of dimensions")
         if encoder.model.sha256 != manifest.encoder.sha256:
@@ -98,7 +105,7 @@ class SearchEngine:
             raise CatalogError(
                 f"{folder}: damaged: its index has {index.edges} edges per node, its manifest says {manifest.index.m}"
             )
-        base = HnswSource(index, patches, manifest.index.ef_search)
+        base = HnswSource(index, patches, _open_row_map(folder, manifest), manifest.index.ef_search)
         engine = cls(folder.name, manifest, encoder, base, (base,), metadata, Decoder(limits or ImageLimits()))
         engine.check((manifest.count // 2,))
         return engine
@@ -113,13 +120,14 @@ class SearchEngine:
         hits = self.search(Query(image=_test_image())).hits
         if not hits or not all(math.isfinite(hit.score) for hit in hits):
             raise CatalogError(f"{self.version}: damaged: a search for a test image has no valid results")
-        self.base.index.check(rows, ef_search=self.base.ef_search)
-        for row, logo in zip(rows, self.metadata.fetch(rows), strict=True):
+        vectors = self.base.row_map.vector_of(np.asarray(rows)).tolist()
+        self.base.index.check(vectors, ef_search=self.base.ef_search)
+        for row, vector, logo in zip(rows, vectors, self.metadata.fetch(rows), strict=True):
             try:
                 _ = logo.record
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise CatalogError(f"{self.version}: damaged: the metadata of row {row} cannot be read") from None
-            description = self.base.description(row)
+            description = self.base.description(vector)
             if not np.isfinite(self._score(description, self._candidates(description, RERANKED))).all():
                 raise CatalogError(f"{self.version}: damaged: row {row} has scores that are not finite")
 
@@ -145,8 +153,11 @@ class SearchEngine:
         if query.min_score is not None:
             best = best[scores[best] >= query.min_score]
         clock.lap("rerank")
-        logos = self.metadata.fetch(candidates.ids[best].tolist())
-        hits = tuple(map(Hit, scores[best].tolist(), candidates.cosines[best].tolist(), logos))
+        row_map, vectors = self.base.row_map, candidates.ids[best]
+        rows, positions = (numbers[: query.top_k] for numbers in row_map.rows_of(vectors, query.max_identical))
+        copies, best = row_map.copies_of(vectors)[positions], best[positions]
+        logos = self.metadata.fetch(rows.tolist())
+        hits = tuple(map(Hit, scores[best].tolist(), candidates.cosines[best].tolist(), logos, copies.tolist()))
         clock.lap("metadata")
         return SearchResult(hits, reranked, self.version, Timings(**clock.stages))
 
@@ -223,6 +234,18 @@ def _open_patches(folder: Path, encoder: Encoder) -> Patches:
             f"{path}: patches of shape {patches.shape[1:]}; the encoder computes patches of shape {shape}"
         )
     return patches
+
+
+def _open_row_map(folder: Path, manifest: Manifest) -> RowMap:
+    if manifest.distinct_images == manifest.count:
+        return IdentityMap()
+    return GroupedMap.open(
+        folder / VECTOR_OFFSETS,
+        folder / VECTOR_ROWS,
+        folder / ROW_VECTORS,
+        row_count=manifest.count,
+        vector_count=manifest.distinct_images,
+    )
 
 
 def _test_image() -> NDArray[np.uint8]:

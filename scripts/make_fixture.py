@@ -2,7 +2,7 @@
 """Make the small catalog that later versions must be able to open: tests/fixtures/catalog-<format>.
 
 It is made once for each catalog format, by the first version that writes it, and never replaced. Its encoder is a tiny one (the
-mean colours of 64 cells), which keeps the catalog small; the logos are samples, which are CC0.
+mean colours of 64 cells), which keeps the catalog small; the logos are samples, which are CC0. One image has three logos.
 
     python -m scripts.make_fixture
 """
@@ -27,7 +27,7 @@ from logo_similarity.engine import SearchEngine
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
-LOGOS, QUERIES = 40, 5
+LOGOS, COPIES, QUERIES = 40, 2, 5
 SIDE, CELLS = 32, 8
 
 
@@ -73,7 +73,10 @@ def write_encoder(folder: Path) -> None:
 
 
 def write_source(folder: Path) -> list[str]:
-    """Write samples with metadata of every kind, and a row without a picture. Returns the names of the pictures."""
+    """Write samples with metadata of every kind, copies of the first one, and a row without a picture.
+
+    Returns the names of the pictures.
+    """
     rows = json.loads((SAMPLES / "results.json").read_text())[:LOGOS]
     marks = [
         {
@@ -90,6 +93,7 @@ def write_source(folder: Path) -> list[str]:
         }
         for number, row in enumerate(rows)
     ]
+    marks += [{"logo_id": f"XX/copy {number}", "filename": rows[0]["file"]} for number in range(COPIES)]
     marks.append({"logo_id": "XX/none", "filename": "missing.jpg"})
     (folder / "marks.jsonl").write_text("".join(json.dumps(mark) + "\n" for mark in marks))
     return [row["file"] for row in rows]
@@ -106,13 +110,19 @@ def main() -> None:
         files = write_source(folder)
         source = open_source(folder / "marks.jsonl", images=SAMPLES / "images")
         build_catalog(source, catalog, BuildOptions(model=folder, threads=1))
-        (catalog / ".lock").unlink()
+        for hidden in catalog.glob(".*"):  # the lock, and the record of the trial
+            hidden.unlink()
     answers = {}
     with SearchEngine.open(catalog) as engine:
         for file in files[:QUERIES]:
             result = engine.search(Query(image=(SAMPLES / "images" / file).read_bytes(), top_k=5))
             answers[file] = [
-                {"id": hit.logo.logo_id, "score": round(hit.score, 4), "metadata": json.loads(hit.logo.metadata_json)}
+                {
+                    "id": hit.logo.logo_id,
+                    "score": round(hit.score, 4),
+                    "copies": hit.copies,
+                    "metadata": json.loads(hit.logo.metadata_json),
+                }
                 for hit in result.hits
             ]
     (catalog / "answers.json").write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")

@@ -14,7 +14,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from logo_similarity.catalog.manifest import INDEX, MANIFEST, METADATA, MODEL_FOLDER, PATCHES, SIGNATURE
+from logo_similarity.catalog.manifest import (
+    INDEX,
+    MANIFEST,
+    METADATA,
+    MODEL_FOLDER,
+    PATCHES,
+    SIGNATURE,
+    VECTOR_OFFSETS,
+)
 from logo_similarity.catalog.publish import digest_files
 from logo_similarity.embed.model import MODEL_JSON
 
@@ -239,9 +247,12 @@ BAD_MANIFESTS: dict[str, tuple[Edit, str]] = {
     "negative size": (lambda m: m["files"][METADATA].update(size=-1), "size"),
     "no logos": (lambda m: m.update(count=0), "count"),
     "too many logos": (lambda m: m.update(count=2**40), "count"),
-    "logos that the index has no room for": (lambda m: m.update(count=2**30), INDEX),
+    "logos that the index has no room for": (lambda m: m.update(count=2**30, distinct_images=2**30), INDEX),
+    "more images than logos": (lambda m: m.update(distinct_images=2**30), "distinct_images"),
+    "shared images without their rows": (lambda m: m.update(distinct_images=1), VECTOR_OFFSETS),
     "dimension": (lambda m: m.update(dimension=10**6), "dimension"),
     "answers": (lambda m: m["recall"].update(k=2**62), "recall.k"),
+    "share": (lambda m: m["recall"].update(self_found=1.1), "self_found"),
     "curve": (lambda m: m["recall"].update(curve=[{"ef_search": 1, "value": 1.0}] * 101), "curve"),
     "no index": (lambda m: m["files"].pop(INDEX), INDEX),
     "no metadata": (lambda m: m["files"].pop(METADATA), METADATA),

@@ -18,6 +18,7 @@ IMAGE_URL = "Signed, short-lived URL. Null if no image store is configured."
 EXAMPLE_HIT: JsonDict = {
     "score": 0.985,
     "cosine": 0.981,
+    "copies": 0,
     "id": "US-123456",
     "image_url": "http://minio.example:9000/l3d/images/abc.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=300&...",
     "metadata": {**{field.name: field.kind.to_json(field.example) for field in FIELDS}, "extra": {}},
@@ -79,6 +80,13 @@ class HitOut(BaseModel):
         Field(
             description="Cosine of the two embeddings, -1 to 1. It depends only on the images and the encoder, so it "
             "is comparable between responses."
+        ),
+    ]
+    copies: Annotated[
+        int,
+        Field(
+            description="Number of other logos of the catalog with exactly this image. At most `max_identical` logos "
+            "with one image are among the results, next to each other."
         ),
     ]
     id: Annotated[str, Field(description="The logo's public id.")]
@@ -175,6 +183,7 @@ def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
     return {
         "score": hit.score,
         "cosine": hit.cosine,
+        "copies": hit.copies,
         "id": hit.logo.logo_id,
         "image_url": image_url,
         "metadata": orjson.Fragment(hit.logo.metadata_json),

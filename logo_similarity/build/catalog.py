@@ -19,6 +19,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from logo_similarity.build.embeddings import SHARD_ROWS, embed_records, read_shards, shard_count
+from logo_similarity.build.identical import number_vectors
 from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, reject_line, write_records
@@ -30,6 +31,9 @@ from logo_similarity.catalog.manifest import (
     MODEL_FOLDER,
     PATCHES,
     REJECTED,
+    ROW_VECTORS,
+    VECTOR_OFFSETS,
+    VECTOR_ROWS,
     CurvePoint,
     EncoderEntry,
     IndexEntry,
@@ -52,7 +56,8 @@ from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.search.build import EF_SEARCHES, Probe, Recall, build_hnsw, choose_ef_search
+from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
+from logo_similarity.search.rows import GroupedMap
 from logo_similarity.version import __version__
 
 Progress = Callable[[str, int, int | None], None]
@@ -78,9 +83,12 @@ class BuildOptions:
     m: int = 32
     ef_construction: int = 200
     ef_search: int | None = None
-    """Breadth of the graph search for a query; None: the smallest of `EF_SEARCHES` that reaches `recall_target`."""
+    """Breadth of the graph search for a query; None: the smallest of `EF_SEARCHES` that reaches `recall_target` and
+    `self_floor`."""
     recall_target: float = 0.99
     recall_floor: float = 0.95
+    self_floor: float = 0.99
+    """Smallest share of the indexed images that a search for them must find."""
     recall_queries: int = 500
     recall_k: int = 100
     threads: int = 1
@@ -113,7 +121,7 @@ def build_catalog(
     Raises:
         SourceError: the source cannot be read.
         EncoderError: the model cannot be used.
-        BuildError: no logo could be indexed, or the recall of the index is below `recall_floor`.
+        BuildError: no logo could be indexed, or the index is below `recall_floor` or `self_floor`.
         CatalogError: another build runs in `root`, or the version failed its trial.
     """
     encoder = Encoder.open(options.model, device=options.device, threads=1)
@@ -143,12 +151,14 @@ def build_catalog(
 
 
 def _find_version(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
-    """The newest version of the same inputs that reaches the recall floor and passes its trial."""
+    """The newest version of the same inputs that reaches the floors and passes its trial."""
     for name in reversed(folder.names()):
         version = folder.root / name
         try:
             manifest = read_manifest(version)
-            if manifest.inputs == inputs and manifest.recall.value >= options.recall_floor:
+            recall = manifest.recall
+            reaches_floors = recall.value >= options.recall_floor and recall.self_found >= options.self_floor
+            if manifest.inputs == inputs and reaches_floors:
                 if options.signing_key is not None:
                     sign(version, name, options.signing_key)
                 folder.admit(version, options.trial)
@@ -191,6 +201,7 @@ def _make_version(
     else:
         precomputed.check(records, source.images, encoder, options.limits)
         precomputed.write_shards(records, total, work / SHARDS, on_rows)
+    progress("finding identical images", 0, None)
     count, logo_ids, fields = _write_rows(work, version, total, encoder.dimension)
     vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
     curve = _write_index(vectors, work, version, options, progress)
@@ -203,6 +214,7 @@ def _make_version(
         created=dt.datetime.now(dt.UTC).replace(microsecond=0),
         inputs=inputs,
         count=count,
+        distinct_images=len(vectors),
         logo_ids=logo_ids,
         dimension=encoder.dimension,
         fields=fields,
@@ -213,6 +225,7 @@ def _make_version(
             queries=recall.queries,
             value=recall.value,
             floor=options.recall_floor,
+            self_found=recall.self_found,
             curve=tuple(CurvePoint(ef_search=point.ef_search, value=point.value) for point in curve),
         ),
         source=SourceEntry(kind=source.kind, read=count + rejected, indexed=count, rejected=rejected),
@@ -221,7 +234,7 @@ def _make_version(
 
 
 def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[int, str, tuple[str, ...]]:
-    """Number the logos that have an embedding; write their embeddings, their metadata and all rejects.
+    """Number the logos that have an embedding; write their embeddings, each once, their metadata and all rejects.
 
     Returns:
         The number of logos, the digest of their ids in order, and the names of the fields that occur.
@@ -229,13 +242,13 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
     shards = [work / SHARDS / f"{number:06}.npy" for number in range(shard_count(total))]
     count = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
     if count == 0:
-        rejects = [Reject(**json.loads(line)) for line in (work / SOURCE_REJECTS).read_bytes().splitlines()]
-        for _, _, unreadable in read_shards(work / SHARDS, total, work / RECORDS):
-            rejects += unreadable
-        reasons = "; ".join(map(_describe_reject, rejects[:EXAMPLES]))
-        raise BuildError(f"no logo could be indexed; rows rejected: {len(rejects):,}, for example {reasons}")
+        raise BuildError(_explain_rejects(work, total))
     logo_ids = hashlib.sha256()
-    vectors = create_array(work / VECTORS, np.float32, (count, dimension))
+    vector_of = number_vectors(work / SHARDS, len(shards))
+    distinct = int(vector_of.max()) + 1
+    if distinct < count:
+        _write_row_map(version, GroupedMap.of(vector_of))
+    vectors = create_array(work / VECTORS, np.float32, (distinct, dimension))
     with replacing(version / REJECTED) as rejected:
         rejected.write((work / SOURCE_REJECTS).read_bytes())
 
@@ -243,12 +256,14 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
             row = 0
             patches = None
             for records, shard, rejects in read_shards(work / SHARDS, total, work / RECORDS):
-                vectors[row : row + len(records)] = shard.embeddings
+                # Identical images are written to the same place.
+                places = vector_of[row : row + len(records)]
+                vectors[places] = shard.embeddings
                 if shard.patches is not None:
                     if patches is None:
-                        shape = (count, *shard.patches.shape[1:])
+                        shape = (distinct, *shard.patches.shape[1:])
                         patches = create_array(version / PATCHES, np.int8, shape)
-                    patches[row : row + len(records)] = shard.patches
+                    patches[places] = shard.patches
                 row += len(records)
                 rejected.writelines(reject_line(reject) for reject in rejects)
                 for record in records:
@@ -266,18 +281,34 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
     return count, logo_ids.hexdigest(), fields
 
 
+def _explain_rejects(work: Path, total: int) -> str:
+    """The message of a build whose rows are all rejected."""
+    rejects = [Reject(**json.loads(line)) for line in (work / SOURCE_REJECTS).read_bytes().splitlines()]
+    for _, _, unreadable in read_shards(work / SHARDS, total, work / RECORDS):
+        rejects += unreadable
+    reasons = "; ".join(map(_describe_reject, rejects[:EXAMPLES]))
+    return f"no logo could be indexed; rows rejected: {len(rejects):,}, for example {reasons}"
+
+
 def _describe_reject(reject: Reject) -> str:
     image = "" if reject.filename in (None, reject.where) else f" ({reject.filename})"
     return f"{reject.where}{image}: {reject.reason}"
 
 
+def _write_row_map(version: Path, row_map: GroupedMap) -> None:
+    arrays = {VECTOR_OFFSETS: row_map.offsets, VECTOR_ROWS: row_map.rows, ROW_VECTORS: row_map.vectors}
+    for name, array in arrays.items():
+        with replacing(version / name) as file:
+            np.save(file, array, allow_pickle=False)
+
+
 def _write_index(
     vectors: Floats, work: Path, version: Path, options: BuildOptions, progress: Progress
-) -> tuple[Recall, ...]:
+) -> tuple[IndexRecall, ...]:
     """Build the index unless it exists. Returns its recall at each breadth of search."""
     partial = version / (INDEX + ".partial")
     if (version / INDEX).exists():
-        return tuple(Recall(**point) for point in json.loads((work / RECALL).read_bytes()))
+        return tuple(IndexRecall(**point) for point in json.loads((work / RECALL).read_bytes()))
     curve = build_hnsw(
         vectors,
         partial,
@@ -287,7 +318,7 @@ def _write_index(
         probe=Probe(
             options.recall_k, options.recall_queries, EF_SEARCHES if options.ef_search is None else (options.ef_search,)
         ),
-        on_rows=lambda done: progress("logos indexed", done, len(vectors)),
+        on_rows=lambda done: progress("images indexed", done, len(vectors)),
     )
     with replacing(work / RECALL) as file:
         file.write(json.dumps([asdict(point) for point in curve]).encode())
@@ -296,13 +327,19 @@ def _write_index(
     return curve
 
 
-def _check_recall(curve: Sequence[Recall], options: BuildOptions, progress: Progress) -> Recall:
+def _check_recall(curve: Sequence[IndexRecall], options: BuildOptions, progress: Progress) -> IndexRecall:
     progress("checking recall", 0, None)
-    recall = choose_ef_search(curve, options.recall_target)
+    recall = choose_ef_search(curve, options.recall_target, options.self_floor)
     if recall.value < options.recall_floor:
         raise BuildError(
             f"not published: the recall of the index is {recall.value:.1%}, less than the floor of "
             f"{options.recall_floor:.1%}; build again with a larger --ef-search (now {recall.ef_search}), --m or "
             "--ef-construction, or with a lower --recall-floor"
+        )
+    if recall.self_found < options.self_floor:
+        raise BuildError(
+            f"not published: a search for an indexed image finds it in {recall.self_found:.1%} of the cases, less than "
+            f"the floor of {options.self_floor:.1%}; build again with a larger --ef-search (now {recall.ef_search}), "
+            "--m or --ef-construction, or with a lower --self-floor"
         )
     return recall

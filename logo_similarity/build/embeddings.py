@@ -107,14 +107,20 @@ def read_shards(shards: Path, total: int, records: Path) -> Iterator[tuple[list[
     """For each shard: the records with an embedding, their descriptions, and the rejects."""
     reader = read_records(records)
     for number in range(shard_count(total)):
-        embeddings: Floats = np.load(shards / f"{number:06}.npy", allow_pickle=False)
-        patches_file = shards / f"{number:06}.patches.npy"
-        patches = np.load(patches_file, allow_pickle=False) if patches_file.exists() else None
         reasons = dict(json.loads((shards / f"{number:06}.json").read_bytes()))
         batch = list(islice(reader, SHARD_ROWS))
         indexed = [record for position, record in enumerate(batch) if position not in reasons]
         rejects = [reject_of(batch[position], reason) for position, reason in reasons.items()]
-        yield indexed, Shard(embeddings, patches), rejects
+        yield indexed, load_shard(shards, number), rejects
+
+
+def load_shard(shards: Path, number: int) -> Shard:
+    """Read the descriptions of one shard."""
+    patches = shards / f"{number:06}.patches.npy"
+    return Shard(
+        np.load(shards / f"{number:06}.npy", allow_pickle=False),
+        np.load(patches, allow_pickle=False) if patches.exists() else None,
+    )
 
 
 def shard_count(total: int) -> int:

@@ -15,12 +15,17 @@ from logo_similarity.catalog.files import read_small, sha256_file
 from logo_similarity.errors import CatalogError
 from logo_similarity.wording import counted
 
-FORMAT: Literal[2] = 2
+FORMAT: Literal[3] = 3
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 INDEX = "index.faiss"
 METADATA = "metadata.db"
 PATCHES = "patches.npy"
+VECTOR_OFFSETS = "vector_offsets.npy"
+VECTOR_ROWS = "vector_rows.npy"
+ROW_VECTORS = "row_vectors.npy"
+ROW_MAP = (VECTOR_OFFSETS, VECTOR_ROWS, ROW_VECTORS)
+"""The files of a `search.rows.GroupedMap`. They exist if logos of the catalog have identical images."""
 REJECTED = "rejected.jsonl"
 MODEL_FOLDER = "model"
 MODEL_JSON = f"{MODEL_FOLDER}/model.json"
@@ -29,6 +34,8 @@ MODEL_JSON = f"{MODEL_FOLDER}/model.json"
 MANIFEST_BYTES = 1_000_000
 """Maximum size of `manifest.json`."""
 MOST_FILES = 100
+MOST_FORMATS = 1_000
+"""A larger number is not the number of a format."""
 MOST_ROWS = 2**31 - 1
 """FAISS numbers the nodes of an HNSW graph with 32 bits."""
 MOST_FILE_BYTES = 10**13
@@ -82,12 +89,17 @@ class CurvePoint(_Part):
 
 
 class RecallEntry(_Part):
-    """Share of the exact `k` nearest rows that the index finds at its `ef_search`, over `queries` held-out rows."""
+    """Share of the exact `k` nearest vectors that the index finds at its `ef_search`, over `queries` vectors.
+
+    It is measured with vectors that are not yet in the index, and with random ones of it; the lower share is kept.
+    """
 
     k: Count
     queries: Count
     value: Annotated[float, Field(ge=0, le=1)]
     floor: Annotated[float, Field(ge=0, le=1)]
+    self_found: Annotated[float, Field(ge=0, le=1)]
+    """Share of random vectors of the index that a search for them finds."""
     curve: Annotated[tuple[CurvePoint, ...], Field(max_length=100)] = ()
     """Recall at other breadths."""
 
@@ -104,12 +116,15 @@ class SourceEntry(_Part):
 class Manifest(_Part):
     """The content of `manifest.json`."""
 
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     software: Text
     created: dt.datetime
     inputs: Sha256
     """Digest of all inputs of the build: a second build of the same inputs is not necessary."""
     count: Annotated[int, Field(ge=1, le=MOST_ROWS)]
+    """Number of logos."""
+    distinct_images: Annotated[int, Field(ge=1, le=MOST_ROWS)]
+    """Number of vectors in the index: logos with identical images share one."""
     logo_ids: Sha256
     """Digest of the logo ids in row order, each followed by a newline."""
     dimension: Annotated[int, Field(ge=1, le=MOST_DIMENSIONS)]
@@ -131,12 +146,17 @@ class Manifest(_Part):
             raise ValueError(f"files lists {len(models)} ONNX files in {MODEL_FOLDER}/; expected one")
         if MANIFEST in self.files or SIGNATURE in self.files:
             raise ValueError(f"files must not list {MANIFEST} or {SIGNATURE}")
-        if self.files[INDEX].size < 4 * self.count * self.dimension:
+        if self.distinct_images > self.count:
+            raise ValueError(f"distinct_images is {self.distinct_images:,}, more than {counted(self.count, 'logo')}")
+        if self.files[INDEX].size < 4 * self.distinct_images * self.dimension:
             raise ValueError(
-                f"{INDEX} is too small for {counted(self.count, 'embedding')} of {self.dimension} dimensions"
+                f"{INDEX} is too small for {counted(self.distinct_images, 'embedding')} of {self.dimension} dimensions"
             )
-        if PATCHES in self.files and self.files[PATCHES].size < self.count:
-            raise ValueError(f"{PATCHES} is too small for {counted(self.count, 'logo')}")
+        if PATCHES in self.files and self.files[PATCHES].size < self.distinct_images:
+            raise ValueError(f"{PATCHES} is too small for {counted(self.distinct_images, 'image')}")
+        for name in ROW_MAP:
+            if (name in self.files) != (self.distinct_images < self.count):
+                raise ValueError(f"{name} must be listed in files if logos have identical images, and only then")
         return self
 
     @property
@@ -178,9 +198,23 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except (ValidationError, RecursionError) as error:
+        if (other := _other_format(error)) is not None:
+            raise CatalogError(
+                f"{path}: the catalog has format {other}; this version of the software reads format {FORMAT}: build it "
+                "again"
+            ) from None
         raise CatalogError(
             f"{path}: {_reason(error)}; damaged, or built by an incompatible version of this software: build it again"
         ) from None
+
+
+def _other_format(error: ValidationError | RecursionError) -> int | None:
+    """The number of a format that this software does not read; None if the manifest is not valid for another reason."""
+    if isinstance(error, RecursionError):
+        return None
+    first = error.errors(include_url=False)[0]
+    number = first["input"] if first["loc"] == ("format",) else None
+    return number if type(number) is int and 0 < number < MOST_FORMATS else None
 
 
 def _reason(error: ValidationError | RecursionError) -> str:

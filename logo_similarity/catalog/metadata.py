@@ -1,4 +1,4 @@
-"""`metadata.db`: the register data of each logo, in SQLite. Row id = FAISS id."""
+"""`metadata.db`: the register data of each logo, in SQLite. Its row ids are the rows of the catalog."""
 
 from __future__ import annotations
 

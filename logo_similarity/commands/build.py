@@ -63,6 +63,12 @@ def build(
     recall_floor: Annotated[
         float, typer.Option(min=0, max=1, help="Publish nothing if the recall of the index is below this.")
     ] = 0.95,
+    self_floor: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Publish nothing if the share of indexed images that find themselves is below this."
+        ),
+    ] = 0.99,
     threads: Threads = None,
     device: Device = None,
     as_json: AsJson = False,
@@ -88,6 +94,7 @@ def build(
         ef_search=ef_search,
         recall_target=recall_target,
         recall_floor=recall_floor,
+        self_floor=self_floor,
         threads=threads or usable_cores(),
         device=settings.device,
         limits=ImageLimits.of(settings),
@@ -132,10 +139,15 @@ def _print_result(result: BuildResult, *, as_json: bool) -> None:
         )
         return
     counts, recall = manifest.source, manifest.recall
+    images = (
+        ""
+        if manifest.distinct_images == manifest.count
+        else f" ({counted(manifest.distinct_images, 'distinct image')})"
+    )
     out.print(
         f"{result.folder.name} is {'already up to date' if result.reused else 'live'}: "
-        f"{counts.read:,} read, {counts.indexed:,} indexed, {counts.rejected:,} rejected; "
-        f"recall {recall.value:.4f} (share of the {counted(recall.k, 'nearest logo')} that a search finds; "
+        f"{counts.read:,} read, {counts.indexed:,} indexed{images}, {counts.rejected:,} rejected; "
+        f"recall {recall.value:.4f} (share of the {counted(recall.k, 'nearest image')} that a search finds; "
         f"{counted(recall.queries, 'test query', 'test queries')})"
     )
     if counts.rejected:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from logo_similarity.domain import Hit, SearchResult
     from logo_similarity.field_kinds import JsonValue
 
-WHOLE_COLUMNS = ("score", "cosine", "id", "filename")
+WHOLE_COLUMNS = ("score", "cosine", "copies", "id", "filename")
 """Columns that are never shortened."""
 GAP = 2
 """Spaces between columns."""
@@ -31,7 +31,7 @@ SHORT_TEXT, SHORTENED_TEXT = 10, 3
 """Texts up to the first width, such as dates, are not shortened on a terminal. Others are, at most to the second."""
 
 
-@with_parameters(top_k=10)
+@with_parameters(top_k=10, max_identical=3)
 def search(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The image to search for.")],
     catalogs: Catalogs = None,
@@ -39,8 +39,8 @@ def search(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Columns to print: fields and further columns of the source. Default: score, id and every field of the "
-            "catalog.",
+            help="Columns to print: fields and further columns of the source. Default: score, id, the fields of the "
+            "catalog, and copies if it has any.",
         ),
     ] = None,
     device: Device = None,
@@ -49,7 +49,8 @@ def search(
 ) -> None:
     """Find the logos most similar to an image, without a server.
 
-    A score of 1 means the same image. A score is not a probability: unrelated logos reach 0.8 (docs/search.md).
+    A score of 1 means the same image. A score is not a probability: unrelated logos reach 0.8 (docs/search.md). The
+    column copies counts the other logos with exactly the same image.
 
     On a terminal the hits are printed as a table: long texts are shortened, and columns that are empty in every hit are
     left out. Elsewhere each hit is one line of tab-separated values, without a header.
@@ -68,13 +69,15 @@ def search(
             result = engine.search(Query(image=image.read_bytes(), **parameters))
         except BadImageError as error:
             raise SourceError(f"{image}: {error}") from None
-        fields = select_fields(engine.manifest.fields)
+        columns_of_catalog = ["score", "id", *(field.name for field in select_fields(engine.manifest.fields))]
+        if engine.manifest.distinct_images < engine.manifest.count:
+            columns_of_catalog.append("copies")
         if chosen is not None:
             _check_columns(chosen, result.hits, engine.metadata)
     if as_json:
         print_json(_answer(result))
     else:
-        print_hits(result.hits, chosen or ["score", "id", *(field.name for field in fields)])
+        print_hits(result.hits, chosen or columns_of_catalog)
 
 
 def print_hits(hits: Sequence[Hit], columns: Sequence[str]) -> None:
@@ -111,6 +114,7 @@ def _answer(result: SearchResult) -> dict[str, object]:
             {
                 "score": hit.score,
                 "cosine": hit.cosine,
+                "copies": hit.copies,
                 "id": hit.logo.record.logo_id,
                 "filename": hit.logo.record.filename,
                 "metadata": hit.logo.record.metadata(),
@@ -161,6 +165,7 @@ def _values(hit: Hit) -> dict[str, str]:
         **{name: _text(value) for name, value in record.extra.items()},
         "score": f"{hit.score:.4f}",
         "cosine": f"{hit.cosine:.4f}",
+        "copies": f"+{hit.copies}" if hit.copies else "",
         "id": record.logo_id,
         "filename": record.filename,
         **{field.name: field.to_text(getattr(record, field.name)) for field in FIELDS},

@@ -127,8 +127,8 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
     """
     names: list[str] = []
     base = engine.base
-    for start in range(0, base.index.count, ROWS_AT_ONCE):
-        rows = list(range(start, min(start + ROWS_AT_ONCE, base.index.count)))
+    for start in range(0, engine.manifest.count, ROWS_AT_ONCE):
+        rows = list(range(start, min(start + ROWS_AT_ONCE, engine.manifest.count)))
         names.extend(logo.filename for logo in engine.metadata.fetch(rows))
     missing = next((name for name in names if not (folder / name).is_file()), None)
     if missing is not None:
@@ -142,8 +142,9 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
             if done % 500 == 0 or done == len(files):
                 report("thumbnails", done, len(files))
     name, patches = engine.encoder.model.id, base.patches
-    embeddings = normalise(np.ascontiguousarray(base.index.vectors[order]), name)
-    features = Features(embeddings, None if patches is None else patches[order], engine.encoder.model.rerank_weight)
+    vectors = base.row_map.vector_of(order)
+    embeddings = normalise(np.ascontiguousarray(base.index.vectors[vectors]), name)
+    features = Features(embeddings, None if patches is None else patches[vectors], engine.encoder.model.rerank_weight)
     return Gallery(name, files, features, np.stack(thumbnails), describe_by(engine.encoder))
 
 

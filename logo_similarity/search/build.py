@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import faiss
@@ -11,9 +11,12 @@ import numpy as np
 
 from logo_similarity.embed.describe import Floats
 from logo_similarity.errors import BuildError
+from logo_similarity.search.candidates import Ids
 from logo_similarity.search.hnsw import VectorIndex
 
 ADD_ROWS = 8_192
+SEED = 0
+"""Of the random vectors that a new index is checked with."""
 TIE = 1e-6
 """Scores that differ by less are a tie: either row may be one of the `k` answers."""
 EF_SEARCHES = (100, 128, 160, 192, 256, 320, 384, 512, 768)
@@ -25,7 +28,7 @@ class Probe:
 
     k: int = 100
     queries: int = 500
-    """Number of rows used as queries, at most a tenth of all rows; with fewer than ten rows, all rows are queries."""
+    """Number of held-out vectors, at most a tenth of all, and number of random vectors of the index, at most all."""
     ef_searches: tuple[int, ...] = EF_SEARCHES
     """Breadths of the graph search, ascending."""
 
@@ -42,6 +45,14 @@ class Recall:
     """Share of the exact answers that are found, 0 to 1."""
 
 
+@dataclass(frozen=True, slots=True)
+class IndexRecall(Recall):
+    """The recall of a new index at one breadth."""
+
+    self_found: float
+    """Share of random vectors of the index that a search for them finds, 0 to 1."""
+
+
 def build_hnsw(
     vectors: Floats,
     path: Path,
@@ -51,14 +62,16 @@ def build_hnsw(
     threads: int,
     probe: Probe | None = None,
     on_rows: Callable[[int], None] = lambda _: None,
-) -> tuple[Recall, ...]:
+) -> tuple[IndexRecall, ...]:
     """Write an HNSW index over `vectors` to `path` and measure its recall; row i of the index is row i of `vectors`.
 
-    The last rows serve as queries before they are added, like new filings that are compared with an older register. A
-    row of the graph would find its neighbours more easily, because they have edges to it.
+    The recall is measured twice, and the lower one counts. The last rows serve as queries before they are added, like
+    new filings that are compared with an older register: a row of the graph finds its neighbours more easily, because
+    they have edges to it. Then random rows of the complete graph serve as queries, because the last ones may resemble
+    each other. Each of them must also find itself.
 
     Args:
-        vectors: (n, d) float32, unit length (checked).
+        vectors: (n, d) float32, unit length (checked), all different.
         path: file to write.
         m: edges per node (twice as many on the bottom layer).
         ef_construction: breadth of the graph search when a node is added.
@@ -87,9 +100,13 @@ def build_hnsw(
     held_out = min(probe.queries, len(vectors) // 10)
     first_query = len(vectors) - held_out
     add(0, first_query)
-    queries = np.ascontiguousarray(vectors[first_query:] if held_out else vectors)
-    check_unit_length(queries, first_query if held_out else 0)
-    curve = measure_recall(VectorIndex(index, path), queries, k=probe.k, ef_searches=probe.ef_searches, threads=threads)
+    queries = np.ascontiguousarray(vectors[first_query:])
+    check_unit_length(queries, first_query)
+    held_out_curve = (
+        measure_recall(VectorIndex(index, path), queries, k=probe.k, ef_searches=probe.ef_searches, threads=threads)
+        if held_out
+        else ()
+    )
     add(first_query, len(vectors))
     try:
         # If FAISS opens the file itself, it does not report a disk that fills up with the last buffered bytes.
@@ -98,7 +115,13 @@ def build_hnsw(
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[-1]
         raise BuildError(f"{path}: cannot be written: {reason}; is the disk full?") from None
-    return curve
+    curve = _measure_random_rows(VectorIndex(index, path), probe, threads)
+    return tuple(
+        replace(point, k=held_out_point.k, queries=held_out_point.queries, value=held_out_point.value)
+        if held_out_point.value <= point.value
+        else point
+        for point, held_out_point in zip(curve, held_out_curve or curve, strict=True)
+    )
 
 
 def check_unit_length(vectors: Floats, first_row: int = 0) -> None:
@@ -129,21 +152,41 @@ def measure_recall(
         ef_searches: breadths of the graph search.
         threads: OpenMP threads of the exact search.
     """
+    return tuple(recall for recall, _ in _measure(index, queries, k=k, ef_searches=ef_searches, threads=threads))
+
+
+def _measure_random_rows(index: VectorIndex, probe: Probe, threads: int) -> tuple[IndexRecall, ...]:
+    """The recall of random rows of an index, and the share of them that find themselves."""
+    random = np.random.default_rng(SEED)
+    rows = np.sort(random.choice(index.count, min(probe.queries, index.count), replace=False))
+    points = _measure(
+        index, np.ascontiguousarray(index.vectors[rows]), k=probe.k, ef_searches=probe.ef_searches, threads=threads
+    )
+    return tuple(
+        IndexRecall(
+            recall.ef_search, recall.k, recall.queries, recall.value, float(np.mean(list(map(np.isin, rows, answers))))
+        )
+        for recall, answers in points
+    )
+
+
+def _measure(
+    index: VectorIndex, queries: Floats, *, k: int, ef_searches: Sequence[int], threads: int
+) -> Iterator[tuple[Recall, list[Ids]]]:
+    """For each breadth: the recall as of `measure_recall`, and the rows that each query finds."""
     k = min(k, index.count)
     faiss.omp_set_num_threads(threads)
     exact_scores, _ = faiss.knn(queries, index.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
     floors = exact_scores[:, -1] - TIE
-
-    def share(ef_search: int) -> float:
-        hits = sum(
-            int(np.count_nonzero(index.search(query, k, ef_search=ef_search)[1] >= floor))
-            for query, floor in zip(queries, floors, strict=True)
-        )
-        return hits / (len(queries) * k)
-
-    return tuple(Recall(ef_search, k, len(queries), share(ef_search)) for ef_search in ef_searches)
+    for ef_search in ef_searches:
+        answers = [index.search(query, k, ef_search=ef_search) for query in queries]
+        hits = sum(int(np.count_nonzero(scores >= floor)) for (_, scores), floor in zip(answers, floors, strict=True))
+        yield Recall(ef_search, k, len(queries), hits / (len(queries) * k)), [rows for rows, _ in answers]
 
 
-def choose_ef_search(curve: Sequence[Recall], target: float) -> Recall:
-    """The recall at the smallest breadth that reaches the target; if none does, the highest recall."""
-    return next((recall for recall in curve if recall.value >= target), max(curve, key=lambda recall: recall.value))
+def choose_ef_search(curve: Sequence[IndexRecall], target: float, self_floor: float) -> IndexRecall:
+    """The smallest breadth that reaches the target and the floor of self-finding; if none does, the highest recall."""
+    return next(
+        (recall for recall in curve if recall.value >= target and recall.self_found >= self_floor),
+        max(curve, key=lambda recall: (recall.value, recall.self_found)),
+    )

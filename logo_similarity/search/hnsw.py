@@ -15,6 +15,7 @@ import numpy as np
 from logo_similarity.embed.describe import Description, Floats, Patches
 from logo_similarity.errors import CatalogError
 from logo_similarity.search.candidates import Candidates, Ids, gather
+from logo_similarity.search.rows import RowMap
 
 _HNSW_FLAT = b"IHNf"
 _FLAT = b"IxFI"
@@ -80,9 +81,7 @@ class VectorIndex:
         return int(self._index.hnsw.nb_neighbors(1))
 
     def check(self, rows: Sequence[int], *, ef_search: int) -> None:
-        """Search for stored embeddings. At least half of them must be found.
-
-        Not all, because a graph search is approximate, and many copies of one image can hide others.
+        """Search for stored embeddings. At least half of them must be found: a graph search is approximate.
 
         Raises:
             CatalogError: a stored embedding is not of unit length, or too few of them are found.
@@ -100,23 +99,25 @@ class VectorIndex:
 
 @dataclass(frozen=True, slots=True)
 class HnswSource:
-    """Finds candidates in a mapped index. An id is a row of the index, of the patches and of the catalog's metadata."""
+    """Finds candidates in a mapped index. An id is the number of a vector, in the index and in the patches."""
 
     index: VectorIndex
     patches: Patches | None
     """(count, cells, channels) int8, mapped; None: the catalog cannot re-rank."""
+    row_map: RowMap
+    """The rows of the catalog's metadata with each vector."""
     ef_search: int
     """Breadth of the graph search."""
 
     def candidates(self, description: Description, k: int) -> Candidates:
-        """The approximate `k` nearest rows of the index."""
-        rows, cosines = self.index.search(description.embedding, k, ef_search=self.ef_search)
+        """The approximate `k` nearest vectors of the index."""
+        vectors, cosines = self.index.search(description.embedding, k, ef_search=self.ef_search)
         patches = None if description.patches is None else self.patches
-        return gather(rows, cosines, self.index.vectors, patches)
+        return gather(vectors, cosines, self.index.vectors, patches)
 
-    def description(self, row: int) -> Description:
-        """The stored description of one logo."""
-        return Description(np.array(self.index.vectors[row]), None if self.patches is None else self.patches[row])
+    def description(self, vector: int) -> Description:
+        """The stored description of the logos with one vector."""
+        return Description(np.array(self.index.vectors[vector]), None if self.patches is None else self.patches[vector])
 
 
 def _check_layout(path: Path) -> None:

@@ -43,6 +43,8 @@ def score(query: Description, candidates: Candidates, weight: float) -> Floats:
     query, c that of the candidate and m the mean of those of the first `RERANKED` candidates, the score is
     s + (1 - s) (q - c) m. It is 1 for an identical image, regardless of the other candidates.
 
+    If neither the query nor the candidate has a patch that is not zero, as a blank or very pale image, s is the cosine.
+
     Args:
         query: with patches if the candidates are to be re-ranked.
         candidates: nearest first; with embeddings and patches if the query has patches.
@@ -50,7 +52,11 @@ def score(query: Description, candidates: Candidates, weight: float) -> Floats:
     """
     if query.patches is None or candidates.patches is None or candidates.embeddings is None:
         return candidates.cosines
-    scores = (1 - weight) * candidates.cosines + weight * agreement(query.patches, candidates.patches)
+    agreements = agreement(query.patches, candidates.patches)
+    if not query.patches.any():
+        inkless = ~candidates.patches.any(axis=(1, 2))
+        agreements[inkless] = candidates.cosines[inkless]
+    scores = (1 - weight) * candidates.cosines + weight * agreements
     embeddings = candidates.embeddings
     mean = embeddings[:RERANKED].mean(axis=0)
     correction = np.minimum(query.embedding @ mean - embeddings @ mean, 1)

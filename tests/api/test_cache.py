@@ -48,7 +48,9 @@ def test_the_same_picture_is_not_encoded_again(
     assert service.get(link).status_code == 200
 
 
-@pytest.mark.parametrize("parameters", [{"top_k": 7}, {"min_score": 0.1}, {"rerank": False}, {"rerank": True}])
+@pytest.mark.parametrize(
+    "parameters", [{"top_k": 7}, {"min_score": 0.1}, {"max_identical": 1}, {"rerank": False}, {"rerank": True}]
+)
 def test_other_parameters_are_another_search(
     service: TestClient, sample_catalog: SampleCatalog, parameters: dict[str, Any]
 ) -> None:
@@ -80,7 +82,7 @@ def test_metrics_count_them_and_no_stage_that_was_not_run(service: TestClient, s
 
 
 def answer(hits: int) -> SearchResult:
-    hit = Hit(1.0, 1.0, Logo(0, "a", "a.jpg", "{}"))
+    hit = Hit(1.0, 1.0, Logo(0, "a", "a.jpg", "{}"), 0)
     return SearchResult((hit,) * hits, False, "v", Timings(0, 0, 0, 0, 0, 0))
 
 

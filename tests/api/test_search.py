@@ -24,7 +24,7 @@ def picture(sample_catalog: SampleCatalog) -> bytes:
 
 def test_every_result_has_the_members_and_a_link_of_its_own(client: TestClient, picture: bytes) -> None:
     results = search(client, picture, "?top_k=1000").json()["results"]
-    assert {tuple(hit) for hit in results} == {("score", "cosine", "id", "image_url", "metadata")}
+    assert {tuple(hit) for hit in results} == {("score", "cosine", "copies", "id", "image_url", "metadata")}
     assert len({hit["id"] for hit in results}) == len({hit["image_url"] for hit in results}) == 200
     assert all(-1 <= hit["score"] <= 1.000001 for hit in results)
 
@@ -87,6 +87,7 @@ def test_nothing_similar_enough_is_an_empty_answer(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("top_k", value) for value in ("0", "1001", "-1", "x", "1e9", "1.5")]
+    + [("max_identical", value) for value in ("0", "1001", "x")]
     + [("rerank", value) for value in ("maybe", "2")]
     + [("min_score", value) for value in ("2", "-1.1", "nan", "inf", "x")],
 )
@@ -127,14 +128,14 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name(
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["code"] == "invalid_request"
     given = "Top_K" if "Top_K" in query else "topk"
-    known = "file, min_score" if fields else "min_score"
+    known = "file, max_identical, min_score" if fields else "max_identical, min_score"
     expected = f"unknown parameter '{given}'; did you mean top_k? Known: {known}, rerank, top_k"
     assert response.json()["detail"] == expected
 
 
 def test_an_unknown_parameter_unlike_any_other_is_cut(client: TestClient, picture: bytes) -> None:
     detail = search(client, picture, "?" + "x" * 5_000).json()["detail"]
-    assert detail == f"unknown parameter '{'x' * 64}'. Known: min_score, rerank, top_k"
+    assert detail == f"unknown parameter '{'x' * 64}'. Known: max_identical, min_score, rerank, top_k"
 
 
 def test_parameters_in_the_query_and_in_the_form_go_together(client: TestClient, picture: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Catalogs of every format since 2, as they were written then, opened by this version."""
+"""Catalogs of every format since 3, as they were written then, opened by this version."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from logo_similarity.catalog.manifest import FORMAT, verify
+from logo_similarity.catalog.manifest import FORMAT, read_manifest, verify
 from logo_similarity.catalog.versions import CURRENT, Catalog
 from logo_similarity.domain import Query
 from logo_similarity.engine import SearchEngine
+from logo_similarity.errors import CatalogError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 SAMPLES = Path(__file__).parent.parent.parent / "samples" / "images"
-FORMATS = range(2, FORMAT + 1)
+FORMATS = range(3, FORMAT + 1)
+REFUSED = 2
 
 
 @pytest.mark.parametrize("number", FORMATS)
@@ -27,7 +29,7 @@ def test_a_catalog_of_that_time_gives_the_answers_of_that_time(number: int, tmp_
     live = Catalog(root).current()
     manifest = verify(live)
     assert manifest.format == number
-    assert (manifest.count, manifest.source.rejected) == (40, 1)
+    assert (manifest.count, manifest.distinct_images, manifest.source.rejected) == (42, 40, 1)
     answers = json.loads((kept / "answers.json").read_text())
     assert len(answers) == 5
     with SearchEngine.open(root) as engine:
@@ -37,10 +39,19 @@ def test_a_catalog_of_that_time_gives_the_answers_of_that_time(number: int, tmp_
             assert [hit.logo.logo_id for hit in result.hits] == [hit["id"] for hit in expected]
             assert [hit.score for hit in result.hits] == pytest.approx([hit["score"] for hit in expected], abs=2e-3)
             assert [json.loads(hit.logo.metadata_json) for hit in result.hits] == [hit["metadata"] for hit in expected]
+            assert [hit.copies for hit in result.hits] == [hit["copies"] for hit in expected]
+
+
+def test_a_catalog_of_an_older_format_is_refused_by_name() -> None:
+    version = Catalog(FIXTURES / f"catalog-{REFUSED}").current()
+    with pytest.raises(
+        CatalogError, match=f"the catalog has format {REFUSED}; .* reads format {FORMAT}: build it again"
+    ):
+        read_manifest(version)
 
 
 def test_there_is_a_fixture_for_each_format_and_nothing_else() -> None:
-    assert {path.name for path in FIXTURES.iterdir()} == {f"catalog-{number}" for number in FORMATS}
+    assert {path.name for path in FIXTURES.iterdir()} == {f"catalog-{number}" for number in (REFUSED, *FORMATS)}
     for folder in FIXTURES.iterdir():
         names = {path.name for path in folder.iterdir()}
         assert names == {CURRENT, "answers.json", Catalog(folder).current().name}

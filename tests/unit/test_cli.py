@@ -206,7 +206,7 @@ def test_counts_of_one_are_singular(sample_catalog: SampleCatalog, tmp_path: Pat
     (tmp_path / "marks.csv").write_text(f"filename,year\n{sample_catalog.files[0]},MMXX\n")
     words = ("build", tmp_path / "marks.csv", "--images", sample_catalog.images, "--out", tmp_path / "out")
     built = run(*words)
-    assert "(share of the 1 nearest logo that a search finds; 1 test query)" in built.stdout
+    assert "(share of the 1 nearest image that a search finds; 1 test query)" in built.stdout
     assert "1 logo with a value of year" in built.stderr
     checks = run("doctor", "--catalogs", tmp_path / "out", LOGO_WORKERS="1", LOGO_THREADS="1").stdout
     assert ": 1 logo, recall" in checks

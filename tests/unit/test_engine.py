@@ -183,6 +183,10 @@ def one_row_less(version: Path, manifest: Manifest) -> Manifest:
     return manifest
 
 
+def fewer_logos(_: Path, manifest: Manifest) -> Manifest:
+    return manifest.model_copy(update={"count": 7, "distinct_images": 7})
+
+
 def one_patch_less(version: Path, manifest: Manifest) -> Manifest:
     np.save(version / PATCHES, np.load(version / PATCHES)[1:])
     return manifest
@@ -212,10 +216,10 @@ def other_encoder(_: Path, manifest: Manifest) -> Manifest:
     ("change", "message"),
     [
         (one_row_less, "different numbers of logos"),
-        (one_patch_less, "different numbers of logos"),
+        (one_patch_less, "different numbers of distinct images"),
         (other_patches, "expected int8"),
         (no_patches, "damaged"),
-        (lambda _, manifest: manifest.model_copy(update={"count": 7}), "different numbers of logos"),
+        (fewer_logos, "different numbers of logos"),
         (lambda _, manifest: manifest.model_copy(update={"dimension": 7}), "different numbers of dimensions"),
         (other_preprocessing, "build the catalog again"),
         (other_encoder, "not the encoder"),

@@ -19,7 +19,7 @@ def documented() -> dict[str, dict[str, object]]:
 
 
 def test_the_parameters_are_those_of_the_query() -> None:
-    assert [parameter.name for parameter in PARAMETERS] == ["top_k", "min_score", "rerank"]
+    assert [parameter.name for parameter in PARAMETERS] == ["top_k", "max_identical", "min_score", "rerank"]
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.name)

@@ -12,7 +12,7 @@ from logo_similarity.catalog.versions import Catalog
 from logo_similarity.errors import BuildError
 from tests.samples import SampleCatalog
 
-POOR = BuildOptions(threads=2, m=2, ef_construction=1, ef_search=1, recall_floor=0.0)
+POOR = BuildOptions(threads=2, m=2, ef_construction=1, ef_search=1, recall_floor=0.0, self_floor=0.0)
 """An index that misses some of the exact answers."""
 
 
@@ -66,3 +66,17 @@ def test_a_build_without_a_logo_names_rows_and_images(tmp_path: Path) -> None:
     (tmp_path / "marks.csv").write_text("filename\nb.jpg\na.jpg\n")
     with pytest.raises(BuildError, match=r"for example marks\.csv:2 \(b\.jpg\): no .+; marks\.csv:3 \(a\.jpg\): the "):
         build(tmp_path / "marks.csv", tmp_path, BuildOptions(threads=2))
+
+
+def test_a_version_is_used_again_down_to_its_share_of_images_that_find_themselves(
+    sample_catalog: SampleCatalog, table: Path
+) -> None:
+    first = build(table, sample_catalog.images, POOR)
+    share = first.manifest.recall.self_found
+    assert 0 < share < 1
+    assert build(table, sample_catalog.images, replace(POOR, self_floor=share)).reused
+    with pytest.raises(
+        BuildError, match=rf"indexed image finds it in {share:.1%} of the cases, less than the floor of .* --self-floor"
+    ):
+        build(table, sample_catalog.images, replace(POOR, self_floor=share + 1e-6))
+    assert Catalog(table.parent / "catalogs").current() == first.folder

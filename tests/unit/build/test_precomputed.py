@@ -27,11 +27,12 @@ def ready(sample_catalog: SampleCatalog, tmp_path: Path) -> Path:
     folder = tmp_path / "ready"
     folder.mkdir()
     with SearchEngine.open(sample_catalog.root) as engine:
-        order = np.random.default_rng(0).permutation(engine.base.index.count)
+        order = np.random.default_rng(0).permutation(engine.manifest.count)
+        vectors = engine.base.row_map.vector_of(order)
         ids = [logo.record.logo_id for logo in engine.metadata.fetch(order.tolist())]
         assert engine.base.patches is not None
-        np.save(folder / "embeddings.npy", 3 * engine.base.index.vectors[order])
-        np.save(folder / "patches.npy", engine.base.patches[order])
+        np.save(folder / "embeddings.npy", 3 * engine.base.index.vectors[vectors])
+        np.save(folder / "patches.npy", engine.base.patches[vectors])
     (folder / "ids.txt").write_text("\n".join(ids) + "\n")
     return folder
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from logo_similarity.catalog.manifest import INDEX, MANIFEST, PATCHES, SIGNATURE, Manifest, read_manifest
+from logo_similarity.catalog.manifest import INDEX, MANIFEST, PATCHES, ROW_MAP, SIGNATURE, Manifest, read_manifest
 from logo_similarity.errors import CatalogError
 
 SHA256 = "0" * 64
@@ -19,6 +19,7 @@ def entry(size: int) -> dict[str, Any]:
 
 def manifest(
     count: int = 3,
+    distinct_images: int | None = None,
     dimension: int = 8,
     m: int = 8,
     ef_construction: int = 40,
@@ -32,12 +33,13 @@ def manifest(
         "created": "2026-11-01T00:00:00Z",
         "inputs": SHA256,
         "count": count,
+        "distinct_images": count if distinct_images is None else distinct_images,
         "logo_ids": SHA256,
         "dimension": dimension,
         "fields": [],
         "encoder": {"id": "none", "sha256": SHA256, "preprocessing": "1"},
         "index": {"m": m, "ef_construction": ef_construction, "ef_search": ef_search},
-        "recall": {"k": k, "queries": 3, "value": 1.0, "floor": 0.9},
+        "recall": {"k": k, "queries": 3, "value": 1.0, "floor": 0.9, "self_found": 1.0},
         "source": {"kind": "folder", "read": 3, "indexed": 3, "rejected": 0},
         "files": {
             INDEX: entry(10**13),
@@ -53,6 +55,7 @@ def extra_files(count: int) -> dict[str, Any]:
     return {f"file{number}": entry(1) for number in range(count)}
 
 
+ROW_MAP_FILES = {name: entry(1) for name in ROW_MAP}
 BOUNDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"count": 1}, {"count": 0}),
     ({"count": 2**31 - 1, "dimension": 1}, {"count": 2**31, "dimension": 1}),
@@ -68,6 +71,12 @@ BOUNDS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"files": {"a": entry(10**13)}}, {"files": {"a": entry(10**13 + 1)}}),
     ({"files": {INDEX: entry(4 * 3 * 8)}}, {"files": {INDEX: entry(4 * 3 * 8 - 1)}}),
     ({"files": {PATCHES: entry(3)}}, {"files": {PATCHES: entry(2)}}),
+    (
+        {"distinct_images": 2, "files": {INDEX: entry(4 * 2 * 8), PATCHES: entry(2), **ROW_MAP_FILES}},
+        {"distinct_images": 2, "files": {INDEX: entry(4 * 2 * 8 - 1), PATCHES: entry(2), **ROW_MAP_FILES}},
+    ),
+    ({"distinct_images": 1, "files": ROW_MAP_FILES}, {"distinct_images": 0, "files": ROW_MAP_FILES}),
+    ({"distinct_images": 3}, {"distinct_images": 4}),
     ({"files": {"a" * 200: entry(1)}}, {"files": {"a" * 201: entry(1)}}),
 ]
 
@@ -77,6 +86,16 @@ def test_a_value_at_its_bound_is_accepted_and_the_next_refused(inside: dict[str,
     Manifest.model_validate(manifest(**inside))
     with pytest.raises(ValidationError):
         Manifest.model_validate(manifest(**outside))
+
+
+@pytest.mark.parametrize("name", ROW_MAP)
+def test_the_row_map_is_listed_if_logos_share_images_and_only_then(name: str) -> None:
+    Manifest.model_validate(manifest(distinct_images=2, files=ROW_MAP_FILES))
+    others = {other: entry(1) for other in ROW_MAP if other != name}
+    with pytest.raises(ValidationError, match=f"{name} must be listed"):
+        Manifest.model_validate(manifest(distinct_images=2, files=others))
+    with pytest.raises(ValidationError, match=f"{name} must be listed"):
+        Manifest.model_validate(manifest(files={name: entry(1)}))
 
 
 @pytest.mark.parametrize("name", [MANIFEST, SIGNATURE])

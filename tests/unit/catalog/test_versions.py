@@ -46,12 +46,13 @@ def add_version(root: Path, day: int) -> str:
         created=dt.datetime(2026, 11, day, tzinfo=dt.UTC),
         inputs="0" * 64,
         count=3,
+        distinct_images=3,
         logo_ids="1" * 64,
         dimension=8,
         fields=("text",),
         encoder=EncoderEntry(id="none", sha256="2" * 64, preprocessing="1"),
         index=IndexEntry(m=8, ef_construction=40, ef_search=50),
-        recall=RecallEntry(k=3, queries=3, value=1.0, floor=0.9),
+        recall=RecallEntry(k=3, queries=3, value=1.0, floor=0.9, self_found=1.0),
         source=SourceEntry(kind="folder", read=3, indexed=3, rejected=0),
         files={
             name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
@@ -139,12 +140,23 @@ def test_a_damaged_version_changes_nothing(catalogs: Catalog) -> None:
     assert catalogs.current().name == good
 
 
-def test_a_manifest_of_another_format_says_what_to_do(catalogs: Catalog) -> None:
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (b"1", "the catalog has format 1; this version of the software reads format 3: build it again"),
+        (b"2", "the catalog has format 2; this version of the software reads format 3: build it again"),
+        (b"4", "the catalog has format 4; this version of the software reads format 3: build it again"),
+        (b"-1", "format.*damaged, or built by an incompatible version of this software: build it again"),
+        (b"1" * 4_000, "format.*damaged, or built by an incompatible version of this software: build it again"),
+        (b'"3"', "format.*damaged, or built by an incompatible version of this software: build it again"),
+    ],
+)
+def test_a_manifest_of_another_format_says_what_to_do(catalogs: Catalog, number: bytes, reason: str) -> None:
     folder = catalogs.root / add_version(catalogs.root, 1)
-    content = (folder / MANIFEST).read_bytes().replace(b'"format": 2', b'"format": 3')
+    content = (folder / MANIFEST).read_bytes().replace(b'"format": 3', b'"format": ' + number)
     (folder / MANIFEST).write_bytes(content)
     renamed = folder.rename(folder.with_name("20261101T000000Z-" + hashlib.sha256(content).hexdigest()[:8]))
-    with pytest.raises(CatalogError, match=r"format.*build it again"):
+    with pytest.raises(CatalogError, match=reason):
         read_manifest(renamed)
 
 

@@ -146,5 +146,5 @@ def test_control_characters_of_a_catalog_reach_no_terminal_and_split_no_line(
 ) -> None:
     record = Record(logo_id="EU\n1", filename="a.png", company="A\tB\x1b[31mC\u2028D")
     logo = Logo(0, record.logo_id, record.filename, json.dumps(record.metadata()))
-    print_hits([Hit(1.0, 1.0, logo)], ["id", "company"])
+    print_hits([Hit(1.0, 1.0, logo, 0)], ["id", "company"])
     assert capsys.readouterr().out == "EU 1\tA B [31mC D\n"

@@ -11,7 +11,15 @@ import pytest
 
 from logo_similarity.embed.describe import Floats
 from logo_similarity.errors import BuildError, CatalogError
-from logo_similarity.search.build import Probe, Recall, build_hnsw, check_unit_length, choose_ef_search, measure_recall
+from logo_similarity.search.build import (
+    IndexRecall,
+    Probe,
+    Recall,
+    build_hnsw,
+    check_unit_length,
+    choose_ef_search,
+    measure_recall,
+)
 from logo_similarity.search.hnsw import VectorIndex
 
 
@@ -26,6 +34,14 @@ def unit_vectors(count: int, dimension: int = 64, seed: int = 0) -> Floats:
 def make(vectors: Floats, path: Path, m: int = 16, ef_construction: int = 80) -> VectorIndex:
     build_hnsw(vectors, path, m=m, ef_construction=ef_construction, threads=2)
     return VectorIndex.open(path)
+
+
+def graph(vectors: Floats, m: int, ef_construction: int) -> VectorIndex:
+    """An index in memory."""
+    index = faiss.IndexHNSWFlat(vectors.shape[1], m, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = ef_construction
+    index.add(vectors)
+    return VectorIndex(index, Path("memory"))
 
 
 @pytest.fixture(scope="module")
@@ -157,23 +173,57 @@ def test_recall_takes_duplicates_for_each_other(tmp_path: Path) -> None:
     assert measure_recall(index, same[:20], k=10, ef_searches=(50,), threads=1)[0].value == 1
 
 
-def test_the_smallest_breadth_that_is_choose_ef_search_is_taken() -> None:
-    curve = [Recall(ef_search, 10, 10, value) for ef_search, value in ((10, 0.5), (20, 0.9), (30, 0.95), (40, 0.94))]
-    assert choose_ef_search(curve, 0.9).ef_search == 20
-    assert choose_ef_search(curve, 0.91).ef_search == 30
-    assert choose_ef_search(curve, 0.99).ef_search == 30
+def test_the_smallest_breadth_that_reaches_target_and_floor_is_chosen() -> None:
+    points = ((10, 0.5, 0.5), (20, 0.9, 0.98), (30, 0.95, 0.99), (40, 0.95, 1.0), (50, 0.94, 1.0))
+    curve = [IndexRecall(ef_search, 10, 10, value, self_found) for ef_search, value, self_found in points]
+    assert choose_ef_search(curve, 0.9, 0.98).ef_search == 20
+    assert choose_ef_search(curve, 0.91, 0.98).ef_search == 30
+    assert choose_ef_search(curve, 0.9, 0.99).ef_search == 30
+    assert choose_ef_search(curve, 0.9, 0.991).ef_search == 40
+    assert choose_ef_search(curve, 0.99, 0.5).ef_search == 40
 
 
 def test_a_build_measures_what_rows_find_that_are_not_in_the_graph_yet(tmp_path: Path) -> None:
     vectors = unit_vectors(2_000)
     vectors[-100:] = unit_vectors(100, seed=9)  # strangers
-    curve = build_hnsw(vectors, tmp_path / "i", m=4, ef_construction=20, threads=1, probe=Probe(10, 100, (10, 200)))
-    build_hnsw(vectors[:-100], tmp_path / "known", m=4, ef_construction=20, threads=1, probe=Probe(10, 0, (10,)))
-    known = VectorIndex.open(tmp_path / "known")
+    probe = Probe(10, 100, (10, 200))
+    measured = build_hnsw(vectors, tmp_path / "i", m=4, ef_construction=20, threads=1, probe=probe)
+    curve = tuple(Recall(point.ef_search, point.k, point.queries, point.value) for point in measured)
+    known = graph(vectors[:-100], m=4, ef_construction=20)
     assert curve == measure_recall(known, vectors[-100:], k=10, ef_searches=(10, 200), threads=1)
     assert VectorIndex.open(tmp_path / "i").count == 2_000
     in_the_graph = measure_recall(VectorIndex.open(tmp_path / "i"), vectors[-100:], k=10, ef_searches=(10,), threads=1)
     assert in_the_graph[0].value > curve[0].value
+
+
+def test_a_build_measures_random_rows_if_the_last_ones_are_easy(tmp_path: Path) -> None:
+    """The last rows are a cluster of its own, which is searched almost exactly; the others are in a poor graph."""
+    vectors = unit_vectors(2_000)
+    vectors[-300:] = vectors[-1] + 0.02 * unit_vectors(300, seed=9)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    (point,) = build_hnsw(vectors, tmp_path / "i", m=2, ef_construction=4, threads=1, probe=Probe(10, 200, (10,)))
+    known = graph(vectors[:-200], m=2, ef_construction=4)
+    (last,) = measure_recall(known, np.ascontiguousarray(vectors[-200:]), k=10, ef_searches=(10,), threads=1)
+    assert point.value < last.value - 0.1
+    assert (point.k, point.queries) == (10, 200)
+
+
+def test_a_build_measures_how_many_rows_find_themselves(tmp_path: Path) -> None:
+    vectors = unit_vectors(400)
+    curve = build_hnsw(vectors, tmp_path / "i", m=2, ef_construction=2, threads=1, probe=Probe(10, 400, (10, 40)))
+    index = VectorIndex.open(tmp_path / "i")
+    for point in curve:
+        answers = [index.search(vector, 10, ef_search=point.ef_search)[0] for vector in vectors]
+        assert point.self_found == np.mean([row in rows for row, rows in enumerate(answers)])
+    assert 0 < curve[0].self_found < curve[1].self_found < 1
+
+
+def test_the_random_rows_are_from_the_whole_index(tmp_path: Path) -> None:
+    """A row that many copies cut off from the others does not find itself, wherever it is."""
+    vectors = unit_vectors(1_000)
+    vectors[100:700] = vectors[100]
+    (point,) = build_hnsw(vectors, tmp_path / "i", m=8, ef_construction=40, threads=1, probe=Probe(10, 100, (10,)))
+    assert point.self_found < 0.6  # of the copies, which are more than half, a search returns ten
 
 
 @pytest.mark.parametrize("count", [1, 9, 10])
@@ -185,7 +235,9 @@ def test_few_rows_can_be_measured_too(tmp_path: Path, count: int) -> None:
 
 def test_a_build_measures_the_first_100_results_of_500_rows_or_a_tenth(tmp_path: Path) -> None:
     for count, queries in ((4_990, 499), (5_100, 500)):
-        probe = build_hnsw(unit_vectors(count, dimension=8), tmp_path / "i", m=4, ef_construction=8, threads=2)[0]
+        vectors = unit_vectors(count)
+        vectors[-500:] = unit_vectors(500, seed=9)  # strangers, which find less than the rows of the graph
+        probe = build_hnsw(vectors, tmp_path / "i", m=4, ef_construction=8, threads=2)[0]
         assert (probe.k, probe.queries) == (100, queries)
 
 

@@ -182,6 +182,27 @@ def test_a_cell_is_matched_once() -> None:
     assert [(match.cell, match.other) for match in found] == [(1, 0)]
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+def test_two_logos_without_ink_are_compared_by_their_cosine(weight: float) -> None:
+    """An identical one scores 1; a pair of which only one has ink agrees in nothing."""
+    vectors, inkless = unit(1, 6), np.zeros((CELLS, CHANNELS), np.int8)
+    gallery = np.stack([inkless, quantize_patches(patches(3)[0]), inkless, *quantize_patches(patches(4, 3))])
+    query = Description(vectors[0], inkless)
+    scores = score_all(query, vectors, gallery, weight)
+    cosines = vectors @ query.embedding
+    means = np.where(gallery.any(axis=(1, 2)), (1 - weight) * cosines, cosines)
+    expected = means + (1 - means) * ((query.embedding - vectors) @ vectors.mean(axis=0))
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    assert scores[0] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_logo_with_ink_agrees_in_nothing_with_one_without() -> None:
+    vectors, gallery = unit(1, 2), np.stack([np.zeros((CELLS, CHANNELS), np.int8), quantize_patches(patches(3)[0])])
+    scores = score_all(Description(vectors[1], gallery[1]), vectors, gallery, 1.0)
+    correction = (vectors[1] - vectors[0]) @ vectors.mean(axis=0)
+    np.testing.assert_allclose(scores, [correction, 1], atol=1e-6)
+
+
 def test_an_empty_picture_agrees_with_nothing() -> None:
     gallery = np.stack([quantize_patches(patches(10)[0]), np.zeros((CELLS, CHANNELS), np.int8)])
     np.testing.assert_array_equal(agreement(np.zeros((CELLS, CHANNELS), np.int8), gallery), 0)
