@@ -212,7 +212,7 @@ def _document(data: bytes, location: str) -> KeyDocument:
     try:
         document = KeyDocument.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         reason = f"{field}: {first['msg']}" if field else first["msg"]
         raise ConfigError(f"LOGO_KEYS: {location} is not a valid keys file: {reason}") from None

@@ -102,6 +102,13 @@ def test_answers_without_hits_take_room_too() -> None:
     assert sum(cache.get(key) is not None for key in keys) == 10
 
 
+def test_a_result_that_fills_the_cache_is_kept() -> None:
+    cache = AnswerCache(3)
+    key = cache.key("one", Query(image=b""))
+    cache.put(key, answer(3))
+    assert cache.get(key) is not None
+
+
 def test_no_room_means_none(tmp_path: Path) -> None:
     cache = AnswerCache(0)
     key = cache.key("one", Query(image=b""))

@@ -8,7 +8,16 @@ from typer.testing import CliRunner
 
 from logo_similarity.cli import app
 from logo_similarity.config import load_settings
-from logo_similarity.plan import memory_limit, plan_service
+from logo_similarity.plan import (
+    DECODER_BYTES,
+    DECODER_SLACK_BYTES,
+    DEFAULT_MODEL_BYTES,
+    LIBRARY_BYTES,
+    WORKER_BYTES,
+    decoder_limit,
+    memory_limit,
+    plan_service,
+)
 from tests.samples import SampleCatalog
 
 
@@ -25,6 +34,25 @@ def test_the_catalog_counts_once_and_the_workers_each() -> None:
 def test_a_larger_encoder_takes_its_size_in_each_worker() -> None:
     small, large = (plan_service(10, size, 4, load_settings(workers=4)) for size in (6_000_000, 106_000_000))
     assert large.total - small.total == 4 * 100_000_000
+
+
+def test_the_parts_of_a_plan() -> None:
+    settings = load_settings(
+        workers=3, threads=2, max_inflight_bytes=50_000_000, max_upload_bytes=10_000_000,
+        max_connections=100, max_head_bytes=20_000, decode_memory=300_000_000,
+    )  # fmt: skip
+    plan = plan_service(2_000_000_000, DEFAULT_MODEL_BYTES + 1_000_000, 8, settings)
+    assert decoder_limit(300_000_000, 10_000_000) == 320_000_000 + DECODER_SLACK_BYTES
+    assert plan.shared == 2_000_000_000 + LIBRARY_BYTES
+    assert plan.trial == WORKER_BYTES + 1_000_000
+    assert plan.private == plan.trial + 2 * DECODER_BYTES
+    assert plan.burst == 50_000_000 + 100 * 20_000 + 2 * decoder_limit(300_000_000, 10_000_000)
+    assert plan.total == plan.shared + 3 * plan.private
+    assert plan.limit == round(1.25 * plan.total) + 3 * plan.burst + plan.trial
+    assert plan.figures() == {"workers": 3, "threads": 2} | {
+        f"{name}_mb": getattr(plan, name) // 1_000_000
+        for name in ("shared", "private", "burst", "trial", "total", "limit")
+    }
 
 
 def group(root: Path, **files: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.config import load_settings
-from logo_similarity.errors import ConfigError, InvalidRequestError
+from logo_similarity.errors import ConfigError, InvalidRequestError, StoreError
 from logo_similarity.keys.document import KeyDocument
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.store import FileKeyStore, KeyStore, open_key_store
@@ -182,6 +182,16 @@ def test_a_mistyped_folder_is_named_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mistyped does not exist"):
         add(FileKeyStore(tmp_path / "mistyped" / "keys.json"), "one")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_local_copy_is_read_while_the_bucket_is_unreachable(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.json"
+    bucket = {"s3_endpoint": "http://127.0.0.1:9", "s3_access_key": "id", "s3_secret_key": "secret"}
+    store = open_key_store(load_settings(keys="s3://bucket/keys", **bucket), copy)
+    with pytest.raises(StoreError, match=r"s3://bucket/keys/keys\.json"):
+        store.read()
+    add(FileKeyStore(copy), "one")
+    assert [key.name for key in store.read().keys] == ["one"]
 
 
 def test_a_setting_says_where() -> None:

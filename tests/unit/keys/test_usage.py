@@ -13,7 +13,7 @@ import pytest
 from logo_similarity.errors import ConfigError, QuotaSpentError, RateLimitedError
 from logo_similarity.keys import usage as usage_module
 from logo_similarity.keys.document import Key
-from logo_similarity.keys.usage import Usage, requests_today
+from logo_similarity.keys.usage import SQLiteStorage, Usage, requests_today
 
 MOMENT = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC).timestamp()
 
@@ -38,6 +38,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def usage(tmp_path: Path, clock: Clock) -> Iterator[Usage]:
     opened = Usage(tmp_path / "usage.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def storage(tmp_path: Path, clock: Clock) -> Iterator[SQLiteStorage]:
+    opened = SQLiteStorage(tmp_path / "usage.db")
     yield opened
     opened.close()
 
@@ -153,8 +160,45 @@ def test_old_counts_are_thrown_away(tmp_path: Path, clock: Clock) -> None:
     clock.now += 3 * usage_module.DAY
     Usage(tmp_path / "usage.db").close()
     with sqlite3.connect(tmp_path / "usage.db") as connection:
-        assert connection.execute("SELECT count(*) FROM counters").fetchone() == (0,)
+        for table in ("counters", "hits"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
     connection.close()
+
+
+def test_a_counter_begins_again_after_its_expiry(storage: SQLiteStorage, clock: Clock) -> None:
+    assert storage.get_expiry("key") == clock.now
+    assert [storage.incr("key", 60, amount=3), storage.incr("key", 60)] == [3, 4]
+    assert storage.get_expiry("key") == clock.now + 60
+    clock.now += 60
+    assert (storage.get("key"), storage.incr("key", 60)) == (4, 5)
+    clock.now += 1
+    assert (storage.get("key"), storage.incr("key", 60)) == (0, 1)
+    assert storage.get_expiry("key") == clock.now + 60
+
+
+def test_entries_are_added_together_or_not_at_all(storage: SQLiteStorage, clock: Clock) -> None:
+    assert storage.acquire_entry("key", limit=5, expiry=60, amount=3)
+    assert not storage.acquire_entry("key", limit=5, expiry=60, amount=3)
+    assert storage.get_moving_window("key", limit=5, expiry=60) == (clock.now, 3)
+    assert storage.acquire_entry("key", limit=5, expiry=60, amount=2)
+    began = clock.now
+    clock.now += 59
+    assert storage.get_moving_window("key", limit=5, expiry=60) == (began, 5)
+    clock.now += 1
+    assert storage.get_moving_window("key", limit=5, expiry=60) == (clock.now, 0)
+
+
+def test_counts_can_be_cleared(storage: SQLiteStorage) -> None:
+    assert storage.check()
+    for name in ("one", "other"):
+        storage.incr(name, 60)
+        storage.acquire_entry(name, limit=5, expiry=60)
+    storage.clear("one")
+    assert [storage.get(name) for name in ("one", "other")] == [0, 1]
+    counts = [storage.get_moving_window(name, limit=5, expiry=60)[1] for name in ("one", "other")]
+    assert counts == [0, 1]
+    assert storage.reset() == 2  # rows
+    assert storage.get("other") == 0
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
