@@ -32,9 +32,10 @@ class KeyRing:
         Raises:
             UnauthorizedError: there is no such key, it is revoked, or the secret has expired.
         """
-        key, secret = self._keys.get(self._hmac(hashlib.sha256(text).digest()), (None, None))
-        if key is None or secret is None:
+        entry = self._keys.get(self._hmac(hashlib.sha256(text).digest()))
+        if entry is None:
             raise UnauthorizedError("send exactly one valid key in the X-API-Key header")
+        key, secret = entry
         if key.revoked is not None:
             raise UnauthorizedError(f"this key was revoked at {key.revoked.isoformat(timespec='seconds')}")
         if secret.expires is not None and secret.expires <= now:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,3 +115,33 @@ async def test_a_damaged_file_is_closed_until_it_is_opened_anew(counter: UsageCo
     counter.open()
     assert await outcomes(counter, key(quota=1), 1) == ["admitted"]
     assert await outcomes(counter, key(quota=1), 1) == ["QuotaSpentError"]
+
+
+async def test_closing_closes_the_file(tmp_path: Path) -> None:
+    counter = UsageCounter(tmp_path / "usage.db")
+    counter.close()  # not open yet
+    counter = UsageCounter(tmp_path / "usage.db")
+    counter.open()
+    await counter.admit(key())
+    assert (tmp_path / "usage.db-wal").exists()
+    counter.close()
+    assert not (tmp_path / "usage.db-wal").exists()  # SQLite deletes it with the last connection
+    with pytest.raises(NotCountedError):
+        await counter.admit(key())
+
+
+def test_a_disk_that_stalls_does_not_hold_the_process(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys, threading, pathlib; from logo_similarity.keys import counting\n"
+        "from tests.unit.keys.test_counting import key\n"
+        "counting.Usage.admit, counting.COUNT_SECONDS = lambda *_: threading.Event().wait(), 0.01\n"
+        "counter = counting.UsageCounter(pathlib.Path(sys.argv[1]))\n"
+        "counter.open()\n"
+        "try: asyncio.run(counter.admit(key()))\n"
+        "except counting.NotCountedError: print('not counted')\n"
+        "counter.close()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "usage.db")], stdout=subprocess.PIPE, timeout=PATIENCE, check=True
+    )
+    assert done.stdout == b"not counted\n"

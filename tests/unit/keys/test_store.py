@@ -6,13 +6,15 @@ import os
 import threading
 from pathlib import Path
 
+import obstore
 import pytest
 
-from logo_similarity.config import load_settings
+from logo_similarity.config import Settings, load_settings
 from logo_similarity.errors import ConfigError, InvalidRequestError, StoreError
 from logo_similarity.keys.document import KeyDocument
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.store import FileKeyStore, KeyStore, open_key_store
+from logo_similarity.storage.objects import ObjectFolder
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
 
@@ -182,6 +184,24 @@ def test_a_mistyped_folder_is_named_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mistyped does not exist"):
         add(FileKeyStore(tmp_path / "mistyped" / "keys.json"), "one")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_keys_of_a_bucket(settings: Settings, tmp_path: Path) -> None:
+    shared = settings.model_copy(update={"keys": settings.catalog_url})
+    writer, reader = open_key_store(shared), open_key_store(shared, tmp_path / "copy.json")
+    assert reader.read() == KeyDocument()
+    assert reader.read_changed() is None
+    for names in (["one"], ["one", "two"]):
+        add(writer, names[-1])
+        changed = reader.read_changed()
+        assert changed is not None
+        assert [key.name for key in changed.keys] == names
+        assert reader.read_changed() is None
+        assert FileKeyStore(tmp_path / "copy.json").read() == changed == reader.read()
+    obstore.delete(ObjectFolder(str(shared.keys), shared)._store, "keys.json")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"keys\.json has been deleted"):
+            reader.read_changed()
 
 
 def test_the_local_copy_is_read_while_the_bucket_is_unreachable(tmp_path: Path) -> None:

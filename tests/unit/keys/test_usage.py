@@ -113,8 +113,8 @@ def test_what_the_rate_refuses_costs_no_quota(usage: Usage, clock: Clock) -> Non
 def test_keys_do_not_take_from_each_other(usage: Usage) -> None:
     assert admitted(usage, key("a", quota=3), 5) == 3
     assert admitted(usage, key("b", quota=3), 5) == 3
-    assert admitted(usage, key("c"), 50) == 50
-    assert usage.today(key("c")) == 50
+    assert admitted(usage, key("c"), 200) == 200
+    assert usage.today(key("c")) == 200
 
 
 @pytest.mark.parametrize("jump", [-86_400 * 400, -3600, 3600, 86_400 * 400])
@@ -155,7 +155,12 @@ def test_processes_count_together_and_none_too_many(tmp_path: Path) -> None:
 
 def test_old_counts_are_thrown_away(tmp_path: Path, clock: Clock) -> None:
     opened = Usage(tmp_path / "usage.db")
-    opened.admit(key(rate="5/second"))
+    limited = key(rate="1/hour")
+    opened.admit(limited)
+    opened.close()
+    clock.now += 3_599
+    opened = Usage(tmp_path / "usage.db")
+    assert (admitted(opened, limited, 1), opened.today(limited)) == (0, 1)
     opened.close()
     clock.now += 3 * usage_module.DAY
     Usage(tmp_path / "usage.db").close()
@@ -188,8 +193,23 @@ def test_entries_are_added_together_or_not_at_all(storage: SQLiteStorage, clock:
     assert storage.get_moving_window("key", limit=5, expiry=60) == (clock.now, 0)
 
 
+def test_counting_continues_after_a_full_disk(storage: SQLiteStorage) -> None:
+    storage._connection.execute("PRAGMA max_page_count = 10")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        storage.acquire_entry("key", limit=10_000, expiry=60, amount=10_000)
+    storage._connection.execute("PRAGMA max_page_count = 1000000")
+    assert storage.acquire_entry("key", limit=5, expiry=60)
+
+
+def test_a_failed_statement_ends_the_transaction(storage: SQLiteStorage) -> None:
+    with pytest.raises(sqlite3.Error):
+        storage.acquire_entry(object(), limit=5, expiry=60)  # type: ignore[arg-type]
+    assert storage.acquire_entry("key", limit=5, expiry=60)
+
+
 def test_counts_can_be_cleared(storage: SQLiteStorage) -> None:
     assert storage.check()
+    assert storage.base_exceptions is sqlite3.Error
     for name in ("one", "other"):
         storage.incr(name, 60)
         storage.acquire_entry(name, limit=5, expiry=60)
