@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -133,6 +134,17 @@ def send_all_it_takes(connection: socket.socket, piece: bytes, limit: int) -> in
     except (ConnectionResetError, BrokenPipeError):
         pass
     return sent
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "connections"),
+    [(resource.RLIM_INFINITY, 500), (5_000, 500), (1_256, 500), (1_255, 499), (258, 1), (100, 1)],
+)
+def test_connections_fit_the_limit_on_descriptors(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, connections: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, resource.RLIM_INFINITY))
+    assert ConnectionBounds.of(load_settings(max_connections=500)).connections == connections
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,10 @@ from logo_similarity.errors import (
     OverloadedError,
     UnsupportedFormatError,
 )
+from logo_similarity.image import contained
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits, decode
+from logo_similarity.image.header import read_header
 from logo_similarity.plan import decoder_limit
 from tests.hostile_images import BOMBS, avif, strip_tiff
 from tests.pictures import encode, noise, quarters
@@ -57,10 +59,31 @@ def test_the_pixels_are_those_of_decoding_here(decoder: Decoder, file_format: st
         np.testing.assert_array_equal(decoder.decode(data), decode(data))
 
 
+@pytest.mark.parametrize("shape", [(1, 8), (8, 1), (1024, 8), (8, 1024)])
+def test_the_shortest_and_the_longest_sides_come_back_from_a_child(shape: tuple[int, int]) -> None:
+    picture = np.full((*shape, 3), 90, np.uint8)
+    with Decoder(ImageLimits(min_side=1)) as decoder:
+        np.testing.assert_array_equal(decoder.decode(encode(picture, "TIFF")), picture)
+
+
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
 def test_a_plain_file_needs_no_child(decoder: Decoder, file_format: str, children: Children) -> None:
     decoder.decode(encode(quarters(), file_format))
     assert not children()
+
+
+@pytest.mark.parametrize("bound", ["memory", "seconds"])
+def test_a_file_that_costs_more_than_a_plain_one_is_decoded_in_a_child(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch, children: Children, bound: str
+) -> None:
+    data = encode(quarters(), "PNG")
+    cost = getattr(read_header(data).cost, bound)
+    monkeypatch.setattr(contained, f"PLAIN_{bound.upper()}", cost)
+    decoder.decode(data)
+    assert not children()
+    monkeypatch.setattr(contained, f"PLAIN_{bound.upper()}", 0.99 * cost)
+    decoder.decode(data)
+    assert len(children()) == 1
 
 
 def test_a_large_picture_is_decoded_in_a_child(decoder: Decoder, children: Children) -> None:
