@@ -120,7 +120,7 @@ class Decoder:
 
     def _take_back(self, child: _Child) -> None:
         with self._lock:
-            keep = child.alive and not self._closed
+            keep = child.runs() and not self._closed
             if keep:
                 self._idle.append(child)
         if not keep:
@@ -154,7 +154,6 @@ class _Child:
         self._to, self._from = (pipe.fileno() for pipe in self._pipes())
         os.set_blocking(self._to, False)
         os.set_blocking(self._from, False)
-        self.alive = True
         self._started = False
 
     def decode(self, data: bytes) -> Pixels:
@@ -168,7 +167,7 @@ class _Child:
         except (_EndedError, TimeoutError) as error:
             self._explain(error, seconds)
         except BaseException:
-            self.alive = False  # in the middle of an exchange
+            self.end()  # in the middle of an exchange
             raise
         if isinstance(answer, BadImageError):
             raise answer
@@ -197,7 +196,6 @@ class _Child:
 
     def end(self) -> None:
         """Kill it."""
-        self.alive = False
         self._process.kill()
         self._process.wait()
         for pipe in self._pipes():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import threading
@@ -186,6 +187,24 @@ def test_a_child_that_dies_costs_one_file(decoder: Decoder, children: Children) 
     assert decoder.decode(data).shape
 
 
+def test_an_interrupted_exchange_ends_the_child(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch, children: Children
+) -> None:
+    """Otherwise the next file would get the pixels of this one."""
+    data = encode(quarters(), "TIFF")
+    decoder.decode(data)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(contained._Child, "_answer", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            decoder.decode(data)
+    assert not children()
+    np.testing.assert_array_equal(decoder.decode(encode(noise(), "TIFF")), noise())
+
+
 def test_a_child_that_was_killed_while_it_was_idle_costs_none(decoder: Decoder, children: Children) -> None:
     data = encode(quarters(), "TIFF")
     decoder.decode(data)
@@ -209,7 +228,11 @@ def test_a_child_that_cannot_start_is_not_the_files_fault(decoder: Decoder, monk
 
 @pytest.mark.parametrize(
     "answer",
-    [b"P" + b"\xff" * 8, b"P" + bytes(8), b"X" + bytes(8), b"R\xff\xff\xff\xff", b"R\2\0\0\0[]", b"R\2\0\0\0{}"],
+    [
+        *(b"P" + struct.pack("<II", height, width) for height, width in ((0, 0), (8, 0), (0, 8))),
+        *(b"P" + struct.pack("<II", *sides) + bytes(3 * 1025) for sides in ((1025, 1), (1, 1025))),
+        *(b"P" + b"\xff" * 8, b"X" + bytes(8), b"R\xff\xff\xff\xff", b"R\2\0\0\0[]", b"R\2\0\0\0{}"),
+    ],
 )
 def test_a_child_that_answers_nonsense_is_ended(decoder: Decoder, answer: bytes, tmp_path: Path) -> None:
     """A file may have taken it over."""
