@@ -91,7 +91,8 @@ def test_a_large_picture_is_decoded_in_a_child(decoder: Decoder, children: Child
     picture = np.full((4000, 4000, 4), 200, np.uint8)
     data = cv2.imencode(".png", picture)[1].tobytes()
     np.testing.assert_array_equal(decoder.decode(data), decode(data))
-    assert len(children()) == 1
+    (child,) = children()
+    assert child.num_threads() == 1
 
 
 def test_one_child_serves_one_file_after_another_and_ends_with_its_decoder(children: Children) -> None:
@@ -162,11 +163,30 @@ def test_a_child_cannot_take_more_memory_than_it_may(decoder: Decoder, children:
     limit, _ = child.rlimit(psutil.RLIMIT_AS)
     assert limit - child.memory_info().vms <= decoder_limit(256_000_000, 10_000_000)
     child.rlimit(psutil.RLIMIT_AS, (child.memory_info().vms + 30_000_000, limit))
-    with pytest.raises(BadImageError):
-        decoder.decode(cv2.imencode(".png", noise(3500, 3500))[1].tobytes()[:9_000_000])
-    with pytest.raises(BadImageError):
+    with pytest.raises(ImageTooComplexError, match="LOGO_DECODE_MEMORY"):
+        decoder.decode(encode(np.zeros((4000, 4000, 4), np.uint8), "PNG"))
+    with pytest.raises(BadImageError, match="AVIF file is damaged"):  # libavif does not report the reason
         decoder.decode(avif(2600, 2600))
+    assert children() == [child]
     assert decoder.decode(encode(quarters(), "TIFF")).shape
+
+
+def test_the_cpu_time_that_was_used_before_is_not_counted() -> None:
+    code = """
+import os, resource, signal
+from logo_similarity.image.child import _allow_seconds
+def used():
+    return sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+zeros = os.open("/dev/zero", os.O_RDONLY)
+while resource.getrusage(resource.RUSAGE_SELF).ru_stime < 1.5:
+    os.read(zeros, 1 << 20)
+before = used()
+_allow_seconds(3.0)
+limit, _ = resource.getrlimit(resource.RLIMIT_CPU)
+assert int(before + 3) + 2 <= limit <= int(used() + 3) + 2, limit
+assert 2 < signal.getitimer(signal.ITIMER_PROF)[0] <= 3.1
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_child_that_dies_costs_one_file(decoder: Decoder, children: Children) -> None:
