@@ -46,7 +46,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "image/folder.py": (f"{IMAGE}/test_folder.py", f"{CATALOG}/sources/test_folder.py"),
     "image/header.py": (f"{IMAGE}/test_header.py", f"{IMAGE}/test_cost.py"),
     "image/png.py": (f"{IMAGE}/test_png.py", f"{IMAGE}/test_header.py", f"{IMAGE}/test_cost.py"),
-    "image/tiff.py": (f"{IMAGE}/test_header.py", f"{IMAGE}/test_hostile_files.py", f"{IMAGE}/test_decode.py"),
+    "image/tiff.py": (f"{IMAGE}/test_tiff.py", f"{IMAGE}/test_decode.py"),
     "image/avif.py": (f"{IMAGE}/test_avif_boxes.py", f"{IMAGE}/test_avif_size.py"),
     "image/av1.py": (f"{IMAGE}/test_av1.py", f"{IMAGE}/test_avif_size.py"),
     "image/decode.py": (f"{IMAGE}/test_decode.py", f"{IMAGE}/test_damaged_files.py"),
