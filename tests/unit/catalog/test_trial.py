@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from logo_similarity.errors import CatalogError
 from tests.hostile_catalogs import BAD_MANIFESTS, HOSTILE, endless_loop, gap, rewrite_manifest
 from tests.samples import SampleCatalog
 from tests.service import until
+from tests.unit.catalog.test_versions import add_version
 
 
 @pytest.fixture
@@ -93,6 +96,40 @@ def test_a_trial_has_no_secrets_and_is_ended_from_another_thread(
     assert "SIGKILL" in errors[0]
     assert b"OMP_NUM_THREADS=1" in environments[0]
     assert b"confidential" not in environments[0]
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("sys.exit(3)", "the process that opened it exited with status 3$"),
+        ("sys.exit(1)", "the process that opened it exited with status 1$"),
+        ("print('broken'); sys.exit(3)", "the process that opened it exited with status 3$"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "the process that opened it was killed by SIGTERM$"),
+        ("print('x' * 2_000); sys.exit(1)", "x{1000}$"),
+        (r"os.write(1, b'\xff'); sys.exit(1)", "\ufffd$"),
+        ("print(*sys.argv[5:], end=''); sys.exit(1)", "PARENT 101$"),
+    ],
+)
+def test_how_the_process_ends_is_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, reason: str
+) -> None:
+    """A version can make the process do anything."""
+    name = add_version(tmp_path, 1)
+    python = tmp_path / "python"
+    python.write_text(f"#!{sys.executable}\nimport os, signal, sys\n{program}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    pattern = f"^version '{name}' failed its trial: {reason}".replace("PARENT", str(os.getpid()))
+    with pytest.raises(CatalogError, match=pattern):
+        Trial(seconds=100.5)(tmp_path / name)
+
+
+def test_a_stopped_trial_tries_no_further_version(folder: Catalog) -> None:
+    trial = Trial()
+    trial(folder.current())
+    trial.stop()
+    with pytest.raises(CatalogError, match="SIGKILL"):
+        trial(folder.current())
 
 
 def test_a_build_that_fails_its_trial_leaves_the_live_version(
