@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from fastapi.testclient import TestClient
 
 from logo_similarity.api import live_keys
 from logo_similarity.api.app import create_app
-from logo_similarity.api.paths import POLICIES, UNMATCHED, policy_of
+from logo_similarity.api.paths import POLICIES, UNMATCHED, Policy, policy_of
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.errors import ConfigError
 from logo_similarity.keys.store import open_key_store
@@ -30,6 +31,8 @@ OPEN = {"/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/f
 OPEN |= {"/docs/assets/{digest}/{name}"}
 SEARCH = {"/v1/search", "/v1/logos/{logo_id:path}", "/v1/image/{image_id:path}"}
 ADMIN = {"/v1/keys"}
+PROBES = {"/healthz", "/readyz", "/metrics"}
+UNTRACED = {"/v1/files/{token}/{name}", "/docs/assets/{digest}/{name}", UNMATCHED}
 UNKNOWN = {"/v1/unknown", "/v1/searches", "/v1/search/", "/V1/SEARCH", "/v1/admin/keys", "/healthz/x", "/v1/files/x"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 LOGO = "/v1/logos/EM/000001"
@@ -279,6 +282,10 @@ def test_the_table_names_every_route_and_no_other(service: Service) -> None:
     for template, policy in POLICIES.items():
         role = None if template in OPEN else "search" if template in SEARCH else "admin"
         assert policy.role == role, template
+        assert policy.admission == (template == "/v1/search"), template
+        assert policy.log_level == (logging.DEBUG if template in PROBES else logging.INFO), template
+        assert policy.traced == (template not in PROBES | UNTRACED), template
+    assert policy_of("/v1/new") == Policy("admin")
 
 
 def test_a_route_that_is_not_in_the_table_is_closed(service: Service) -> None:
