@@ -104,7 +104,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "api/live_keys.py": ("tests/api/test_roles.py",),
     "api/paths.py": ("tests/api/test_roles.py", "-k", "table or every_route"),
     "api/middleware.py": ("tests/api/test_bad_input.py", "tests/api/test_operations.py"),
-    "api/refusals.py": ("tests/api/test_connections.py", "tests/api/test_keys_and_admission.py"),
+    "api/refusals.py": ("tests/api/test_refusals.py",),
     "api/routing.py": ("tests/api/test_routing.py", "tests/api/test_search.py"),
     "follow.py": ("tests/unit/test_follow.py",),
     "plan.py": ("tests/unit/test_plan.py",),
