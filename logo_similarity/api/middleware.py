@@ -24,7 +24,7 @@ OTHER_METHOD = "other"
 ADDRESS_LENGTH = 64
 """Maximum length of a client address in a log line: a proxy may forward any text."""
 
-REQUEST_ID = re.compile(rb"^[A-Za-z0-9._\-]{1,64}$")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
 
 
 def new_request_id() -> str:
@@ -52,7 +52,7 @@ class RequestMiddleware:
             return
         started = time.perf_counter()
         header = dict(scope["headers"]).get(b"x-request-id", b"")
-        request_id = header.decode() if REQUEST_ID.match(header) else new_request_id()
+        request_id = header.decode() if REQUEST_ID.fullmatch(header) else new_request_id()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id, client=client_address(scope))
         if self._traced and (trace_id := current_trace()) is not None:
