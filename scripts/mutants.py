@@ -95,7 +95,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "catalog/trial.py": (f"{CATALOG}/test_trial.py", "-k", "good or reason or stopped or secrets or endless or gap"),
     "catalog/replica.py": (f"{CATALOG}/test_replica.py",),
     "catalog/publish.py": (f"{CATALOG}/test_publish.py",),
-    "api/admission.py": ("tests/api/test_keys_and_admission.py",),
+    "api/admission.py": ("tests/api/test_admission.py",),
     "api/auth.py": ("tests/api/test_auth.py", "tests/api/test_roles.py::test_every_route_for_every_role"),
     "api/cache.py": ("tests/api/test_cache.py",),
     "api/connections.py": ("tests/api/test_connections.py",),

@@ -11,34 +11,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from logo_similarity.api import middleware
 from logo_similarity.api.middleware import ADDRESS_LENGTH, BodyMiddleware, RequestMiddleware, client_address
-from logo_similarity.api.routing import TEMPLATE, RouteTable
+from logo_similarity.api.routing import RouteTable
 from logo_similarity.metrics import REQUEST_SECONDS, REQUESTS
+from tests.asgi import answer, no_receive, scope_of, sent_by
 from tests.logs import logs_of
 
 pytestmark = pytest.mark.anyio
-
-
-def scope_of(*headers: tuple[bytes, bytes], **more: object) -> dict[str, Any]:
-    return {"type": "http", "method": "GET", "headers": list(headers), "client": ("192.0.2.1", 1), TEMPLATE: "/"} | more
-
-
-async def no_receive() -> Message:
-    raise AssertionError
-
-
-async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 204, "headers": [(b"x-a", b"b")]})
-    await send({"type": "http.response.body"})
-
-
-async def sent_by(app: Any, scope: dict[str, Any], receive: Receive = no_receive) -> list[Message]:
-    sent = list[Message]()
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    return sent
 
 
 def requests(method: str, status: str) -> float:
@@ -69,7 +47,7 @@ async def test_a_request_is_counted_and_logged(method: str, label: str) -> None:
     app = RequestMiddleware(answer, routes=RouteTable(), traced=False)
     with logs_of(middleware) as lines:
         await sent_by(app, scope_of(method=method))
-        await sent_by(app, scope_of(method=method, **{TEMPLATE: "/healthz"}))
+        await sent_by(app, scope_of(method=method, route="/healthz"))
     assert requests(label, "204") == before + 1
     taken = REQUEST_SECONDS.labels(label, "/")._sum.get() - seconds
     assert [(line["log_level"], line["route"]) for line in lines] == [("info", "/"), ("debug", "/healthz")]
