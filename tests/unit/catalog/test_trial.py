@@ -11,9 +11,11 @@ import pytest
 
 from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.manifest import MANIFEST, read_manifest, verify
+from logo_similarity.catalog.signature import make_key
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
+from logo_similarity.config import load_settings
 from logo_similarity.errors import CatalogError
 from tests.hostile_catalogs import BAD_MANIFESTS, HOSTILE, endless_loop, gap, rewrite_manifest
 from tests.samples import SampleCatalog
@@ -38,6 +40,12 @@ def hostile(folder: Catalog, kind: str) -> Path:
 
 def test_a_good_version_passes(folder: Catalog) -> None:
     Trial()(folder.current())
+
+
+def test_a_good_version_needs_the_required_signature(folder: Catalog, tmp_path: Path) -> None:
+    trial = Trial.of(load_settings(catalog_public_key=make_key(tmp_path / "key")))
+    with pytest.raises(CatalogError, match="is not signed"):
+        trial(folder.current())
 
 
 def trial_children() -> list[psutil.Process]:
@@ -121,7 +129,7 @@ def test_how_the_process_ends_is_the_reason(
     monkeypatch.setattr(sys, "executable", str(python))
     pattern = f"^version '{name}' failed its trial: {reason}".replace("PARENT", str(os.getpid()))
     with pytest.raises(CatalogError, match=pattern):
-        Trial(seconds=100.5)(tmp_path / name)
+        Trial.of(load_settings(trial_seconds=100.5))(tmp_path / name)
 
 
 def test_a_stopped_trial_tries_no_further_version(folder: Catalog) -> None:
