@@ -101,7 +101,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "api/connections.py": ("tests/api/test_connections.py",),
     "api/errors.py": ("tests/api/test_errors.py",),
     "api/live.py": ("tests/api/test_live.py",),
-    "api/live_keys.py": ("tests/api/test_roles.py",),
+    "api/live_keys.py": ("tests/api/test_live_keys.py",),
     "api/paths.py": ("tests/api/test_roles.py", "-k", "table or every_route"),
     "api/middleware.py": ("tests/api/test_middleware.py",),
     "api/refusals.py": ("tests/api/test_refusals.py",),
