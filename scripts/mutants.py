@@ -105,7 +105,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "api/paths.py": ("tests/api/test_roles.py", "-k", "table or every_route"),
     "api/middleware.py": ("tests/api/test_middleware.py",),
     "api/refusals.py": ("tests/api/test_refusals.py",),
-    "api/routing.py": ("tests/api/test_routing.py", "tests/api/test_search.py"),
+    "api/routing.py": ("tests/api/test_checked_routes.py",),
     "follow.py": ("tests/unit/test_follow.py",),
     "plan.py": ("tests/unit/test_plan.py",),
     "limits.py": ("tests/unit/test_limits.py",),
