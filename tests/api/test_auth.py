@@ -5,16 +5,22 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
 from logo_similarity.api.app import create_app
+from logo_similarity.api.auth import ApiKeyMiddleware
+from logo_similarity.api.live_keys import LiveKeys
+from logo_similarity.api.paths import UNMATCHED
+from logo_similarity.api.routing import RouteTable
 from logo_similarity.config import load_settings
 from logo_similarity.errors import ConfigError, UnauthorizedError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.ring import KeyRing
+from tests.asgi import answer, scope_of, sent_by
 from tests.samples import SampleCatalog
 from tests.service import until
 
@@ -134,3 +140,39 @@ def counted(read: list[int]) -> Iterator[bytes]:
     for number in range(100):
         read.append(number)
         yield bytes(1_000)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> LiveKeys:
+    return LiveKeys(load_settings(api_keys="the-key", usage_db=tmp_path / "usage.db"))
+
+
+async def status_of(keys: LiveKeys, scope: dict[str, Any]) -> int:
+    sent = await sent_by(ApiKeyMiddleware(answer, keys=keys, routes=RouteTable()), scope)
+    return int(sent[0]["status"])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("route", "without", "wrong", "with_key"),
+    [
+        ("/healthz", 204, 204, 204),
+        ("/v1/search", 401, 401, 204),
+        ("/v1/keys", 401, 401, 403),
+        (UNMATCHED, 401, 401, 404),
+    ],
+)
+async def test_the_middleware_refuses_by_role(
+    keys: LiveKeys, route: str, without: int, wrong: int, with_key: int
+) -> None:
+    key, other = (b"x-api-key", b"the-key"), (b"x-api-key", b"other")
+    statuses = [await status_of(keys, scope_of(*headers, route=route)) for headers in ([], [other], [key], [key, key])]
+    assert statuses == [without, wrong, with_key, without]
+    assert await status_of(keys, scope_of((b"authorization", b"the-key"), route=route)) == without
+
+
+@pytest.mark.anyio
+async def test_the_middleware_passes_everything_without_keys_and_other_scopes(keys: LiveKeys, tmp_path: Path) -> None:
+    assert await status_of(keys, {"type": "lifespan"}) == 204
+    none = LiveKeys(load_settings(usage_db=tmp_path / "usage.db"))
+    assert await status_of(none, scope_of(route="/v1/keys")) == 204
