@@ -84,10 +84,16 @@ def test_details_of_other_failures_are_logged_and_not_sent(error: LogoSimilarity
 @pytest.mark.parametrize(
     ("error", "code", "detail"),
     [
+        (HTTPException(400), "malformed_request", None),
         (HTTPException(404), "not_found", None),
         (HTTPException(405, "use POST", {"Allow": "POST"}), "method_not_allowed", "use POST"),
         (HTTPException(408, "too slow"), "body_too_slow", "too slow"),
         (HTTPException(409), "conflict", None),
+        (HTTPException(413), "body_too_large", None),
+        (HTTPException(415), "media_type_unsupported", None),
+        (HTTPException(422), "invalid_request", None),
+        (HTTPException(431), "head_too_large", None),
+        (HTTPException(503), "overloaded", None),
     ],
 )
 def test_the_response_to_an_error_of_the_framework(error: HTTPException, code: str, detail: str | None) -> None:

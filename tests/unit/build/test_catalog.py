@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
+from logo_similarity.catalog.manifest import SIGNATURE, verify
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import Catalog
-from logo_similarity.errors import BuildError
+from logo_similarity.embed.encoder import Encoder
+from logo_similarity.embed.model import default_model_folder
+from logo_similarity.engine import SearchEngine
+from logo_similarity.errors import BuildError, CatalogError
+from logo_similarity.search.build import EF_SEARCHES
+from logo_similarity.version import __version__
 from tests.samples import SampleCatalog
 
 POOR = BuildOptions(threads=2, m=2, ef_construction=1, ef_search=1, recall_floor=0.0, self_floor=0.0)
@@ -80,3 +91,118 @@ def test_a_version_is_used_again_down_to_its_share_of_images_that_find_themselve
     ):
         build(table, sample_catalog.images, replace(POOR, self_floor=share + 1e-6))
     assert Catalog(table.parent / "catalogs").current() == first.folder
+
+
+QUICK = BuildOptions(threads=2, recall_queries=7, recall_k=5, trial=lambda _: None)
+Stage = tuple[str, int, int | None]
+
+
+@pytest.fixture
+def few(sample_catalog: SampleCatalog, tmp_path: Path) -> Path:
+    """A table of 20 logos, of which one has a damaged image, and of a row with an unusable id; and their images."""
+    rows = (sample_catalog.root.parent / "marks.jsonl").read_text().splitlines()[:20]
+    rows[4] = json.dumps({"logo_id": "EM/damaged", "filename": "damaged.jpg"})
+    rows.insert(9, json.dumps(json.loads(rows[9]) | {"logo_id": "x" * 201}))
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "damaged.jpg").write_bytes(b"damaged")
+    for name in sample_catalog.files[:20]:
+        shutil.copy(sample_catalog.images / name, images)
+    path = tmp_path / "few.jsonl"
+    path.write_text("\n".join(rows))
+    return path
+
+
+def build_few(few: Path, options: BuildOptions = QUICK) -> tuple[BuildResult, list[Stage]]:
+    stages = list[Stage]()
+    result = build_catalog(
+        open_source(few, images=few.parent / "images"),
+        few.parent / "catalogs",
+        options,
+        lambda stage, done, total: stages.append((stage, done, total)),
+    )
+    return result, stages
+
+
+def test_the_manifest_describes_the_version(few: Path) -> None:
+    result, stages = build_few(few)
+    manifest, folder = result.manifest, result.folder
+    assert verify(folder) == manifest
+    assert not result.reused
+    ids = [f"EM/{number:06}" for number in range(20) if number != 4]
+    encoder = Encoder.open(default_model_folder(), threads=1)
+    assert manifest.logo_ids == hashlib.sha256("".join(f"{ident}\n" for ident in ids).encode()).hexdigest()
+    assert (manifest.software, manifest.count, manifest.dimension) == (__version__, 19, encoder.dimension)
+    assert abs(dt.datetime.now(dt.UTC) - manifest.created) < dt.timedelta(hours=1)
+    assert manifest.created.microsecond == 0
+    assert set(manifest.fields) >= {"text", "company", "vienna_codes", "application_date"}
+    assert (manifest.encoder.id, manifest.encoder.sha256) == (encoder.model.id, encoder.model.sha256)
+    assert (manifest.index.m, manifest.index.ef_construction) == (QUICK.m, QUICK.ef_construction)
+    assert (manifest.recall.k, manifest.recall.queries, manifest.recall.floor) == (5, 1, 0.95)
+    assert [point.ef_search for point in manifest.recall.curve] == list(EF_SEARCHES)
+    assert manifest.source.model_dump() == {"kind": "table", "read": 21, "indexed": 19, "rejected": 2}
+    rejects = [json.loads(line) for line in (folder / "rejected.jsonl").read_text().splitlines()]
+    assert len(rejects) == 2
+    assert "logo_id" in rejects[0]["reason"]
+    assert "damaged.jpg" in str(rejects[1])
+    assert np.load(folder / "patches.npy").shape[0] == 19
+    assert not list(folder.parent.glob(".build-*"))
+    assert list(dict.fromkeys(stage for stage, _, _ in stages)) == [
+        "logos embedded", "logos indexed", "checking recall", "computing digests"
+    ]  # fmt: skip
+    last = {stage: (done, total) for stage, done, total in stages}
+    assert last == {
+        "logos embedded": (20, 20),
+        "logos indexed": (19, 19),
+        "checking recall": (0, None),
+        "computing digests": (0, None),
+    }
+    with SearchEngine.open(folder.parent) as engine:
+        for ident in (ids[0], ids[-1]):
+            assert engine.logo(ident).logo_id == ident
+
+
+def test_a_build_resumes_after_the_last_complete_stage(few: Path) -> None:
+    def fail(_: Path) -> None:
+        raise CatalogError("failed its trial")
+
+    with pytest.raises(CatalogError, match="failed its trial"):
+        build_few(few, replace(QUICK, trial=fail))
+    assert Catalog(few.parent / "catalogs").names() == []
+    result, stages = build_few(few)
+    assert {stage for stage, _, _ in stages} <= {"logos embedded", "checking recall", "computing digests"}
+    assert verify(result.folder).recall.queries == 1
+    with SearchEngine.open(result.folder.parent) as engine:
+        assert engine.logo("EM/000019").logo_id == "EM/000019"
+
+
+def test_a_breadth_that_is_given_is_kept(few: Path) -> None:
+    result, _ = build_few(few, replace(QUICK, ef_search=77))
+    assert result.manifest.index.ef_search == 77
+    assert [point.ef_search for point in result.manifest.recall.curve] == [77]
+
+
+def test_a_version_that_is_used_again_is_tried_signed_and_made_live(few: Path) -> None:
+    first, _ = build_few(few)
+    assert not (first.folder / SIGNATURE).exists()
+    second, _ = build_few(few, replace(QUICK, m=16))
+    assert not second.reused
+    tried: list[Path] = []
+    options = replace(QUICK, trial=tried.append, signing_key=Ed25519PrivateKey.generate())
+    again, stages = build_few(few, options)
+    assert (again.reused, again.folder, tried, stages) == (True, first.folder, [first.folder], [])
+    assert (first.folder / SIGNATURE).exists()
+    assert Catalog(first.folder.parent).current() == first.folder
+
+
+def test_a_source_without_a_usable_logo_names_some_reasons(tmp_path: Path) -> None:
+    table = tmp_path / "few.jsonl"
+    bad = [json.dumps({"logo_id": str(number), "filename": f"{number}.jpg"}) for number in range(5)]
+    table.write_text("\n".join(bad))
+    (tmp_path / "images").mkdir()
+    with pytest.raises(BuildError, match=r"no logo could be indexed; rows rejected: 5, for example .*") as failure:
+        build_few(table)
+    reasons = str(failure.value).partition("for example ")[2].split("; ")
+    assert len(reasons) == 3
+    assert reasons[0] == "few.jsonl:1: no image '0.jpg' in the image folder"
+    assert Catalog(tmp_path / "catalogs").names() == []
