@@ -381,7 +381,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _guard_write(self) -> None:
         """Start the write timeout if data is waiting to be sent."""
         waiting = self.transport.get_write_buffer_size()
-        if self._write_timer is None and waiting:
+        if self._write_timer is None and waiting > 0:
             self._write_timer = self.loop.call_later(self._bounds.write_seconds, self._check_write, waiting)
 
     def _check_write(self, before: int) -> None:

@@ -10,11 +10,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn import Server as Uvicorn
+from uvicorn.server import ServerState
 
 from logo_similarity.api import refusals
 from logo_similarity.api.connections import MAX_PIPELINED, ConnectionBounds, bounded_protocol
@@ -389,6 +391,21 @@ def test_a_client_that_does_not_read_is_cut_off() -> None:
         connection.sendall(GET % b"/large")
         until(lambda: counted("write_seconds") == before + 1)
         assert len(rest(connection)) < 50_000_000
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("waiting", [0, 1])
+async def test_the_write_timeout_starts_with_the_first_byte_that_waits(waiting: int) -> None:
+    """How much waits in a real transport is up to the kernel."""
+    aborted, loop = asyncio.Event(), asyncio.get_running_loop()
+    config = Config(Application(), ws="none", lifespan="off", log_config=None)
+    protocol = bounded_protocol(replace(BOUNDS, write_seconds=0))(config, ServerState(), {}, loop)
+    protocol.transport = SimpleNamespace(get_write_buffer_size=lambda: waiting, abort=aborted.set)  # type: ignore[assignment]
+    protocol._guard_write()
+    assert (protocol._write_timer is not None) == bool(waiting)
+    if waiting:
+        async with asyncio.timeout(PATIENCE):
+            await aborted.wait()
 
 
 def test_a_client_that_reads_slowly_but_steadily_gets_it_all() -> None:
