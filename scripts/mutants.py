@@ -113,7 +113,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "api/routing.py": ("tests/api/test_checked_routes.py",),
     "follow.py": ("tests/unit/test_follow.py",),
     "plan.py": ("tests/unit/test_plan.py",),
-    "limits.py": ("tests/unit/test_limits.py",),
+    "limits.py": (
+        "tests/unit/test_limits.py",
+        "tests/api/test_connections.py::test_connections_fit_the_limit_on_descriptors",
+    ),
 }
 """The arguments of pytest that select the tests of a module: as few as possible, because every survivor runs them all."""
 
