@@ -34,6 +34,7 @@ def test_the_catalog_counts_once_and_the_workers_each() -> None:
 def test_a_larger_encoder_takes_its_size_in_each_worker() -> None:
     small, large = (plan_service(10, size, 4, load_settings(workers=4)) for size in (6_000_000, 106_000_000))
     assert large.total - small.total == 4 * 100_000_000
+    assert plan_service(10, 1_000_000, 4, load_settings(workers=4)).total == small.total  # a smaller one saves nothing
 
 
 def test_the_parts_of_a_plan() -> None:
@@ -76,6 +77,10 @@ def test_limits_of_the_older_cgroups(tmp_path: Path) -> None:
     assert memory_limit(cgroup_root=tmp_path, self_cgroup=tmp_path / "self") == 512_000_000
     (tmp_path / "self").write_text("5:memory:/\n")
     assert memory_limit(cgroup_root=tmp_path, self_cgroup=tmp_path / "self") is None
+    group(tmp_path / "memory", memory__limit_in_bytes=str(2**60))
+    assert memory_limit(cgroup_root=tmp_path, self_cgroup=tmp_path / "self") is None
+    group(tmp_path / "memory", memory__limit_in_bytes=str(2**60 - 1))
+    assert memory_limit(cgroup_root=tmp_path, self_cgroup=tmp_path / "self") == 2**60 - 1
 
 
 def run(*words: str) -> tuple[int, str]:
