@@ -11,7 +11,7 @@ from starlette.types import Message
 
 from logo_similarity.api.errors import add_handlers
 from logo_similarity.api.paths import POLICIES, UNMATCHED, Policy
-from logo_similarity.api.routing import TEMPLATE, CheckedRouter, RouteTable
+from logo_similarity.api.routing import TEMPLATE, CheckedRouter, RouteTable, allowed_methods
 from tests.asgi import sent_by
 
 
@@ -93,9 +93,17 @@ def test_other_fields_of_a_form_are_refused(client: TestClient) -> None:
     response = client.post("/form", files={"file": b"x"}, data={"colour": "red"})
     assert refusal(response) == "unknown parameter 'colour'. Known: file, note, size"
     assert refusal(client.post("/form", files=[("file", b"x"), ("file", b"y")])).startswith("parameter 'file' is given")
+    response = client.post("/form", files={"sise": b"x"})  # a file is meant for the field of a file
+    assert refusal(response) == "unknown parameter 'sise'; did you mean file? Known: file, note, size"
     assert refusal(client.post("/form?size=1", files={"file": b"x"})) == (
         "unknown parameter 'size'. This route accepts none"
     )
+
+
+def test_the_methods_of_a_path() -> None:
+    assert allowed_methods(APP, "/query") == ["GET", "HEAD"]
+    assert allowed_methods(APP, "/form") == ["POST"]
+    assert allowed_methods(APP, "/nonesuch") == []
 
 
 def test_head_has_the_headers_of_get_and_is_not_documented(client: TestClient) -> None:

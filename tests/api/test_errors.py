@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from logo_similarity.api import errors
 from logo_similarity.api.errors import MEDIA_TYPE, add_handlers, document, problem_of, problem_of_http
+from logo_similarity.api.parameters import EXPECTED
 from logo_similarity.errors import (
     CatalogError,
     ForbiddenError,
@@ -113,7 +114,7 @@ def client() -> TestClient:
         raise {"ours": ForbiddenError("not this"), "http": HTTPException(404), "any": KeyError("secret")}[name]
 
     @app.get("/check")
-    async def check(size: Annotated[int, Query(le=5)], other: int) -> None:
+    async def check(top_k: Annotated[int, Query(le=5)], min_score: float) -> None:
         pass
 
     return TestClient(app, raise_server_exceptions=False)
@@ -133,10 +134,20 @@ def test_every_exception_becomes_a_document(client: TestClient, path: str, statu
 
 
 def test_every_invalid_parameter_is_named_without_its_value(client: TestClient) -> None:
-    response = client.get("/check?size=600")
+    response = client.get("/check?top_k=6006")
     assert response.status_code == 422
     content = response.json()
     assert (content["code"], content["title"]) == ("invalid_request", "The request is not valid")
-    assert [problem["field"] for problem in content["errors"]] == ["size", "other"]
+    assert content["errors"] == [
+        {"field": "top_k", "message": f"is not valid; send {EXPECTED['top_k']}"},
+        {"field": "min_score", "message": f"is missing; send {EXPECTED['min_score']}"},
+    ]
     assert content["detail"] == "; ".join(f"{one['field']}: {one['message']}" for one in content["errors"])
-    assert "600" not in response.text
+    assert "6006" not in response.text
+
+
+def test_another_method_is_refused_with_those_that_are_allowed(client: TestClient) -> None:
+    response = client.post("/check")
+    assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
+    assert response.json()["detail"] == "use GET for this path"
+    assert response.headers["Allow"] == "GET"

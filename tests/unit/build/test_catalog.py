@@ -204,5 +204,5 @@ def test_a_source_without_a_usable_logo_names_some_reasons(tmp_path: Path) -> No
         build_few(table)
     reasons = str(failure.value).partition("for example ")[2].split("; ")
     assert len(reasons) == 3
-    assert reasons[0] == "few.jsonl:1: no image '0.jpg' in the image folder"
+    assert reasons[0] == "few.jsonl:1 (0.jpg): no image '0.jpg' in the image folder"
     assert Catalog(tmp_path / "catalogs").names() == []
