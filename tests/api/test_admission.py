@@ -152,7 +152,11 @@ async def test_a_disconnected_client_ends_its_waiting_job() -> None:
     async def receive() -> Message:
         return messages.pop(0)
 
-    assert await run_while_connected(request(gate, receive), gate, lambda: ran.append(1)) is None
+    def job() -> bool:
+        ran.append(True)
+        return True
+
+    assert await run_while_connected(request(gate, receive), gate, job) is None
     assert (messages, ABANDONED._value.get()) == ([], before + 1)
     while gate.inside > 1:  # noqa: ASYNC110 - the waiting job leaves the queue
         await asyncio.sleep(0)

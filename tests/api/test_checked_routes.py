@@ -118,7 +118,7 @@ def test_head_has_the_headers_of_get_and_is_not_documented(client: TestClient) -
 
 @pytest.mark.anyio
 async def test_a_client_that_disconnects_during_its_upload() -> None:
-    messages = [
+    messages: list[Message] = [
         {"type": "http.request", "body": b"--x\r\n", "more_body": True},
         {"type": "http.disconnect"},
     ]

@@ -33,7 +33,8 @@ def content_of(response: JSONResponse) -> dict[str, Any]:
 
 
 def counted(code: str) -> float:
-    values = [sample.value for sample in REFUSED.collect()[0].samples if sample.labels == {"code": code}]
+    (family,) = REFUSED.collect()
+    values = [sample.value for sample in family.samples if sample.labels == {"code": code}]
     return values[0] if values else 0.0
 
 

@@ -59,11 +59,11 @@ class Opening:
 
 
 def logos(name: str) -> float:
-    return CATALOG_LOGOS.labels(name)._value.get()
+    return float(CATALOG_LOGOS.labels(name)._value.get())
 
 
 def swaps(outcome: str) -> float:
-    return CATALOG_SWAPS.labels(outcome)._value.get()
+    return float(CATALOG_SWAPS.labels(outcome)._value.get())
 
 
 async def test_a_new_version_replaces_the_open_one(folder: Catalog) -> None:

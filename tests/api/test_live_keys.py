@@ -41,7 +41,7 @@ def find(settings: Settings, name: str) -> Key:
 
 
 def requests(key: Key, outcome: str) -> float:
-    return KEY_REQUESTS.labels(key.id, outcome)._value.get()
+    return float(KEY_REQUESTS.labels(key.id, outcome)._value.get())
 
 
 async def added(keys: LiveKeys, settings: Settings, name: str, **options: object) -> tuple[bytes, Key]:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 def requests(method: str, status: str) -> float:
-    return REQUESTS.labels(method, "/", status)._value.get()
+    return float(REQUESTS.labels(method, "/", status)._value.get())
 
 
 @pytest.mark.parametrize("given", [b"a", b"A-b_c.1", b"x" * 64])

@@ -158,8 +158,7 @@ def test_the_manifest_describes_the_version(few: Path) -> None:
         "computing digests": (0, None),
     }
     with SearchEngine.open(folder.parent) as engine:
-        for ident in (ids[0], ids[-1]):
-            assert engine.logo(ident).logo_id == ident
+        assert [logo and logo.logo_id for logo in map(engine.logo, ids)] == ids
 
 
 def test_a_build_resumes_after_the_last_complete_stage(few: Path) -> None:
@@ -173,7 +172,7 @@ def test_a_build_resumes_after_the_last_complete_stage(few: Path) -> None:
     assert {stage for stage, _, _ in stages} <= {"logos embedded", "checking recall", "computing digests"}
     assert verify(result.folder).recall.queries == 1
     with SearchEngine.open(result.folder.parent) as engine:
-        assert engine.logo("EM/000019").logo_id == "EM/000019"
+        assert engine.logo("EM/000019") is not None
 
 
 def test_a_breadth_that_is_given_is_kept(few: Path) -> None:

@@ -67,7 +67,7 @@ def image() -> Pixels:
 
 def hog_by_definition(grey: Floats) -> Floats:
     histograms = np.zeros((8, 8, 9))
-    down, across = np.gradient(grey)
+    down, across = np.gradient(grey, axis=0), np.gradient(grey, axis=1)
     for row in range(64):
         for column in range(64):
             x, y = float(across[row, column]), float(down[row, column])
@@ -105,8 +105,8 @@ def test_normalised_rows_have_unit_length_and_a_zero_row_stays() -> None:
     rows = np.array([[3, 4], [0, 0], [0, 0.25]], np.float32)
     normalised = normalise(rows, "a name")
     assert normalised.dtype == np.float32
-    np.testing.assert_allclose(normalised, [[0.6, 0.8], [0, 0], [0, 1]])
-    np.testing.assert_allclose(normalise(rows[:1], "a single image"), [[0.6, 0.8]])
+    np.testing.assert_allclose(normalised, np.array([[0.6, 0.8], [0, 0], [0, 1]], np.float32))
+    np.testing.assert_allclose(normalise(rows[:1], "a single image"), normalised[:1])
 
 
 def test_features_without_a_ranking_are_errors() -> None:
