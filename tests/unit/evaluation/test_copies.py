@@ -100,6 +100,15 @@ def test_the_word_has_the_width_of_the_mark_and_contrasts_with_the_background(
     assert lines[-1] > 294
 
 
+def test_the_letters_keep_their_shape() -> None:
+    heights = []
+    for width in (150, 300, 600):
+        image = canvas(300, width + 100)
+        image[100:200, 50 : 50 + width] = 90
+        heights.append(changed("a word under it", image).shape[0] - 24 - 100 - 10)
+    assert heights == pytest.approx([heights[1] / 2, heights[1], heights[1] * 2], abs=1)
+
+
 def test_the_image_is_shrunk_into_the_upper_left_corner() -> None:
     image = canvas(90, 60)
     image[30:60, 30:45] = 0
