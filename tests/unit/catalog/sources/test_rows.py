@@ -152,3 +152,14 @@ def test_what_is_nested_too_deep_is_cut_there() -> None:
 def test_a_value_in_a_message_is_short_and_can_be_written(value: object) -> None:
     assert 0 < len(abbreviate(value)) <= 80
     assert abbreviate(value).encode()
+
+
+def test_a_name_has_at_most_the_bytes_of_a_key_of_s3() -> None:
+    assert checked_filename("x" * 1_024) == "x" * 1_024
+    with pytest.raises(RowError, match="longer than 1,024 bytes"):
+        checked_filename("x" * 1_025)
+
+
+def test_a_long_value_is_shown_in_80_characters() -> None:
+    assert abbreviate("x" * 78) == repr("x" * 78)
+    assert len(abbreviate("x" * 79)) == len(abbreviate(["x" * 30] * 6)) == 80
