@@ -82,7 +82,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "build/embeddings.py": (f"{BUILD}/test_embeddings.py", f"{BUILD}/test_precomputed.py"),
     "build/identical.py": (f"{BUILD}/test_identical.py",),
     "build/precomputed.py": (f"{BUILD}/test_precomputed.py",),
-    "build/catalog.py": (f"{BUILD}/test_catalog.py",),
+    "build/catalog.py": (
+        f"{BUILD}/test_catalog.py",
+        f"{BUILD}/test_precomputed.py::test_without_patches_there_is_no_second_stage",
+    ),
     "catalog/manifest.py": (f"{CATALOG}/test_manifest.py", f"{CATALOG}/test_versions.py"),
     "catalog/versions.py": (f"{CATALOG}/test_versions.py",),
     "keys/document.py": ("tests/unit/keys/test_document.py",),

@@ -66,7 +66,9 @@ def swaps(outcome: str) -> float:
     return float(CATALOG_SWAPS.labels(outcome)._value.get())
 
 
-async def test_a_new_version_replaces_the_open_one(folder: Catalog) -> None:
+async def test_a_new_version_replaces_the_open_one(folder: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = list[Path]()
+    monkeypatch.setattr(live_module, "read_ahead", read.append)
     opening, trial = Opening(folder), QuickTrial()
     live = LiveCatalog(folder, opening, trial)
     live.open()
@@ -83,6 +85,8 @@ async def test_a_new_version_replaces_the_open_one(folder: Catalog) -> None:
         await live.look()
         await live.look()
     assert opening.names == trial.tried == [first, second]
+    files = sorted(read_manifest(folder.current()).files)
+    assert [path.relative_to(folder.current()).as_posix() for path in read] == sorted(["manifest.json", *files])
     assert live.current.engine is opening.engines[1]
     assert (logos(first), logos(second), folder.last_opened()) == (0, 200, second)
     assert swaps("swapped") == before + 1

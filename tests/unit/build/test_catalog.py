@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -173,6 +174,18 @@ def test_a_build_resumes_after_the_last_complete_stage(few: Path) -> None:
     assert verify(result.folder).recall.queries == 1
     with SearchEngine.open(result.folder.parent) as engine:
         assert engine.logo("EM/000019") is not None
+
+
+def test_a_shard_is_never_unpickled(few: Path) -> None:
+    def fail(_: Path) -> None:
+        raise CatalogError("failed its trial")
+
+    with pytest.raises(CatalogError, match="failed its trial"):
+        build_few(few, replace(QUICK, trial=fail))
+    (shard,) = (few.parent / "catalogs").glob(".build-*/shards/*0.npy")
+    shard.write_bytes(pickle.dumps([1, 2]))
+    with pytest.raises(ValueError, match="pickle"):
+        build_few(few)
 
 
 def test_a_breadth_that_is_given_is_kept(few: Path) -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+import select
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -205,6 +208,17 @@ def test_a_child_that_dies_costs_one_file(decoder: Decoder, children: Children) 
         decoder.decode(data)
     killer.join()
     assert decoder.decode(data).shape
+
+
+def test_an_exchange_has_no_time_left_after_its_deadline() -> None:
+    """A negative time would wait without a limit."""
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end), os.fdopen(write_end):
+        for deadline in (0.0, time.monotonic()):
+            with pytest.raises(TimeoutError):
+                contained._Child._wait(read_end, select.POLLIN, deadline)
+        os.write(write_end, b"x")
+        contained._Child._wait(read_end, select.POLLIN, 0.0)
 
 
 def test_an_interrupted_exchange_ends_the_child(
