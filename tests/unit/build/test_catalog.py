@@ -3,8 +3,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import os
 import pickle
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,6 +178,16 @@ def test_a_build_resumes_after_the_last_complete_stage(few: Path) -> None:
         assert engine.logo("EM/000019") is not None
 
 
+class MakesFolder:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self._path),)
+
+
 def test_a_shard_is_never_unpickled(few: Path) -> None:
     def fail(_: Path) -> None:
         raise CatalogError("failed its trial")
@@ -183,9 +195,10 @@ def test_a_shard_is_never_unpickled(few: Path) -> None:
     with pytest.raises(CatalogError, match="failed its trial"):
         build_few(few, replace(QUICK, trial=fail))
     (shard,) = (few.parent / "catalogs").glob(".build-*/shards/*0.npy")
-    shard.write_bytes(pickle.dumps([1, 2]))
+    shard.write_bytes(pickle.dumps(MakesFolder(few.parent / "unpickled")))
     with pytest.raises(ValueError, match="pickle"):
         build_few(few)
+    assert not (few.parent / "unpickled").exists()
 
 
 def test_a_breadth_that_is_given_is_kept(few: Path) -> None:
