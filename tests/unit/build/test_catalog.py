@@ -151,12 +151,13 @@ def test_the_manifest_describes_the_version(few: Path) -> None:
     assert np.load(folder / "patches.npy").shape[0] == 19
     assert not list(folder.parent.glob(".build-*"))
     assert list(dict.fromkeys(stage for stage, _, _ in stages)) == [
-        "logos embedded", "logos indexed", "checking recall", "computing digests"
+        "logos embedded", "finding identical images", "images indexed", "checking recall", "computing digests"
     ]  # fmt: skip
     last = {stage: (done, total) for stage, done, total in stages}
     assert last == {
         "logos embedded": (20, 20),
-        "logos indexed": (19, 19),
+        "finding identical images": (0, None),
+        "images indexed": (19, 19),
         "checking recall": (0, None),
         "computing digests": (0, None),
     }
@@ -172,7 +173,12 @@ def test_a_build_resumes_after_the_last_complete_stage(few: Path) -> None:
         build_few(few, replace(QUICK, trial=fail))
     assert Catalog(few.parent / "catalogs").names() == []
     result, stages = build_few(few)
-    assert {stage for stage, _, _ in stages} <= {"logos embedded", "checking recall", "computing digests"}
+    assert {stage for stage, _, _ in stages} == {
+        "logos embedded",
+        "finding identical images",
+        "checking recall",
+        "computing digests",
+    }
     assert verify(result.folder).recall.queries == 1
     with SearchEngine.open(result.folder.parent) as engine:
         assert engine.logo("EM/000019") is not None
