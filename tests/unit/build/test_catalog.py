@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
-from logo_similarity.catalog.manifest import SIGNATURE, verify
+from logo_similarity.catalog.manifest import MANIFEST, SIGNATURE, verify
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.embed.encoder import Encoder
@@ -218,6 +218,9 @@ def test_a_version_that_is_used_again_is_tried_signed_and_made_live(few: Path) -
     assert not (first.folder / SIGNATURE).exists()
     second, _ = build_few(few, replace(QUICK, m=16))
     assert not second.reused
+    damaged = first.folder.with_name("29991231T235959Z-00000000")  # newer
+    damaged.mkdir()
+    (damaged / MANIFEST).write_bytes(b"{}")
     tried: list[Path] = []
     options = replace(QUICK, trial=tried.append, signing_key=Ed25519PrivateKey.generate())
     again, stages = build_few(few, options)
