@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from logo_similarity.engine import SearchEngine
     from logo_similarity.errors import LogoSimilarityError
     from logo_similarity.fields import Record
+    from logo_similarity.filters import Filter
 
 # Disables the telemetry of ONNX Runtime and of the Hugging Face libraries. This must happen before they are imported:
 # for ONNX Runtime, `disable_telemetry_events()` is too late. Every process imports this package first.
@@ -31,6 +32,7 @@ _PUBLIC = {
     "BuildOptions": "build.catalog",
     "BuildResult": "build.catalog",
     "Catalog": "catalog.versions",
+    "Filter": "filters",
     "Hit": "domain",
     "Logo": "domain",
     "LogoSimilarityError": "errors",
@@ -46,6 +48,7 @@ __all__ = [
     "BuildOptions",
     "BuildResult",
     "Catalog",
+    "Filter",
     "Hit",
     "Logo",
     "LogoSimilarityError",

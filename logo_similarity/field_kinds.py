@@ -1,8 +1,9 @@
-"""The kinds of register fields: how a value of each is parsed, written as JSON, stored in SQLite and abbreviated."""
+"""The kinds of register fields: how a value of each is parsed, written as JSON, stored, filtered by and abbreviated."""
 
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import math
 import re
 import unicodedata
@@ -19,6 +20,9 @@ LONGEST_TEXT = 10_000
 LONGEST_KEY = 200
 DEEPEST_NESTING = 20
 VIENNA = re.compile(r"^(\d{1,2})(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?$", re.ASCII)
+_WORD = re.compile(r"[^\W_]+")
+_MARKS = ("Mn", "Mc", "Me")
+"""Unicode categories of combining marks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,17 @@ class UnreadableError(ValueError):
         self.unreadable = unreadable
 
 
+class Operator(enum.StrEnum):
+    """How a condition of a filter compares a field with its values."""
+
+    IS = "is"
+    """The field has one of the values. A code also matches the codes below it: `26.01` matches `26.01.03`."""
+    BETWEEN = "between"
+    """The field is from the first to the second value, both included; a missing value is no limit."""
+    WORDS = "words"
+    """The field contains all words of one of the texts, in any order; case and diacritics do not matter."""
+
+
 class Kind(ABC, Generic[V]):
     """What all fields of one kind have in common. `V` is the type of their values, the one for a missing value included."""
 
@@ -53,6 +68,8 @@ class Kind(ABC, Generic[V]):
     """Type of the column, or of an item of a list."""
     facet: ClassVar[bool] = True
     """Whether many logos share a value, so that counting logos by value is of use."""
+    operators: ClassVar[tuple[Operator, ...]]
+    """The operators of filters on such a field; the first is the default."""
 
     @property
     @abstractmethod
@@ -78,6 +95,27 @@ class Kind(ABC, Generic[V]):
     @abstractmethod
     def to_text(self, value: V) -> str:
         """The value on one line; empty for a missing value."""
+
+    @abstractmethod
+    def items(self, value: V) -> tuple[Any, ...]:
+        """The single values that filters compare: none for a missing value, several for a list."""
+
+    @abstractmethod
+    def parse_items(self, value: object) -> tuple[Any, ...]:
+        """The single values in an operand of a filter, which is a value or a list or tuple of them; sorted, none twice.
+
+        Raises:
+            UnreadableError: as `parse`; a missing value cannot be read, either.
+        """
+
+    @abstractmethod
+    def key(self, item: Any) -> bytes:  # noqa: ANN401 - one of `items`
+        """A key for a single value: the keys of two values have the same order as the values."""
+
+    def span(self, item: Any) -> tuple[bytes, bytes]:  # noqa: ANN401 - one of `items`
+        """The first and the last key that the operator `is` matches."""
+        key = self.key(item)
+        return key, key
 
 
 class ScalarKind(Kind[T | None], Generic[T]):
@@ -105,6 +143,19 @@ class ScalarKind(Kind[T | None], Generic[T]):
         """See `Kind.to_text`."""
         return "" if value is None else _one_line(str(value))
 
+    def items(self, value: T | None) -> tuple[T, ...]:
+        """See `Kind.items`."""
+        return () if value is None else (value,)
+
+    def parse_items(self, value: object) -> tuple[T, ...]:
+        """See `Kind.parse_items`."""
+        parsed = set()
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if (item := self.parse(one, DEFAULT_NOTATION)) is None:
+                raise UnreadableError(None, as_json(one))
+            parsed.add(item)
+        return tuple(sorted(parsed))  # type: ignore[type-var]
+
     @abstractmethod
     def _convert(self, value: object, notation: Notation) -> T | None:
         """The normalised value. Raises ValueError, TypeError or OverflowError."""
@@ -121,6 +172,9 @@ class _TextKind(ScalarKind[str]):
     def from_json(self, value: Any) -> str | None:  # noqa: ANN401 - from a parser of JSON
         return value  # type: ignore[no-any-return]
 
+    def key(self, item: str) -> bytes:
+        return item.encode()
+
     def _convert(self, value: object, notation: Notation) -> str | None:  # noqa: ARG002 - text has one notation
         return clean_text(value)
 
@@ -132,6 +186,7 @@ class FreeText(_TextKind):
     indexed = False
     full_text = True
     facet = False
+    operators = (Operator.WORDS,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +194,14 @@ class Name(_TextKind):
     """A name: searched by its words, and filtered by as a whole."""
 
     full_text = True
+    operators = (Operator.IS, Operator.WORDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Keyword(_TextKind):
     """One of a few words."""
+
+    operators = (Operator.IS,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +211,7 @@ class Date(ScalarKind[dt.date]):
     json_form = "string (ISO 8601 date) or null"
     sql_type = "TEXT"
     facet = False
+    operators = (Operator.IS, Operator.BETWEEN)
 
     def to_json(self, value: dt.date | None) -> JsonValue:
         """See `Kind.to_json`."""
@@ -161,6 +220,10 @@ class Date(ScalarKind[dt.date]):
     def from_json(self, value: Any) -> dt.date | None:  # noqa: ANN401 - from a parser of JSON
         """See `Kind.from_json`."""
         return None if value is None else dt.date.fromisoformat(value)
+
+    def key(self, item: dt.date) -> bytes:
+        """See `Kind.key`."""
+        return item.isoformat().encode()
 
     def _convert(self, value: object, notation: Notation) -> dt.date:
         if isinstance(value, dt.datetime):
@@ -179,6 +242,7 @@ class Number(ScalarKind[int]):
 
     json_form = "number or null"
     sql_type = "INTEGER"
+    operators = (Operator.IS, Operator.BETWEEN)
     least: int
     most: int
 
@@ -189,6 +253,10 @@ class Number(ScalarKind[int]):
     def from_json(self, value: Any) -> int | None:  # noqa: ANN401 - from a parser of JSON
         """See `Kind.from_json`."""
         return value  # type: ignore[no-any-return]
+
+    def key(self, item: int) -> bytes:
+        """See `Kind.key`."""
+        return _number_key(item, self.least)
 
     def _convert(self, value: object, notation: Notation) -> int:  # noqa: ARG002 - numbers have one notation
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -237,6 +305,14 @@ class ListKind(Kind[tuple[T, ...]], Generic[T]):
         """See `Kind.to_text`."""
         return _one_line(" ".join(map(str, value)))
 
+    def items(self, value: tuple[T, ...]) -> tuple[T, ...]:
+        """See `Kind.items`."""
+        return value
+
+    def parse_items(self, value: object) -> tuple[T, ...]:
+        """See `Kind.parse_items`."""
+        return self.parse(value, DEFAULT_NOTATION)
+
     @abstractmethod
     def _convert(self, item: object) -> T | None:
         """The normalised item; None: it is not one."""
@@ -248,8 +324,18 @@ class Codes(ListKind[str]):
 
     json_form = "array of strings"
     sql_type = "TEXT"
+    operators = (Operator.IS,)
     canonical: Callable[[str], str | None]
-    """The canonical form of a code; None: the text is not a code."""
+    """The canonical form of a code, with "." between its levels; None: the text is not a code."""
+
+    def key(self, item: str) -> bytes:
+        """See `Kind.key`."""
+        return item.encode()
+
+    def span(self, item: str) -> tuple[bytes, bytes]:
+        """From the code itself to the last code below it."""
+        key = self.key(item)
+        return key, key + b".\xff"
 
     def _convert(self, item: object) -> str | None:
         return self.canonical(item) if isinstance(item, str) else None
@@ -261,8 +347,13 @@ class Numbers(ListKind[int]):
 
     json_form = "array of numbers"
     sql_type = "INTEGER"
+    operators = (Operator.IS, Operator.BETWEEN)
     least: int
     most: int
+
+    def key(self, item: int) -> bytes:
+        """See `Kind.key`."""
+        return _number_key(item, self.least)
 
     def _convert(self, item: object) -> int | None:
         if isinstance(item, float) and item.is_integer():
@@ -295,6 +386,15 @@ def clean_text(value: object) -> str | None:
     text = unicodedata.normalize("NFC", str(value)[: 2 * LONGEST_TEXT])
     printable = "".join(c for c in text if c in " \n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
     return printable.strip()[:LONGEST_TEXT] or None
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in a form that ignores case, diacritics and punctuation: "Café-Bär" has "cafe" and "bar".
+
+    A run of letters and digits is one word, also in scripts that put no spaces between words.
+    """
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return _WORD.findall("".join(c for c in folded if unicodedata.category(c) not in _MARKS))
 
 
 def as_json(value: object, depth: int = DEEPEST_NESTING) -> JsonValue:  # noqa: PLR0911 - one line for each type
@@ -336,6 +436,10 @@ def _items(value: object, separators: re.Pattern[str]) -> Iterable[object]:
     if isinstance(value, str):
         return [part for part in separators.split(value.strip()) if part]
     return value if isinstance(value, list | tuple) else (value,)
+
+
+def _number_key(number: int, least: int) -> bytes:
+    return (number - least).to_bytes(8, "big")
 
 
 def _one_line(text: str) -> str:
