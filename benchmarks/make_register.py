@@ -33,6 +33,7 @@ from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.build.precomputed import CELLS, EMBEDDINGS, IDS
 from logo_similarity.catalog.manifest import FORMAT, read_manifest
 from logo_similarity.catalog.metadata import SCHEMA
+from logo_similarity.catalog.postings import POSTINGS_LAYOUT
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.images import NamesAsWritten
 from logo_similarity.catalog.versions import Catalog
@@ -97,7 +98,7 @@ def register_is_made(count: int) -> bool:
 def _register_folder(count: int) -> Path:
     samples = read_manifest(Catalog(sample_catalog()).current())
     # Everything that determines the rows: another format, schema, model or sample set is another register.
-    made_of = (RECIPE, FORMAT, SCHEMA, samples.logo_ids, samples.encoder.sha256, PREPROCESSING_VERSION)
+    made_of = (RECIPE, FORMAT, POSTINGS_LAYOUT, SCHEMA, samples.logo_ids, samples.encoder.sha256, PREPROCESSING_VERSION)
     return DATA / f"register-{count}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
 
 

@@ -43,6 +43,7 @@ from logo_similarity.catalog.manifest import (
     read_manifest,
 )
 from logo_similarity.catalog.metadata import write_metadata
+from logo_similarity.catalog.postings import POSTINGS_LAYOUT, PostingsWriter
 from logo_similarity.catalog.publish import copy_model, digest_files, publish
 from logo_similarity.catalog.signature import sign
 from logo_similarity.catalog.sources import Source
@@ -128,7 +129,7 @@ def build_catalog(
     precomputed = PrecomputedEmbeddings.open(options.embeddings, encoder) if options.embeddings else None
     inputs = digest_inputs(
         source,
-        FORMAT,
+        (FORMAT, POSTINGS_LAYOUT),
         encoder.model.sha256,
         (options.model / MODEL_JSON).read_text(encoding="utf8"),
         PREPROCESSING_VERSION,
@@ -234,7 +235,7 @@ def _make_version(
 
 
 def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[int, str, tuple[str, ...]]:
-    """Number the logos that have an embedding; write their embeddings, each once, their metadata and all rejects.
+    """Number the logos that have an embedding; write their embeddings, each once, their metadata, and all rejects.
 
     Returns:
         The number of logos, the digest of their ids in order, and the names of the fields that occur.
@@ -244,6 +245,7 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
     if count == 0:
         raise BuildError(_explain_rejects(work, total))
     logo_ids = hashlib.sha256()
+    postings = PostingsWriter()
     vector_of = number_vectors(work / SHARDS, len(shards))
     distinct = int(vector_of.max()) + 1
     if distinct < count:
@@ -268,6 +270,7 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
                 rejected.writelines(reject_line(reject) for reject in rejects)
                 for record in records:
                     logo_ids.update(record.logo_id.encode() + b"\n")
+                    postings.add(record)
                     yield record
             if patches is not None:
                 patches.flush()
@@ -275,6 +278,7 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
         (version / METADATA).unlink(missing_ok=True)
         fields = write_metadata(version / METADATA, rows())
     sync_file(version / METADATA)
+    postings.write(version, fields)
     if (version / PATCHES).exists():
         sync_file(version / PATCHES)
     vectors.flush()
