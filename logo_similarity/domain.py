@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logo_similarity.errors import InvalidRequestError
 from logo_similarity.fields import Record
+from logo_similarity.filters import Filter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +65,7 @@ class Hit(NamedTuple):
     """Between the query's and the logo's embedding, -1 to 1."""
     logo: Logo
     copies: int
-    """Number of other logos of the catalog with exactly this image."""
+    """Number of other logos of the catalog with exactly this image; under a filter, of the logos that pass it."""
 
 
 def _parameter(default: Any, description: str, least: float | None = None, most: float | None = None) -> Any:  # noqa: ANN401 - as `dataclasses.field`
@@ -74,7 +75,7 @@ def _parameter(default: Any, description: str, least: float | None = None, most:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search: the image, and the parameters of the answer.
+    """A search: the image, a filter, and the parameters of the answer.
 
     Raises:
         InvalidRequestError: a parameter is out of its range.
@@ -82,6 +83,8 @@ class Query:
 
     image: bytes | NDArray[np.uint8]
     """The content of an image file, or (h, w, 3) uint8 RGB pixels."""
+    filter: Filter | None = None
+    """Only logos that pass it are searched; None: all logos."""
     top_k: int = _parameter(100, "Maximum number of results.", 1, 1000)
     max_identical: int = _parameter(
         10, "Maximum number of results with exactly the same image. `copies` of a result counts all others.", 1, 1000
@@ -153,3 +156,7 @@ class SearchResult:
     reranked: bool
     version: str
     timings: Timings
+    exact: bool
+    """Whether the query was compared with every logo that may be a hit; if not, a graph search found the candidates."""
+    passed: int | None
+    """Number of logos that pass the filter; None without a filter."""

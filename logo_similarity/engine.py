@@ -26,17 +26,19 @@ from logo_similarity.catalog.manifest import (
     read_manifest,
 )
 from logo_similarity.catalog.metadata import Metadata
+from logo_similarity.catalog.postings import Postings, file_names
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import Hit, Logo, Query, SearchResult, Timings
 from logo_similarity.embed.describe import Description, Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError, InvalidRequestError
+from logo_similarity.filters import Filter
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.search.candidates import Candidates, CandidateSource, merge
+from logo_similarity.search.candidates import Candidates, CandidateSource, IdSet, Mask, merge
 from logo_similarity.search.hnsw import HnswSource, VectorIndex
-from logo_similarity.search.rows import GroupedMap, IdentityMap, RowMap
+from logo_similarity.search.rows import FilteredMap, GroupedMap, IdentityMap, RowMap
 from logo_similarity.search.score import RERANKED, score
 
 
@@ -56,6 +58,8 @@ class SearchEngine:
     sources: tuple[CandidateSource, ...]
     """Every source that is searched; the ids of their candidates are vectors of `base.row_map`."""
     metadata: Metadata
+    postings: Postings | None
+    """None: the catalog cannot filter, because an earlier version of this software built it."""
     decoder: Decoder
 
     @classmethod
@@ -105,8 +109,11 @@ class SearchEngine:
             raise CatalogError(
                 f"{folder}: damaged: its index has {index.edges} edges per node, its manifest says {manifest.index.m}"
             )
+        complete = file_names(manifest.fields) <= manifest.files.keys()
+        postings = Postings(folder, manifest.fields, manifest.count) if complete else None
         base = HnswSource(index, patches, _open_row_map(folder, manifest), manifest.index.ef_search)
-        engine = cls(folder.name, manifest, encoder, base, (base,), metadata, Decoder(limits or ImageLimits()))
+        decoder = Decoder(limits or ImageLimits())
+        engine = cls(folder.name, manifest, encoder, base, (base,), metadata, postings, decoder)
         engine.check((manifest.count // 2,))
         return engine
 
@@ -136,7 +143,8 @@ class SearchEngine:
 
         Raises:
             BadImageError: the image is refused (see its subclasses).
-            InvalidRequestError: the image is an array of the wrong shape or dtype, or the catalog cannot re-rank.
+            InvalidRequestError: the image is an array of the wrong shape or dtype, or the catalog cannot re-rank or
+                filter.
         """
         reranked = self._reranks(query)
         clock = _Clock()
@@ -146,20 +154,26 @@ class SearchEngine:
         description = describe(pixels, self.encoder, clock.lap)
         if not reranked:
             description = replace(description, patches=None)
-        candidates = self._candidates(description, max(query.top_k, RERANKED) if reranked else query.top_k)
+        passing = None if query.filter is None else self._passing(query.filter)
+        allowed = None if passing is None else IdSet.of(self.base.row_map.vectors_with(passing))
+        candidates = self._candidates(description, max(query.top_k, RERANKED) if reranked else query.top_k, allowed)
+        # What a logo shares with the whole catalog does not depend on the filter, and neither does its score.
+        nearest = self._candidates(description, RERANKED) if reranked and allowed is not None else None
         clock.lap("search")
-        scores = self._score(description, candidates)
+        scores = self._score(description, candidates, nearest)
         best = np.lexsort((candidates.ids, -scores))[: query.top_k]
         if query.min_score is not None:
             best = best[scores[best] >= query.min_score]
         clock.lap("rerank")
-        row_map, vectors = self.base.row_map, candidates.ids[best]
+        row_map = self.base.row_map if passing is None else FilteredMap(self.base.row_map, passing)
+        vectors = candidates.ids[best]
         rows, positions = (numbers[: query.top_k] for numbers in row_map.rows_of(vectors, query.max_identical))
         copies, best = row_map.copies_of(vectors)[positions], best[positions]
         logos = self.metadata.fetch(rows.tolist())
         hits = tuple(map(Hit, scores[best].tolist(), candidates.cosines[best].tolist(), logos, copies.tolist()))
         clock.lap("metadata")
-        return SearchResult(hits, reranked, self.version, Timings(**clock.stages))
+        passed = None if passing is None else int(np.count_nonzero(passing))
+        return SearchResult(hits, reranked, self.version, Timings(**clock.stages), candidates.exact, passed)
 
     def logo(self, logo_id: str) -> Logo | None:
         """The logo with this public id; None if the catalog does not contain it."""
@@ -185,11 +199,19 @@ class SearchEngine:
             )
         return possible and query.rerank is not False
 
-    def _candidates(self, description: Description, k: int) -> Candidates:
-        return merge([source.candidates(description, k) for source in self.sources], k)
+    def _passing(self, condition: Filter) -> Mask:
+        """For each row, whether it passes a filter."""
+        if self.postings is None:
+            raise InvalidRequestError(
+                "this catalog cannot filter: it was built by an earlier version of this software; build it again"
+            )
+        return self.postings.select(condition)
 
-    def _score(self, description: Description, candidates: Candidates) -> Floats:
-        return score(description, candidates, self.encoder.model.rerank_weight)
+    def _candidates(self, description: Description, k: int, allowed: IdSet | None = None) -> Candidates:
+        return merge([source.candidates(description, k, allowed) for source in self.sources], k)
+
+    def _score(self, description: Description, candidates: Candidates, nearest: Candidates | None = None) -> Floats:
+        return score(description, candidates, self.encoder.model.rerank_weight, nearest)
 
 
 def _check_pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

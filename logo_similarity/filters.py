@@ -235,7 +235,7 @@ def _read_tree(tree: JsonValue, depth: int) -> Filter:
             return Not(_read_tree(part, depth - 1))
         case {"field": str(field), **others} if len(others) == 1:
             ((operator, operand),) = others.items()
-            return _condition(field, operator, operand)
+            return _condition(field, str(operator), operand)
     raise InvalidRequestError(
         'a part of the filter is not {"and": [...]}, {"or": [...]}, {"not": {...}} or {"field": name, operator: values}'
     )

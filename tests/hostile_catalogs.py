@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from logo_similarity.catalog.manifest import (
     SIGNATURE,
     VECTOR_OFFSETS,
 )
+from logo_similarity.catalog.postings import FILTERS
 from logo_similarity.catalog.publish import digest_files
 from logo_similarity.embed.model import MODEL_JSON
 
@@ -216,6 +218,13 @@ def wide_patches(version: Path) -> None:
     np.save(version / PATCHES, np.zeros((count, 1_000_000, 1), np.int8))
 
 
+def row_past_the_end(version: Path) -> None:
+    """Posting lists whose last row does not exist. The file of the year has one key, of 8 bytes."""
+    path = version / FILTERS / "year.values"
+    content = path.read_bytes()
+    path.write_bytes(content[:-12] + struct.pack("<I", 2**31) + content[-8:])
+
+
 def zero_embedding(version: Path) -> None:
     """An index whose last embedding is zero."""
     index = version / INDEX
@@ -235,6 +244,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "long row": (long_row, "too big"),
     "other patches": (other_patches, "patches of shape"),
     "wide patches": (wide_patches, "patches of shape"),
+    "row past the end": (row_past_the_end, "year.values: damaged"),
     "zero embedding": (zero_embedding, "not of unit length"),
 }
 """Changes to the files of a version, and a pattern of the message that refuses it."""

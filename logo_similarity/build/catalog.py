@@ -235,7 +235,7 @@ def _make_version(
 
 
 def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[int, str, tuple[str, ...]]:
-    """Number the logos that have an embedding; write their embeddings, each once, their metadata, and all rejects.
+    """Number the logos that have an embedding; write their embeddings, each once, metadata and posting lists, and all rejects.
 
     Returns:
         The number of logos, the digest of their ids in order, and the names of the fields that occur.

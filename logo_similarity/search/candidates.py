@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,27 @@ from numpy.typing import NDArray
 from logo_similarity.embed.describe import Description, Floats, Patches
 
 Ids = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdSet:
+    """The ids that may be candidates: in a catalog, the vectors of the logos that pass a filter."""
+
+    mask: Mask
+    """(n,) bool: whether each id belongs to the set."""
+    count: int
+    """Number of ids in the set."""
+
+    @classmethod
+    def of(cls, mask: Mask) -> Self:
+        """The ids where `mask`, (n,) bool, is true."""
+        return cls(mask, int(np.count_nonzero(mask)))
+
+    @property
+    def ids(self) -> Ids:
+        """The ids, (count,) int64, ascending."""
+        return np.flatnonzero(self.mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +47,27 @@ class Candidates:
     """(m, d) float32; None if the candidates are not to be re-ranked."""
     patches: Patches | None = None
     """(m, cells, channels) int8; None if the candidates are not to be re-ranked."""
+    exact: bool = False
+    """Whether they are certainly the nearest: the source compared the query with every logo."""
 
 
 class CandidateSource(Protocol):
     """Finds candidates. Safe to call from many threads at once."""
 
-    def candidates(self, description: Description, k: int) -> Candidates:
-        """At most `k` candidates, with embeddings and patches if the description has patches."""
+    def candidates(self, description: Description, k: int, allowed: IdSet | None = None) -> Candidates:
+        """At most `k` candidates, with embeddings and patches if the description has patches.
+
+        Args:
+            description: the query.
+            k: maximum number of candidates.
+            allowed: the ids that may be candidates; None: all.
+        """
         ...
 
 
-def gather(ids: Ids, cosines: Floats, embeddings: Floats, patches: Patches | None) -> Candidates:
+def gather(
+    ids: Ids, cosines: Floats, embeddings: Floats, patches: Patches | None, *, exact: bool = False
+) -> Candidates:
     """Candidates with their rows of the arrays, for re-ranking.
 
     Args:
@@ -44,10 +75,11 @@ def gather(ids: Ids, cosines: Floats, embeddings: Floats, patches: Patches | Non
         cosines: (m,) float32.
         embeddings: (n, d) float32.
         patches: (n, cells, channels) int8; None: the candidates are not to be re-ranked.
+        exact: whether they are certainly the nearest.
     """
     if patches is None:
-        return Candidates(ids, cosines)
-    return Candidates(ids, cosines, embeddings[ids], patches[ids])
+        return Candidates(ids, cosines, exact=exact)
+    return Candidates(ids, cosines, embeddings[ids], patches[ids], exact)
 
 
 def merge(parts: Sequence[Candidates], k: int) -> Candidates:
@@ -60,8 +92,9 @@ def merge(parts: Sequence[Candidates], k: int) -> Candidates:
     order = np.lexsort((ids, -cosines))
     _, first = np.unique(ids[order], return_index=True)
     best = order[np.sort(first)][:k]
+    exact = all(part.exact for part in parts)
     if any(part.patches is None for part in parts):
-        return Candidates(ids[best], cosines[best])
+        return Candidates(ids[best], cosines[best], exact=exact)
     embeddings = np.concatenate([part.embeddings for part in parts if part.embeddings is not None])
     patches = np.concatenate([part.patches for part in parts if part.patches is not None])
-    return Candidates(ids[best], cosines[best], embeddings[best], patches[best])
+    return Candidates(ids[best], cosines[best], embeddings[best], patches[best], exact)

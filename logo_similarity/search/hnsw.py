@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy as np
 
 from logo_similarity.embed.describe import Description, Floats, Patches
 from logo_similarity.errors import CatalogError
-from logo_similarity.search.candidates import Candidates, Ids, gather
+from logo_similarity.search.candidates import Candidates, Ids, IdSet, gather
 from logo_similarity.search.rows import RowMap
 
 _HNSW_FLAT = b"IHNf"
@@ -27,11 +28,19 @@ _SEARCH = "<5i"
 """Parameters of a graph: entry_point, max_level, efConstruction, efSearch, one unused."""
 
 
+# Measured by `benchmarks.filters`.
+BREADTH, LEAST_BREADTH = 2.2, 1.6
+"""Breadth of a graph search for each vector that is needed from it: to begin with, and the least that finds nearly all."""
+SCANNED = 30
+"""Vectors that are compared one by one in the time of a graph search, for each unit of its breadth."""
+
+
 class VectorIndex:
     """A read-only HNSW graph over unit vectors. Safe to search from many threads at once."""
 
     def __init__(self, index: Any, path: Path) -> None:  # noqa: ANN401 - faiss ships no types
         self._index = index
+        self._storage = faiss.downcast_index(index.storage)
         self.path = path
         self.count = int(index.ntotal)
         self.dimension = int(index.d)
@@ -68,12 +77,20 @@ class VectorIndex:
         """
         k = min(k, self.count)
         parameters = faiss.SearchParametersHNSW(efSearch=max(ef_search, k))
-        scores, ids = self._index.search(query[np.newaxis], k, params=parameters)
-        valid = ids[0] >= 0  # FAISS pads with -1 if it finds fewer rows
-        rows, cosines = ids[0][valid], np.clip(scores[0][valid], -1.0, 1.0)
-        # Ties are ordered by row, so that all workers return the same answer.
-        order = np.lexsort((rows, -cosines))
-        return rows[order], cosines[order]
+        return _ordered(*self._index.search(query[np.newaxis], k, params=parameters))
+
+    def scan(self, query: Floats, rows: Ids, k: int) -> tuple[Ids, Floats]:
+        """The exact `k` nearest of some rows, which are compared one by one. Otherwise as `search`.
+
+        Args:
+            query: (dimension,) float32, unit length.
+            rows: (m,) int64.
+            k: maximum number of rows.
+        """
+        if not len(rows):  # FAISS refuses to search for no rows
+            return rows, np.empty(0, np.float32)
+        parameters = faiss.SearchParameters(sel=faiss.IDSelectorArray(rows))
+        return _ordered(*self._storage.search(query[np.newaxis], min(k, len(rows)), params=parameters))
 
     @property
     def edges(self) -> int:
@@ -109,15 +126,47 @@ class HnswSource:
     ef_search: int
     """Breadth of the graph search."""
 
-    def candidates(self, description: Description, k: int) -> Candidates:
-        """The approximate `k` nearest vectors of the index."""
-        vectors, cosines = self.index.search(description.embedding, k, ef_search=self.ef_search)
-        patches = None if description.patches is None else self.patches
-        return gather(vectors, cosines, self.index.vectors, patches)
+    def candidates(self, description: Description, k: int, allowed: IdSet | None = None) -> Candidates:
+        """The approximate `k` nearest vectors of the index; of the allowed ones, the exact `k` nearest if they are few."""
+        query, patches = description.embedding, None if description.patches is None else self.patches
+        exact = False
+        if allowed is None:
+            vectors, cosines = self.index.search(query, k, ef_search=self.ef_search)
+        elif (nearest := self._search_allowed(query, k, allowed)) is not None:
+            vectors, cosines = nearest
+        else:
+            vectors, cosines = self.index.scan(query, allowed.ids, k)
+            exact = True
+        return gather(vectors, cosines, self.index.vectors, patches, exact=exact)
+
+    def _search_allowed(self, query: Floats, k: int, allowed: IdSet) -> tuple[Ids, Floats] | None:
+        """The `k` nearest allowed vectors, by graph searches; None: comparing all allowed vectors takes less time.
+
+        A search of the breadth b yields the b nearest vectors. If k of them are allowed, they are the k nearest that are
+        allowed. If few are allowed, a narrow search comes first, because their share near the query may differ.
+        """
+        breadth = max(self.ef_search, math.ceil(BREADTH * k * self.index.count / max(allowed.count, 1)))
+        if breadth > 2 * self.ef_search:
+            breadth = self.ef_search
+        while breadth * SCANNED < allowed.count:
+            vectors, cosines = self.index.search(query, breadth, ef_search=breadth)
+            ranks = np.flatnonzero(allowed.mask[vectors])
+            if len(ranks) >= k and LEAST_BREADTH * ranks[k - 1] < breadth:
+                return vectors[ranks[:k]], cosines[ranks[:k]]
+            breadth = max(2 * breadth, math.ceil(BREADTH * k * breadth / max(len(ranks), 1)))
+        return None
 
     def description(self, vector: int) -> Description:
         """The stored description of the logos with one vector."""
         return Description(np.array(self.index.vectors[vector]), None if self.patches is None else self.patches[vector])
+
+
+def _ordered(scores: Floats, ids: Ids) -> tuple[Ids, Floats]:
+    """The rows of one FAISS search and their cosines, nearest first. Ties are ordered by row, the same in all workers."""
+    valid = ids[0] >= 0  # FAISS pads with -1 if it finds fewer rows
+    rows, cosines = ids[0][valid], np.clip(scores[0][valid], -1.0, 1.0)
+    order = np.lexsort((rows, -cosines))
+    return rows[order], cosines[order]
 
 
 def _check_layout(path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.errors import CatalogError
-from logo_similarity.search.candidates import Ids
+from logo_similarity.search.candidates import Ids, Mask
 
 Numbers = NDArray[np.int32]
 
@@ -33,6 +33,10 @@ class RowMap(Protocol):
         """The number of rows of each vector beyond the first."""
         ...
 
+    def vectors_with(self, mask: Mask) -> Mask:
+        """The vectors, (vectors,) bool, of the rows where `mask`, (rows,) bool, is true."""
+        ...
+
 
 class IdentityMap:
     """The map of a catalog without identical images: each row has the vector of the same number."""
@@ -48,6 +52,10 @@ class IdentityMap:
     def copies_of(self, vectors: Ids) -> Ids:
         """Zeros."""
         return np.zeros(len(vectors), np.int64)
+
+    def vectors_with(self, mask: Mask) -> Mask:
+        """The same mask."""
+        return mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,8 +122,48 @@ class GroupedMap:
         """The number of rows of each vector beyond the first."""
         return self._sizes(vectors) - 1
 
+    def vectors_with(self, mask: Mask) -> Mask:
+        """The vectors, (vectors,) bool, of the rows where `mask`, (rows,) bool, is true."""
+        result = np.zeros(len(self.offsets) - 1, np.bool_)
+        result[self.vectors[mask]] = True
+        return result
+
     def _sizes(self, vectors: Ids) -> Ids:
         return (self.offsets[vectors + 1] - self.offsets[vectors]).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FilteredMap:
+    """The part of a map with the rows that pass a filter."""
+
+    row_map: RowMap
+    mask: Mask
+    """(rows,) bool: whether each row passes."""
+
+    def vector_of(self, rows: Ids) -> Ids:
+        """The vector of each row."""
+        return self.row_map.vector_of(rows)
+
+    def rows_of(self, vectors: Ids, most: int) -> tuple[Ids, Ids]:
+        """The first rows of each vector that pass, at most `most` of each, and for each row the position of its vector."""
+        rows, positions = self._passing(vectors)
+        ranks = np.arange(len(rows)) - np.searchsorted(positions, positions)
+        return rows[ranks < most], positions[ranks < most]
+
+    def copies_of(self, vectors: Ids) -> Ids:
+        """The number of rows of each vector that pass, beyond the first."""
+        _, positions = self._passing(vectors)
+        return np.bincount(positions, minlength=len(vectors)) - 1
+
+    def vectors_with(self, mask: Mask) -> Mask:
+        """The vectors, (vectors,) bool, of the rows that pass and where `mask`, (rows,) bool, is true."""
+        return self.row_map.vectors_with(self.mask & mask)
+
+    def _passing(self, vectors: Ids) -> tuple[Ids, Ids]:
+        """All rows that pass, as `rows_of`."""
+        rows, positions = self.row_map.rows_of(vectors, len(self.mask))
+        passing = self.mask[rows]
+        return rows[passing], positions[passing]
 
 
 def _open_numbers(path: Path, count: int) -> Numbers:

@@ -6,7 +6,8 @@ Khattab and Zaharia, arXiv 2004.12832), in both directions; the weight of a matc
 cells.
 
 A candidate that is similar to all other candidates is probably a hub, which is near to every query (Radovanovic et al.,
-JMLR 11, 2010). Scores are corrected for that with the mean of the candidates.
+JMLR 11, 2010). Scores are corrected for that with the mean of the candidates, or under a filter, of the candidates
+without the filter.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ class Match:
     """Share of the cell's content that the other cell repeats, 0 to 1."""
 
 
-def score(query: Description, candidates: Candidates, weight: float) -> Floats:
+def score(query: Description, candidates: Candidates, weight: float, nearest: Candidates | None = None) -> Floats:
     """Scores of candidates, (m,) float32, -1 to 1.
 
     Without patches the scores are the cosines. With s the weighted mean of cosine and agreement, q the embedding of the
-    query, c that of the candidate and m the mean of those of the first `RERANKED` candidates, the score is
+    query, c that of the candidate and m the mean of those of the first `RERANKED` nearest logos, the score is
     s + (1 - s) (q - c) m. It is 1 for an identical image, regardless of the other candidates.
 
     If neither the query nor the candidate has a patch that is not zero, as a blank or very pale image, s is the cosine.
@@ -49,6 +50,7 @@ def score(query: Description, candidates: Candidates, weight: float) -> Floats:
         query: with patches if the candidates are to be re-ranked.
         candidates: nearest first; with embeddings and patches if the query has patches.
         weight: share of the agreement in s, 0 to 1; the cosine has the rest.
+        nearest: the nearest logos of all, with embeddings, if the candidates are a selection; None: the candidates.
     """
     if query.patches is None or candidates.patches is None or candidates.embeddings is None:
         return candidates.cosines
@@ -58,7 +60,8 @@ def score(query: Description, candidates: Candidates, weight: float) -> Floats:
         agreements[inkless] = candidates.cosines[inkless]
     scores = (1 - weight) * candidates.cosines + weight * agreements
     embeddings = candidates.embeddings
-    mean = embeddings[:RERANKED].mean(axis=0)
+    common = embeddings if nearest is None or nearest.embeddings is None else nearest.embeddings
+    mean = common[:RERANKED].mean(axis=0)
     correction = np.minimum(query.embedding @ mean - embeddings @ mean, 1)
     return np.asarray(np.clip(scores + (1 - scores) * correction, -1, 1), np.float32)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -30,6 +30,7 @@ from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import default_model_folder
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogError
+from logo_similarity.filters import Filter
 from logo_similarity.image.decode import decode
 from logo_similarity.search.rows import GroupedMap, IdentityMap, Numbers
 from logo_similarity.storage.objects import ObjectFolder
@@ -82,7 +83,7 @@ def build(folder: Path, pictures: Pictures, rows: Sequence[int]) -> BuildResult:
     np.save(folder / "embeddings.npy", np.stack([pictures.descriptions[number].embedding for number in rows]))
     patches = [pictures.descriptions[number].patches for number in rows]
     np.save(folder / "patches.npy", np.stack([cells for cells in patches if cells is not None]))
-    table = ({"logo_id": logo_id, "filename": f"{logo_id}.png"} for logo_id in ids)
+    table = ({"logo_id": logo_id, "filename": f"{logo_id}.png", "year": 2000 + int(logo_id) % 10} for logo_id in ids)
     (folder / "marks.jsonl").write_text("\n".join(map(json.dumps, table)))
     source = open_source(folder / "marks.jsonl", images=folder, names=NamesAsWritten)
     return build_catalog(source, folder / "catalogs", BuildOptions(embeddings=folder, threads=2))
@@ -126,6 +127,23 @@ def register(pictures: Pictures, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("identical")
     build(folder, pictures, REGISTERS["copies first"])
     return folder / "catalogs"
+
+
+def test_a_filter_applies_to_each_logo_with_an_image(register: Path, pictures: Pictures) -> None:
+    query = Query(image=pictures.files[PLACEHOLDER], top_k=1000, max_identical=20)
+    with SearchEngine.open(register) as engine:
+        every = engine.search(query).hits
+        result = engine.search(replace(query, filter=Filter.where(year=2003)))
+        few = engine.search(replace(query, filter=Filter.where(year=2003), top_k=30))
+    others = [hit for hit in every[20:] if hit.logo.id % 10 == 3]
+    assert result.passed == COPIES // 10 + len(others)
+    # The first 20 of the 200 copies of the placeholder that pass, and then all other logos that pass.
+    assert [hit.logo.id for hit in result.hits[:20]] == [*range(3, 200, 10)]
+    assert [hit.logo for hit in result.hits[20:]] == [hit.logo for hit in others]
+    assert [hit.copies for hit in result.hits] == [COPIES // 10 - 1] * 20 + [0] * len(others)
+    scores = [every[0].score] * 20 + [hit.score for hit in others]
+    assert [hit.score for hit in result.hits] == pytest.approx(scores, abs=1e-6)
+    assert few.hits == result.hits[:30]
 
 
 def test_the_copies_of_an_image_leave_room_for_others(register: Path, pictures: Pictures) -> None:

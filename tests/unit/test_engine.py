@@ -11,6 +11,7 @@ import pytest
 from logo_similarity import engine as engine_module
 from logo_similarity.catalog.manifest import MANIFEST, PATCHES, EncoderEntry, Manifest, read_manifest, version_name
 from logo_similarity.catalog.metadata import Metadata, write_metadata
+from logo_similarity.catalog.postings import FILTERS
 from logo_similarity.catalog.publish import digest_files
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import Query, Timings
@@ -20,6 +21,7 @@ from logo_similarity.embed.encoder import Encoder
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import BadImageError, CatalogError, InvalidRequestError, NotFoundError
 from logo_similarity.fields import Record
+from logo_similarity.filters import Filter
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import decode
 from logo_similarity.search.hnsw import HnswSource
@@ -163,6 +165,69 @@ def test_bytes_that_are_no_picture(engine: SearchEngine) -> None:
         engine.search(Query(image=b"nothing"))
 
 
+EVERY_FIFTH = Filter.where(company=[f"Company {number}" for number in range(0, 200, 5)])
+
+
+@pytest.mark.parametrize("rerank", [True, False])
+def test_only_logos_that_pass_the_filter_are_found(
+    engine: SearchEngine, sample_catalog: SampleCatalog, rerank: bool
+) -> None:
+    """Hits and scores are those of a search for all logos, without the others."""
+    data = picture(sample_catalog, 3)
+    every = engine.search(Query(image=data, top_k=200, rerank=rerank))
+    result = engine.search(Query(image=data, top_k=200, rerank=rerank, filter=EVERY_FIFTH))
+    assert (every.exact, every.passed) == (False, None)
+    assert (result.exact, result.passed, result.reranked) == (True, 40, rerank)
+    expected = [hit for hit in every.hits if hit.logo.id % 5 == 0]
+    assert [hit.logo for hit in result.hits] == [hit.logo for hit in expected]
+    for name in ("score", "cosine"):
+        values, others = ([getattr(hit, name) for hit in hits] for hits in (result.hits, expected))
+        assert values == pytest.approx(others, abs=1e-6)
+    few = engine.search(Query(image=data, top_k=7, rerank=rerank, filter=EVERY_FIFTH))
+    assert few.hits == result.hits[:7]
+    best = engine.search(Query(image=data, min_score=result.hits[2].score, rerank=rerank, filter=EVERY_FIFTH))
+    assert best.hits == result.hits[:3]
+
+
+def test_every_kind_of_field_can_be_filtered_by(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
+    def passed(condition: Filter) -> int | None:
+        result = engine.search(Query(image=picture(sample_catalog), filter=condition))
+        assert len(result.hits) == min(result.passed or 0, 100)
+        return result.passed
+
+    assert passed(Filter.where(vienna_codes="26.1")) == 200
+    assert passed(Filter.where(vienna_codes="27.05.02")) == 0
+    assert passed(Filter.where(application_date=("2023-01-01", None), year=2023)) == 200
+    assert passed(Filter.words(company="company 7") | Filter.where(company="Company 8")) == 2
+    assert passed(~Filter.words(company="company 7")) == 199
+    assert passed(Filter.where(nice_classes=9)) == 0
+
+
+@pytest.mark.parametrize("rerank", [True, False])
+def test_a_filter_that_no_logo_passes_has_no_hits(
+    engine: SearchEngine, sample_catalog: SampleCatalog, rerank: bool
+) -> None:
+    nothing = Filter.where(company="Nobody")
+    result = engine.search(Query(image=picture(sample_catalog), rerank=rerank, filter=nothing))
+    assert (result.hits, result.exact, result.passed) == ((), True, 0)
+
+
+def test_a_catalog_without_posting_lists_opens_and_refuses_filters(
+    sample_catalog: SampleCatalog, tmp_path: Path
+) -> None:
+    shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
+    folder = Catalog(tmp_path / "catalogs")
+    version = folder.current()
+    shutil.rmtree(version / FILTERS)
+    changed = read_manifest(version).model_copy(update={"files": digest_files(version)})
+    (version / MANIFEST).write_bytes(changed.to_json())
+    folder.flip(version.rename(version.with_name(version_name(changed))).name)
+    with SearchEngine.open(folder.root) as opened:
+        assert len(opened.search(Query(image=picture(sample_catalog))).hits) == 100
+        with pytest.raises(InvalidRequestError, match=r"this catalog cannot filter: .* build it again"):
+            opened.search(Query(image=picture(sample_catalog), filter=EVERY_FIFTH))
+
+
 def test_one_logo_by_its_id(engine: SearchEngine) -> None:
     found = engine.logo("EM/000012")
     assert found is not None
@@ -202,6 +267,11 @@ def no_patches(version: Path, manifest: Manifest) -> Manifest:
     return manifest
 
 
+def no_postings(version: Path, manifest: Manifest) -> Manifest:
+    (version / FILTERS / "year.values").write_bytes(b"postings")
+    return manifest
+
+
 def other_preprocessing(_: Path, manifest: Manifest) -> Manifest:
     encoder = EncoderEntry(id=manifest.encoder.id, sha256=manifest.encoder.sha256, preprocessing="0")
     return manifest.model_copy(update={"encoder": encoder})
@@ -220,6 +290,7 @@ def other_encoder(_: Path, manifest: Manifest) -> Manifest:
         (other_patches, "expected int8"),
         (no_patches, "damaged"),
         (fewer_logos, "different numbers of logos"),
+        (no_postings, "year.values: damaged"),
         (lambda _, manifest: manifest.model_copy(update={"dimension": 7}), "different numbers of dimensions"),
         (other_preprocessing, "build the catalog again"),
         (other_encoder, "not the encoder"),

@@ -187,7 +187,7 @@ def test_json_is_bounded() -> None:
     assert Filter.from_json({"and": [nested(1)] * MOST_CONDITIONS})
     with pytest.raises(InvalidRequestError, match=f"has {MOST_CONDITIONS + 1} conditions"):
         Filter.from_json({"and": [nested(1)] * (MOST_CONDITIONS + 1)})
-    many = [str(number) for number in range(MOST_VALUES)]
+    many: list[Any] = [str(number) for number in range(MOST_VALUES)]
     assert Filter.from_json({"field": "company", "is": many})
     with pytest.raises(InvalidRequestError, match=f"has 1 conditions with {MOST_VALUES + 1} values"):
         Filter.from_json({"field": "company", "is": [*many, "x"]})

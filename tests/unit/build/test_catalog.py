@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from logo_similarity.build import catalog
 from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
-from logo_similarity.catalog.manifest import MANIFEST, SIGNATURE, verify
+from logo_similarity.catalog.manifest import MANIFEST, SIGNATURE, read_manifest, verify
+from logo_similarity.catalog.postings import file_names
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.embed.encoder import Encoder
@@ -240,3 +242,21 @@ def test_a_source_without_a_usable_logo_names_some_reasons(tmp_path: Path) -> No
     assert len(reasons) == 3
     assert reasons[0] == "few.jsonl:1 (0.jpg): no image '0.jpg' in the image folder"
     assert Catalog(tmp_path / "catalogs").names() == []
+
+
+def test_a_version_with_other_posting_lists_is_not_used_again(
+    sample_catalog: SampleCatalog, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = build(table, sample_catalog.images, POOR)
+    monkeypatch.setattr(catalog, "POSTINGS_LAYOUT", 0)
+    other = build(table, sample_catalog.images, POOR)
+    assert not other.reused
+    assert other.manifest.inputs != first.manifest.inputs
+
+
+def test_a_build_writes_the_posting_lists_of_the_fields_that_occur(sample_catalog: SampleCatalog) -> None:
+    manifest = read_manifest(Catalog(sample_catalog.root).current())
+    written = {name for name in manifest.files if name.startswith("filters/")}
+    assert written == file_names(manifest.fields)
+    assert "filters/vienna_codes.values" in written
+    assert "filters/office.values" not in written

@@ -91,7 +91,8 @@ W, F = Filter.where, Filter.words
 )
 def test_rows_that_pass(postings: Postings, condition: Filter, rows: list[int]) -> None:
     mask = postings.select(condition)
-    assert (mask.dtype, mask.shape) == (np.bool_, (len(RECORDS),))
+    assert mask.dtype == np.bool_
+    assert mask.shape == (len(RECORDS),)
     assert np.flatnonzero(mask).tolist() == rows
 
 

@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 import pytest
 
-from logo_similarity.embed.describe import Floats
+from logo_similarity.embed.describe import Description, Floats
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.search.build import (
     IndexRecall,
@@ -20,7 +20,9 @@ from logo_similarity.search.build import (
     choose_ef_search,
     measure_recall,
 )
-from logo_similarity.search.hnsw import VectorIndex
+from logo_similarity.search.candidates import IdSet
+from logo_similarity.search.hnsw import HnswSource, VectorIndex
+from logo_similarity.search.rows import IdentityMap
 
 
 def unit_vectors(count: int, dimension: int = 64, seed: int = 0) -> Floats:
@@ -61,6 +63,87 @@ def test_rows_and_scores_agree_with_exact_search(index: VectorIndex, vectors: Fl
         assert set(rows) == set(exact)
         np.testing.assert_allclose(scores, (vectors @ query)[rows], atol=1e-6)
         assert (np.diff(scores) <= 0).all()
+
+
+def exact(vectors: Floats, query: Floats, rows: IdSet, k: int) -> list[int]:
+    """The nearest rows of a set by definition."""
+    cosines = np.where(rows.mask, vectors @ query, -2)
+    return [int(row) for row in np.argsort(-cosines, kind="stable")[: min(k, rows.count)]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 9, 10, 700])
+def test_a_scan_finds_exactly_the_nearest_of_some_rows(index: VectorIndex, vectors: Floats, count: int) -> None:
+    rows = IdSet.of(np.isin(np.arange(5_000), np.random.default_rng(count).permutation(5_000)[:count]))
+    for query in unit_vectors(5, seed=1):
+        nearest, cosines = index.scan(query, rows.ids, 10)
+        assert nearest.tolist() == exact(vectors, query, rows, 10)
+        np.testing.assert_allclose(cosines, (vectors @ query)[nearest], atol=1e-6)
+
+
+def test_cosines_of_a_scan_and_of_a_search_are_the_same(index: VectorIndex) -> None:
+    query = unit_vectors(1, seed=1)[0]
+    rows, cosines = index.search(query, 50, ef_search=500)
+    others, other_cosines = index.scan(query, np.sort(rows), 50)
+    assert others.tolist() == rows.tolist()
+    np.testing.assert_array_equal(other_cosines, cosines)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> HnswSource:
+    """So many rows that a graph search pays even among half of them."""
+    path = tmp_path_factory.mktemp("large") / "index.faiss"
+    return HnswSource(make(unit_vectors(20_000, dimension=16, seed=7), path), None, IdentityMap(), ef_search=100)
+
+
+def test_many_rows_that_pass_are_searched_by_the_graph(large: HnswSource) -> None:
+    rows = IdSet.of(np.random.default_rng(0).random(20_000) < 0.5)
+    hits = 0
+    for query in unit_vectors(20, dimension=16, seed=1):
+        candidates = large.candidates(Description(query, None), 10, rows)
+        assert not candidates.exact
+        assert rows.mask[candidates.ids].all()
+        np.testing.assert_allclose(candidates.cosines, (large.index.vectors @ query)[candidates.ids], atol=1e-6)
+        hits += len(set(candidates.ids.tolist()) & set(exact(large.index.vectors, query, rows, 10)))
+    assert hits >= 0.98 * 20 * 10
+
+
+def test_many_rows_far_from_the_query_are_found_too(large: HnswSource) -> None:
+    """None of the neighbours of the query passes, so a graph search finds nothing."""
+    for query in unit_vectors(20, dimension=16, seed=1):
+        cosines = large.index.vectors @ query
+        rows = IdSet.of(cosines < np.median(cosines))
+        candidates = large.candidates(Description(query, None), 10, rows)
+        assert candidates.exact
+        assert candidates.ids.tolist() == exact(large.index.vectors, query, rows, 10)
+
+
+def test_a_graph_search_is_widened_until_enough_pass(large: HnswSource) -> None:
+    """Of the neighbourhood of the query one row in four passes, elsewhere all."""
+    hits = 0
+    for query in unit_vectors(20, dimension=16, seed=1):
+        near = np.argsort(-(large.index.vectors @ query))[:1_000]
+        mask = np.ones(20_000, np.bool_)
+        mask[near[np.arange(1_000) % 4 > 0]] = False
+        candidates = large.candidates(Description(query, None), 20, IdSet.of(mask))
+        assert not candidates.exact
+        assert len(candidates.ids) == 20
+        hits += len(set(candidates.ids.tolist()) & set(near[::4][:20].tolist()))
+    assert hits >= 0.98 * 20 * 20
+
+
+def test_few_rows_that_pass_are_compared_one_by_one(index: VectorIndex, vectors: Floats) -> None:
+    rows = IdSet.of(np.random.default_rng(0).random(5_000) < 0.1)
+    source = HnswSource(index, None, IdentityMap(), 100)
+    for query in unit_vectors(20, seed=1):
+        candidates = source.candidates(Description(query, None), 5, rows)
+        assert candidates.exact
+        assert candidates.ids.tolist() == exact(vectors, query, rows, 5)
+
+
+def test_more_than_pass_gives_all_that_pass(index: VectorIndex) -> None:
+    rows = IdSet.of(np.arange(5_000) < 3)
+    candidates = HnswSource(index, None, IdentityMap(), 100).candidates(Description(unit_vectors(1)[0], None), 10, rows)
+    assert sorted(candidates.ids.tolist()) == [0, 1, 2]
 
 
 def test_more_than_there_are_gives_all(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from logo_similarity.errors import CatalogError
-from logo_similarity.search.rows import GroupedMap, IdentityMap, Numbers
+from logo_similarity.search.rows import FilteredMap, GroupedMap, IdentityMap, Numbers
 
 VECTORS = np.array([0, 1, 0, 2, 0, 1, 3], np.int32)
 """The vector of each row: vector 0 has three rows, vector 1 two, the others one."""
@@ -71,6 +71,37 @@ def test_without_identical_images_rows_and_vectors_have_the_same_numbers() -> No
     np.testing.assert_array_equal(row_map.vector_of(numbers), numbers)
     np.testing.assert_array_equal(row_map.rows_of(numbers, 1), [numbers, [0, 1, 2]])
     np.testing.assert_array_equal(row_map.copies_of(numbers), [0, 0, 0])
+
+
+MASK = np.array([0, 1, 1, 0, 1, 0, 0], np.bool_)
+"""Two rows of vector 0 pass, and one of vector 1."""
+
+
+def test_vectors_of_the_rows_that_pass(grouped: GroupedMap) -> None:
+    np.testing.assert_array_equal(grouped.vectors_with(MASK), [True, True, False, False])
+    np.testing.assert_array_equal(IdentityMap().vectors_with(MASK), MASK)
+    assert not grouped.vectors_with(np.zeros(7, np.bool_)).any()
+
+
+@pytest.mark.parametrize(
+    ("most", "rows", "positions"), [(10, [1, 2, 4], [0, 2, 2]), (2, [1, 2, 4], [0, 2, 2]), (1, [1, 2], [0, 2])]
+)
+def test_a_filtered_map_has_only_the_rows_that_pass(
+    grouped: GroupedMap, most: int, rows: list[int], positions: list[int]
+) -> None:
+    filtered, vectors = FilteredMap(grouped, MASK), np.array([1, 3, 0])
+    np.testing.assert_array_equal(filtered.rows_of(vectors, most), [rows, positions])
+    np.testing.assert_array_equal(filtered.copies_of(vectors[[0, 2]]), [0, 1])
+    np.testing.assert_array_equal(filtered.vector_of(np.array([5, 6])), [1, 3])
+    np.testing.assert_array_equal(filtered.vectors_with(~MASK), [False] * 4)
+    assert [len(numbers) for numbers in filtered.rows_of(vectors[:0], most)] == [0, 0]
+    assert len(filtered.copies_of(vectors[:0])) == 0
+
+
+def test_a_filtered_map_without_identical_images() -> None:
+    filtered, vectors = FilteredMap(IdentityMap(), MASK), np.array([4, 1])
+    np.testing.assert_array_equal(filtered.rows_of(vectors, 1), [[4, 1], [0, 1]])
+    np.testing.assert_array_equal(filtered.copies_of(vectors), [0, 0])
 
 
 def test_a_large_map_agrees_with_its_definition() -> None:

@@ -228,3 +228,15 @@ def test_nearness_falls_as_a_gaussian_of_two_cells_beyond_the_next_cell() -> Non
     assert near[0, 3 * 20 + 1] == near[0, 3]  # the larger of the distances along the two axes
     assert near[0, 19] == pytest.approx(0.5, abs=1e-6)
     np.testing.assert_array_equal(near, near.T)
+
+
+def test_the_score_of_a_selection_is_that_among_all() -> None:
+    gallery, vectors = quantize_patches(patches(4, 30)), unit(4, 30)
+    query = Description(unit(5, 1)[0], quantize_patches(patches(5)[0]))
+    every = gather(np.arange(30), vectors @ query.embedding, vectors, gallery)
+    rows = np.array([3, 20, 7])
+    few = gather(rows, vectors[rows] @ query.embedding, vectors, gallery)
+    np.testing.assert_allclose(score(query, few, 0.4, every), score(query, every, 0.4)[rows], atol=1e-6)
+    assert np.abs(score(query, few, 0.4) - score(query, every, 0.4)[rows]).max() > 0.01
+    none = gather(rows[:0], np.empty(0, np.float32), vectors, gallery)
+    assert score(query, none, 0.4, every).shape == (0,)
