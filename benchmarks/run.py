@@ -14,6 +14,7 @@ from rich.table import Table
 
 from benchmarks import (
     encode_rate,
+    filters,
     index_choice,
     load,
     plots,
@@ -44,6 +45,15 @@ def benchmarks(large: int) -> tuple[tuple[str, Callable[[], Figures], Goals], ..
         ),
         ("thread_plan", thread_plan.measure, (("images_per_second", ""),)),
         ("search_stage", lambda: search_stage.measure((SMALL, large)), (("p50_last_over_first", "at most 2"),)),
+        (
+            "filters",
+            lambda: filters.measure(large),
+            (
+                ("highest_p99_ms_of_a_compilation", "at most 4"),
+                ("lowest_recall_at_100", "at least 0.99"),
+                ("highest_p99_ms_of_a_search", "at most 10"),
+            ),
+        ),
         ("index_choice", lambda: index_choice.measure(SMALL, index_choice.SHORT), ()),
         (
             "request_overhead",

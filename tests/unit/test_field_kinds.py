@@ -23,6 +23,7 @@ from logo_similarity.field_kinds import (
     as_json,
     canonical_vienna_code,
     clean_text,
+    words,
 )
 
 VIENNA_CODES = Codes(item="code", canonical=canonical_vienna_code)
@@ -115,6 +116,48 @@ def test_dates_in_the_notation_of_the_source() -> None:
 )
 def test_vienna_codes_have_one_form(text: str, code: str | None) -> None:
     assert canonical_vienna_code(text) == code
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Name(), ["A", "AB", "B", "é", "東京"]),
+        (Date(), [dt.date(1, 1, 1), dt.date(999, 12, 31), dt.date(1999, 12, 31), dt.date(2000, 1, 1)]),
+        (Number(least=-5, most=300), [-5, -1, 0, 9, 10, 256, 300]),
+        (SMALLS, [1, 9]),
+        (VIENNA_CODES, ["02", "02.01", "02.01.01", "26"]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_keys_have_the_order_of_the_values(kind: Kind[Any], values: list[Any]) -> None:
+    keys = [kind.key(value) for value in values]
+    assert keys == sorted(set(keys))
+    first, last = kind.span(values[0])
+    assert first == keys[0]
+    assert last < keys[-1]
+
+
+def test_a_code_spans_the_levels_below_it_only() -> None:
+    codes = Codes(item="code", canonical=str)
+    first, last = codes.span("2")
+    assert [first <= codes.key(code) <= last for code in ("1", "2", "2.1", "2.99.9", "26", "3")] == [
+        False, True, True, True, False, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Café-BÄR  d'été", ["cafe", "bar", "d", "ete"]),
+        ("STRASSE straße", ["strasse", "strasse"]),
+        ("ﬁx № 2_3", ["fix", "no", "2", "3"]),
+        ("東京 タワー", ["東京", "タワー"]),
+        ("हिन्दी", ["हनद"]),
+        ("!?", []),
+    ],
+)
+def test_words(text: str, parts: list[str]) -> None:
+    assert words(text) == parts
 
 
 @pytest.mark.parametrize(

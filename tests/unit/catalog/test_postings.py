@@ -96,6 +96,11 @@ def test_rows_that_pass(postings: Postings, condition: Filter, rows: list[int]) 
     assert np.flatnonzero(mask).tolist() == rows
 
 
+def test_long_posting_lists_are_read_in_blocks(postings: Postings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logo_similarity.catalog.postings.BLOCK", 2)
+    assert np.flatnonzero(postings.select(W(year=(None, None)))).tolist() == [0, 1, 2]
+
+
 def test_no_logo_has_a_field_that_the_source_does_not_provide(tmp_path: Path) -> None:
     postings = Postings(write(tmp_path / "v", RECORDS[3:]), (), 1)
     assert not postings.select(W(status="registered")).any()
