@@ -53,7 +53,7 @@ def file_names(fields: Collection[str]) -> frozenset[str]:
 
 
 class PostingsWriter:
-    """Collects the values of all logos, and writes the files. It needs about 0.5 KB of memory for each logo."""
+    """Collects the values of all logos, and writes the files. It needs about 0.3 KB of memory for each logo."""
 
     def __init__(self) -> None:
         self._count = 0

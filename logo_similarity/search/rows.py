@@ -125,7 +125,7 @@ class GroupedMap:
     def vectors_with(self, mask: Mask) -> Mask:
         """The vectors, (vectors,) bool, of the rows where `mask`, (rows,) bool, is true."""
         result = np.zeros(len(self.offsets) - 1, np.bool_)
-        result[self.vectors[mask]] = True
+        result[self.vectors[np.flatnonzero(mask)]] = True  # a random mask itself is a slow index
         return result
 
     def _sizes(self, vectors: Ids) -> Ids:

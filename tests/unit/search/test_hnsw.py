@@ -131,6 +131,18 @@ def test_a_graph_search_is_widened_until_enough_pass(large: HnswSource) -> None:
     assert hits >= 0.98 * 20 * 20
 
 
+def test_a_graph_search_is_no_wider_than_the_neighbourhood_needs(large: HnswSource) -> None:
+    """All neighbours of the query pass. If as few passed there as elsewhere, comparing all would take less time."""
+    query = unit_vectors(1, dimension=16, seed=1)[0]
+    cosines = large.index.vectors @ query
+    near = IdSet.of(cosines >= np.partition(cosines, -9_000)[-9_000])
+    candidates = large.candidates(Description(query, None), 100, near)
+    assert not candidates.exact
+    assert len(set(candidates.ids.tolist()) & set(exact(large.index.vectors, query, near, 100))) >= 98
+    elsewhere = IdSet.of(np.random.default_rng(0).random(20_000) < 0.45)
+    assert large.candidates(Description(query, None), 100, elsewhere).exact
+
+
 def test_few_rows_that_pass_are_compared_one_by_one(index: VectorIndex, vectors: Floats) -> None:
     rows = IdSet.of(np.random.default_rng(0).random(5_000) < 0.1)
     source = HnswSource(index, None, IdentityMap(), 100)
