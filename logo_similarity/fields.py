@@ -1,8 +1,8 @@
 """`Record`, one row of a register. Each of its fields is declared here and nowhere else.
 
-The schema of `metadata.db`, the readers of sources, the JSON of answers, the API's model and the documentation are made from
-`FIELDS`. To add a field, add an attribute to `Record`; the schema of catalogs changes with it, so raise
-`catalog.manifest.FORMAT` too.
+The schema of `metadata.db`, the filters and their posting lists, the readers of sources, the JSON of answers, the API's
+model and the documentation are made from `FIELDS`. To add a field, add an attribute to `Record`; the schema of catalogs
+changes with it, so raise `catalog.manifest.FORMAT` too.
 """
 
 from __future__ import annotations
