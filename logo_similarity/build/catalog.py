@@ -203,7 +203,7 @@ def _make_version(
         precomputed.check(records, source.images, encoder, options.limits)
         precomputed.write_shards(records, total, work / SHARDS, on_rows)
     progress("finding identical images", 0, None)
-    count, logo_ids, fields = _write_rows(work, version, total, encoder.dimension)
+    count, logo_ids, fields = _write_rows(work, version, source.images, total, encoder.dimension)
     vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
     curve = _write_index(vectors, work, version, options, progress)
     recall = _check_recall(curve, options, progress)
@@ -234,7 +234,9 @@ def _make_version(
     )
 
 
-def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[int, str, tuple[str, ...]]:
+def _write_rows(
+    work: Path, version: Path, images: Path, total: int, dimension: int
+) -> tuple[int, str, tuple[str, ...]]:
     """Number the logos that have an embedding; write their embeddings, each once, metadata and posting lists, and all rejects.
 
     Returns:
@@ -243,7 +245,7 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
     shards = [work / SHARDS / f"{number:06}.npy" for number in range(shard_count(total))]
     count = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
     if count == 0:
-        raise BuildError(_explain_rejects(work, total))
+        raise BuildError(_explain_rejects(work, images, total))
     logo_ids = hashlib.sha256()
     postings = PostingsWriter()
     vector_of = number_vectors(work / SHARDS, len(shards))
@@ -285,13 +287,16 @@ def _write_rows(work: Path, version: Path, total: int, dimension: int) -> tuple[
     return count, logo_ids.hexdigest(), fields
 
 
-def _explain_rejects(work: Path, total: int) -> str:
+def _explain_rejects(work: Path, images: Path, total: int) -> str:
     """The message of a build whose rows are all rejected."""
     rejects = [Reject(**json.loads(line)) for line in (work / SOURCE_REJECTS).read_bytes().splitlines()]
     for _, _, unreadable in read_shards(work / SHARDS, total, work / RECORDS):
         rejects += unreadable
     reasons = "; ".join(map(_describe_reject, rejects[:EXAMPLES]))
-    return f"no logo could be indexed; rows rejected: {len(rejects):,}, for example {reasons}"
+    return (
+        f"no logo could be indexed with the images in {images} (--images names another folder); rows rejected: "
+        f"{len(rejects):,}, for example {reasons}"
+    )
 
 
 def _describe_reject(reject: Reject) -> str:

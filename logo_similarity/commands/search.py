@@ -64,6 +64,8 @@ def search(
     chosen = None if columns is None else [name.strip() for name in columns.split(",")]
     settings = load_settings(catalogs=catalogs, device=device)
     limits = ImageLimits.of(settings)
+    if image.is_dir():
+        raise SourceError(f"{image}: is a folder; name an image file")
     with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
         try:
             result = engine.search(Query(image=image.read_bytes(), **parameters))

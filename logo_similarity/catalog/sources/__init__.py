@@ -79,7 +79,8 @@ def _recognise(path: Path) -> str:
             return "folder"
     if not path.exists():
         raise SourceError(f"{path}: no such file or folder")
+    reason = ": the folder contains neither images nor metadata" if path.is_dir() else ""
     raise SourceError(
-        f"{path}: not recognised as a source; name a folder with results.json or output_<year>.json (layout of L3D), a "
-        f"table ({', '.join(TABLES)}), or a folder of images ({', '.join(EXTENSIONS)})"
+        f"{path}: not recognised as a source{reason}; name a folder with results.json or output_<year>.json (layout of "
+        f"L3D), a table ({', '.join(TABLES)}), or a folder of images ({', '.join(EXTENSIONS)})"
     )

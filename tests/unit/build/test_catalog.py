@@ -236,7 +236,9 @@ def test_a_source_without_a_usable_logo_names_some_reasons(tmp_path: Path) -> No
     bad = [json.dumps({"logo_id": str(number), "filename": f"{number}.jpg"}) for number in range(5)]
     table.write_text("\n".join(bad))
     (tmp_path / "images").mkdir()
-    with pytest.raises(BuildError, match=r"no logo could be indexed; rows rejected: 5, for example .*") as failure:
+    with pytest.raises(
+        BuildError, match=r"no logo could be indexed with the images in .* rows rejected: 5, for example .*"
+    ) as failure:
         build_few(table)
     reasons = str(failure.value).partition("for example ")[2].split("; ")
     assert len(reasons) == 3

@@ -148,3 +148,9 @@ def test_control_characters_of_a_catalog_reach_no_terminal_and_split_no_line(
     logo = Logo(0, record.logo_id, record.filename, json.dumps(record.metadata()))
     print_hits([Hit(1.0, 1.0, logo, 0)], ["id", "company"])
     assert capsys.readouterr().out == "EU 1\tA B [31mC D\n"
+
+
+def test_a_folder_is_not_an_image(sample_catalog: SampleCatalog) -> None:
+    failed = run("search", sample_catalog.images, "--catalogs", sample_catalog.root)
+    assert failed.returncode == 1
+    assert f"{sample_catalog.images}: is a folder; name an image file" in failed.stderr

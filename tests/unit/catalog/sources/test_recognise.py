@@ -49,6 +49,7 @@ def test_what_was_looked_for_is_said(tmp_path: Path, name: str) -> None:
         open_source(tmp_path / name)
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / name}: not recognised as a source")
+    assert ("the folder contains neither images nor metadata" in message) == (name == "empty")
     for expected in ("results.json", "output_<year>.json", *TABLES, *EXTENSIONS):
         assert expected in message
 
