@@ -276,11 +276,29 @@ def retrieval() -> str:
     fp32 = json.loads((RESULTS / "evaluation_fp32.json").read_text())["splits"][0]["whole"]["all"]
     rows.append(("mAP of the float32 encoder", f"{fp32['mean_average_precision']:.3f}", ""))
     rows += [(f"R@1 of copies: {one['change']}", f"{one['recall_at_1']:.3f}", "") for one in both[0]["copies"]]
+    rows += [(f"R@1 of scans: {one['change']}", f"{one['recall_at_1']:.3f}", "") for one in both[0].get("scans", ())]
+    for one in both[0].get("composites", ()):
+        rows += [
+            (
+                f"R@1 of composites, the mark finds it: {one['composite']}",
+                _recall_at_1(one["mark_finds_composite"]),
+                "",
+            ),
+            (
+                f"R@1 of composites, it finds the mark: {one['composite']}",
+                _recall_at_1(one["composite_finds_mark"]),
+                "",
+            ),
+        ]
     for name, share in _load("encoder_cost")["over_lite0_at_224"].items():
         rows.append(
             (f"time of one run of {name} on one thread, relative to Lite0 at 224 px in float32", f"{share}", "")
         )
     return _table(("figure", "re-ranked", "cosine only"), rows)
+
+
+def _recall_at_1(recalls: dict[str, float]) -> str:
+    return f"{recalls['recall_at_1']:.3f}"
 
 
 def scores() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,7 +40,8 @@ def evaluate(
     baseline: Annotated[str | None, typer.Option(help="Measure a baseline instead: grey, hog or phash.")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Splits to measure. Default: all but train.")] = None,
     copies: Annotated[
-        int, typer.Option(min=0, help="Number of images whose altered copies are queries. 0: none.")
+        int,
+        typer.Option(min=0, help="Number of marks whose altered copies, scans and composites are measured. 0: none."),
     ] = 300,
     rerank: Annotated[bool, typer.Option(help="Re-rank the candidates, if the encoder gives patches.")] = True,
     sets: Annotated[bool, typer.Option("--sets", help="Print a line for each set, too.")] = False,
@@ -55,6 +57,10 @@ def evaluate(
     HARD figures ignore the relevant images whose thumbnails resemble the query, so that redrawn logos remain. NAR is
     the normalised average rank of the relevant images: 0 is perfect, 0.5 is chance.
     """
+    # Each search runs on one of our threads. Threads of OpenBLAS would wait for each other where other work uses the
+    # cores. The variable is read once, when NumPy is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     from logo_similarity.evaluation.evaluate import evaluate_gallery
     from logo_similarity.evaluation.gallery import read_image
     from logo_similarity.evaluation.report import write_html
@@ -70,7 +76,14 @@ def evaluate(
             gallery = dataclasses.replace(gallery, features=dataclasses.replace(gallery.features, patches=None))
         truth = read_truth(labels or folder / "labels.json", list(gallery.files))
         evaluation = evaluate_gallery(
-            gallery, engine, truth, split, copies, images, lambda done, total: show("altered copies", done, total)
+            gallery,
+            engine,
+            truth,
+            split,
+            copies,
+            images,
+            threads,
+            lambda done, total: show("altered copies", done, total),
         )
     if report is not None:
         page = write_html(evaluation, gallery, truth, lambda row: read_image(images / gallery.files[row]))
@@ -92,6 +105,8 @@ def _print(evaluation: Evaluation, *, sets: bool) -> None:
     _print_table(report.PART_COLUMNS, [report.part_row(part) for part in parts])
     if evaluation.copies:
         _print_table(report.COPY_COLUMNS, [report.copy_row(copy) for copy in evaluation.copies])
+        _print_table(report.SCAN_COLUMNS, [report.copy_row(scan) for scan in evaluation.scans])
+        _print_table(report.COMPOSITE_COLUMNS, [report.composite_row(one) for one in evaluation.composites])
 
 
 def _print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from logo_similarity.image.decode import Pixels
 
 Change = Callable[["Pixels"], "Pixels"]
+Colour = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
 WORD = "brandword"
 GREY = 128
 
@@ -62,6 +64,16 @@ def rotate_90(image: Pixels) -> Pixels:
     return np.ascontiguousarray(np.rot90(image))
 
 
+def rotate_180(image: Pixels) -> Pixels:
+    """Rotate by 180 degrees."""
+    return np.ascontiguousarray(np.rot90(image, 2))
+
+
+def rotate_270(image: Pixels) -> Pixels:
+    """Rotate by 270 degrees, anticlockwise."""
+    return np.ascontiguousarray(np.rot90(image, 3))
+
+
 def mirror(image: Pixels) -> Pixels:
     """Mirror horizontally."""
     return np.ascontiguousarray(image[:, ::-1])
@@ -86,8 +98,7 @@ def add_word(image: Pixels) -> Pixels:
     font = ImageFont.load_default(64)
     left, top, right, bottom = font.getbbox(WORD)
     strip = Image.new("RGB", (int(right - left), int(bottom - top)), background)
-    ink = (0, 0, 0) if sum(background) > 3 * GREY else (255, 255, 255)
-    ImageDraw.Draw(strip).text((-left, -top), WORD, font=font, fill=ink)
+    ImageDraw.Draw(strip).text((-left, -top), WORD, font=font, fill=contrasting(background))
     height, width = mark.shape[:2]
     scale = width / strip.width
     letters = cv2.resize(
@@ -126,6 +137,8 @@ CHANGES: dict[str, Change] = {
     "inverted": invert,
     "rotated 15": rotate_15,
     "rotated 90": rotate_90,
+    "rotated 180": rotate_180,
+    "rotated 270": rotate_270,
     "mirrored": mirror,
     "30 % covered": cover,
     "a word under it": add_word,
@@ -134,3 +147,8 @@ CHANGES: dict[str, Change] = {
     "blurred, JPEG 20": blur,
 }
 """The changes by name. A search with a changed copy should still find the original."""
+
+
+def contrasting(background: Colour) -> Colour:
+    """Black, or white on a dark background."""
+    return (0, 0, 0) if sum(background) > 3 * GREY else (255, 255, 255)

@@ -1,33 +1,39 @@
-"""The complete evaluation of a gallery: retrieval figures per split, changed copies, and latency."""
+"""The complete evaluation of a gallery: retrieval per split, changed copies, scans, composites, and latency."""
 
 from __future__ import annotations
 
+import functools
+import itertools
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from logo_similarity.errors import SourceError
+from logo_similarity.evaluation.composites import COMPOSITES, OTHERS, Composite, generator
 from logo_similarity.evaluation.copies import CHANGES
-from logo_similarity.evaluation.gallery import measure_speed, read_image
+from logo_similarity.evaluation.gallery import measure_speed, read_image, save_and_decode
 from logo_similarity.evaluation.labels import hard_queries
-from logo_similarity.evaluation.ranking import Figures, Floats, LabelledQuery, QueryFigures, mean_figures, rank_query
+from logo_similarity.evaluation.ranking import Figures, LabelledQuery, QueryFigures, mean_figures, rank_query
+from logo_similarity.evaluation.scans import SCANS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from logo_similarity.embed.describe import Description
     from logo_similarity.engine import SearchEngine
+    from logo_similarity.evaluation.copies import Change
     from logo_similarity.evaluation.features import Features
-    from logo_similarity.evaluation.gallery import Describe, Gallery, Speed
+    from logo_similarity.evaluation.gallery import Gallery, Speed
+    from logo_similarity.evaluation.ranking import Floats
     from logo_similarity.evaluation.truth import Truth
     from logo_similarity.image.decode import Pixels
 
 BLOCK = 256
 """Queries scored at once: the scores of 256 queries against 40,000 images take 40 MB."""
 COPIED = 300
-"""Default number of images whose changed copies are searched for."""
+"""Default number of images whose changed copies, scans and composites are searched for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +48,30 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class CopyFigures:
-    """Share of changed copies whose original is the first result, or one of the first ten."""
+    """Share of changed copies, or of scans, whose original is the first result, or one of the first ten."""
 
     change: str
     recall_at_1: float
     recall_at_10: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recalls:
+    """Share of the searches whose right answer is the first result, or one of the first ten."""
+
+    recall_at_1: float
+    recall_at_10: float
+
+
+@dataclass(frozen=True, slots=True)
+class CompositeFigures:
+    """Figures of one kind of composite, in both directions."""
+
+    composite: str
+    mark_finds_composite: Recalls
+    """The mark is the query; the composite is in the gallery, in the mark's place."""
+    composite_finds_mark: Recalls
+    """The composite is the query; the mark is in the gallery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +98,8 @@ class Evaluation:
     dimension: int
     splits: tuple[Split, ...]
     copies: tuple[CopyFigures, ...]
+    scans: tuple[CopyFigures, ...]
+    composites: tuple[CompositeFigures, ...]
     speed: Speed
 
 
@@ -83,6 +110,7 @@ def evaluate_gallery(
     splits: Sequence[str] | None,
     copies: int,
     images: Path,
+    threads: int,
     on_change: Callable[[int, int], None],
 ) -> Evaluation:
     """Evaluate the features of a gallery against ground truth.
@@ -92,25 +120,34 @@ def evaluate_gallery(
         engine: the catalog that contains the features; None: they were computed from the images.
         truth: the relevant answers, for the same files.
         splits: names of the splits to measure; None: all but `train`.
-        copies: number of images of the first split whose changed copies are searched for; 0: none.
+        copies: number of images of the first split whose changed copies, scans and composites are searched for; 0: none.
         images: folder of the gallery's files.
-        on_change: called with the number of changes evaluated so far and their total.
+        threads: number of changed images described at once.
+        on_change: called with the number of changes and composites evaluated so far and their total.
 
     Raises:
-        SourceError: a split has no queries, or an image cannot be read.
+        SourceError: a split has no queries, composites need a second brand, or an image cannot be read.
     """
     names = splits or [name for name in truth.splits if name != "train"] or list(truth.splits)
     if missing := [name for name in names if name not in truth.splits]:
         raise SourceError(f"split {missing[0]!r} has no queries; available splits: {', '.join(truth.splits)}")
     copy_figures: list[CopyFigures] = []
+    scan_figures: list[CopyFigures] = []
+    composite_figures: list[CompositeFigures] = []
     if copies:
-        copy_figures = evaluate_copies(
-            choose_copied_queries(truth, names[0], copies),
-            lambda row: read_image(images / gallery.files[row]),
-            gallery.describe,
-            gallery.features.scores,
-            on_change,
-        )
+        queries = choose_copied_queries(truth, names[0], copies)
+        bystanders = {query.row: other_brands(query, truth.splits[names[0]]) for query in queries}
+        done, total = itertools.count(1), len(CHANGES) + len(SCANS) + len(COMPOSITES)
+        with ThreadPoolExecutor(threads) as pool:
+            shared = (
+                gallery,
+                lambda row: read_image(images / gallery.files[row]),
+                pool,
+                lambda: on_change(next(done), total),
+            )
+            copy_figures = evaluate_copies(CHANGES, queries, *shared)
+            scan_figures = evaluate_copies(SCANS, queries, *shared)
+            composite_figures = evaluate_composites(bystanders, queries, *shared)
     return Evaluation(
         gallery.name,
         gallery.features.patches is not None,
@@ -118,6 +155,8 @@ def evaluate_gallery(
         gallery.features.embeddings.shape[1],
         tuple(evaluate_split(name, truth, gallery) for name in names),
         tuple(copy_figures),
+        tuple(scan_figures),
+        tuple(composite_figures),
         measure_speed(gallery, images, engine),
     )
 
@@ -168,37 +207,130 @@ def choose_copied_queries(truth: Truth, split: str, count: int = COPIED) -> list
     return [queries[position] for position in positions]
 
 
+def other_brands(query: LabelledQuery, queries: Sequence[LabelledQuery]) -> list[LabelledQuery]:
+    """The queries of other brands, whose marks may stand beside this one in a composite.
+
+    Raises:
+        SourceError: there are none.
+    """
+    brand = {query.row, *query.relevant.tolist(), *query.ignored.tolist()}
+    others = [other for other in queries if other.row not in brand]
+    if not others:
+        raise SourceError("composites need marks of two brands, and the queries have one; use --copies 0")
+    return others
+
+
 def evaluate_copies(
+    changes: Mapping[str, Change],
     queries: Sequence[LabelledQuery],
-    images: Callable[[int], Pixels],
-    describe: Describe,
-    score: Callable[[Description], Floats],
-    on_change: Callable[[int, int], None] = lambda _done, _total: None,
+    gallery: Gallery,
+    image: Callable[[int], Pixels],
+    pool: Executor,
+    on_change: Callable[[], None] = lambda: None,
 ) -> list[CopyFigures]:
     """Search the whole gallery for changed copies of some images.
 
     Other drawings of the same brand are ignored: they count as neither right nor wrong.
 
     Args:
+        changes: by name.
         queries: the originals.
-        images: returns the image of a row, (h, w, 3) uint8 RGB.
-        describe: computes the description of an image.
-        score: returns the scores of the gallery for a description, (n,) float32.
-        on_change: called with the number of changes evaluated so far and their total.
+        gallery: contains the originals.
+        image: returns the image of a row, (h, w, 3) uint8 RGB.
+        pool: describes and scores the copies of a change.
+        on_change: called after each change.
 
     Returns:
-        One entry for each of `CHANGES`, in the same order.
+        One entry for each of `changes`, in the same order.
     """
-    originals = [(query, images(query.row)) for query in queries]
+
+    def rank(change: Change, query: LabelledQuery) -> int:
+        copy = gallery.describe(save_and_decode(change(image(query.row))))
+        return _rank(query.row, gallery.features.scores(copy), _brand(query))
+
     figures = []
-    for done, (name, change) in enumerate(CHANGES.items(), 1):
-        ranks = []
-        for query, image in originals:
-            scores = score(describe(change(image)))
-            ahead = scores >= scores[query.row]  # ties count against the original, as in `rank_query`
-            ahead[[*query.relevant, *query.ignored, query.row]] = False
-            ranks.append(1 + int(np.count_nonzero(ahead)))
-        original_ranks = np.array(ranks)
-        figures.append(CopyFigures(name, float(np.mean(original_ranks <= 1)), float(np.mean(original_ranks <= 10))))
-        on_change(done, len(CHANGES))
+    for name, change in changes.items():
+        recalls = _recalls(pool.map(functools.partial(rank, change), queries))
+        figures.append(CopyFigures(name, recalls.recall_at_1, recalls.recall_at_10))
+        on_change()
     return figures
+
+
+def evaluate_composites(
+    bystanders: Mapping[int, Sequence[LabelledQuery]],
+    queries: Sequence[LabelledQuery],
+    gallery: Gallery,
+    image: Callable[[int], Pixels],
+    pool: Executor,
+    on_composite: Callable[[], None] = lambda: None,
+) -> list[CompositeFigures]:
+    """Search for composites with their marks, and for marks with their composites.
+
+    In the first direction the composite replaces the mark in the gallery. In both directions the other drawings of the
+    mark's brand are ignored, as are the other marks in the composite and the drawings of their brands.
+
+    Args:
+        bystanders: for the row of each query, the marks that may stand beside it.
+        queries: the marks.
+        gallery: contains the marks.
+        image: returns the image of a row, (h, w, 3) uint8 RGB.
+        pool: describes and scores the composites of a kind.
+        on_composite: called after each kind of composite.
+
+    Returns:
+        One entry for each of `COMPOSITES`, in the same order.
+    """
+    features = gallery.features
+
+    def ranks(kind: str, query: LabelledQuery) -> tuple[int, int]:
+        composite, others = make_composite(kind, query, bystanders[query.row], gallery.files, image)
+        ignored = [row for mark in (query, *others) for row in _brand(mark)]
+        description = gallery.describe(save_and_decode(composite.pixels))
+        mark_finds = features.scores(features.description(query.row), replaced={query.row: description})
+        composite_finds = features.scores(description)
+        return _rank(query.row, mark_finds, ignored), _rank(query.row, composite_finds, ignored)
+
+    figures = []
+    for kind in COMPOSITES:
+        mark_ranks, composite_ranks = zip(*pool.map(functools.partial(ranks, kind), queries), strict=True)
+        figures.append(CompositeFigures(kind, _recalls(mark_ranks), _recalls(composite_ranks)))
+        on_composite()
+    return figures
+
+
+def make_composite(
+    kind: str,
+    query: LabelledQuery,
+    bystanders: Sequence[LabelledQuery],
+    files: Sequence[str],
+    image: Callable[[int], Pixels],
+) -> tuple[Composite, list[LabelledQuery]]:
+    """A composite of a mark, and the other marks that it may show. The same arguments always give the same result.
+
+    Args:
+        kind: one of `COMPOSITES`.
+        query: the mark.
+        bystanders: the marks that may stand beside it.
+        files: the names of the gallery's files.
+        image: returns the image of a row, (h, w, 3) uint8 RGB.
+    """
+    random = generator(kind, files[query.row])
+    others = [bystanders[position] for position in random.integers(len(bystanders), size=OTHERS)]
+    return COMPOSITES[kind](image(query.row), [image(other.row) for other in others], random), others
+
+
+def _brand(query: LabelledQuery) -> list[int]:
+    """The rows of all drawings of a query's brand."""
+    return [query.row, *query.relevant, *query.ignored]
+
+
+def _rank(row: int, scores: Floats, ignored: Sequence[int]) -> int:
+    """Rank of a row, starting at 1, without the ignored rows. Ties count against it, as in `rank_query`."""
+    ahead = scores >= scores[row]
+    ahead[ignored] = False
+    return 1 + int(np.count_nonzero(ahead))
+
+
+def _recalls(ranks: Iterable[int]) -> Recalls:
+    array = np.array(list(ranks))
+    return Recalls(float(np.mean(array <= 1)), float(np.mean(array <= 10)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,7 +13,7 @@ import numpy as np
 from logo_similarity.embed.describe import Description, Floats, Patches
 from logo_similarity.evaluation.labels import thumbnail
 from logo_similarity.image.preprocess import InputSpec, preprocess
-from logo_similarity.search.candidates import gather
+from logo_similarity.search.candidates import Candidates
 from logo_similarity.search.score import RERANKED, score
 
 if TYPE_CHECKING:
@@ -40,7 +41,13 @@ class Features:
         """The description of one image."""
         return Description(self.embeddings[row], None if self.patches is None else self.patches[row])
 
-    def scores(self, query: Description, cosines: Floats | None = None) -> Floats:
+    def scores(
+        self,
+        query: Description,
+        cosines: Floats | None = None,
+        *,
+        replaced: Mapping[int, Description] = MappingProxyType({}),
+    ) -> Floats:
         """Scores of the whole gallery, (n,) float32.
 
         The nearest candidates are re-ranked; all others follow below them in the order of their cosines.
@@ -48,15 +55,21 @@ class Features:
         Args:
             query: description of the query image.
             cosines: (n,) float32, if already computed.
+            replaced: descriptions of other images, by the rows that they replace in this search.
         """
-        if cosines is None:
-            cosines = self.embeddings @ query.embedding
+        cosines = self.embeddings @ query.embedding if cosines is None else cosines.copy()
+        for row, description in replaced.items():
+            cosines[row] = description.embedding @ query.embedding
         if self.patches is None or query.patches is None:
             return cosines
         count = min(RERANKED, len(cosines))
         rows = np.argpartition(-cosines, count - 1)[:count].astype(np.int64)
         scores = cosines - BELOW
-        scores[rows] = score(query, gather(rows, cosines[rows], self.embeddings, self.patches), self.weight)
+        embeddings, patches = self.embeddings[rows], self.patches[rows]
+        for row, description in replaced.items():
+            embeddings[rows == row] = description.embedding
+            patches[rows == row] = 0 if description.patches is None else description.patches
+        scores[rows] = score(query, Candidates(rows, cosines[rows], embeddings, patches), self.weight)
         return scores
 
 

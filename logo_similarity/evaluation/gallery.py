@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from logo_similarity.embed.describe import Description, describe
 from logo_similarity.errors import BadImageError, SourceError
 from logo_similarity.evaluation.features import Features, normalise
 from logo_similarity.evaluation.labels import thumbnail
-from logo_similarity.image.decode import decode
+from logo_similarity.image.decode import ImageLimits, decode
 from logo_similarity.search.build import measure_recall
 from logo_similarity.search.candidates import gather
 from logo_similarity.search.score import score
@@ -160,6 +161,12 @@ def read_image(path: Path) -> Pixels:
         raise SourceError(f"{path}: cannot be read ({error.strerror})") from None
     except BadImageError as error:
         raise SourceError(f"{path}: {error}") from None
+
+
+def save_and_decode(image: Pixels) -> Pixels:
+    """An image of any size, (h, w, 3) uint8 RGB, as it is decoded from a lossless file."""
+    file = cv2.imencode(".bmp", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+    return decode(file, ImageLimits(max_bytes=len(file), min_side=1))
 
 
 @dataclass(frozen=True, slots=True)

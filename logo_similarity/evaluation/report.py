@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from html import escape
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from logo_similarity.evaluation.copies import CHANGES
+from logo_similarity.evaluation.evaluate import choose_copied_queries, make_composite, other_brands
+from logo_similarity.evaluation.scans import SCANS
 from logo_similarity.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from logo_similarity.evaluation.evaluate import CopyFigures, Evaluation, Part
+    from logo_similarity.evaluation.evaluate import CompositeFigures, CopyFigures, Evaluation, Part
     from logo_similarity.evaluation.gallery import Gallery, Speed
     from logo_similarity.evaluation.ranking import LabelledQuery
     from logo_similarity.evaluation.truth import Truth
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 WORST = 40
 ANSWERS = 8
 PICTURE_SIDE = 96
+EXAMPLE_SIDE = 192
+"""Longer side of a changed mark: it may be small in the picture."""
+EXAMPLES = 40
+"""Number of marks that the examples of changes show, one after the other."""
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1b1b1b }
 table { border-collapse: collapse; margin: 1rem 0 }
@@ -32,6 +40,7 @@ figure { display: inline-block; margin: .2rem; text-align: center }
 figure img { width: 96px; height: 96px; object-fit: contain; border: 3px solid #ddd; background: #fff }
 figcaption { font-size: .75rem }
 .query img { border-color: #333 }
+.changed img { width: 192px; height: 192px }
 .right img { border-color: #2a8a3e }
 section { border-top: 1px solid #ddd; padding: .5rem 0 }
 """
@@ -58,11 +67,20 @@ PART_COLUMNS = (
     "queries", "count", "mAP", "R@1", "R@10", "R@100", "NAR", "HARD mAP", "R@1", "R@10", "R@100", "NAR",
 )  # fmt: skip
 COPY_COLUMNS = ("changed copy", "R@1", "R@10")
+SCAN_COLUMNS = ("scan or photograph", "R@1", "R@10")
+COMPOSITE_COLUMNS = ("composite", "mark finds it: R@1", "R@10", "it finds the mark: R@1", "R@10")
 
 
 def copy_row(copies: CopyFigures) -> list[str]:
-    """One row of the table of changed copies, for `COPY_COLUMNS`."""
+    """One row of the table of changed copies or of scans, for `COPY_COLUMNS` or `SCAN_COLUMNS`."""
     return [copies.change, f"{copies.recall_at_1:.3f}", f"{copies.recall_at_10:.3f}"]
+
+
+def composite_row(figures: CompositeFigures) -> list[str]:
+    """One row of the table of composites, for `COMPOSITE_COLUMNS`."""
+    directions = (figures.mark_finds_composite, figures.composite_finds_mark)
+    recalls = [recall for direction in directions for recall in (direction.recall_at_1, direction.recall_at_10)]
+    return [figures.composite, *(f"{recall:.3f}" for recall in recalls)]
 
 
 def write_html(evaluation: Evaluation, gallery: Gallery, truth: Truth, image: Callable[[int], Pixels]) -> str:
@@ -82,8 +100,7 @@ def write_html(evaluation: Evaluation, gallery: Gallery, truth: Truth, image: Ca
         rows = [part_row(part) for part in (split.whole, *split.kinds, *split.sets)]
         parts += [f"<h2>{escape(split.name)}</h2>", _table(PART_COLUMNS, rows)]
     if evaluation.copies:
-        rows = [copy_row(copies) for copies in evaluation.copies]
-        parts += ["<h2>Changed copies</h2>", _table(COPY_COLUMNS, rows)]
+        parts += _change_tables(evaluation, gallery, truth, image)
     for split in evaluation.splits:
         parts.append(
             f"<h2>{escape(split.name)}: the worst queries</h2><p>Dark border: the query. Green border: right answers. "
@@ -94,6 +111,35 @@ def write_html(evaluation: Evaluation, gallery: Gallery, truth: Truth, image: Ca
         parts += [_query_section(by_row[result.row], result.first_rank, gallery, image) for result in worst]
     title = f"Evaluation of {escape(evaluation.features)}"
     return f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>" + "\n".join(parts)
+
+
+def _change_tables(evaluation: Evaluation, gallery: Gallery, truth: Truth, image: Callable[[int], Pixels]) -> list[str]:
+    """The tables of changed copies, scans and composites, each row with an example: a mark and its changed picture."""
+    marks = truth.splits[evaluation.splits[0].name]
+    examples = itertools.cycle(choose_copied_queries(truth, evaluation.splits[0].name, EXAMPLES))
+
+    def example(mark: LabelledQuery, picture: Pixels) -> str:
+        return _figure(image(mark.row), "mark", "query") + _figure(picture, "changed", "changed", EXAMPLE_SIDE)
+
+    copies = [
+        example(mark, CHANGES[row.change](image(mark.row)))
+        for row, mark in zip(evaluation.copies, examples, strict=False)
+    ]
+    scans = [
+        example(mark, SCANS[row.change](image(mark.row))) for row, mark in zip(evaluation.scans, examples, strict=False)
+    ]
+    composites = [
+        example(mark, make_composite(row.composite, mark, other_brands(mark, marks), gallery.files, image)[0].pixels)
+        for row, mark in zip(evaluation.composites, examples, strict=False)
+    ]
+    return [
+        "<h2>Changed copies</h2>",
+        _table(COPY_COLUMNS, [copy_row(row) for row in evaluation.copies], copies),
+        "<h2>Scans and photographs</h2>",
+        _table(SCAN_COLUMNS, [copy_row(row) for row in evaluation.scans], scans),
+        "<h2>Composites</h2>",
+        _table(COMPOSITE_COLUMNS, [composite_row(row) for row in evaluation.composites], composites),
+    ]
 
 
 def _query_section(query: LabelledQuery, first_rank: int, gallery: Gallery, image: Callable[[int], Pixels]) -> str:
@@ -129,14 +175,18 @@ def _speed_summary(speed: Speed) -> str:
     return text + "."
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], examples: Sequence[str] = ()) -> str:
+    """A table; `examples` are the HTML of one more column."""
+    head = "".join(f"<th>{escape(column)}</th>" for column in (*columns, *(["example"] if examples else [])))
+    lines = [[escape(cell) for cell in row] for row in rows]
+    if examples:
+        lines = [[*line, example] for line, example in zip(lines, examples, strict=True)]
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines)
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _figure(image: Pixels, caption: str, kind: str) -> str:
-    scale = PICTURE_SIDE / max(image.shape[:2])
+def _figure(image: Pixels, caption: str, kind: str, side: int = PICTURE_SIDE) -> str:
+    scale = side / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     png = cv2.imencode(".png", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes()

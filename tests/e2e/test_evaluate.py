@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 
 from logo_similarity.cli import app
 from logo_similarity.errors import SourceError
+from logo_similarity.evaluation.composites import COMPOSITES
+from logo_similarity.evaluation.copies import CHANGES
+from logo_similarity.evaluation.scans import SCANS
 
 SAMPLES = sorted((Path(__file__).parents[2] / "samples" / "images").glob("*.jpg"))[::50][:30]
 
@@ -49,16 +52,20 @@ def test_json_table_and_page(labelled: Path, tmp_path: Path) -> None:
     assert split["whole"]["all"]["mean_average_precision"] == 1.0  # the same picture is the nearest
     assert split["whole"]["hard"] is None  # and the easiest
     assert {part["name"] for part in split["sets"]} == {"one", "two"}
-    assert len(found["copies"]) == 11
+    assert len(found["copies"]) == len(CHANGES)
     assert found["copies"][1] == {"change": "greyscale", "recall_at_1": 1.0, "recall_at_10": 1.0}
+    assert [row["change"] for row in found["scans"]] == list(SCANS)
+    assert [row["composite"] for row in found["composites"]] == list(COMPOSITES)
     html = page.read_text()
+    assert html.count("<figure class=changed>") == len(CHANGES) + len(SCANS) + len(COMPOSITES)
     assert html.count("<section>") == 20
     assert "data:image/png;base64," in html
-    assert "greyscale" in run(labelled, "--copies", "5")
+    table = run(labelled, "--copies", "1")
+    assert [name for name in (*CHANGES, *SCANS, *COMPOSITES) if name not in table] == []
 
 
 def test_twice_the_same(labelled: Path) -> None:
-    first, second = (json.loads(run(labelled, "--copies", "3", "--baseline", "hog", "--json")) for _ in range(2))
+    first, second = (json.loads(run(labelled, "--copies", "2", "--baseline", "hog", "--json")) for _ in range(2))
     assert first["speed"].pop("describe") != 0
     assert second["speed"].pop("describe") != 0
     assert first == second
@@ -75,13 +82,14 @@ def test_pairs_of_ones_own(labelled: Path, tmp_path: Path) -> None:
 def test_a_catalog(labelled: Path, tmp_path: Path) -> None:
     built = CliRunner().invoke(app, ["build", str(labelled / "images"), "--out", str(tmp_path / "catalogs")])
     assert built.exit_code == 0, built.output
-    by_catalog = json.loads(run(labelled, "--catalogs", tmp_path / "catalogs", "--copies", "3", "--json"))
-    by_model = json.loads(run(labelled, "--copies", "3", "--json"))
+    by_catalog = json.loads(run(labelled, "--catalogs", tmp_path / "catalogs", "--copies", "2", "--json"))
+    by_model = json.loads(run(labelled, "--copies", "2", "--json"))
     assert by_catalog["speed"]["recall"] == 1.0
     assert by_catalog["speed"]["search"] > 0
     assert "queries" not in by_model["splits"][0]
     assert by_catalog["splits"] == by_model["splits"]
-    assert by_catalog["copies"] == by_model["copies"]
+    for changes in ("copies", "scans", "composites"):
+        assert by_catalog[changes] == by_model[changes]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ import pytest
 
 from benchmarks import machine
 from benchmarks.answers import TIE, check_hits
+from benchmarks.identical import Scenario, measure_scenario, own_rank, write_images
 from benchmarks.machine import INT8_INSTRUCTIONS, write_result
+from logo_similarity.engine import SearchEngine
+from tests.samples import SampleCatalog
 
 
 def hits(*scores: tuple[str, float]) -> list[dict[str, object]]:
@@ -84,3 +87,31 @@ def test_without_a_repository_there_is_no_result(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(machine, "RESULTS", tmp_path / "results")
     write_result("speed", {})
     assert not (tmp_path / "results").exists()
+
+
+def test_images_find_themselves_among_copies_of_one(sample_catalog: SampleCatalog) -> None:
+    samples = [sample_catalog.images / name for name in sample_catalog.files[:12]]
+    placeholders = measure_scenario(Scenario(0, 30, ("!", "z")), samples)
+    assert placeholders == {"images": 13, "first": 13, "among_100": 13, "recall_at_100": 1, "published": True}
+    marks = measure_scenario(Scenario(2, 30, ("0",)), samples)
+    assert (marks["images"], marks["first"], marks["among_100"]) == (12, 12, 12)
+
+
+def test_copies_have_their_names_and_contents(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    samples = [sample_catalog.images / name for name in sample_catalog.files[:4]]
+    images = write_images(Scenario(2, 3, ("!", "z")), samples, tmp_path)
+    assert [len(names) for names in images] == [4, 1, 4, 1]
+    assert sorted(name for names in images for name in names) == sorted(path.name for path in tmp_path.iterdir())
+    assert {name[0] for name in images[0][1:]} == {"!", "z"}
+    for names in images:
+        assert len({(tmp_path / name).read_bytes() for name in names}) == 1
+
+
+def test_an_image_that_does_not_find_itself_is_counted(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    first, second = sample_catalog.files[:2]
+    (tmp_path / second).write_bytes((sample_catalog.images / first).read_bytes())
+    (tmp_path / "other.jpg").write_bytes((sample_catalog.images / first).read_bytes())
+    with SearchEngine.open(sample_catalog.root) as engine:
+        assert own_rank(engine, sample_catalog.images, (first,)) == 1
+        assert (own_rank(engine, tmp_path, (second,)) or 0) > 1
+        assert own_rank(engine, tmp_path, ("other.jpg",)) is None
