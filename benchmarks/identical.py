@@ -71,22 +71,22 @@ def measure(names: Iterable[str], samples: Sequence[Path]) -> dict[str, object]:
 
 
 def measure_scenario(scenario: Scenario, samples: Sequence[Path]) -> dict[str, object]:
-    """The number of distinct images and of those that find themselves; the recall of the index, and if it is enough."""
+    """The number of distinct images and of those that find themselves, and whether a build publishes such a catalog."""
     with tempfile.TemporaryDirectory() as parent:
         images, catalogs = Path(parent) / "images", Path(parent) / "catalogs"
         images.mkdir()
         files = write_images(scenario, samples, images)
-        # Without the floor, a catalog that a build refuses can be searched, too.
-        options = BuildOptions(threads=usable_cores(), recall_floor=0)
-        recall = build_catalog(open_source(images, kind="folder"), catalogs, options).manifest.recall.value
+        # Without the floors, a catalog that a build refuses can be searched, too.
+        options = BuildOptions(threads=usable_cores(), recall_floor=0, self_floor=0)
+        recall = build_catalog(open_source(images, kind="folder"), catalogs, options).manifest.recall
         with SearchEngine.open(catalogs, device="cpu") as engine, ThreadPoolExecutor(usable_cores()) as pool:
             ranks = list(pool.map(lambda names: own_rank(engine, images, names), files))
     return {
         "images": len(files),
         "first": sum(rank == 1 for rank in ranks),
         "among_100": sum(rank is not None for rank in ranks),
-        "recall_at_100": recall,
-        "published": recall >= BuildOptions().recall_floor,
+        "recall_at_100": recall.value,
+        "published": recall.value >= BuildOptions().recall_floor and recall.self_found >= BuildOptions().self_floor,
     }
 
 
