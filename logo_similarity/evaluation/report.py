@@ -39,6 +39,7 @@ td:first-child, th:first-child { text-align: left }
 figure { display: inline-block; margin: .2rem; text-align: center }
 figure img { width: 96px; height: 96px; object-fit: contain; border: 3px solid #ddd; background: #fff }
 figcaption { font-size: .75rem }
+td:has(figure) { white-space: nowrap }
 .query img { border-color: #333 }
 .changed img { width: 192px; height: 192px }
 .right img { border-color: #2a8a3e }
