@@ -53,7 +53,7 @@ class Operator(enum.StrEnum):
     IS = "is"
     """The field has one of the values. A code also matches the codes below it: `26.01` matches `26.01.03`."""
     BETWEEN = "between"
-    """The field is from the first to the second value, both included; a missing value is no limit."""
+    """The field lies in a range, both ends included; an end of None is open."""
     WORDS = "words"
     """The field contains all words of one of the texts, in any order; case and diacritics do not matter."""
 

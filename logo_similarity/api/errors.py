@@ -106,6 +106,6 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
-    """What is wrong with a parameter and what to send. Without the invalid value: it may be the whole upload."""
+    """The fault of a parameter, and what to send instead. The invalid value is left out: it may be a whole upload."""
     fault = "is missing" if problem["type"] == "missing" else "is not valid"
     return f"{fault}; send {EXPECTED[str(problem['loc'][1])]}"

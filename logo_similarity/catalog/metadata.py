@@ -131,7 +131,7 @@ class Metadata:
         except CatalogError:
             _close_all(connections)
             raise
-        # Runs when the last reference to this object is dropped, so versions that are no longer live are closed.
+        # Called when the last reference is dropped: that closes versions that are no longer live.
         self._closer = weakref.finalize(self, _close_all, connections)
 
     def count(self) -> int:

@@ -90,7 +90,7 @@ async def test_a_search_has_a_reservation_while_it_is_handled(gate: Gate, header
         full.append(gate.full)
         gate.release(scope[RESERVATION])
         full.append(gate.full)
-        scope[RESERVATION] = gate.reserve()  # released by nobody else
+        scope[RESERVATION] = gate.reserve()  # the middleware keeps the first one and does not release this one
         gate.release(scope[RESERVATION])
         await answer(scope, receive, send)
 
