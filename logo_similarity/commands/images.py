@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,7 @@ def upload(
 
     Files that are in the store with the same name and size are skipped.
     """
-    from logo_similarity.storage import S3Service, UploadProgress, upload_folder
+    from logo_similarity.storage import S3Service, UploadProgress, UploadSummary, upload_folder
 
     service = S3Service(load_settings())
     with progress(err) as report:
@@ -36,7 +37,11 @@ def upload(
         def show(state: UploadProgress) -> None:
             report("files uploaded", state.uploaded + state.skipped + state.failed, state.total)
 
-        summary = asyncio.run(upload_folder(service, folder, concurrency=concurrency, on_progress=show))
+        async def run() -> UploadSummary:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(concurrency))
+            return await upload_folder(service, folder, concurrency=concurrency, on_progress=show)
+
+        summary = asyncio.run(run())
     if as_json:
         print_json(dataclasses.asdict(summary))
     else:

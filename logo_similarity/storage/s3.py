@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -63,6 +64,9 @@ class S3Service:
     so the host cannot be rewritten afterwards. Without keys in the settings, the credentials come from `AWS_*`
     environment variables, a web identity, or the machine's role.
 
+    Requests run in threads of ours. The asynchronous functions of obstore complete in threads of its own, which abort
+    the process (SIGABRT) if the interpreter ends at that moment.
+
     Every method raises StoreError if the bucket does not respond or refuses the request.
 
     Raises:
@@ -97,8 +101,7 @@ class S3Service:
         with suppress(NotFoundError):
             await self.head("logo-similarity-check")
         try:
-            async for _ in obstore.list(self._store, chunk_size=1):
-                break
+            await asyncio.to_thread(next, iter(obstore.list(self._store, chunk_size=1)), None)
         except BaseError as error:
             raise StoreError(
                 f"{self._place} cannot be listed: create the bucket, or allow these credentials to list it"
@@ -108,27 +111,28 @@ class S3Service:
         """Create or replace an object."""
         key = _key(filename)
         with self._errors():
-            await obstore.put_async(self._store, key, data, attributes={"Content-Type": content_type})
+            await asyncio.to_thread(obstore.put, self._store, key, data, attributes={"Content-Type": content_type})
 
     async def get(self, filename: str) -> StoredObject:
         """Read an object. Raises NotFoundError if it does not exist."""
         key = _key(filename)
         with self._errors():
-            result = await obstore.get_async(self._store, key)
-            data = await result.bytes_async()
+            result = await asyncio.to_thread(obstore.get, self._store, key)
+            data = await asyncio.to_thread(result.bytes)
             return StoredObject(bytes(data), result.attributes.get("Content-Type"))
 
     async def head(self, filename: str) -> ObjectInfo:
         """Describe an object. Raises NotFoundError if it does not exist."""
         key = _key(filename)
         with self._errors():
-            meta = await obstore.head_async(self._store, key)
+            meta = await asyncio.to_thread(obstore.head, self._store, key)
             return ObjectInfo(filename, meta["size"])
 
     async def list_objects(self) -> AsyncIterator[ObjectInfo]:
         """All objects under the prefix, fetched page by page."""
         with self._errors():
-            async for page in obstore.list(self._store, chunk_size=1000):
+            pages = iter(obstore.list(self._store, chunk_size=1000))
+            while (page := await asyncio.to_thread(next, pages, None)) is not None:
                 for meta in page:
                     yield ObjectInfo(meta["path"], meta["size"])
 
