@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.embed.encoder import Encoder
+from logo_similarity.embed.parts import cut, find_parts
 from logo_similarity.image.decode import Pixels
 from logo_similarity.image.preprocess import preprocess
 
@@ -20,6 +21,16 @@ STEPS = 127
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """The described parts of one picture."""
+
+    embeddings: Floats
+    """(p, d) float32, unit length."""
+    boxes: Floats
+    """(p, 4) float32: left, top, right and bottom as shares of the picture's width and height, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """What a search compares of one picture."""
 
@@ -27,6 +38,8 @@ class Description:
     """(d,) float32, unit length."""
     patches: Patches | None
     """(cells, channels) int8, a vector for each cell of a square grid; None if the encoder has none."""
+    parts: Parts | None = None
+    """None: the parts were not described."""
 
 
 def describe(pixels: Pixels, encoder: Encoder, lap: Callable[[str], object] = lambda _: None) -> Description:
@@ -51,6 +64,25 @@ def describe(pixels: Pixels, encoder: Encoder, lap: Callable[[str], object] = la
         description = Description(encoder.infer(prepared)[0], None)
     lap("embed")
     return description
+
+
+def describe_parts(pixels: Pixels, encoder: Encoder) -> Parts:
+    """Find and embed the parts of one picture.
+
+    Args:
+        pixels: (h, w, 3) uint8 RGB.
+        encoder: computes the embeddings.
+
+    Raises:
+        EncoderError: the model's output is not an embedding.
+    """
+    height, width = pixels.shape[:2]
+    parts = find_parts(pixels)
+    embeddings = [
+        encoder.infer(preprocess(cut(pixels, part), encoder.model.input_spec)[np.newaxis])[0] for part in parts
+    ]
+    boxes = np.array([part.box for part in parts]).reshape(-1, 4) / (width, height, width, height)
+    return Parts(np.array(embeddings, np.float32).reshape(-1, encoder.dimension), boxes.astype(np.float32))
 
 
 def quantize_patches(patches: Floats) -> Patches:

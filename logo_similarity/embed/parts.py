@@ -1,0 +1,235 @@
+"""The parts of a mark: figures, words, and what stands in a frame or on a coloured plate. Pure functions of pixels.
+
+A part is a region of ink that stands apart from the rest. Ink is closed over gaps first, so that the strokes of a
+drawing and the letters of a word stay together: once over small gaps, and once over larger ones, because a mark may be a
+part at either scale. A component that surrounds others is a frame, and one with content inside its own ink is a plate;
+their content is divided in the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from logo_similarity.image.decode import Pixels
+from logo_similarity.image.preprocess import BORDER_TOLERANCE, Box, border_colour
+
+MOST_PARTS = 5
+SIDE = 192
+"""Longer side of the copy in which parts are found, in pixels."""
+GAPS = (0.035, 0.09)
+"""Gaps over which ink is closed, as shares of the longer side of the content."""
+SMALLEST = 0.02
+"""Smallest part, as a share of the content's area."""
+LARGEST = 0.9
+"""A part that covers a larger share of the content is no part."""
+THINNEST = 5
+"""Smallest side of a part in the copy, in pixels."""
+SAME = 0.8
+"""Boxes whose intersection is a larger share of their union are the same part."""
+SURROUNDING = 0.6
+"""Smallest share of the content that the box of a frame or plate covers."""
+PLATE_CONTENT = 0.6
+"""Largest share of a plate that its content covers."""
+SAMPLED = 1_000
+"""Most pixels of a plate whose median is its colour."""
+EDGE = np.ones((5, 5), np.uint8)
+"""Kernel for the edge of a plate: two pixels are cut off."""
+DEPTH = 1
+"""Number of frames and plates inside each other whose content is looked at."""
+MOST_COMPONENTS = 200
+"""The largest components of ink that are looked at: noise has tens of thousands."""
+MARGIN = 4
+"""Background around the pixels of a part, in pixels, so that its border has one colour."""
+
+Colour = tuple[int, int, int]
+Mask = NDArray[np.uint8]
+"""(h, w), 255 where something is, else 0."""
+
+
+class Part(NamedTuple):
+    """A part of an image: its box, and the colour that surrounds it."""
+
+    box: Box
+    background: Colour
+
+
+def find_parts(image: Pixels) -> list[Part]:
+    """The parts of an image, largest first, at most `MOST_PARTS`; none if the mark is one piece.
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+    """
+    scale = min(1.0, SIDE / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    background = border_colour(small)
+    ink = _differs(small, background)
+    content = _bounds(ink)
+    if content is None:
+        return []
+    found = _divide(_Region(small, ink, content, background), depth=0)
+    found = [part for part in found if _area(part.box) <= LARGEST * _area(content)]
+    found.sort(key=lambda part: (-_area(part.box), part.box))
+    chosen: list[Part] = []
+    for part in found:
+        if len(chosen) < MOST_PARTS and not any(_overlap(part.box, other.box) > SAME for other in chosen):
+            chosen.append(part)
+    return [Part(_enlarged(part.box, scale, image), part.background) for part in chosen]
+
+
+def cut(image: Pixels, part: Part) -> Pixels:
+    """The pixels of a part, (h, w, 3) uint8 RGB, with a margin of its background."""
+    box = part.box
+    pixels = image[box.top : box.bottom, box.left : box.right]
+    framed: Pixels = cv2.copyMakeBorder(
+        pixels, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT, value=part.background
+    )
+    return framed
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """Ink on a background of one colour."""
+
+    image: Pixels
+    ink: Mask
+    """Of the same size as the image; empty outside of the region."""
+    box: Box
+    """Bounds of the ink."""
+    background: Colour
+
+
+def _divide(region: _Region, depth: int) -> list[Part]:
+    """The parts of a region, in any order and with duplicates."""
+    parts: list[Part] = []
+    least = SMALLEST * _area(region.box)
+    longer = max(_width(region.box), _height(region.box))
+    for gap in GAPS:
+        closed = _components(_closed(region.ink, gap * longer))
+        boxes = [box for box in (_ink_box(region.ink, box) for box in closed) if _is_large(box, least)]
+        if len(boxes) > 1:
+            parts += [Part(box, region.background) for box in boxes]
+    component = _surrounding(region) if depth < DEPTH else None
+    if component is not None:
+        for inner in (_inside_frame(region, component), _on_plate(region, component)):
+            if inner is not None:
+                parts.append(Part(inner.box, inner.background))
+                parts += _divide(inner, depth + 1)
+    return parts
+
+
+def _inside_frame(region: _Region, component: Mask) -> _Region | None:
+    """The ink in the holes of a component; None if there is none."""
+    inside = cv2.bitwise_and(region.ink, cv2.bitwise_and(_filled(component), cv2.bitwise_not(component)))
+    return _content(region, inside, region.background)
+
+
+def _on_plate(region: _Region, component: Mask) -> _Region | None:
+    """What has another colour than the component on which it stands; None if the component has only one colour."""
+    plate = _filled(component)
+    pixels = region.image[component > 0]
+    red, green, blue = np.median(pixels[:: 1 + len(pixels) // SAMPLED], axis=0).astype(int).tolist()
+    colour = (red, green, blue)
+    differs = cv2.bitwise_and(_differs(region.image, colour), plate)
+    if cv2.countNonZero(differs) > PLATE_CONTENT * cv2.countNonZero(plate):
+        return None
+    # The edge of a plate has mixed colours.
+    return _content(region, cv2.bitwise_and(differs, cv2.erode(plate, EDGE, borderValue=0)), colour)
+
+
+def _content(region: _Region, ink: Mask, background: Colour) -> _Region | None:
+    """The part of a region with this ink; None if it is too small to be a part."""
+    box = _bounds(ink)
+    if box is None or not _is_large(box, SMALLEST * _area(region.box)):
+        return None
+    return _Region(region.image, ink, box, background)
+
+
+def _surrounding(region: _Region) -> Mask | None:
+    """The component of ink that extends over most of the region; None if there is none."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(region.ink)
+    areas = stats[1:, cv2.CC_STAT_WIDTH] * stats[1:, cv2.CC_STAT_HEIGHT]
+    if not len(areas) or areas.max() < SURROUNDING * _area(region.box):
+        return None
+    return np.where(labels == 1 + int(areas.argmax()), 255, 0).astype(np.uint8)
+
+
+def _filled(component: Mask) -> Mask:
+    """A component with its holes."""
+    contours, _ = cv2.findContours(component, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled: Mask = cv2.drawContours(np.zeros_like(component), contours, -1, 255, cv2.FILLED)
+    return filled
+
+
+def _components(mask: Mask) -> list[Box]:
+    """The boxes of the connected components, the largest `MOST_COMPONENTS`."""
+    stats = cv2.connectedComponentsWithStats(mask)[2][1:]
+    largest = np.argsort(-stats[:, cv2.CC_STAT_AREA], kind="stable")[:MOST_COMPONENTS]
+    return [Box(left, top, left + width, top + height) for left, top, width, height, _ in stats[largest].tolist()]
+
+
+def _ink_box(ink: Mask, box: Box) -> Box:
+    """Bounds of the ink in a box. At the edge of a picture, closing adds pixels up to the edge."""
+    left, top, width, height = cv2.boundingRect(ink[box.top : box.bottom, box.left : box.right])
+    return Box(box.left + left, box.top + top, box.left + left + width, box.top + top + height)
+
+
+def _closed(ink: Mask, gap: float) -> Mask:
+    """Ink with gaps up to `gap` pixels closed."""
+    side = 1 + 2 * max(1, round(gap / 2))
+    closed: Mask = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    return closed
+
+
+def _differs(image: Pixels, colour: Colour) -> Mask:
+    """Where an image differs from a colour."""
+    low = np.clip(np.array(colour) - BORDER_TOLERANCE, 0, 255).astype(np.uint8)
+    high = np.clip(np.array(colour) + BORDER_TOLERANCE, 0, 255).astype(np.uint8)
+    differing: Mask = cv2.bitwise_not(cv2.inRange(image, low, high))
+    return differing
+
+
+def _bounds(mask: Mask) -> Box | None:
+    left, top, width, height = cv2.boundingRect(mask)
+    return Box(left, top, left + width, top + height) if width else None
+
+
+def _is_large(box: Box, area: float) -> bool:
+    """Whether a box can be a part: not too thin, and at least of this area in pixels."""
+    return min(_width(box), _height(box)) >= THINNEST and _area(box) >= area
+
+
+def _overlap(box: Box, other: Box) -> float:
+    """Intersection over union, 0 to 1."""
+    width = min(box.right, other.right) - max(box.left, other.left)
+    height = min(box.bottom, other.bottom) - max(box.top, other.top)
+    common = max(0, width) * max(0, height)
+    return common / (_area(box) + _area(other) - common)
+
+
+def _enlarged(box: Box, scale: float, image: Pixels) -> Box:
+    """The place in the image of a box in a copy of this scale."""
+    height, width = image.shape[:2]
+    return Box(
+        int(box.left / scale),
+        int(box.top / scale),
+        min(width, int(np.ceil(box.right / scale))),
+        min(height, int(np.ceil(box.bottom / scale))),
+    )
+
+
+def _width(box: Box) -> int:
+    return box.right - box.left
+
+
+def _height(box: Box) -> int:
+    return box.bottom - box.top
+
+
+def _area(box: Box) -> int:
+    return _width(box) * _height(box)
