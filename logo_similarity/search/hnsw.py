@@ -92,6 +92,43 @@ class VectorIndex:
         parameters = faiss.SearchParameters(sel=faiss.IDSelectorArray(rows))
         return _ordered(*self._storage.search(query[np.newaxis], min(k, len(rows)), params=parameters))
 
+    def search_allowed(
+        self, query: Floats, k: int, allowed: IdSet | None, *, ef_search: int
+    ) -> tuple[Ids, Floats, bool]:
+        """The `k` nearest allowed rows: approximate ones by a graph search, or the exact ones if they are few.
+
+        Args:
+            query: (dimension,) float32, unit length.
+            k: maximum number of rows.
+            allowed: the rows that may be found; None: all.
+            ef_search: breadth of the graph search without a filter.
+
+        Returns:
+            Rows and cosines as of `search`, and whether they are exact.
+        """
+        if allowed is None:
+            return *self.search(query, k, ef_search=ef_search), False
+        if (nearest := self._search_graph(query, k, allowed, ef_search)) is not None:
+            return *nearest, False
+        return *self.scan(query, allowed.ids, k), True
+
+    def _search_graph(self, query: Floats, k: int, allowed: IdSet, ef_search: int) -> tuple[Ids, Floats] | None:
+        """The `k` nearest allowed rows, by graph searches; None: comparing all allowed rows takes less time.
+
+        A search of the breadth b yields the b nearest rows. If k of them are allowed, they are the k nearest that are
+        allowed. If few are allowed, a narrow search comes first, because their share near the query may differ.
+        """
+        breadth = max(ef_search, math.ceil(BREADTH * k * self.count / max(allowed.count, 1)))
+        if breadth > 2 * ef_search:
+            breadth = ef_search
+        while breadth * SCANNED < allowed.count:
+            rows, cosines = self.search(query, breadth, ef_search=breadth)
+            ranks = np.flatnonzero(allowed.mask[rows])
+            if len(ranks) >= k and LEAST_BREADTH * ranks[k - 1] < breadth:
+                return rows[ranks[:k]], cosines[ranks[:k]]
+            breadth = max(2 * breadth, math.ceil(BREADTH * k * breadth / max(len(ranks), 1)))
+        return None
+
     @property
     def edges(self) -> int:
         """Edges per node (M)."""
@@ -128,33 +165,15 @@ class HnswSource:
 
     def candidates(self, description: Description, k: int, allowed: IdSet | None = None) -> Candidates:
         """The approximate `k` nearest vectors of the index; of the allowed ones, the exact `k` nearest if they are few."""
-        query, patches = description.embedding, None if description.patches is None else self.patches
-        exact = False
-        if allowed is None:
-            vectors, cosines = self.index.search(query, k, ef_search=self.ef_search)
-        elif (nearest := self._search_allowed(query, k, allowed)) is not None:
-            vectors, cosines = nearest
-        else:
-            vectors, cosines = self.index.scan(query, allowed.ids, k)
-            exact = True
+        patches = None if description.patches is None else self.patches
+        vectors, cosines, exact = self.index.search_allowed(description.embedding, k, allowed, ef_search=self.ef_search)
         return gather(vectors, cosines, self.index.vectors, patches, exact=exact)
 
-    def _search_allowed(self, query: Floats, k: int, allowed: IdSet) -> tuple[Ids, Floats] | None:
-        """The `k` nearest allowed vectors, by graph searches; None: comparing all allowed vectors takes less time.
-
-        A search of the breadth b yields the b nearest vectors. If k of them are allowed, they are the k nearest that are
-        allowed. If few are allowed, a narrow search comes first, because their share near the query may differ.
-        """
-        breadth = max(self.ef_search, math.ceil(BREADTH * k * self.index.count / max(allowed.count, 1)))
-        if breadth > 2 * self.ef_search:
-            breadth = self.ef_search
-        while breadth * SCANNED < allowed.count:
-            vectors, cosines = self.index.search(query, breadth, ef_search=breadth)
-            ranks = np.flatnonzero(allowed.mask[vectors])
-            if len(ranks) >= k and LEAST_BREADTH * ranks[k - 1] < breadth:
-                return vectors[ranks[:k]], cosines[ranks[:k]]
-            breadth = max(2 * breadth, math.ceil(BREADTH * k * breadth / max(len(ranks), 1)))
-        return None
+    def compare(self, description: Description, vectors: Ids) -> Candidates:
+        """Given vectors as candidates, with the exact cosines, in the given order."""
+        patches = None if description.patches is None else self.patches
+        cosines = np.clip(self.index.vectors[vectors] @ description.embedding, -1, 1)
+        return gather(vectors, cosines, self.index.vectors, patches)
 
     def description(self, vector: int) -> Description:
         """The stored description of the logos with one vector."""

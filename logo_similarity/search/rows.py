@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,7 @@ class GroupedMap:
             CatalogError: a file cannot be read, or the arrays are not a map of all rows and all vectors.
         """
         row_map = cls(
-            _open_numbers(offsets, vector_count + 1), _open_numbers(rows, row_count), _open_numbers(vectors, row_count)
+            open_numbers(offsets, vector_count + 1), open_numbers(rows, row_count), open_numbers(vectors, row_count)
         )
         if row_map.offsets[0] != 0 or row_map.offsets[-1] != row_count:
             raise CatalogError(f"{offsets}: damaged: it does not span the rows 0 to {row_count}")
@@ -166,13 +166,26 @@ class FilteredMap:
         return rows[passing], positions[passing]
 
 
-def _open_numbers(path: Path, count: int) -> Numbers:
-    """Map a .npy file of `count` int32 numbers."""
-    try:
-        # A plain array: indexing a `memmap` is slower.
-        numbers: Numbers = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise CatalogError(f"{path}: damaged: {error}") from None
+def open_numbers(path: Path, count: int) -> Numbers:
+    """Map a .npy file of `count` int32 numbers.
+
+    Raises:
+        CatalogError: the file cannot be read, or has another shape or dtype.
+    """
+    numbers: Numbers = open_array(path)
     if numbers.dtype != np.int32 or numbers.shape != (count,):
         raise CatalogError(f"{path}: damaged: the array is {numbers.dtype} {numbers.shape}; expected int32 ({count},)")
     return numbers
+
+
+def open_array(path: Path) -> NDArray[Any]:
+    """Map a .npy file of any shape and dtype.
+
+    Raises:
+        CatalogError: the file cannot be read, or is not the file of an array.
+    """
+    try:
+        # A plain array: indexing a `memmap` is slower.
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise CatalogError(f"{path}: damaged: {error}") from None
