@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -55,17 +56,42 @@ class Logo(_LogoRow):
         return Record.from_json({"logo_id": self.logo_id, "filename": self.filename, **json.loads(self.metadata_json)})
 
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom of a region, as shares of the picture's width and height, 0 to 1."""
+WHOLE_BOX: Box = (0.0, 0.0, 1.0, 1.0)
+
+
+class Matched(NamedTuple):
+    """The regions of the query and of a logo that made it a hit; at least one is a part of its picture."""
+
+    query_box: Box
+    hit_box: Box
+
+
 class Hit(NamedTuple):
     """One result. Like `Logo` a tuple, since an answer has a hundred of them."""
 
     score: float
-    """-1 to 1, 1 for an identical picture; hits are ordered by it. Without re-ranking it is the cosine;
+    """Of the whole pictures, -1 to 1, 1 for an identical one. Without re-ranking it is the cosine;
     with it, the mean of the cosine and the agreement of patches, minus the part common to all candidates."""
     cosine: float
     """Between the query's and the logo's embedding, -1 to 1."""
     logo: Logo
     copies: int
     """Number of other logos of the catalog with exactly this image; under a filter, of the logos that pass it."""
+    expect: float | None = None
+    """Number of unrelated logos that this catalog shows by chance with as much evidence; None: it has too few logos to
+    tell. Hits are ordered by it."""
+    matched: Matched | None = None
+    """The regions that matched; None: the whole pictures did."""
+
+
+class PartsMode(StrEnum):
+    """Whether a search compares parts of images."""
+
+    AUTO = "auto"
+    OFF = "off"
+    ONLY = "only"
 
 
 def _parameter(default: Any, description: str, least: float | None = None, most: float | None = None) -> Any:  # noqa: ANN401 - as `dataclasses.field`
@@ -97,7 +123,18 @@ class Query:
         1,
     )
     rerank: bool | None = _parameter(
-        None, "Compare the best candidates again, part by part. Default: yes, if the catalog supports it."
+        None, "Compare the best candidates again, cell by cell. Default: yes, if the catalog supports it."
+    )
+    parts: PartsMode = _parameter(  # noqa: RUF009 - a dataclass field, as the others
+        PartsMode.AUTO,
+        "Compare parts, too: figures and words of a composite mark, and what stands in a frame. `auto`: whole images and "
+        "parts, if the catalog supports it; `off`: whole images only; `only`: no comparison of whole with whole.",
+    )
+    max_expect: float | None = _parameter(
+        None,
+        "Leave out results with a larger `expect`: with 1, about one unrelated logo remains in each answer.",
+        0,
+        1e9,
     )
 
     def __post_init__(self) -> None:
@@ -115,7 +152,7 @@ class Parameter(NamedTuple):
 
     name: str
     type: type
-    """int, float or bool."""
+    """int, float, bool or a StrEnum."""
     default: Any
     """None: the parameter is optional and has no default value."""
     description: str
@@ -124,7 +161,7 @@ class Parameter(NamedTuple):
     most: Any
 
 
-_TYPES = {"int": int, "float": float, "bool": bool}
+_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "PartsMode": PartsMode}
 PARAMETERS = tuple(
     Parameter(declared.name, _TYPES[str(declared.type).removesuffix(" | None")], declared.default, **declared.metadata)
     for declared in dataclasses.fields(Query)
@@ -140,6 +177,8 @@ class Timings:
     decode: float
     preprocess: float
     embed: float
+    parts: float
+    """Finding and embedding the parts."""
     search: float
     rerank: float
     metadata: float
@@ -154,6 +193,8 @@ class SearchResult:
 
     hits: tuple[Hit, ...]
     reranked: bool
+    parts: bool
+    """Whether parts were compared."""
     version: str
     timings: Timings
     exact: bool

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Self
 
@@ -17,10 +18,12 @@ from logo_similarity.catalog.manifest import (
     MANIFEST,
     METADATA,
     MODEL_FOLDER,
+    PART_BOXES,
+    PART_INDEX,
+    PART_MAP,
+    PART_OFFSETS,
     PATCHES,
-    ROW_VECTORS,
-    VECTOR_OFFSETS,
-    VECTOR_ROWS,
+    ROW_MAP,
     Manifest,
     check_sizes,
     read_manifest,
@@ -28,17 +31,21 @@ from logo_similarity.catalog.manifest import (
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.postings import Postings, file_names
 from logo_similarity.catalog.versions import Catalog
-from logo_similarity.domain import Hit, Logo, Query, SearchResult, Timings
-from logo_similarity.embed.describe import Description, Floats, Patches, describe
+from logo_similarity.domain import WHOLE_BOX, Hit, Logo, Matched, PartsMode, Query, SearchResult, Timings
+from logo_similarity.embed.describe import Description, Floats, Patches, describe, describe_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError, InvalidRequestError
 from logo_similarity.filters import Filter
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.search.candidates import Candidates, CandidateSource, IdSet, Mask, merge
+from logo_similarity.search.candidates import Candidates, CandidateSource, Ids, IdSet, Mask, merge
+from logo_similarity.search.expect import Tail
+from logo_similarity.search.fusion import further_candidates, fuse
 from logo_similarity.search.hnsw import HnswSource, VectorIndex
-from logo_similarity.search.rows import FilteredMap, GroupedMap, IdentityMap, RowMap
+from logo_similarity.search.part_index import PartIndex, PartPool, WholePool
+from logo_similarity.search.parts import DIMENSIONS, MOST_EXPECTED, WHOLE, Comparison, PartMatches, Pool, match_parts
+from logo_similarity.search.rows import FilteredMap, GroupedMap, IdentityMap, RowMap, open_array
 from logo_similarity.search.score import RERANKED, score
 
 
@@ -57,6 +64,8 @@ class SearchEngine:
     """The catalog's own index and patches."""
     sources: tuple[CandidateSource, ...]
     """Every source that is searched; the ids of their candidates are vectors of `base.row_map`."""
+    parts: PartIndex | None
+    """The parts of the images of `base`; None: no image has any, or they are not known."""
     metadata: Metadata
     postings: Postings | None
     """None: the catalog cannot filter, because an earlier version of this software built it."""
@@ -111,9 +120,11 @@ class SearchEngine:
             )
         complete = file_names(manifest.fields) <= manifest.files.keys()
         postings = Postings(folder, manifest.fields, manifest.count) if complete else None
-        base = HnswSource(index, patches, _open_row_map(folder, manifest), manifest.index.ef_search)
+        row_map = _open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
+        base = HnswSource(index, patches, row_map, manifest.index.ef_search)
+        parts = _open_parts(folder, manifest)
         decoder = Decoder(limits or ImageLimits())
-        engine = cls(folder.name, manifest, encoder, base, (base,), metadata, postings, decoder)
+        engine = cls(folder.name, manifest, encoder, base, (base,), parts, metadata, postings, decoder)
         engine.check((manifest.count // 2,))
         return engine
 
@@ -129,6 +140,9 @@ class SearchEngine:
             raise CatalogError(f"{self.version}: damaged: a search for a test image has no valid results")
         vectors = self.base.row_map.vector_of(np.asarray(rows)).tolist()
         self.base.index.check(vectors, ef_search=self.base.ef_search)
+        if self.parts is not None:
+            entries = [row * self.parts.index.count // self.manifest.count for row in rows]
+            self.parts.index.check(entries, ef_search=self.parts.ef_search)
         for row, vector, logo in zip(rows, vectors, self.metadata.fetch(rows), strict=True):
             try:
                 _ = logo.record
@@ -146,7 +160,7 @@ class SearchEngine:
             InvalidRequestError: the image is an array of the wrong shape or dtype, or the catalog cannot re-rank or
                 filter.
         """
-        reranked = self._reranks(query)
+        reranked, with_parts = self._reranks(query), self._compares_parts(query)
         clock = _Clock()
         image = query.image
         pixels = self.decoder.decode(image) if isinstance(image, bytes) else _check_pixels(image)
@@ -154,26 +168,58 @@ class SearchEngine:
         description = describe(pixels, self.encoder, clock.lap)
         if not reranked:
             description = replace(description, patches=None)
+        if with_parts:
+            description = replace(description, parts=describe_parts(pixels, self.encoder))
+        clock.lap("parts")
         passing = None if query.filter is None else self._passing(query.filter)
         allowed = None if passing is None else IdSet.of(self.base.row_map.vectors_with(passing))
-        candidates = self._candidates(description, max(query.top_k, RERANKED) if reranked else query.top_k, allowed)
+        candidates = self._candidates(description, max(query.top_k, RERANKED), allowed)
         # What a logo shares with the whole catalog does not depend on the filter, and neither does its score.
-        nearest = self._candidates(description, RERANKED) if reranked and allowed is not None else None
+        nearest = candidates if allowed is None else self._candidates(description, RERANKED)
+        matches = None if description.parts is None else self._match_parts(description, allowed)
         clock.lap("search")
         scores = self._score(description, candidates, nearest)
-        best = np.lexsort((candidates.ids, -scores))[: query.top_k]
+        tail = Tail.fit(
+            _descending(scores[:RERANKED] if nearest is candidates else self._score(description, nearest, nearest))
+        )
+        ids, cosines = candidates.ids, candidates.cosines
+        matched = np.full(len(ids), -1)
+        log_expects = -scores if tail is None else tail.log_expect(scores)
+        if tail is not None and matches is not None:
+            further = self.base.compare(description, further_candidates(matches, ids, query.top_k, MOST_EXPECTED))
+            ids, cosines = np.concatenate([ids, further.ids]), np.concatenate([cosines, further.cosines])
+            scores = np.concatenate([scores, self._score(description, further, nearest)])
+            counted = np.full_like(scores, -np.inf) if query.parts is PartsMode.ONLY else scores
+            log_expects, matched = fuse(ids, counted, tail, matches)
+        best = np.lexsort((ids, -scores, log_expects))
+        if query.parts is PartsMode.ONLY:
+            best = best[matched[best] >= 0]
         if query.min_score is not None:
             best = best[scores[best] >= query.min_score]
+        expects = None if tail is None else np.minimum(np.exp(np.minimum(log_expects, 50)), self.manifest.count)
+        if query.max_expect is not None and expects is not None:
+            best = best[expects[best] <= query.max_expect]
+        best = best[: query.top_k]
         clock.lap("rerank")
         row_map = self.base.row_map if passing is None else FilteredMap(self.base.row_map, passing)
-        vectors = candidates.ids[best]
+        vectors = ids[best]
         rows, positions = (numbers[: query.top_k] for numbers in row_map.rows_of(vectors, query.max_identical))
         copies, best = row_map.copies_of(vectors)[positions], best[positions]
         logos = self.metadata.fetch(rows.tolist())
-        hits = tuple(map(Hit, scores[best].tolist(), candidates.cosines[best].tolist(), logos, copies.tolist()))
+        hits = tuple(
+            map(
+                Hit,
+                scores[best].tolist(),
+                cosines[best].tolist(),
+                logos,
+                copies.tolist(),
+                repeat(None) if expects is None else expects[best].tolist(),
+                self._matched(description, matches, ids[best], matched[best]),
+            )
+        )
         clock.lap("metadata")
         passed = None if passing is None else int(np.count_nonzero(passing))
-        return SearchResult(hits, reranked, self.version, Timings(**clock.stages), candidates.exact, passed)
+        return SearchResult(hits, reranked, with_parts, self.version, Timings(**clock.stages), candidates.exact, passed)
 
     def logo(self, logo_id: str) -> Logo | None:
         """The logo with this public id; None if the catalog does not contain it."""
@@ -198,6 +244,39 @@ class SearchEngine:
                 "this catalog cannot re-rank: its encoder has no patches, or it was built from embeddings alone"
             )
         return possible and query.rerank is not False
+
+    def _compares_parts(self, query: Query) -> bool:
+        """Whether the parts of a query are compared."""
+        possible = self.manifest.parts is not None
+        if query.parts is PartsMode.ONLY and not possible:
+            raise InvalidRequestError("this catalog cannot compare parts: it was built from embeddings alone")
+        return possible and query.parts is not PartsMode.OFF
+
+    def _match_parts(self, description: Description, allowed: IdSet | None) -> PartMatches:
+        """The matches of a query's parts with allowed logos. How surprising they are does not depend on the filter."""
+        everywhere: list[Pool] = [WholePool(self.base.index)]
+        pools: list[Pool] = [WholePool(self.base.index, allowed)]
+        if self.parts is not None:
+            everywhere.append(PartPool.of(self.parts))
+            pools.append(PartPool.of(self.parts, allowed))
+        if allowed is None:
+            pools = everywhere
+        return match_parts(description, *map(Comparison, pools, everywhere))
+
+    def _matched(
+        self, description: Description, matches: PartMatches | None, vectors: Ids, rows: Ids
+    ) -> Iterator[Matched | None]:
+        """The regions of each hit, by the row of its match; None if the row is -1."""
+        for vector, row in zip(vectors.tolist(), rows.tolist(), strict=True):
+            if matches is None or description.parts is None or row < 0:
+                yield None
+                continue
+            query_part, part = int(matches.query_parts[row]), int(matches.parts[row])
+            left, top, right, bottom = (
+                description.parts.boxes[query_part].tolist() if query_part != WHOLE else WHOLE_BOX
+            )
+            hit_box = WHOLE_BOX if self.parts is None or part == WHOLE else self.parts.box(vector, part)
+            yield Matched((left, top, right, bottom), hit_box)
 
     def _passing(self, condition: Filter) -> Mask:
         """For each row, whether it passes a filter."""
@@ -241,10 +320,7 @@ class _Clock:
 def _open_patches(folder: Path, encoder: Encoder) -> Patches:
     """Map the patches and compare their shape with the encoder's."""
     path = folder / PATCHES
-    try:
-        patches: Patches = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise CatalogError(f"{path}: damaged: {error}") from None
+    patches: Patches = open_array(path)
     if patches.ndim != 3 or patches.dtype != np.int8:
         raise CatalogError(
             f"{path}: damaged: the array is {patches.dtype} {patches.shape}; expected int8 (count, cells, channels)"
@@ -258,16 +334,37 @@ def _open_patches(folder: Path, encoder: Encoder) -> Patches:
     return patches
 
 
-def _open_row_map(folder: Path, manifest: Manifest) -> RowMap:
-    if manifest.distinct_images == manifest.count:
+def _open_row_map(folder: Path, names: Sequence[str], count: int, distinct: int) -> RowMap:
+    if distinct == count:
         return IdentityMap()
-    return GroupedMap.open(
-        folder / VECTOR_OFFSETS,
-        folder / VECTOR_ROWS,
-        folder / ROW_VECTORS,
-        row_count=manifest.count,
-        vector_count=manifest.distinct_images,
+    offsets, rows, vectors = (folder / name for name in names)
+    return GroupedMap.open(offsets, rows, vectors, row_count=count, vector_count=distinct)
+
+
+def _open_parts(folder: Path, manifest: Manifest) -> PartIndex | None:
+    entry = manifest.parts
+    if entry is None or entry.count == 0:
+        return None
+    parts = PartIndex.open(
+        folder / PART_INDEX,
+        folder / PART_OFFSETS,
+        folder / PART_BOXES,
+        _open_row_map(folder, PART_MAP, entry.count, entry.distinct),
+        count=entry.count,
+        vectors=manifest.distinct_images,
+        ef_search=entry.index.ef_search,
     )
+    found = (parts.index.count, parts.index.dimension, parts.index.edges)
+    if found != (entry.distinct, min(DIMENSIONS, manifest.dimension), entry.index.m):
+        raise CatalogError(
+            f"{folder / PART_INDEX}: damaged: it has {found[0]} parts of {found[1]} dimensions with {found[2]} edges each, "
+            "not those that the manifest lists"
+        )
+    return parts
+
+
+def _descending(scores: Floats) -> Floats:
+    return np.sort(scores)[::-1]
 
 
 def _test_image() -> NDArray[np.uint8]:

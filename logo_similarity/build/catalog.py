@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from logo_similarity.build.embeddings import SHARD_ROWS, embed_records, read_shards, shard_count
 from logo_similarity.build.identical import number_vectors
 from logo_similarity.build.inputs import digest_inputs
+from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, reject_line, write_records
 from logo_similarity.catalog.files import create_array, replacing, sync_file
@@ -58,7 +59,7 @@ from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
-from logo_similarity.search.rows import GroupedMap
+from logo_similarity.search.rows import GroupedMap, Numbers
 from logo_similarity.version import __version__
 
 Progress = Callable[[str, int, int | None], None]
@@ -129,7 +130,7 @@ def build_catalog(
     precomputed = PrecomputedEmbeddings.open(options.embeddings, encoder) if options.embeddings else None
     inputs = digest_inputs(
         source,
-        (FORMAT, POSTINGS_LAYOUT),
+        (FORMAT, POSTINGS_LAYOUT, PARTS_LAYOUT),
         encoder.model.sha256,
         (options.model / MODEL_JSON).read_text(encoding="utf8"),
         PREPROCESSING_VERSION,
@@ -203,10 +204,23 @@ def _make_version(
         precomputed.check(records, source.images, encoder, options.limits)
         precomputed.write_shards(records, total, work / SHARDS, on_rows)
     progress("finding identical images", 0, None)
-    count, logo_ids, fields = _write_rows(work, version, source.images, total, encoder.dimension)
+    vector_of = number_vectors(work / SHARDS, shard_count(total))
+    if not len(vector_of):
+        raise BuildError(_explain_rejects(work, source.images, total))
+    logo_ids, fields = _write_rows(work, version, total, vector_of, encoder.dimension)
     vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
     curve = _write_index(vectors, work, version, options, progress)
     recall = _check_recall(curve, options, progress)
+    parts = write_parts(
+        work / SHARDS,
+        shard_count(total),
+        vector_of,
+        encoder.dimension,
+        work,
+        version,
+        threads=options.threads,
+        on_parts=lambda done, total: progress("parts indexed", done, total),
+    )
     copy_model(options.model, version / MODEL_FOLDER)
     rejected = count_lines(version / REJECTED)
     progress("computing digests", 0, None)
@@ -214,7 +228,7 @@ def _make_version(
         software=__version__,
         created=dt.datetime.now(dt.UTC).replace(microsecond=0),
         inputs=inputs,
-        count=count,
+        count=len(vector_of),
         distinct_images=len(vectors),
         logo_ids=logo_ids,
         dimension=encoder.dimension,
@@ -229,28 +243,31 @@ def _make_version(
             self_found=recall.self_found,
             curve=tuple(CurvePoint(ef_search=point.ef_search, value=point.value) for point in curve),
         ),
-        source=SourceEntry(kind=source.kind, read=count + rejected, indexed=count, rejected=rejected),
+        parts=parts,
+        source=SourceEntry(kind=source.kind, read=len(vector_of) + rejected, indexed=len(vector_of), rejected=rejected),
         files=digest_files(version),
     )
 
 
 def _write_rows(
-    work: Path, version: Path, images: Path, total: int, dimension: int
-) -> tuple[int, str, tuple[str, ...]]:
-    """Number the logos that have an embedding; write their embeddings, each once, metadata and posting lists, and all rejects.
+    work: Path, version: Path, total: int, vector_of: Numbers, dimension: int
+) -> tuple[str, tuple[str, ...]]:
+    """Write the embeddings and patches of the logos, each once, their metadata and posting lists, and all rejects.
+
+    Args:
+        work: contains the records and shards.
+        version: folder to write to.
+        total: number of records.
+        vector_of: (rows,) int32: the vector of each row.
+        dimension: of the embeddings.
 
     Returns:
-        The number of logos, the digest of their ids in order, and the names of the fields that occur.
+        The digest of the ids in order, and the names of the fields that occur.
     """
-    shards = [work / SHARDS / f"{number:06}.npy" for number in range(shard_count(total))]
-    count = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
-    if count == 0:
-        raise BuildError(_explain_rejects(work, images, total))
     logo_ids = hashlib.sha256()
     postings = PostingsWriter()
-    vector_of = number_vectors(work / SHARDS, len(shards))
     distinct = int(vector_of.max()) + 1
-    if distinct < count:
+    if distinct < len(vector_of):
         _write_row_map(version, GroupedMap.of(vector_of))
     vectors = create_array(work / VECTORS, np.float32, (distinct, dimension))
     with replacing(version / REJECTED) as rejected:
@@ -284,7 +301,7 @@ def _write_rows(
     if (version / PATCHES).exists():
         sync_file(version / PATCHES)
     vectors.flush()
-    return count, logo_ids.hexdigest(), fields
+    return logo_ids.hexdigest(), fields
 
 
 def _explain_rejects(work: Path, images: Path, total: int) -> str:

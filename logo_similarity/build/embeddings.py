@@ -6,21 +6,25 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from logo_similarity.build.records import read_records, reject_of
 from logo_similarity.catalog.files import replacing
 from logo_similarity.domain import Reject
-from logo_similarity.embed.describe import Description, Floats, Patches, describe
+from logo_similarity.embed.describe import Description, Floats, Patches, describe, describe_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError
 from logo_similarity.fields import Record
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
+from logo_similarity.search.part_index import BOX_STEPS, BoxSteps
+from logo_similarity.search.parts import shorten
+from logo_similarity.search.rows import Numbers
 
 SHARD_ROWS = 1_024
 TASK_ROWS = 16
@@ -30,11 +34,25 @@ SHARDS_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
+class ShardParts:
+    """The parts of some images, in the order of the images."""
+
+    counts: Numbers
+    """(m,) int32: the number of parts of each image."""
+    embeddings: Floats
+    """(p, d) float32, unit length, as from `search.parts.shorten`."""
+    boxes: BoxSteps
+    """(p, 4) uint16, as `search.part_index.PartIndex.boxes`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Shard:
     """The descriptions of some images: embeddings (m, d) float32, patches (m, cells, channels) int8 or None."""
 
     embeddings: Floats
     patches: Patches | None
+    parts: ShardParts | None = None
+    """None: the parts are not known."""
 
 
 def embed_records(
@@ -52,7 +70,9 @@ def embed_records(
 
     A shard consists of `<number>.json`, its rejects as `[position in the shard, reason]`; `<number>.npy`, the
     embeddings of the other records, (m, dimension) float32 in order; and if the encoder has patches,
-    `<number>.patches.npy`, (m, cells, channels) int8. The embeddings are written last: they mark the shard as complete.
+    `<number>.patches.npy`, (m, cells, channels) int8. Their parts are in `<number>.part_counts.npy`,
+    `<number>.part_embeddings.npy` and `<number>.part_boxes.npy`, the fields of `ShardParts`. The embeddings are written
+    last: they mark the shard as complete.
 
     Args:
         records: file written by `write_records`.
@@ -114,12 +134,19 @@ def read_shards(shards: Path, total: int, records: Path) -> Iterator[tuple[list[
         yield indexed, load_shard(shards, number), rejects
 
 
+def load_shard_parts(shards: Path, number: int) -> ShardParts | None:
+    """Read the parts of one shard; None: they are not known."""
+    paths = [shards / f"{number:06}.part_{field.name}.npy" for field in fields(ShardParts)]
+    return ShardParts(*(np.load(path, allow_pickle=False) for path in paths)) if paths[0].exists() else None
+
+
 def load_shard(shards: Path, number: int) -> Shard:
     """Read the descriptions of one shard."""
     patches = shards / f"{number:06}.patches.npy"
     return Shard(
         np.load(shards / f"{number:06}.npy", allow_pickle=False),
         np.load(patches, allow_pickle=False) if patches.exists() else None,
+        load_shard_parts(shards, number),
     )
 
 
@@ -138,7 +165,7 @@ def _describe_file(path: Path, encoder: Encoder, decoder: Decoder) -> Descriptio
         return f"the file cannot be read: {error.strerror}"
     except BadImageError as error:
         return str(error)
-    return describe(pixels, encoder)
+    return replace(describe(pixels, encoder), parts=describe_parts(pixels, encoder))
 
 
 def _make_shard(outcomes: list[Description | str], dimension: int) -> tuple[Shard, dict[int, str]]:
@@ -147,7 +174,24 @@ def _make_shard(outcomes: list[Description | str], dimension: int) -> tuple[Shar
     descriptions = [outcome for outcome in outcomes if not isinstance(outcome, str)]
     embeddings = np.array([description.embedding for description in descriptions], np.float32).reshape(-1, dimension)
     patches = [description.patches for description in descriptions if description.patches is not None]
-    return Shard(embeddings, np.stack(patches) if patches else None), reasons
+    parts = [description.parts for description in descriptions if description.parts is not None]
+    shard_parts = make_parts(
+        np.array([len(one.boxes) for one in parts]),
+        np.concatenate([np.empty((0, dimension), np.float32), *(one.embeddings for one in parts)]),
+        np.concatenate([np.empty((0, 4), np.float32), *(one.boxes for one in parts)]),
+    )
+    return Shard(embeddings, np.stack(patches) if patches else None, shard_parts), reasons
+
+
+def make_parts(counts: NDArray[np.int64], embeddings: Floats, boxes: Floats) -> ShardParts:
+    """The parts of some images, as they are stored.
+
+    Args:
+        counts: (m,) int64: the number of parts of each image.
+        embeddings: (p, d) float32, of any length.
+        boxes: (p, 4) float32, as `embed.describe.Parts.boxes`.
+    """
+    return ShardParts(counts.astype(np.int32), shorten(embeddings), np.rint(boxes * BOX_STEPS).astype(np.uint16))
 
 
 def write_shard(shards: Path, number: int, shard: Shard, reasons: dict[int, str]) -> None:
@@ -157,5 +201,8 @@ def write_shard(shards: Path, number: int, shard: Shard, reasons: dict[int, str]
     if shard.patches is not None:
         with replacing(shards / f"{number:06}.patches.npy") as file:
             np.save(file, shard.patches, allow_pickle=False)
+    for name, array in {} if shard.parts is None else asdict(shard.parts).items():
+        with replacing(shards / f"{number:06}.part_{name}.npy") as file:
+            np.save(file, array, allow_pickle=False)
     with replacing(shards / f"{number:06}.npy") as file:
         np.save(file, shard.embeddings, allow_pickle=False)

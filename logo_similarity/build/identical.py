@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.build.embeddings import Shard, load_shard
+from logo_similarity.embed.describe import Floats
 from logo_similarity.search.rows import Numbers
 
 DIGEST_BYTES = 16
@@ -28,7 +29,24 @@ def number_vectors(shards: Path, count: int) -> Numbers:
         shards: folder of the shards.
         count: number of shards.
     """
-    digests = np.concatenate([_digest_rows(load_shard(shards, number)) for number in range(count)])
+    none = np.empty((0, 2), np.uint64)
+    return _number(np.concatenate([none, *(_digest_rows(load_shard(shards, number)) for number in range(count))]))
+
+
+def number_parts(embeddings: Floats) -> Numbers:
+    """The index entry of each part, (p,) int32: parts with the same embedding, byte for byte, have one entry.
+
+    Args:
+        embeddings: (p, d) float32.
+    """
+    digests = bytearray()
+    for embedding in embeddings:
+        digests += hashlib.blake2b(embedding.tobytes(), digest_size=DIGEST_BYTES).digest()
+    return _number(np.frombuffer(digests, np.uint64).reshape(-1, 2))
+
+
+def _number(digests: NDArray[np.uint64]) -> Numbers:
+    """Number the different digests, (n, 2), by their first place: (n,) int32."""
     order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: identical rows stay in row order
     ordered = digests[order]
     starts = np.ones(len(digests), np.bool_)

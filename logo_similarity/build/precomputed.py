@@ -6,20 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from logo_similarity.build.embeddings import SHARD_ROWS, Shard, shard_count, write_shard
+from logo_similarity.build.embeddings import SHARD_ROWS, Shard, ShardParts, make_parts, shard_count, write_shard
 from logo_similarity.build.records import read_records
 from logo_similarity.catalog.files import sha256_file
 from logo_similarity.embed.describe import Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
+from logo_similarity.embed.parts import MOST_PARTS
 from logo_similarity.errors import BadImageError, BuildError, SourceError
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
+from logo_similarity.search.parts import DIMENSIONS, SHORTEST
 from logo_similarity.wording import counted
 
 IDS, EMBEDDINGS, CELLS = "ids.txt", "embeddings.npy", "patches.npy"
+PART_COUNTS, PART_EMBEDDINGS, PART_BOXES = PARTS = "part_counts.npy", "part_embeddings.npy", "part_boxes.npy"
 CHECKED_IMAGES = 8
 ALIKE = 0.98
 """Smallest cosine of a precomputed embedding and that of the encoder. The rounding of another processor stays above it,
@@ -34,6 +39,8 @@ class PrecomputedEmbeddings:
 
     `ids.txt` has one logo id per line, in the order of the rows of the arrays. `embeddings.npy` is (n, d) float32, of
     any length above 0. `patches.npy` is optional, (n, cells, channels) int8 as from `embed.describe.quantize_patches`.
+    Optional, too, are the parts of each image, in order: `part_counts.npy`, (n,) int32, their number;
+    `part_embeddings.npy`, (p, d) float32; and `part_boxes.npy`, (p, 4) float32, as `embed.describe.Parts.boxes`.
     """
 
     folder: Path
@@ -42,6 +49,8 @@ class PrecomputedEmbeddings:
     embeddings: Floats
     patches: Patches | None
     """None: the file is missing, or the encoder does not use patches."""
+    parts: _Parts | None
+    """None: the files are missing."""
 
     @classmethod
     def open(cls, folder: Path, encoder: Encoder) -> PrecomputedEmbeddings:
@@ -72,11 +81,13 @@ class PrecomputedEmbeddings:
         if len(rows) < len(ids):
             duplicate = next(logo_id for row, logo_id in enumerate(ids) if rows[logo_id] != row)
             raise SourceError(f"{folder / IDS}: {duplicate!r} occurs more than once")
-        return cls(folder, rows, embeddings, patches)
+        return cls(folder, rows, embeddings, patches, _Parts.open(folder, len(ids), encoder.dimension))
 
     def digests(self) -> tuple[str, ...]:
         """Sha256 of each file that exists."""
-        return tuple(sha256_file(path) for name in (IDS, EMBEDDINGS, CELLS) if (path := self.folder / name).exists())
+        return tuple(
+            sha256_file(path) for name in (IDS, EMBEDDINGS, CELLS, *PARTS) if (path := self.folder / name).exists()
+        )
 
     def check(self, records: Path, images: Path, encoder: Encoder, limits: ImageLimits) -> None:
         """Compare the embeddings of up to `CHECKED_IMAGES` images with those that the encoder computes.
@@ -141,4 +152,46 @@ class PrecomputedEmbeddings:
         }
         normalised = np.asarray(embeddings[valid] / lengths[valid, np.newaxis], np.float32)
         patches = None if self.patches is None else self.patches[rows[valid]]
-        return Shard(normalised, patches), dict(sorted(reasons.items()))
+        parts = None if self.parts is None else self.parts.of_rows(rows[valid])
+        return Shard(normalised, patches, parts), dict(sorted(reasons.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts in a folder of embeddings. Those of row i are from `offsets[i]` up to `offsets[i + 1]`."""
+
+    offsets: NDArray[np.int64]
+    embeddings: Floats
+    boxes: Floats
+
+    @classmethod
+    def open(cls, folder: Path, count: int, dimension: int) -> Self | None:
+        """Map the files into memory; None if none of them exists. Raises SourceError if they are not valid."""
+        if not any((folder / name).exists() for name in PARTS):
+            return None
+        try:
+            counts, embeddings, boxes = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in PARTS)
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{folder}: the parts ({', '.join(PARTS)}) cannot be read: {error}") from None
+        if counts.dtype != np.int32 or counts.shape != (count,) or (counts < 0).any() or (counts > MOST_PARTS).any():
+            raise SourceError(
+                f"{folder / PART_COUNTS}: must be int32 ({count},) with numbers from 0 to {MOST_PARTS}, one for each id"
+            )
+        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        for name, array, columns in ((PART_EMBEDDINGS, embeddings, dimension), (PART_BOXES, boxes, 4)):
+            if array.dtype != np.float32 or array.shape != (offsets[-1], columns):
+                raise SourceError(
+                    f"{folder / name} is {array.dtype} {array.shape}; for {counted(int(offsets[-1]), 'part')} it must be "
+                    f"float32 ({offsets[-1]}, {columns})"
+                )
+        return cls(offsets, embeddings, boxes)
+
+    def of_rows(self, rows: NDArray[np.int64]) -> ShardParts:
+        """The parts of some rows. A part without a valid embedding and box is left out."""
+        counts = self.offsets[rows + 1] - self.offsets[rows]
+        places = np.repeat(self.offsets[rows] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        embeddings, boxes = self.embeddings[places], self.boxes[places]
+        lengths = np.linalg.norm(embeddings[:, :DIMENSIONS], axis=1)
+        valid = np.isfinite(lengths) & (lengths > SHORTEST) & ((boxes >= 0) & (boxes <= 1)).all(axis=1)
+        owners = np.repeat(np.arange(len(rows)), counts)[valid]
+        return make_parts(np.bincount(owners, minlength=len(rows)), embeddings[valid], boxes[valid])

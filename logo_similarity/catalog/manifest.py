@@ -26,6 +26,12 @@ VECTOR_ROWS = "vector_rows.npy"
 ROW_VECTORS = "row_vectors.npy"
 ROW_MAP = (VECTOR_OFFSETS, VECTOR_ROWS, ROW_VECTORS)
 """The files of a `search.rows.GroupedMap`. They exist if logos of the catalog have identical images."""
+PARTS_FOLDER = "parts"
+PART_OFFSETS = f"{PARTS_FOLDER}/offsets.npy"
+PART_BOXES = f"{PARTS_FOLDER}/boxes.npy"
+PART_INDEX = f"{PARTS_FOLDER}/{INDEX}"
+PART_MAP = tuple(f"{PARTS_FOLDER}/{name}" for name in ROW_MAP)
+"""The files of a `search.rows.GroupedMap` of parts. They exist if parts have the same embedding."""
 REJECTED = "rejected.jsonl"
 MODEL_FOLDER = "model"
 MODEL_JSON = f"{MODEL_FOLDER}/model.json"
@@ -81,6 +87,16 @@ class IndexEntry(_Part):
     ef_search: Breadth
 
 
+class PartsEntry(_Part):
+    """The parts of the images, and their index."""
+
+    count: Count
+    """Number of parts; 0: no image has any, and there is no index."""
+    distinct: Count
+    """Number of entries of the index: parts with the same embedding share one."""
+    index: IndexEntry
+
+
 class CurvePoint(_Part):
     """Recall at one breadth of the graph search."""
 
@@ -134,6 +150,8 @@ class Manifest(_Part):
     encoder: EncoderEntry
     index: IndexEntry
     recall: RecallEntry
+    parts: PartsEntry | None = None
+    """None: the parts of the images are not known, because the catalog was built from embeddings alone."""
     source: SourceEntry
     files: Annotated[dict[FileName, FileEntry], Field(max_length=MOST_FILES)]
 
@@ -157,7 +175,23 @@ class Manifest(_Part):
         for name in ROW_MAP:
             if (name in self.files) != (self.distinct_images < self.count):
                 raise ValueError(f"{name} must be listed in files if logos have identical images, and only then")
+        self._check_part_files()
         return self
+
+    def _check_part_files(self) -> None:
+        parts = self.parts
+        expected: set[str] = set()
+        if parts is not None:
+            expected |= {PART_OFFSETS, PART_BOXES}
+            if parts.count:
+                expected.add(PART_INDEX)
+            if parts.distinct < parts.count:
+                expected |= set(PART_MAP)
+            if parts.distinct > parts.count or (parts.distinct == 0) != (parts.count == 0):
+                raise ValueError(f"parts: {parts.distinct:,} of {counted(parts.count, 'part')} cannot be distinct")
+        listed = {name for name in self.files if name.startswith(f"{PARTS_FOLDER}/")}
+        if wrong := sorted(listed ^ expected):
+            raise ValueError(f"{wrong[0]} {'must not be' if wrong[0] in listed else 'is not'} listed in files")
 
     @property
     def size(self) -> int:

@@ -14,10 +14,11 @@ from logo_similarity.catalog.metadata import Metadata, write_metadata
 from logo_similarity.catalog.postings import FILTERS
 from logo_similarity.catalog.publish import digest_files
 from logo_similarity.catalog.versions import Catalog
-from logo_similarity.domain import Query, Timings
+from logo_similarity.domain import PartsMode, Query, Timings
 from logo_similarity.embed import describe as describe_module
 from logo_similarity.embed.describe import describe
 from logo_similarity.embed.encoder import Encoder
+from logo_similarity.embed.parts import find_parts
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import BadImageError, CatalogError, InvalidRequestError, NotFoundError
 from logo_similarity.fields import Record
@@ -60,7 +61,7 @@ def test_cosines_are_those_of_the_embeddings(engine: SearchEngine, sample_catalo
 
 def test_reranked_scores_are_made_of_cosine_and_patches(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
     data = picture(sample_catalog, 3)
-    result = engine.search(Query(image=data, top_k=50))
+    result = engine.search(Query(image=data, top_k=50, parts=PartsMode.OFF))
     assert result.reranked
     assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
     described = [describe(decode(picture(sample_catalog, hit.logo.id)), engine.encoder) for hit in result.hits]
@@ -119,15 +120,19 @@ def test_every_stage_has_its_time(
         (Decoder, "decode"),
         (describe_module, "preprocess"),
         (Encoder, "infer_with_patches"),
+        (engine_module, "describe_parts"),
         (HnswSource, "candidates"),
-        (engine_module, "score"),
+        (engine_module, "fuse"),
         (Metadata, "fetch"),
     )
     for seconds, (owner, name) in enumerate(stages, start=1):
         monkeypatch.setattr(owner, name, advancing(getattr(owner, name), seconds))
     monkeypatch.setattr("time.perf_counter", lambda: now)
     timings = engine.search(Query(image=picture(sample_catalog))).timings
-    assert timings == Timings(decode=1000, preprocess=2000, embed=3000, search=4000, rerank=5000, metadata=6000)
+    parts = len(find_parts(decode(picture(sample_catalog))))  # each is preprocessed
+    assert timings == Timings(
+        decode=1000, preprocess=2000, embed=3000, parts=4000 + 2000 * parts, search=5000, rerank=6000, metadata=7000
+    )
 
 
 def test_min_score_and_top_k(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:

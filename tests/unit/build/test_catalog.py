@@ -153,14 +153,17 @@ def test_the_manifest_describes_the_version(few: Path) -> None:
     assert np.load(folder / "patches.npy").shape[0] == 19
     assert not list(folder.parent.glob(".build-*"))
     assert list(dict.fromkeys(stage for stage, _, _ in stages)) == [
-        "logos embedded", "finding identical images", "images indexed", "checking recall", "computing digests"
+        "logos embedded", "finding identical images", "images indexed", "checking recall", "parts indexed",
+        "computing digests",
     ]  # fmt: skip
     last = {stage: (done, total) for stage, done, total in stages}
+    assert manifest.parts is not None
     assert last == {
         "logos embedded": (20, 20),
         "finding identical images": (0, None),
         "images indexed": (19, 19),
         "checking recall": (0, None),
+        "parts indexed": (manifest.parts.distinct, manifest.parts.distinct),
         "computing digests": (0, None),
     }
     with SearchEngine.open(folder.parent) as engine:

@@ -7,18 +7,24 @@ import numpy as np
 import pytest
 
 from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
-from logo_similarity.build.precomputed import PrecomputedEmbeddings
+from logo_similarity.build.precomputed import PARTS, PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, write_records
 from logo_similarity.catalog.manifest import MODEL_FOLDER
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.images import NamesAsWritten
 from logo_similarity.catalog.versions import Catalog
-from logo_similarity.domain import Query
+from logo_similarity.domain import PartsMode, Query
+from logo_similarity.embed.describe import Parts, describe_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import model_folder
 from logo_similarity.engine import SearchEngine
-from logo_similarity.errors import BuildError, SourceError
+from logo_similarity.errors import BuildError, InvalidRequestError, SourceError
+from logo_similarity.image.decode import decode
 from tests.samples import SampleCatalog
+
+
+def describe_file(sample_catalog: SampleCatalog, row: int, encoder: Encoder) -> Parts:
+    return describe_parts(decode((sample_catalog.images / sample_catalog.files[row]).read_bytes()), encoder)
 
 
 @pytest.fixture
@@ -33,6 +39,10 @@ def ready(sample_catalog: SampleCatalog, tmp_path: Path) -> Path:
         assert engine.base.patches is not None
         np.save(folder / "embeddings.npy", 3 * engine.base.index.vectors[vectors])
         np.save(folder / "patches.npy", engine.base.patches[vectors])
+        described = [describe_file(sample_catalog, row, engine.encoder) for row in order.tolist()]
+    np.save(folder / "part_counts.npy", np.array([len(parts.boxes) for parts in described], np.int32))
+    np.save(folder / "part_embeddings.npy", 2 * np.concatenate([parts.embeddings for parts in described]))
+    np.save(folder / "part_boxes.npy", np.concatenate([parts.boxes for parts in described]))
     (folder / "ids.txt").write_text("\n".join(ids) + "\n")
     return folder
 
@@ -54,10 +64,42 @@ def test_ready_embeddings_make_the_catalog_that_the_images_make(
         np.testing.assert_allclose(other.base.index.vectors, one.base.index.vectors, atol=1e-6)
         picture = (sample_catalog.images / sample_catalog.files[3]).read_bytes()
         ours, theirs = (each.search(Query(image=picture, top_k=30)).hits for each in (one, other))
+        assert one.parts is not None
+        assert other.parts is not None
+        np.testing.assert_array_equal(other.parts.boxes, one.parts.boxes)
+        np.testing.assert_allclose(other.parts.index.vectors, one.parts.index.vectors, atol=1e-6)
     assert [hit.logo for hit in ours] == [hit.logo for hit in theirs]
+    assert [hit.matched for hit in ours] == [hit.matched for hit in theirs]
     assert [hit.score for hit in ours] == pytest.approx([hit.score for hit in theirs], abs=1e-5)
     assert result.manifest.source.rejected == 0
     assert build(table(sample_catalog), ready, tmp_path / "out", images=tmp_path / "nowhere").reused
+
+
+def test_without_parts_only_whole_images_are_compared(
+    sample_catalog: SampleCatalog, ready: Path, tmp_path: Path
+) -> None:
+    for name in PARTS:
+        (ready / name).unlink()
+    assert build(table(sample_catalog), ready, tmp_path / "out").manifest.parts is None
+    picture = (sample_catalog.images / sample_catalog.files[3]).read_bytes()
+    with SearchEngine.open(tmp_path / "out") as engine:
+        result = engine.search(Query(image=picture))
+        assert not result.parts
+        assert result.hits[0].logo.logo_id == "EM/000003"
+        with pytest.raises(InvalidRequestError, match="cannot compare parts"):
+            engine.search(Query(image=picture, parts=PartsMode.ONLY))
+
+
+def test_a_part_that_is_no_number_is_left_out(sample_catalog: SampleCatalog, ready: Path, tmp_path: Path) -> None:
+    count = build(table(sample_catalog), ready, tmp_path / "all").manifest.parts
+    embeddings, boxes = np.load(ready / "part_embeddings.npy"), np.load(ready / "part_boxes.npy")
+    embeddings[3], embeddings[5, 7], boxes[9, 2] = 0, np.nan, 1.5
+    np.save(ready / "part_embeddings.npy", embeddings)
+    np.save(ready / "part_boxes.npy", boxes)
+    fewer = build(table(sample_catalog), ready, tmp_path / "out").manifest.parts
+    assert count is not None
+    assert fewer is not None
+    assert fewer.count == count.count - 3
 
 
 def test_a_changed_embedding_is_another_catalog(sample_catalog: SampleCatalog, ready: Path, tmp_path: Path) -> None:
@@ -160,6 +202,18 @@ def test_the_progress_of_writing_shards_ends_with_all_records(
             lambda folder: np.save(folder / "patches.npy", np.ones((199, 64, 16), np.int8)),
             r"patches\.npy is int8 \(199",
         ),
+        (lambda folder: (folder / "part_boxes.npy").unlink(), r"the parts .* cannot be read"),
+        (
+            lambda folder: np.save(folder / "part_counts.npy", np.ones(200, np.int64)),
+            r"part_counts\.npy: must be int32",
+        ),
+        (lambda folder: np.save(folder / "part_counts.npy", np.full(200, 6, np.int32)), "numbers from 0 to 5"),
+        (lambda folder: np.save(folder / "part_counts.npy", np.full(200, -1, np.int32)), "numbers from 0 to 5"),
+        (
+            lambda folder: np.save(folder / "part_counts.npy", np.zeros(200, np.int32)),
+            r"for 0 parts it must be float32",
+        ),
+        (lambda folder: np.save(folder / "part_boxes.npy", np.ones((9, 4), np.float32)), r"part_boxes\.npy is float32"),
         (
             lambda folder: (folder / "ids.txt").write_text(
                 (folder / "ids.txt").read_text().replace("EM/000004", "EM/000003")

@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from logo_similarity.catalog.manifest import INDEX, MANIFEST, PATCHES, ROW_MAP, SIGNATURE, Manifest, read_manifest
+from logo_similarity.catalog.manifest import (
+    INDEX,
+    MANIFEST,
+    PART_BOXES,
+    PART_INDEX,
+    PART_MAP,
+    PART_OFFSETS,
+    PATCHES,
+    ROW_MAP,
+    SIGNATURE,
+    Manifest,
+    read_manifest,
+)
 from logo_similarity.errors import CatalogError
 
 SHA256 = "0" * 64
@@ -26,6 +38,7 @@ def manifest(
     ef_search: int = 50,
     k: int = 3,
     files: dict[str, Any] | None = None,
+    parts: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of a manifest, with an index that is large enough."""
     return {
@@ -40,6 +53,7 @@ def manifest(
         "encoder": {"id": "none", "sha256": SHA256, "preprocessing": "1"},
         "index": {"m": m, "ef_construction": ef_construction, "ef_search": ef_search},
         "recall": {"k": k, "queries": 3, "value": 1.0, "floor": 0.9, "self_found": 1.0},
+        "parts": parts,
         "source": {"kind": "folder", "read": 3, "indexed": 3, "rejected": 0},
         "files": {
             INDEX: entry(10**13),
@@ -96,6 +110,36 @@ def test_the_row_map_is_listed_if_logos_share_images_and_only_then(name: str) ->
         Manifest.model_validate(manifest(distinct_images=2, files=others))
     with pytest.raises(ValidationError, match=f"{name} must be listed"):
         Manifest.model_validate(manifest(files={name: entry(1)}))
+
+
+def part_entry(count: int, distinct: int) -> dict[str, Any]:
+    return {"count": count, "distinct": distinct, "index": {"m": 8, "ef_construction": 40, "ef_search": 50}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "names"),
+    [
+        (None, []),
+        (part_entry(0, 0), [PART_OFFSETS, PART_BOXES]),
+        (part_entry(5, 5), [PART_OFFSETS, PART_BOXES, PART_INDEX]),
+        (part_entry(5, 4), [PART_OFFSETS, PART_BOXES, PART_INDEX, *PART_MAP]),
+    ],
+)
+def test_the_files_of_the_parts_are_listed_if_there_are_parts(parts: dict[str, Any] | None, names: list[str]) -> None:
+    files = {name: entry(1) for name in names}
+    Manifest.model_validate(manifest(parts=parts, files=files))
+    for name in names:
+        with pytest.raises(ValidationError, match=f"{name} is not listed"):
+            Manifest.model_validate(manifest(parts=parts, files={other: entry(1) for other in names if other != name}))
+    with pytest.raises(ValidationError, match=r"parts/other\.npy must not be listed"):
+        Manifest.model_validate(manifest(parts=parts, files={**files, "parts/other.npy": entry(1)}))
+
+
+@pytest.mark.parametrize("parts", [part_entry(3, 4), part_entry(3, 0), part_entry(0, 1)])
+def test_numbers_of_parts_agree(parts: dict[str, Any]) -> None:
+    files = {name: entry(1) for name in (PART_OFFSETS, PART_BOXES, PART_INDEX, *PART_MAP)}
+    with pytest.raises(ValidationError, match=r"cannot be distinct|must not be listed"):
+        Manifest.model_validate(manifest(parts=parts, files=files))
 
 
 @pytest.mark.parametrize("name", [MANIFEST, SIGNATURE])
