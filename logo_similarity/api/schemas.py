@@ -19,6 +19,8 @@ EXAMPLE_HIT: JsonDict = {
     "score": 0.985,
     "cosine": 0.981,
     "copies": 0,
+    "expect": 2.1e-9,
+    "matched": {"query_box": [0, 0, 1, 1], "hit_box": [0.04, 0.2, 0.37, 0.8]},
     "id": "US-123456",
     "image_url": "http://minio.example:9000/l3d/images/abc.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=300&...",
     "metadata": {**{field.name: field.kind.to_json(field.example) for field in FIELDS}, "extra": {}},
@@ -27,11 +29,12 @@ EXAMPLE_SEARCH: JsonDict = {
     "query_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
     "results": [EXAMPLE_HIT],
     "reranked": True,
+    "parts": True,
     "cached": False,
     "catalog": {"version": "20261123T100000Z-1f3a9c2e", "logos": 769674, "fields": ["text", "vienna_codes", "year"]},
     "timings_ms": {
-        "queue": 0.05, "decode": 0.9, "preprocess": 0.2, "embed": 1.5, "search": 1.6, "rerank": 2.1, "metadata": 0.6,
-        "links": 0.7,
+        "queue": 0.05, "decode": 0.9, "preprocess": 0.2, "embed": 1.5, "parts": 3.4, "search": 1.6, "rerank": 2.1,
+        "metadata": 0.6, "links": 0.7,
     },
 }  # fmt: skip
 EXAMPLE_PROBLEM: JsonDict = {
@@ -63,6 +66,13 @@ class LogoOut(BaseModel):
     metadata: Metadata
 
 
+class MatchedOut(BaseModel):
+    """The regions that made a logo a hit. A box is left, top, right and bottom, as shares of width and height."""
+
+    query_box: tuple[float, float, float, float]
+    hit_box: tuple[float, float, float, float]
+
+
 class HitOut(BaseModel):
     """One result."""
 
@@ -88,6 +98,18 @@ class HitOut(BaseModel):
             description="Number of other logos of the catalog with exactly this image. At most `max_identical` logos "
             "with one image are among the results, next to each other."
         ),
+    ]
+    expect: Annotated[
+        float | None,
+        Field(
+            description="Number of unrelated logos that this catalog shows by chance with as much evidence as there is "
+            "for this hit; results are sorted by it. Below 0.1 a hit is surprising, at 10 it is not. Null if the catalog "
+            "has fewer than 60 logos; the results are then sorted by `score`."
+        ),
+    ]
+    matched: Annotated[
+        MatchedOut | None,
+        Field(description="The regions that matched, if a part of an image did. Null if the whole images matched."),
     ]
     id: Annotated[str, Field(description="The logo's public id.")]
     image_url: Annotated[str | None, Field(description=IMAGE_URL)]
@@ -120,6 +142,7 @@ class SearchResponse(BaseModel):
     query_id: str
     results: list[HitOut]
     reranked: bool
+    parts: Annotated[bool, Field(description="Whether parts of the images were compared, too.")]
     cached: Annotated[
         bool, Field(description="Whether the results come from an earlier search with the same image and parameters.")
     ]
@@ -184,6 +207,8 @@ def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
         "score": hit.score,
         "cosine": hit.cosine,
         "copies": hit.copies,
+        "expect": hit.expect,
+        "matched": None if hit.matched is None else hit.matched._asdict(),
         "id": hit.logo.logo_id,
         "image_url": image_url,
         "metadata": orjson.Fragment(hit.logo.metadata_json),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from logo_similarity.domain import Hit, SearchResult
     from logo_similarity.field_kinds import JsonValue
 
-WHOLE_COLUMNS = ("score", "cosine", "copies", "id", "filename")
+WHOLE_COLUMNS = ("score", "expect", "matched", "cosine", "copies", "id", "filename")
 """Columns that are never shortened."""
 GAP = 2
 """Spaces between columns."""
@@ -39,8 +39,8 @@ def search(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Columns to print: fields and further columns of the source. Default: score, id, the fields of the "
-            "catalog, and copies if it has any.",
+            help="Columns to print: fields and further columns of the source. Default: score, expect, matched, id, the "
+            "fields of the catalog, and copies if it has any.",
         ),
     ] = None,
     device: Device = None,
@@ -50,7 +50,9 @@ def search(
     """Find the logos most similar to an image, without a server.
 
     A score of 1 means the same image. A score is not a probability: unrelated logos reach 0.8 (docs/search.md). The
-    column copies counts the other logos with exactly the same image.
+    column expect is the number of unrelated logos that the catalog shows by chance with as much evidence; the hits are
+    ordered by it. Where the column matched says "part", a part of an image matched. The column copies counts the other
+    logos with exactly the same image.
 
     On a terminal the hits are printed as a table: long texts are shortened, and columns that are empty in every hit are
     left out. Elsewhere each hit is one line of tab-separated values, without a header.
@@ -71,7 +73,13 @@ def search(
             result = engine.search(Query(image=image.read_bytes(), **parameters))
         except BadImageError as error:
             raise SourceError(f"{image}: {error}") from None
-        columns_of_catalog = ["score", "id", *(field.name for field in select_fields(engine.manifest.fields))]
+        columns_of_catalog = [
+            "score",
+            "expect",
+            "matched",
+            "id",
+            *(field.name for field in select_fields(engine.manifest.fields)),
+        ]
         if engine.manifest.distinct_images < engine.manifest.count:
             columns_of_catalog.append("copies")
         if chosen is not None:
@@ -112,11 +120,14 @@ def _answer(result: SearchResult) -> dict[str, object]:
     return {
         "catalog": result.version,
         "reranked": result.reranked,
+        "parts": result.parts,
         "results": [
             {
                 "score": hit.score,
                 "cosine": hit.cosine,
                 "copies": hit.copies,
+                "expect": hit.expect,
+                "matched": None if hit.matched is None else hit.matched._asdict(),
                 "id": hit.logo.record.logo_id,
                 "filename": hit.logo.record.filename,
                 "metadata": hit.logo.record.metadata(),
@@ -168,6 +179,8 @@ def _values(hit: Hit) -> dict[str, str]:
         "score": f"{hit.score:.4f}",
         "cosine": f"{hit.cosine:.4f}",
         "copies": f"+{hit.copies}" if hit.copies else "",
+        "expect": "" if hit.expect is None else f"{hit.expect:.2g}",
+        "matched": "" if hit.matched is None else "part",
         "id": record.logo_id,
         "filename": record.filename,
         **{field.name: field.to_text(getattr(record, field.name)) for field in FIELDS},

@@ -24,11 +24,11 @@ def test_the_answer_has_the_promised_form(client: TestClient, sample_catalog: Sa
     assert response.status_code == 200
     answer = response.json()
     SearchResponse.model_validate(answer, strict=False)
-    assert set(answer) == {"query_id", "results", "reranked", "cached", "catalog", "timings_ms"}
+    assert set(answer) == {"query_id", "results", "reranked", "parts", "cached", "catalog", "timings_ms"}
     assert uuid.UUID(answer["query_id"])
     assert len(answer["results"]) == 5
     best = answer["results"][0]
-    assert set(best) == {"score", "cosine", "copies", "id", "image_url", "metadata"}
+    assert set(best) == {"score", "cosine", "copies", "expect", "matched", "id", "image_url", "metadata"}
     assert best["score"] >= 0.999
     assert best["id"] == "EM/000007"
     assert best["metadata"]["company"] == "Company 7"
@@ -37,13 +37,13 @@ def test_the_answer_has_the_promised_form(client: TestClient, sample_catalog: Sa
     assert best["metadata"]["status"] is None
     assert answer["catalog"]["logos"] == 200
     assert set(answer["catalog"]["fields"]) == {"text", "company", "vienna_codes", "application_date", "year"}
-    scores = [hit["score"] for hit in answer["results"]]
-    assert scores == sorted(scores, reverse=True)
+    expects = [hit["expect"] for hit in answer["results"]]
+    assert expects == sorted(expects)
     stages = [part.split(";")[0].strip() for part in response.headers["Server-Timing"].split(",")]
     assert (
         stages
         == list(answer["timings_ms"])
-        == ["queue", "decode", "preprocess", "embed", "search", "rerank", "metadata", "links"]
+        == ["queue", "decode", "preprocess", "embed", "parts", "search", "rerank", "metadata", "links"]
     )
     assert response.headers["X-Request-ID"]
 

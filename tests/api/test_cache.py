@@ -83,7 +83,7 @@ def test_metrics_count_them_and_no_stage_that_was_not_run(service: TestClient, s
 
 def answer(hits: int) -> SearchResult:
     hit = Hit(1.0, 1.0, Logo(0, "a", "a.jpg", "{}"), 0)
-    return SearchResult((hit,) * hits, False, "v", Timings(0, 0, 0, 0, 0, 0), exact=False, passed=None)
+    return SearchResult((hit,) * hits, False, False, "v", Timings(0, 0, 0, 0, 0, 0, 0), exact=False, passed=None)
 
 
 def test_another_version_has_other_answers() -> None:

@@ -30,7 +30,7 @@ NO_TIME = Timings(*[0.0] * len(STAGES))
     response_model=SearchResponse,
     summary="Find the logos most similar to an image",
     # One file and a few short fields: only an attacker sends a form with a thousand parts.
-    form_limits={"max_files": 1, "max_fields": 8, "max_part_size": 1024},
+    form_limits={"max_files": 1, "max_fields": 10, "max_part_size": 1024},
 )
 async def search(
     request: Request,
@@ -39,7 +39,7 @@ async def search(
     parameters: ParametersDep,
     file: Annotated[UploadFile, File(description=f"{ACCEPTED}. For an animation, the first frame is used.")],
 ) -> Response:
-    """Returns the most similar logos, sorted by `score`. A score of 1 means the same image; it is not a probability.
+    """Returns the most similar logos, the most surprising hits first. A score of 1 means the same image.
 
     The parameters may also be sent as form fields with the same names.
     """
@@ -86,6 +86,7 @@ async def search(
         "query_id": str(uuid.UUID(new_request_id(), version=4)),
         "results": [hit_json(hit, url) for hit, url in zip(result.hits, urls, strict=True)],
         "reranked": result.reranked,
+        "parts": result.parts,
         "cached": cached,
         "catalog": catalog.out.model_dump(),
         "timings_ms": stages,
