@@ -44,6 +44,7 @@ def evaluate(
         typer.Option(min=0, help="Number of marks whose altered copies, scans and composites are measured. 0: none."),
     ] = 300,
     rerank: Annotated[bool, typer.Option(help="Re-rank the candidates, if the encoder gives patches.")] = True,
+    parts: Annotated[bool, typer.Option(help="Compare parts of the images, too.")] = True,
     sets: Annotated[bool, typer.Option("--sets", help="Print a line for each set, too.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="HTML file to write, with the images of the worst queries.")
@@ -74,6 +75,8 @@ def evaluate(
         gallery, engine = _open(model, catalogs, baseline, images, threads, load_settings(device=device).device, show)
         if not rerank:
             gallery = dataclasses.replace(gallery, features=dataclasses.replace(gallery.features, patches=None))
+        if not parts:
+            gallery = dataclasses.replace(gallery, features=dataclasses.replace(gallery.features, parts=None))
         truth = read_truth(labels or folder / "labels.json", list(gallery.files))
         evaluation = evaluate_gallery(
             gallery,
@@ -103,6 +106,8 @@ def _print(evaluation: Evaluation, *, sets: bool) -> None:
     out.print(report.summary(evaluation))
     parts = [part for split in evaluation.splits for part in (split.whole, *split.kinds, *(split.sets if sets else ()))]
     _print_table(report.PART_COLUMNS, [report.part_row(part) for part in parts])
+    if evaluation.chance_hits:
+        _print_table(report.CHANCE_COLUMNS, [report.chance_row(chance) for chance in evaluation.chance_hits])
     if evaluation.copies:
         _print_table(report.COPY_COLUMNS, [report.copy_row(copy) for copy in evaluation.copies])
         _print_table(report.SCAN_COLUMNS, [report.copy_row(scan) for scan in evaluation.scans])

@@ -17,6 +17,7 @@ from logo_similarity.evaluation.gallery import measure_speed, read_image, save_a
 from logo_similarity.evaluation.labels import hard_queries
 from logo_similarity.evaluation.ranking import Figures, LabelledQuery, QueryFigures, mean_figures, rank_query
 from logo_similarity.evaluation.scans import SCANS
+from logo_similarity.search.expect import LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 BLOCK = 256
 """Queries scored at once: the scores of 256 queries against 40,000 images take 40 MB."""
+EXPECTS = (0.01, 0.1, 1.0, 10.0)
+"""Expected numbers at which chance hits are counted."""
+CHANCE_QUERIES = 700
 COPIED = 300
 """Default number of images whose changed copies, scans and composites are searched for."""
 
@@ -75,6 +79,15 @@ class CompositeFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class ChanceHits:
+    """What an expected number is worth: the hits of searches whose right answers were removed."""
+
+    expect: float
+    hits: float
+    """Mean number of hits with at most this expected number; ideally the same."""
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """Figures of one split."""
 
@@ -100,6 +113,8 @@ class Evaluation:
     copies: tuple[CopyFigures, ...]
     scans: tuple[CopyFigures, ...]
     composites: tuple[CompositeFigures, ...]
+    chance_hits: tuple[ChanceHits, ...]
+    """Of the first split; empty if the gallery is too small for expected numbers."""
     speed: Speed
 
 
@@ -157,6 +172,7 @@ def evaluate_gallery(
         tuple(copy_figures),
         tuple(scan_figures),
         tuple(composite_figures),
+        tuple(count_chance_hits(truth.splits[names[0]], gallery.features)),
         measure_speed(gallery, images, engine),
     )
 
@@ -198,6 +214,23 @@ def rank_all(queries: Sequence[LabelledQuery], features: Features) -> list[Query
         for query, row in zip(block, cosines, strict=True):
             results.append(rank_query(query, features.scores(features.description(query.row), row)))
     return results
+
+
+def count_chance_hits(queries: Sequence[LabelledQuery], features: Features) -> list[ChanceHits]:
+    """Search for marks whose own brand is left out of the gallery, and count the hits at each of `EXPECTS`.
+
+    Args:
+        queries: `CHANCE_QUERIES` of them, spread evenly, are searched for.
+        features: of the whole gallery.
+    """
+    if len(features.embeddings) < LAST + max(len(_brand(query)) for query in queries):
+        return []
+    positions = np.unique(np.linspace(0, len(queries) - 1, min(CHANCE_QUERIES, len(queries))).astype(int))
+    counts = []
+    for query in [queries[position] for position in positions]:
+        expects = features.expects(features.description(query.row), np.array(_brand(query)))
+        counts.append([np.count_nonzero(expects <= expect) for expect in EXPECTS])
+    return [ChanceHits(expect, float(hits)) for expect, hits in zip(EXPECTS, np.mean(counts, axis=0), strict=True)]
 
 
 def choose_copied_queries(truth: Truth, split: str, count: int = COPIED) -> list[LabelledQuery]:

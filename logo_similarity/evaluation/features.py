@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from logo_similarity.embed.describe import Description, Floats, Patches
+from logo_similarity.embed.describe import Description, Floats, Parts, Patches
 from logo_similarity.evaluation.labels import thumbnail
 from logo_similarity.image.preprocess import InputSpec, preprocess
-from logo_similarity.search.candidates import Candidates
+from logo_similarity.search.candidates import Candidates, Ids
+from logo_similarity.search.expect import Tail
+from logo_similarity.search.fusion import further_candidates, fuse
+from logo_similarity.search.parts import MOST_EXPECTED, WHOLE, Comparison, Regions, match_parts, shorten
 from logo_similarity.search.score import RERANKED, score
 
 if TYPE_CHECKING:
@@ -22,8 +26,56 @@ if TYPE_CHECKING:
 Baseline = Callable[["Pixels"], Floats]
 """Maps an image, (h, w, 3) uint8 RGB, to features, (d,) float32 of any length."""
 
-BELOW = 10
-"""Subtracted from the cosines of images that are not re-ranked, to place them below every re-ranked score."""
+NONE = np.empty(0, np.int64)
+BELOW = 1_000
+"""Subtracted from the cosines of images that are no candidates, to place them below every candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryParts:
+    """The parts of a gallery's images. The parts of image i are those from `offsets[i]` up to `offsets[i + 1]`."""
+
+    offsets: Ids
+    """(n + 1,) int64."""
+    parts: Parts
+    """All of them."""
+    shortened: Floats
+    """(p, d) float32: their embeddings as from `search.parts.shorten`."""
+
+    @classmethod
+    def of(cls, parts: Sequence[Parts]) -> Self:
+        """The parts of each image, in order."""
+        offsets = np.cumsum([0, *(len(one.embeddings) for one in parts)])
+        embeddings, boxes = (
+            np.concatenate([one.embeddings for one in parts]),
+            np.concatenate([one.boxes for one in parts]),
+        )
+        return cls(offsets, Parts(embeddings, boxes), shorten(embeddings))
+
+    def __getitem__(self, row: int) -> Parts:
+        """The parts of one image."""
+        own = slice(self.offsets[row], self.offsets[row + 1])
+        return Parts(self.parts.embeddings[own], self.parts.boxes[own])
+
+    @property
+    def owners(self) -> Ids:
+        """(p,) int64: the image of each part."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+    def replace(self, row: int, parts: Parts) -> GalleryParts:
+        """A gallery in which one image has other parts."""
+        first, last = self.offsets[row], self.offsets[row + 1]
+        offsets = self.offsets.copy()
+        offsets[row + 1 :] += len(parts.embeddings) - (last - first)
+
+        def replaced(old: Floats, new: Floats) -> Floats:
+            return np.concatenate([old[:first], new, old[last:]])
+
+        return GalleryParts(
+            offsets,
+            Parts(replaced(self.parts.embeddings, parts.embeddings), replaced(self.parts.boxes, parts.boxes)),
+            replaced(self.shortened, shorten(parts.embeddings)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +88,16 @@ class Features:
     """(n, cells, channels) int8; None: candidates are not re-ranked."""
     weight: float = 0.0
     """Share of the patch agreement in a score, 0 to 1."""
+    parts: GalleryParts | None = None
+    """None: only whole images are compared."""
 
     def description(self, row: int) -> Description:
         """The description of one image."""
-        return Description(self.embeddings[row], None if self.patches is None else self.patches[row])
+        return Description(
+            self.embeddings[row],
+            None if self.patches is None else self.patches[row],
+            None if self.parts is None else self.parts[row],
+        )
 
     def scores(
         self,
@@ -48,29 +106,126 @@ class Features:
         *,
         replaced: Mapping[int, Description] = MappingProxyType({}),
     ) -> Floats:
-        """Scores of the whole gallery, (n,) float32.
+        """Values by which a search ranks the whole gallery, (n,) float32, higher first.
 
-        The nearest candidates are re-ranked; all others follow below them in the order of their cosines.
+        The nearest candidates are compared further; all others follow below them in the order of their cosines. The
+        value of a candidate is its score, or if parts are compared, minus the logarithm of its expected number.
 
         Args:
-            query: description of the query image.
+            query: description of the query image; without parts, only whole images are compared.
             cosines: (n,) float32, if already computed.
             replaced: descriptions of other images, by the rows that they replace in this search.
         """
         cosines = self.embeddings @ query.embedding if cosines is None else cosines.copy()
+        parts = self.parts
         for row, description in replaced.items():
             cosines[row] = description.embedding @ query.embedding
-        if self.patches is None or query.patches is None:
+            parts = None if parts is None or description.parts is None else parts.replace(row, description.parts)
+        if parts is None and (self.patches is None or query.patches is None):
             return cosines
+        scores = cosines - BELOW
+        rows, log_expects, candidate_scores = self._compare(query, cosines, parts, replaced)
+        scores[rows] = candidate_scores if parts is None or log_expects is None else -log_expects
+        return scores
+
+    def expects(self, query: Description, excluded: Ids) -> Floats:
+        """The expected number of unrelated images at the evidence for each image, (n,) float32; infinite for most.
+
+        Args:
+            query: description of the query image.
+            excluded: (m,) int64: rows that this search leaves out.
+
+        Raises:
+            ValueError: the gallery has too few images.
+        """
+        cosines = self.embeddings @ query.embedding
+        cosines[excluded] = -1
+        rows, log_expects, _ = self._compare(query, cosines, self.parts, excluded=excluded)
+        if log_expects is None:
+            raise ValueError(f"a gallery of {len(cosines)} images has too few for an expected number")
+        expects = np.full(len(cosines), np.inf, np.float32)
+        expects[rows] = np.exp(log_expects)
+        return expects
+
+    def _compare(
+        self,
+        query: Description,
+        cosines: Floats,
+        parts: GalleryParts | None,
+        replaced: Mapping[int, Description] = MappingProxyType({}),
+        excluded: Ids = NONE,
+    ) -> tuple[Ids, Floats | None, Floats]:
+        """The rows of the candidates, the logarithms of their expected numbers, and their scores.
+
+        The logarithms are None if the gallery is too small for them.
+        """
         count = min(RERANKED, len(cosines))
         rows = np.argpartition(-cosines, count - 1)[:count].astype(np.int64)
-        scores = cosines - BELOW
-        embeddings, patches = self.embeddings[rows], self.patches[rows]
+        nearest = self._candidates(rows, cosines, replaced)
+        scores = score(query, nearest, self.weight)
+        tail = Tail.fit(np.sort(scores)[::-1])
+        if tail is None or parts is None or query.parts is None:
+            return rows, None if tail is None else tail.log_expect(scores), scores
+        wholes, regions = _Wholes(self.embeddings, replaced, excluded), _PartPool.of(parts, excluded)
+        matches = match_parts(query, Comparison(wholes, wholes), Comparison(regions, regions))
+        further = further_candidates(matches, rows, RERANKED, MOST_EXPECTED)
+        further_scores = score(query, self._candidates(further, cosines, replaced), self.weight, nearest)
+        rows, scores = np.concatenate([rows, further]), np.concatenate([scores, further_scores])
+        return rows, fuse(rows, scores, tail, matches)[0], scores
+
+    def _candidates(self, rows: Ids, cosines: Floats, replaced: Mapping[int, Description]) -> Candidates:
+        embeddings = self.embeddings[rows]
+        patches = None if self.patches is None else self.patches[rows]
         for row, description in replaced.items():
             embeddings[rows == row] = description.embedding
-            patches[rows == row] = 0 if description.patches is None else description.patches
-        scores[rows] = score(query, Candidates(rows, cosines[rows], embeddings, patches), self.weight)
-        return scores
+            if patches is not None:
+                patches[rows == row] = 0 if description.patches is None else description.patches
+        return Candidates(rows, cosines[rows], embeddings, patches)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wholes:
+    """The whole images of a gallery as a pool of an exact search."""
+
+    embeddings: Floats
+    replaced: Mapping[int, Description]
+    excluded: Ids
+
+    def nearest(self, embedding: Floats, k: int) -> Regions:
+        cosines = self.embeddings @ embedding
+        for row, description in self.replaced.items():
+            cosines[row] = description.embedding @ embedding
+        cosines[self.excluded] = -1
+        rows = _nearest(cosines, k)
+        return Regions(rows, np.full(len(rows), WHOLE), cosines[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class _PartPool:
+    """The parts of a gallery as a pool of an exact search."""
+
+    parts: GalleryParts
+    owners: Ids
+    excluded: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, parts: GalleryParts, excluded: Ids) -> Self:
+        owners = parts.owners
+        return cls(parts, owners, np.isin(owners, excluded))
+
+    def nearest(self, embedding: Floats, k: int) -> Regions:
+        cosines = self.parts.shortened @ shorten(embedding)
+        cosines[self.excluded] = -1
+        rows = _nearest(cosines, k)
+        owners = self.owners[rows]
+        return Regions(owners, rows - self.parts.offsets[owners], cosines[rows])
+
+
+def _nearest(cosines: Floats, k: int) -> Ids:
+    """The rows of the `k` largest cosines, largest first, ties by row."""
+    k = min(k, len(cosines))
+    rows = np.argpartition(-cosines, k - 1)[:k]
+    return rows[np.lexsort((rows, -cosines[rows]))]
 
 
 HOG_SIDE, HOG_CELL, HOG_BINS = 64, 8, 9

@@ -6,16 +6,16 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from logo_similarity.embed.describe import Description, describe
+from logo_similarity.embed.describe import Description, describe, describe_parts
 from logo_similarity.errors import BadImageError, SourceError
-from logo_similarity.evaluation.features import Features, normalise
+from logo_similarity.evaluation.features import Features, GalleryParts, normalise
 from logo_similarity.evaluation.labels import thumbnail
 from logo_similarity.image.decode import ImageLimits, decode
 from logo_similarity.search.build import measure_recall
@@ -23,7 +23,7 @@ from logo_similarity.search.candidates import gather
 from logo_similarity.search.score import score
 
 if TYPE_CHECKING:
-    from logo_similarity.embed.describe import Floats
+    from logo_similarity.embed.describe import Floats, Parts
     from logo_similarity.embed.encoder import Encoder
     from logo_similarity.engine import SearchEngine
     from logo_similarity.image.decode import Pixels
@@ -66,8 +66,8 @@ def image_files(folder: Path) -> list[str]:
 
 
 def describe_by(encoder: Encoder) -> Describe:
-    """A function that describes images with an encoder."""
-    return lambda pixels: describe(pixels, encoder)
+    """A function that describes images and their parts with an encoder."""
+    return lambda pixels: replace(describe(pixels, encoder), parts=describe_parts(pixels, encoder))
 
 
 def describe_as(name: str, baseline: Callable[[Pixels], Floats]) -> Describe:
@@ -99,23 +99,30 @@ def describe_gallery(
         image = read_image(folder / file)
         return describe(image), thumbnail(image)
 
-    embeddings, patches, thumbnails = [], [], []
+    embeddings, patches, parts, thumbnails = [], [], [], []
     with ThreadPoolExecutor(threads) as pool:
         for done, (description, small) in enumerate(pool.map(work, files), 1):
             embeddings.append(description.embedding)
             if description.patches is not None:
                 patches.append(description.patches)
+            if description.parts is not None:
+                parts.append(description.parts)
             thumbnails.append(small)
             if done % 100 == 0 or done == len(files):
                 report(name, done, len(files))
     features = Features(
-        normalise(np.stack(embeddings), name), np.stack(patches) if patches and weight else None, weight
+        normalise(np.stack(embeddings), name),
+        np.stack(patches) if patches and weight else None,
+        weight,
+        GalleryParts.of(parts) if parts else None,
     )
     return Gallery(name, files, features, np.stack(thumbnails), describe)
 
 
 def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Report) -> Gallery:
     """A gallery of the logos of a catalog, with the embeddings and patches that it stores.
+
+    The parts are found again: of their embeddings, a catalog stores only what a search compares.
 
     Args:
         engine: the opened catalog.
@@ -136,16 +143,29 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
         raise SourceError(f"{folder / missing}: not found, but the catalog contains this logo; check the image folder")
     order = np.argsort(np.array(names))
     files = tuple(names[row] for row in order)
-    thumbnails = []
+    has_parts = engine.manifest.parts is not None
+
+    def work(file: str) -> tuple[Parts | None, Floats]:
+        image = read_image(folder / file)
+        return describe_parts(image, engine.encoder) if has_parts else None, thumbnail(image)
+
+    parts, thumbnails = [], []
     with ThreadPoolExecutor(threads) as pool:
-        for done, small in enumerate(pool.map(lambda file: thumbnail(read_image(folder / file)), files), 1):
+        for done, (own_parts, small) in enumerate(pool.map(work, files), 1):
             thumbnails.append(small)
+            if own_parts is not None:
+                parts.append(own_parts)
             if done % 500 == 0 or done == len(files):
-                report("thumbnails", done, len(files))
+                report("parts and thumbnails" if has_parts else "thumbnails", done, len(files))
     name, patches = engine.encoder.model.id, base.patches
     vectors = base.row_map.vector_of(order)
     embeddings = normalise(np.ascontiguousarray(base.index.vectors[vectors]), name)
-    features = Features(embeddings, None if patches is None else patches[vectors], engine.encoder.model.rerank_weight)
+    features = Features(
+        embeddings,
+        None if patches is None else patches[vectors],
+        engine.encoder.model.rerank_weight,
+        GalleryParts.of(parts) if parts else None,
+    )
     return Gallery(name, files, features, np.stack(thumbnails), describe_by(engine.encoder))
 
 

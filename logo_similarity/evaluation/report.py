@@ -18,7 +18,7 @@ from logo_similarity.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from logo_similarity.evaluation.evaluate import CompositeFigures, CopyFigures, Evaluation, Part
+    from logo_similarity.evaluation.evaluate import ChanceHits, CompositeFigures, CopyFigures, Evaluation, Part
     from logo_similarity.evaluation.gallery import Gallery, Speed
     from logo_similarity.evaluation.ranking import LabelledQuery
     from logo_similarity.evaluation.truth import Truth
@@ -69,6 +69,7 @@ PART_COLUMNS = (
 )  # fmt: skip
 COPY_COLUMNS = ("changed copy", "R@1", "R@10")
 SCAN_COLUMNS = ("scan or photograph", "R@1", "R@10")
+CHANCE_COLUMNS = ("expect", "hits by chance")
 COMPOSITE_COLUMNS = ("composite", "mark finds it: R@1", "R@10", "it finds the mark: R@1", "R@10")
 
 
@@ -82,6 +83,11 @@ def composite_row(figures: CompositeFigures) -> list[str]:
     directions = (figures.mark_finds_composite, figures.composite_finds_mark)
     recalls = [recall for direction in directions for recall in (direction.recall_at_1, direction.recall_at_10)]
     return [figures.composite, *(f"{recall:.3f}" for recall in recalls)]
+
+
+def chance_row(chance: ChanceHits) -> list[str]:
+    """One row of the table of chance hits, for `CHANCE_COLUMNS`."""
+    return [f"{chance.expect:g}", f"{chance.hits:.3g}"]
 
 
 def write_html(evaluation: Evaluation, gallery: Gallery, truth: Truth, image: Callable[[int], Pixels]) -> str:
@@ -100,6 +106,8 @@ def write_html(evaluation: Evaluation, gallery: Gallery, truth: Truth, image: Ca
     for split in evaluation.splits:
         rows = [part_row(part) for part in (split.whole, *split.kinds, *split.sets)]
         parts += [f"<h2>{escape(split.name)}</h2>", _table(PART_COLUMNS, rows)]
+    if evaluation.chance_hits:
+        parts += ["<h2>Hits by chance</h2>", _table(CHANCE_COLUMNS, list(map(chance_row, evaluation.chance_hits)))]
     if evaluation.copies:
         parts += _change_tables(evaluation, gallery, truth, image)
     for split in evaluation.splits:
@@ -150,11 +158,12 @@ def _query_section(query: LabelledQuery, first_rank: int, gallery: Gallery, imag
     first = np.argsort(-scores, kind="stable")[:ANSWERS]
     figures = [_figure(image(query.row), gallery.files[query.row], "query")]
     figures += [
-        _figure(image(int(row)), f"{scores[row]:.3f}", "right" if row in query.relevant else "wrong") for row in first
+        _figure(image(int(row)), str(rank), "right" if row in query.relevant else "wrong")
+        for rank, row in enumerate(first, 1)
     ]
     best = query.relevant[np.argmax(scores[query.relevant])]
     if best not in first:
-        figures.append(_figure(image(int(best)), f"{scores[best]:.3f}, rank {first_rank}", "right"))
+        figures.append(_figure(image(int(best)), f"rank {first_rank}", "right"))
     return f"<section>{''.join(figures)}</section>"
 
 
