@@ -7,8 +7,9 @@
 The sample logos come first, with their own embeddings, so a search with a sample's file must find it. Every other embedding is
 sqrt(1 - t^2) b + t o, where b is a real embedding and o is the direction of the sum of three others: a mark that resembles one
 logo and slightly resembles others. t is near 1 for most marks (Beta(3, 1)) and small for one in ten (0 to 0.5), because few
-marks have a near copy. `--check` grows a twentieth of a catalog to its whole size by this recipe and compares the cosines of
-the 1st, 10th and 100th neighbours, and the recall of an HNSW index, with those of the real catalog.
+marks have a near copy. A mark has as many parts as its b, made in the same way from the parts of the samples. `--check`
+grows a twentieth of a catalog to its whole size by this recipe and compares the cosines of the 1st, 10th and 100th
+neighbours, and the recall of an HNSW index, with those of the real catalog.
 
 The metadata follow the published distributions of L3D (arXiv 2112.05404): codes per mark, divisions of the Vienna
 classification, years, one text in ten missing; the texts are in five scripts. All of it is synthetic, as the ids show.
@@ -20,7 +21,7 @@ import argparse
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import faiss
@@ -30,7 +31,8 @@ from rich.console import Console
 
 from benchmarks.machine import DATA, ROOT, write_result
 from logo_similarity.build.catalog import BuildOptions, build_catalog
-from logo_similarity.build.precomputed import CELLS, EMBEDDINGS, IDS
+from logo_similarity.build.parts import PARTS_LAYOUT
+from logo_similarity.build.precomputed import CELLS, EMBEDDINGS, IDS, PART_BOXES, PART_COUNTS, PART_EMBEDDINGS
 from logo_similarity.catalog.manifest import FORMAT, read_manifest
 from logo_similarity.catalog.metadata import SCHEMA
 from logo_similarity.catalog.postings import POSTINGS_LAYOUT
@@ -38,15 +40,16 @@ from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.images import NamesAsWritten
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
-from logo_similarity.embed.describe import Floats, Patches
+from logo_similarity.embed.describe import Floats, Parts, Patches, describe_parts
 from logo_similarity.engine import SearchEngine
 from logo_similarity.field_kinds import JsonValue
+from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.build import Probe, build_hnsw
 from logo_similarity.terminal import progress
 
 SAMPLES = ROOT / "samples"
-RECIPE = 1
+RECIPE = 2
 """Incremented when the synthetic logos change."""
 CHUNK = 10_000
 OTHERS = 3
@@ -98,7 +101,8 @@ def register_is_made(count: int) -> bool:
 def _register_folder(count: int) -> Path:
     samples = read_manifest(Catalog(sample_catalog()).current())
     # Everything that determines the rows: another format, schema, model or sample set is another register.
-    made_of = (RECIPE, FORMAT, POSTINGS_LAYOUT, SCHEMA, samples.logo_ids, samples.encoder.sha256, PREPROCESSING_VERSION)
+    layouts = (FORMAT, POSTINGS_LAYOUT, PARTS_LAYOUT)
+    made_of = (RECIPE, *layouts, SCHEMA, samples.logo_ids, samples.encoder.sha256, PREPROCESSING_VERSION)
     return DATA / f"register-{count}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
 
 
@@ -126,14 +130,24 @@ def _write_raw(raw: Path, count: int) -> None:
             raise ValueError("the sample catalog has no patches")
         images = samples.base.row_map.vector_of(numbers)
         vectors, patches = samples.base.index.vectors[images], samples.base.patches[images]
+        folder = open_source(SAMPLES).images
+        parts = [describe_parts(decode((folder / one.filename).read_bytes()), samples.encoder) for one in real]
     embeddings = np.lib.format.open_memmap(raw / EMBEDDINGS, "w+", np.float32, (count, vectors.shape[1]))
     cells = np.lib.format.open_memmap(raw / CELLS, "w+", np.int8, (count, *patches.shape[1:]))
     embeddings[: len(real)], cells[: len(real)] = vectors[: len(real)], patches[: len(real)]
+    made_parts = [_all_parts(parts)]
+    counts = [np.array([len(one.boxes) for one in parts])]
     for start in range(len(real), count, CHUNK):
         random = np.random.default_rng((RECIPE, start))
         rows = min(CHUNK, count - start)
         embeddings[start : start + rows], bases = grow(vectors, rows, random)
         cells[start : start + rows] = _mixed_cells(patches, bases, random)
+        bases = np.minimum(bases, len(parts) - 1)
+        counts.append(counts[0][bases])
+        made_parts.append(_grown_parts(made_parts[0], counts[-1], [parts[base].boxes for base in bases], random))
+    np.save(raw / PART_COUNTS, np.concatenate(counts).astype(np.int32))
+    np.save(raw / PART_EMBEDDINGS, np.concatenate([one.embeddings for one in made_parts]))
+    np.save(raw / PART_BOXES, np.concatenate([one.boxes for one in made_parts]))
     with (raw / IDS).open("w") as ids, (raw / "marks.jsonl").open("w") as table:
         for record in real:
             ids.write(record.logo_id + "\n")
@@ -155,6 +169,16 @@ def grow(real: Floats, rows: int, random: np.random.Generator) -> tuple[Floats, 
     others /= np.linalg.norm(others, axis=1, keepdims=True)
     made = np.sqrt(1 - t * t) * real[bases] + t * others
     return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32), bases
+
+
+def _all_parts(parts: Sequence[Parts]) -> Parts:
+    """The parts of all images, in order."""
+    return Parts(np.concatenate([one.embeddings for one in parts]), np.concatenate([one.boxes for one in parts]))
+
+
+def _grown_parts(real: Parts, counts: NDArray[np.int64], boxes: Sequence[Floats], random: np.random.Generator) -> Parts:
+    """Parts of synthetic marks: embeddings around those of real parts, in the places of the parts of other marks."""
+    return Parts(grow(real.embeddings, int(counts.sum()), random)[0], np.concatenate(boxes))
 
 
 def _mixed_cells(real: Patches, bases: NDArray[np.int64], random: np.random.Generator) -> Patches:
