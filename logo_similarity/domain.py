@@ -68,6 +68,34 @@ class Matched(NamedTuple):
     hit_box: Box
 
 
+class Band(StrEnum):
+    """How strong a hit is, for people. The precision of each is measured by `evaluate`."""
+
+    NEAR_IDENTICAL = "near-identical"
+    """A score of `NEAR_IDENTICAL_SCORE` or more: most likely the same drawing."""
+    STRONG = "strong"
+    """At most `STRONG_EXPECT` unrelated logos are expected."""
+    POSSIBLE = "possible"
+    """At most `POSSIBLE_EXPECT`."""
+    WEAK = "weak"
+    """More: chance explains it."""
+
+
+NEAR_IDENTICAL_SCORE = 0.95
+STRONG_EXPECT, POSSIBLE_EXPECT = 0.01, 1.0
+
+
+def band_of(score: float, expect: float | None) -> Band | None:
+    """The band of a hit; None: the catalog has too few logos to tell."""
+    if score >= NEAR_IDENTICAL_SCORE:
+        return Band.NEAR_IDENTICAL
+    if expect is None:
+        return None
+    if expect <= STRONG_EXPECT:
+        return Band.STRONG
+    return Band.POSSIBLE if expect <= POSSIBLE_EXPECT else Band.WEAK
+
+
 class Hit(NamedTuple):
     """One result. Like `Logo` a tuple, since an answer has a hundred of them."""
 
@@ -84,6 +112,11 @@ class Hit(NamedTuple):
     tell. Hits are ordered by it."""
     matched: Matched | None = None
     """The regions that matched; None: the whole pictures did."""
+
+    @property
+    def band(self) -> Band | None:
+        """How strong the hit is; None: the catalog has too few logos to tell."""
+        return band_of(self.score, self.expect)
 
 
 class PartsMode(StrEnum):

@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.config import JsonDict
 
-from logo_similarity.domain import STAGES, Hit, SearchResult
+from logo_similarity.domain import STAGES, Band, Hit, SearchResult
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.image.formats import ACCEPTED
 
@@ -20,6 +20,7 @@ EXAMPLE_HIT: JsonDict = {
     "cosine": 0.981,
     "copies": 0,
     "expect": 2.1e-9,
+    "band": "near-identical",
     "matched": {"query_box": [0, 0, 1, 1], "hit_box": [0.04, 0.2, 0.37, 0.8]},
     "id": "US-123456",
     "image_url": "http://minio.example:9000/l3d/images/abc.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=300&...",
@@ -105,6 +106,13 @@ class HitOut(BaseModel):
             description="Number of unrelated logos that this catalog shows by chance with as much evidence as there is "
             "for this hit; results are sorted by it. Below 0.1 a hit is surprising, at 10 it is not. Null if the catalog "
             "has fewer than 60 logos; the results are then sorted by `score`."
+        ),
+    ]
+    band: Annotated[
+        Band | None,
+        Field(
+            description="How strong the hit is: a `score` of at least 0.95 is near-identical; otherwise an `expect` of at "
+            "most 0.01 is strong, of at most 1 possible, and any other weak. Null if neither is known."
         ),
     ]
     matched: Annotated[
@@ -208,6 +216,7 @@ def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
         "cosine": hit.cosine,
         "copies": hit.copies,
         "expect": hit.expect,
+        "band": hit.band,
         "matched": None if hit.matched is None else hit.matched._asdict(),
         "id": hit.logo.logo_id,
         "image_url": image_url,

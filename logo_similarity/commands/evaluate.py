@@ -107,6 +107,7 @@ def _print(evaluation: Evaluation, *, sets: bool) -> None:
     parts = [part for split in evaluation.splits for part in (split.whole, *split.kinds, *(split.sets if sets else ()))]
     _print_table(report.PART_COLUMNS, [report.part_row(part) for part in parts])
     if evaluation.chance_hits:
+        _print_table(report.BAND_COLUMNS, [report.band_row(band) for band in evaluation.bands])
         _print_table(report.CHANCE_COLUMNS, [report.chance_row(chance) for chance in evaluation.chance_hits])
     if evaluation.copies:
         _print_table(report.COPY_COLUMNS, [report.copy_row(copy) for copy in evaluation.copies])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from logo_similarity.domain import Hit, SearchResult
     from logo_similarity.field_kinds import JsonValue
 
-WHOLE_COLUMNS = ("score", "expect", "matched", "cosine", "copies", "id", "filename")
+WHOLE_COLUMNS = ("score", "expect", "band", "matched", "cosine", "copies", "id", "filename")
 """Columns that are never shortened."""
 GAP = 2
 """Spaces between columns."""
@@ -39,8 +39,8 @@ def search(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Columns to print: fields and further columns of the source. Default: score, expect, matched, id, the "
-            "fields of the catalog, and copies if it has any.",
+            help="Columns to print: fields and further columns of the source. Default: score, expect, band, matched, "
+            "id, the fields of the catalog, and copies if it has any.",
         ),
     ] = None,
     device: Device = None,
@@ -51,8 +51,8 @@ def search(
 
     A score of 1 means the same image. A score is not a probability: unrelated logos reach 0.8 (docs/search.md). The
     column expect is the number of unrelated logos that the catalog shows by chance with as much evidence; the hits are
-    ordered by it. Where the column matched says "part", a part of an image matched. The column copies counts the other
-    logos with exactly the same image.
+    ordered by it, and band puts it into a word. Where the column matched says "part", a part of an image matched. The
+    column copies counts the other logos with exactly the same image.
 
     On a terminal the hits are printed as a table: long texts are shortened, and columns that are empty in every hit are
     left out. Elsewhere each hit is one line of tab-separated values, without a header.
@@ -76,6 +76,7 @@ def search(
         columns_of_catalog = [
             "score",
             "expect",
+            "band",
             "matched",
             "id",
             *(field.name for field in select_fields(engine.manifest.fields)),
@@ -127,6 +128,7 @@ def _answer(result: SearchResult) -> dict[str, object]:
                 "cosine": hit.cosine,
                 "copies": hit.copies,
                 "expect": hit.expect,
+                "band": hit.band,
                 "matched": None if hit.matched is None else hit.matched._asdict(),
                 "id": hit.logo.record.logo_id,
                 "filename": hit.logo.record.filename,
@@ -180,6 +182,7 @@ def _values(hit: Hit) -> dict[str, str]:
         "cosine": f"{hit.cosine:.4f}",
         "copies": f"+{hit.copies}" if hit.copies else "",
         "expect": "" if hit.expect is None else f"{hit.expect:.2g}",
+        "band": hit.band or "",
         "matched": "" if hit.matched is None else "part",
         "id": record.logo_id,
         "filename": record.filename,

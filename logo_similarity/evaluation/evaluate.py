@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logo_similarity.domain import Band, band_of
 from logo_similarity.errors import SourceError
 from logo_similarity.evaluation.composites import COMPOSITES, OTHERS, Composite, generator
 from logo_similarity.evaluation.copies import CHANGES
@@ -88,6 +90,19 @@ class ChanceHits:
 
 
 @dataclass(frozen=True, slots=True)
+class BandFigures:
+    """What the hits in one band are."""
+
+    band: str
+    hits: float
+    """Mean number of hits of a search; the query's own image is not counted."""
+    precision: float | None
+    """Share of these hits that are right answers; None if there are none."""
+    share: float
+    """Share of all right answers that are in this band."""
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """Figures of one split."""
 
@@ -115,6 +130,8 @@ class Evaluation:
     composites: tuple[CompositeFigures, ...]
     chance_hits: tuple[ChanceHits, ...]
     """Of the first split; empty if the gallery is too small for expected numbers."""
+    bands: tuple[BandFigures, ...]
+    """As `chance_hits`."""
     speed: Speed
 
 
@@ -173,6 +190,7 @@ def evaluate_gallery(
         tuple(scan_figures),
         tuple(composite_figures),
         tuple(count_chance_hits(truth.splits[names[0]], gallery.features)),
+        tuple(measure_bands(truth.splits[names[0]], gallery.features)),
         measure_speed(gallery, images, engine),
     )
 
@@ -223,19 +241,49 @@ def count_chance_hits(queries: Sequence[LabelledQuery], features: Features) -> l
         queries: `CHANCE_QUERIES` of them, spread evenly, are searched for.
         features: of the whole gallery.
     """
-    if len(features.embeddings) < LAST + max(len(_brand(query)) for query in queries):
+    if not _has_expected_numbers(queries, features):
         return []
-    positions = np.unique(np.linspace(0, len(queries) - 1, min(CHANCE_QUERIES, len(queries))).astype(int))
     counts = []
-    for query in [queries[position] for position in positions]:
-        expects = features.expects(features.description(query.row), np.array(_brand(query)))
+    for query in _spread(queries, CHANCE_QUERIES):
+        _, _, expects = features.hits(features.description(query.row), np.array(_brand(query)))
         counts.append([np.count_nonzero(expects <= expect) for expect in EXPECTS])
     return [ChanceHits(expect, float(hits)) for expect, hits in zip(EXPECTS, np.mean(counts, axis=0), strict=True)]
 
 
+def measure_bands(queries: Sequence[LabelledQuery], features: Features) -> list[BandFigures]:
+    """Search for marks, and sort the hits into bands. Arguments as of `count_chance_hits`."""
+    if not _has_expected_numbers(queries, features):
+        return []
+    searched = _spread(queries, CHANCE_QUERIES)
+    all_hits, right_hits = collections.Counter[Band | None](), collections.Counter[Band | None]()
+    for query in searched:
+        excluded = np.array([query.row, *query.ignored])
+        rows, scores, expects = features.hits(features.description(query.row), excluded)
+        bands = list(map(band_of, scores.tolist(), expects.tolist()))
+        all_hits.update(bands)
+        right_hits.update(itertools.compress(bands, np.isin(rows, query.relevant)))
+    answers = sum(len(query.relevant) for query in searched)
+    return [
+        BandFigures(
+            band,
+            all_hits[band] / len(searched),
+            right_hits[band] / all_hits[band] if all_hits[band] else None,
+            right_hits[band] / answers,
+        )
+        for band in Band
+    ]
+
+
+def _has_expected_numbers(queries: Sequence[LabelledQuery], features: Features) -> bool:
+    return len(features.embeddings) >= LAST + max(len(_brand(query)) for query in queries)
+
+
 def choose_copied_queries(truth: Truth, split: str, count: int = COPIED) -> list[LabelledQuery]:
     """At most `count` queries, spread evenly over the split: the same gallery always gives the same ones."""
-    queries = truth.splits[split]
+    return _spread(truth.splits[split], count)
+
+
+def _spread(queries: Sequence[LabelledQuery], count: int) -> list[LabelledQuery]:
     positions = np.unique(np.linspace(0, len(queries) - 1, min(count, len(queries))).astype(int))
     return [queries[position] for position in positions]
 

@@ -128,24 +128,25 @@ class Features:
         scores[rows] = candidate_scores if parts is None or log_expects is None else -log_expects
         return scores
 
-    def expects(self, query: Description, excluded: Ids) -> Floats:
-        """The expected number of unrelated images at the evidence for each image, (n,) float32; infinite for most.
+    def hits(self, query: Description, excluded: Ids) -> tuple[Ids, Floats, Floats]:
+        """The rows that were compared further, their scores and their expected numbers, in any order.
 
         Args:
             query: description of the query image.
             excluded: (m,) int64: rows that this search leaves out.
+
+        Returns:
+            (m,) int64, (m,) float32 and (m,) float32.
 
         Raises:
             ValueError: the gallery has too few images.
         """
         cosines = self.embeddings @ query.embedding
         cosines[excluded] = -1
-        rows, log_expects, _ = self._compare(query, cosines, self.parts, excluded=excluded)
+        rows, log_expects, scores = self._compare(query, cosines, self.parts, excluded=excluded)
         if log_expects is None:
             raise ValueError(f"a gallery of {len(cosines)} images has too few for an expected number")
-        expects = np.full(len(cosines), np.inf, np.float32)
-        expects[rows] = np.exp(log_expects)
-        return expects
+        return rows, scores, np.exp(log_expects)
 
     def _compare(
         self,

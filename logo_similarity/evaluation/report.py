@@ -18,7 +18,14 @@ from logo_similarity.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from logo_similarity.evaluation.evaluate import ChanceHits, CompositeFigures, CopyFigures, Evaluation, Part
+    from logo_similarity.evaluation.evaluate import (
+        BandFigures,
+        ChanceHits,
+        CompositeFigures,
+        CopyFigures,
+        Evaluation,
+        Part,
+    )
     from logo_similarity.evaluation.gallery import Gallery, Speed
     from logo_similarity.evaluation.ranking import LabelledQuery
     from logo_similarity.evaluation.truth import Truth
@@ -69,6 +76,7 @@ PART_COLUMNS = (
 )  # fmt: skip
 COPY_COLUMNS = ("changed copy", "R@1", "R@10")
 SCAN_COLUMNS = ("scan or photograph", "R@1", "R@10")
+BAND_COLUMNS = ("band", "hits of a search", "right", "of all right answers")
 CHANCE_COLUMNS = ("expect", "hits by chance")
 COMPOSITE_COLUMNS = ("composite", "mark finds it: R@1", "R@10", "it finds the mark: R@1", "R@10")
 
@@ -83,6 +91,12 @@ def composite_row(figures: CompositeFigures) -> list[str]:
     directions = (figures.mark_finds_composite, figures.composite_finds_mark)
     recalls = [recall for direction in directions for recall in (direction.recall_at_1, direction.recall_at_10)]
     return [figures.composite, *(f"{recall:.3f}" for recall in recalls)]
+
+
+def band_row(figures: BandFigures) -> list[str]:
+    """One row of the table of bands, for `BAND_COLUMNS`."""
+    precision = "-" if figures.precision is None else f"{figures.precision:.0%}"
+    return [figures.band, f"{figures.hits:.2f}", precision, f"{figures.share:.0%}"]
 
 
 def chance_row(chance: ChanceHits) -> list[str]:
@@ -107,6 +121,7 @@ def write_html(evaluation: Evaluation, gallery: Gallery, truth: Truth, image: Ca
         rows = [part_row(part) for part in (split.whole, *split.kinds, *split.sets)]
         parts += [f"<h2>{escape(split.name)}</h2>", _table(PART_COLUMNS, rows)]
     if evaluation.chance_hits:
+        parts += ["<h2>Bands</h2>", _table(BAND_COLUMNS, list(map(band_row, evaluation.bands)))]
         parts += ["<h2>Hits by chance</h2>", _table(CHANCE_COLUMNS, list(map(chance_row, evaluation.chance_hits)))]
     if evaluation.copies:
         parts += _change_tables(evaluation, gallery, truth, image)

@@ -28,7 +28,7 @@ def test_the_answer_has_the_promised_form(client: TestClient, sample_catalog: Sa
     assert uuid.UUID(answer["query_id"])
     assert len(answer["results"]) == 5
     best = answer["results"][0]
-    assert set(best) == {"score", "cosine", "copies", "expect", "matched", "id", "image_url", "metadata"}
+    assert set(best) == {"score", "cosine", "copies", "expect", "band", "matched", "id", "image_url", "metadata"}
     assert best["score"] >= 0.999
     assert best["id"] == "EM/000007"
     assert best["metadata"]["company"] == "Company 7"
