@@ -47,7 +47,7 @@ PILLOW_ERRORS = (
 class ImageLimits:
     """Bounds on the files that are decoded."""
 
-    max_bytes: int = 10_000_000
+    max_bytes: int = 25_000_000
     max_pixels: int = 25_000_000
     max_memory: int = 256_000_000
     """Bytes that decoding may take at its peak."""
