@@ -21,8 +21,9 @@ DECODER_BYTES = 22_000_000
 """Memory of a child process that decodes images; each search thread may have one."""
 DECODER_SLACK_BYTES = 48_000_000
 """Memory that such a child may use in addition to the file and its decoding: library state, and the decoded image."""
-PICTURE_BYTES = 48_000_000
-"""The decoded image in a worker, one for each thread: 27 MB at most, and smaller copies in which its content is found."""
+PICTURE_BYTES = 64_000_000
+"""The decoded image in a worker, one for each thread: 27 MB at most, as much for a part cut from it, and smaller copies
+in which its content is found."""
 DEFAULT_MODEL_BYTES = 6_000_000
 """Size of the encoder with which `WORKER_BYTES` was measured; a larger encoder adds the difference to each worker."""
 SPARE = 1.25

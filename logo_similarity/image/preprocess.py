@@ -14,7 +14,8 @@ from logo_similarity.image.decode import Pixels
 from logo_similarity.image.ink import BORDER_TOLERANCE, Box, border_colour, content_box
 
 __all__ = [
-    "PREPROCESSING_VERSION", "Box", "InputSpec", "border_colour", "content_box", "inked_cells", "preprocess",
+    "BORDER_TOLERANCE", "PREPROCESSING_VERSION", "Box", "InputSpec", "border_colour", "content_box", "inked_cells",
+    "preprocess",
 ]  # fmt: skip
 
 PREPROCESSING_VERSION = "2"
