@@ -27,10 +27,11 @@ BORDER_TOLERANCE = 24
 
 CELLS = 64
 """Cells along the longer side when ink is grouped: parts nearer than a cell or two are one group."""
-SPECK = 0.01
-"""A group of less ink than this share of the largest one is a speck, unless it is near."""
 FAR_SPECK, FAR = 0.04, 2.0
-"""And one of less than this share that is farther away than so many times the size of the rest."""
+"""A group of less ink than this share of the largest one is a speck if it is farther from the large ones than so many
+times their size."""
+SPECK = 0.01
+"""And a group of less ink than this share of all large ones is a speck unless it is near."""
 NEAR = 0.1
 """Dots, (R) and TM are no farther from the rest than this share of its longer side."""
 CHAIN = 4
@@ -184,14 +185,15 @@ class _Groups:
 
     def _specks(self) -> NDArray[np.bool_] | None:
         """Groups of little ink that are far from those of much."""
-        most = self._amounts.max()
-        if self._amounts[1:].min() >= FAR_SPECK * most:
+        least = FAR_SPECK * self._amounts.max()
+        if self._amounts[1:].min() >= least:
             return None
-        kept = self._amounts >= FAR_SPECK * most
+        kept = self._amounts >= least
+        total = self._amounts[kept].sum()
         for share, distance in ((SPECK, FAR), *((0, NEAR),) * CHAIN):
             around = self._around(kept)
             gaps = np.maximum(around[:2] - self._boxes[:, 2:], self._boxes[:, :2] - around[2:]).max(axis=1)
-            kept |= (self._amounts > share * most) & (gaps <= max(1, distance * max(around[2:] - around[:2])))
+            kept |= (self._amounts > share * total) & (gaps <= max(1, distance * max(around[2:] - around[:2])))
         kept[0] = True
         return ~kept
 

@@ -63,6 +63,15 @@ def test_specks_do_not_move_the_box(paper: Colour) -> None:
         assert_content(image, within=0)
 
 
+def test_specks_beside_separate_letters() -> None:
+    image = page(300, 700)
+    for left in range(220, 420, 34):
+        image[118:154, left : left + 20] = 0
+    clean = content_box(image, WHITE)
+    image[114:119, 187:192] = image[116:120, 2:6] = 0  # 3 % of a letter, less than 1 % of all
+    assert_content(image, clean, within=0)
+
+
 def test_a_speck_of_a_small_mark_on_a_large_page() -> None:
     image = page(1754, 1240)
     draw(image, Box(500, 800, 560, 840))
