@@ -130,7 +130,7 @@ class Settings(BaseSettings):
         1.0,
         description="Interval at which each worker checks for a new live version and changed keys, in seconds.",
     )
-    max_upload_bytes: Positive = Field(10_000_000, description="Maximum size of a request body, in bytes.")
+    max_upload_bytes: Positive = Field(25_000_000, description="Maximum size of a request body, in bytes.")
     max_pixels: Positive = Field(25_000_000, description="Maximum size of an image, width x height in pixels.")
     decode_memory: Annotated[int, Field(ge=16_000_000)] = Field(
         256_000_000, description="Memory limit for decoding one image, in bytes. `logo-similarity plan` includes it."

@@ -21,6 +21,9 @@ DECODER_BYTES = 22_000_000
 """Memory of a child process that decodes images; each search thread may have one."""
 DECODER_SLACK_BYTES = 48_000_000
 """Memory that such a child may use in addition to the file and its decoding: library state, and the decoded image."""
+PICTURE_BYTES = 64_000_000
+"""The decoded image in a worker, one for each thread: 27 MB at most, as much for a part cut from it, and smaller copies
+in which its content is found."""
 DEFAULT_MODEL_BYTES = 6_000_000
 """Size of the encoder with which `WORKER_BYTES` was measured; a larger encoder adds the difference to each worker."""
 SPARE = 1.25
@@ -38,7 +41,7 @@ class ServicePlan:
     """Of each worker, including its decoders."""
     burst: int
     """Of each worker, for short times: request heads and bodies up to their limits, and per thread one image whose
-    decoding takes as much memory as allowed."""
+    decoding takes as much memory as allowed, and one decoded image."""
     trial: int
     """Once, for a short time: the process that tries a new version. It shares the mapped files with the workers."""
 
@@ -83,7 +86,7 @@ def plan_service(catalog_bytes: int, model_bytes: int, cores: int, settings: Set
         private=worker + plan.threads * DECODER_BYTES,
         burst=max(settings.max_inflight_bytes, settings.max_upload_bytes)
         + settings.max_connections * settings.max_head_bytes
-        + plan.threads * decoder_limit(settings.decode_memory, settings.max_upload_bytes),
+        + plan.threads * (decoder_limit(settings.decode_memory, settings.max_upload_bytes) + PICTURE_BYTES),
         trial=worker,
     )
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Make the small catalog that later versions must be able to open: tests/fixtures/catalog-<format>.
 
-It is made once for each catalog format, by the first version that writes it, and never replaced. Its encoder is a tiny one (the
-mean colours of 64 cells), which keeps the catalog small; the logos are samples, which are CC0. One image has three logos.
+It is made once for each catalog format, by the first version that writes it, and replaced only when another preprocessing
+version makes it unusable. Its encoder is a tiny one (the mean colours of 64 cells), which keeps the catalog small; the
+logos are samples, which are CC0. One image has three logos.
 
     python -m scripts.make_fixture
 """
@@ -103,7 +104,7 @@ def main() -> None:
     """Make the catalog, and record its answers to some queries."""
     catalog = ROOT / "tests" / "fixtures" / f"catalog-{FORMAT}"
     if catalog.exists():
-        sys.exit(f"{catalog} exists and must not change; a new fixture is for a new format")
+        sys.exit(f"{catalog} exists and must not change; remove it only for a new preprocessing version")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_encoder(folder)

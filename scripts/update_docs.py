@@ -214,7 +214,7 @@ CASES = (
     Case("body_too_slow", _stalled, "send the whole body within `LOGO_BODY_SECONDS`"),
     Case(
         "body_too_large",
-        lambda s: s.find(bytes(11_000_000)),
+        lambda s: s.find(bytes(26_000_000)),
         "send a smaller file; the limit is `LOGO_MAX_UPLOAD_BYTES`",
     ),
     Case(

@@ -332,7 +332,7 @@ BOMBS: dict[Callable[[], bytes], str | None] = {
 """With a word of the message that refuses each; None: it is decoded at low cost."""
 
 
-def variants(seed: int, count: int, max_bytes: int = 10_000_000) -> Iterator[Hostile]:
+def variants(seed: int, count: int, max_bytes: int = 25_000_000) -> Iterator[Hostile]:
     """`count` files of all formats in turn, of at most `max_bytes` each; the same files for the same seed."""
     chance = random.Random(seed)
     makers = (_jpeg_variant, _png_variant, _tiff_variant, _avif_variant, _gif_variant, _bmp_variant)

@@ -26,9 +26,9 @@ from logo_similarity.errors import (
     UnsupportedFormatError,
 )
 from logo_similarity.image.child import PIXELS, PIXELS_HEAD, REFUSED, REFUSED_HEAD, REQUEST, STARTED
-from logo_similarity.image.decode import LONGEST_SIDE, ImageLimits, Pixels, check_bytes, checked_header, decode_checked
+from logo_similarity.image.decode import ImageLimits, Pixels, check_bytes, checked_header, decode_checked
 from logo_similarity.image.formats import Format, recognise
-from logo_similarity.image.header import Header
+from logo_similarity.image.header import KEPT_PIXELS, Header
 
 PLAIN_MEMORY = 64_000_000
 PLAIN_SECONDS = 0.25
@@ -182,7 +182,7 @@ class _Child:
         kind = bytes(self._receive(1, deadline))
         if kind == PIXELS:
             height, width = PIXELS_HEAD.unpack(self._receive(PIXELS_HEAD.size, deadline))
-            if not (0 < height <= LONGEST_SIDE and 0 < width <= LONGEST_SIDE):
+            if not 0 < height * width <= KEPT_PIXELS:
                 raise _EndedError
             return np.frombuffer(self._receive(3 * height * width, deadline), np.uint8).reshape(height, width, 3)
         (size,) = REFUSED_HEAD.unpack(self._receive(REFUSED_HEAD.size, deadline))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,7 +17,7 @@ from logo_similarity.errors import BadImageError, ImageTooComplexError, ImageToo
 from logo_similarity.image import png, tiff
 from logo_similarity.image.avif import AvifFacts
 from logo_similarity.image.formats import Format
-from logo_similarity.image.header import Header, read_header
+from logo_similarity.image.header import KEPT_PIXELS, Header, read_header
 from logo_similarity.image.png import PngFacts
 from logo_similarity.image.tiff import TiffFacts
 
@@ -29,10 +30,6 @@ Pixels = NDArray[np.uint8]
 # for some damaged files, and OpenCV has no option against it. Redirecting file descriptor 2 while a file is decoded would
 # lose log lines of other threads and the last words of a crash, so it is left as it is. Child processes print nothing.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-LONGEST_SIDE = 1024
-"""Larger images are shrunk to this many pixels on their longer side at once: encoders use a few hundred pixels, and
-every later step then costs the same whatever the client sent."""
 
 NEAR_WHITE = 230
 """A logo whose opaque pixels have their smallest channel at this or more on average would vanish on white."""
@@ -50,7 +47,7 @@ PILLOW_ERRORS = (
 class ImageLimits:
     """Bounds on the files that are decoded."""
 
-    max_bytes: int = 10_000_000
+    max_bytes: int = 25_000_000
     max_pixels: int = 25_000_000
     max_memory: int = 256_000_000
     """Bytes that decoding may take at its peak."""
@@ -81,7 +78,7 @@ def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> Pixels:
     file: use `contained.Decoder` for untrusted files.
 
     Returns:
-        (h, w, 3) uint8 RGB, contiguous, its longer side at most 1024.
+        (h, w, 3) uint8 RGB, contiguous, at most `KEPT_PIXELS` pixels.
 
     Raises:
         UnsupportedFormatError: not one of the formats of `Format`.
@@ -96,8 +93,14 @@ def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> Pixels:
 
 def decode_checked(data: bytes, header: Header) -> Pixels:
     """As `decode`, for a file whose header has been checked."""
-    stored, orientation = _decode_stored(data, header)
-    return np.ascontiguousarray(_upright(_to_rgb(_shrink(stored)), orientation))
+    pixels, orientation = _decode_stored(data, header)
+    # One name for all, so that each step releases the picture before it.
+    if pixels.shape[0] * pixels.shape[1] > KEPT_PIXELS:
+        pixels = _without_alpha(pixels)  # colours under transparent pixels must not bleed into the others
+        pixels = _shrink(pixels)
+    pixels = _upright(pixels, orientation)
+    pixels = _without_alpha(pixels)
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB)
 
 
 def check_bytes(data: bytes, limits: ImageLimits) -> None:
@@ -225,21 +228,14 @@ def _decode_grey_alpha_tiff(data: bytes, header: Header) -> Pixels:
 
 def _shrink(pixels: Pixels) -> Pixels:
     height, width = pixels.shape[:2]
-    scale = LONGEST_SIDE / max(height, width)
-    if scale >= 1:
-        return pixels
-    if pixels.ndim == 3 and pixels.shape[2] == 4:
-        pixels = _composite(pixels)  # colours under transparent pixels must not bleed into the others
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    scale = math.sqrt(KEPT_PIXELS / (height * width))
+    size = (max(1, int(width * scale)), max(1, int(height * scale)))
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
-def _to_rgb(pixels: Pixels) -> Pixels:
-    if pixels.ndim == 2:
-        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-    if pixels.shape[2] == 4:
-        pixels = _composite(pixels)
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+def _without_alpha(pixels: Pixels) -> Pixels:
+    has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
+    return _composite(pixels) if has_alpha else pixels
 
 
 def _composite(pixels: Pixels) -> Pixels:
@@ -270,7 +266,7 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     if orientation in (5, 6, 7, 8):
         pixels = cv2.transpose(pixels)
     if orientation in (2, 3, 6, 7):
-        pixels = cv2.flip(pixels, 1)
+        cv2.flip(pixels, 1, dst=pixels)
     if orientation in (3, 4, 7, 8):
-        pixels = cv2.flip(pixels, 0)
+        cv2.flip(pixels, 0, dst=pixels)
     return pixels

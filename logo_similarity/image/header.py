@@ -52,8 +52,13 @@ _JPEG_SCAN = b"\xff\xda"
 _JPEG_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
 """Frames whose scans take a bounded time for each pixel and byte. Arithmetic coding and lossless frames do not."""
 _MOST_SEGMENTS = 10_000
-_SHRUNK_BYTES = 4_000_000
-"""The decoded picture, whatever the file."""
+KEPT_PIXELS = 9_000_000
+"""Larger images are shrunk to this many pixels when they are decoded. Encoders use a few hundred pixels a side, but the
+mark may be small on its page, and is cut from this picture."""
+_KEPT_BYTES = 3
+"""For each of these pixels."""
+_LEAST_KEPT = 4_000_000
+"""Bytes for what is small, whatever the file."""
 _USUAL_SCANS = 100
 """Encoders write about ten. Each scan goes through all pixels, however few its bytes."""
 _MOST_SCANS = 1000
@@ -88,7 +93,9 @@ def read_header(data: bytes) -> Header:
         raise BadImageError(f"the {image_format.title} file is damaged: its header cannot be read") from error
     if width < 1 or height < 1:
         raise BadImageError(f"the {image_format.title} file is damaged: its header states no size")
-    return Header(image_format, width, height, Cost(cost.memory + _SHRUNK_BYTES, cost.seconds), facts)
+    # When decoding ends, the stored picture is left, which is half of its peak at most. The one that is kept comes next.
+    kept = max(_LEAST_KEPT, _KEPT_BYTES * min(width * height, KEPT_PIXELS) - cost.memory // 2)
+    return Header(image_format, width, height, Cost(cost.memory + kept, cost.seconds), facts)
 
 
 def _cost(pixels: int, data: bytes, *, memory: float, pixel: float, byte: float) -> Cost:

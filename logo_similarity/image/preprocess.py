@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from logo_similarity.image.content import cut, find_content
 from logo_similarity.image.decode import Pixels
+from logo_similarity.image.ink import BORDER_TOLERANCE, Box, border_colour, content_box
 
-PREPROCESSING_VERSION = "1"
+__all__ = [
+    "BORDER_TOLERANCE", "PREPROCESSING_VERSION", "Box", "InputSpec", "border_colour", "content_box", "inked_cells",
+    "preprocess",
+]  # fmt: skip
+
+PREPROCESSING_VERSION = "2"
 """Incremented whenever a pixel that reaches an encoder may change; older catalogs are then refused."""
-
-BORDER_TOLERANCE = 24
-"""A pixel has the border's colour if no channel differs by more. Wide enough for JPEG noise around a mark (measured on
-256-pixel images of quality 85), narrow enough for pale grey marks on white."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,6 @@ class InputSpec:
     """Share of each side that a letterbox leaves free around the picture, 0 to 0.4: networks are weaker at the edge."""
 
 
-class Box(NamedTuple):
-    """A rectangle in pixels: left and top inside, right and bottom outside."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-
 def preprocess(image: Pixels, spec: InputSpec) -> NDArray[np.float32]:
     """Crop, fit without stretching, and normalise one image.
 
@@ -57,10 +51,11 @@ def preprocess(image: Pixels, spec: InputSpec) -> NDArray[np.float32]:
     Returns:
         (3, height, width) float32, or (height, width, 3) if the layout is "nhwc"; contiguous.
     """
-    border = border_colour(image)
     if spec.crop == "content":
-        box = content_box(image, border)
-        image = image[box.top : box.bottom, box.left : box.right]
+        content = find_content(image)
+        image, border = cut(image, content), content.paper
+    else:
+        border = border_colour(image)
     fitted = _letterbox(image, spec, border) if spec.resize == "letterbox" else _cover(image, spec)
     if spec.channels == "bgr":
         fitted = cv2.cvtColor(fitted, cv2.COLOR_RGB2BGR)
@@ -92,24 +87,6 @@ def inked_cells(prepared: NDArray[np.float32], spec: InputSpec, grid: int) -> ND
         shares = cv2.resize(paper.astype(np.float32), (grid, grid), interpolation=cv2.INTER_AREA)
         inked[number] = shares.ravel() < 255 - 1e-3
     return inked
-
-
-def content_box(image: Pixels, border: tuple[int, int, int]) -> Box:
-    """The tightest box around the pixels that differ from the border's colour; the whole image if none do."""
-    low = np.clip(np.array(border) - BORDER_TOLERANCE, 0, 255).astype(np.uint8)
-    high = np.clip(np.array(border) + BORDER_TOLERANCE, 0, 255).astype(np.uint8)
-    left, top, width, height = cv2.boundingRect(cv2.bitwise_not(cv2.inRange(image, low, high)))
-    if width == 0:
-        return Box(0, 0, image.shape[1], image.shape[0])
-    return Box(left, top, left + width, top + height)
-
-
-def border_colour(image: Pixels) -> tuple[int, int, int]:
-    """The median colour of the outermost pixels, channel by channel."""
-    edge = np.concatenate((image[0], image[-1], image[:, 0], image[:, -1]))
-    middle = len(edge) // 2
-    red, green, blue = np.partition(edge, middle, axis=0)[middle].tolist()
-    return red, green, blue
 
 
 def _letterbox(image: Pixels, spec: InputSpec, border: tuple[int, int, int]) -> Pixels:

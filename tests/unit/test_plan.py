@@ -13,6 +13,7 @@ from logo_similarity.plan import (
     DECODER_SLACK_BYTES,
     DEFAULT_MODEL_BYTES,
     LIBRARY_BYTES,
+    PICTURE_BYTES,
     WORKER_BYTES,
     decoder_limit,
     memory_limit,
@@ -47,7 +48,7 @@ def test_the_parts_of_a_plan() -> None:
     assert plan.shared == 2_000_000_000 + LIBRARY_BYTES
     assert plan.trial == WORKER_BYTES + 1_000_000
     assert plan.private == plan.trial + 2 * DECODER_BYTES
-    assert plan.burst == 50_000_000 + 100 * 20_000 + 2 * decoder_limit(300_000_000, 10_000_000)
+    assert plan.burst == 50_000_000 + 100 * 20_000 + 2 * (decoder_limit(300_000_000, 10_000_000) + PICTURE_BYTES)
     assert plan.total == plan.shared + 3 * plan.private
     assert plan.limit == round(1.25 * plan.total) + 3 * plan.burst + plan.trial
     assert plan.figures() == {"workers": 3, "threads": 2} | {
@@ -100,7 +101,7 @@ def test_the_command_tells_figures_and_whether_they_fit(sample_catalog: SampleCa
     assert f"{answer['limit_mb']:,}" in text
 
 
-@pytest.mark.parametrize(("memory", "advice"), [("2", "--workers 3"), ("0.05", "does not fit")])
+@pytest.mark.parametrize(("memory", "advice"), [("2", "--workers 2"), ("0.05", "does not fit")])
 def test_it_says_what_to_do_where_they_do_not_fit(sample_catalog: SampleCatalog, memory: str, advice: str) -> None:
     status, text = run(str(sample_catalog.root), "--cores", "8", "--workers", "8", "--memory", memory)
     assert status == 1

@@ -32,8 +32,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "logo-similarity.limitMegabytes" -}}
 {{- $images := mul (int64 .Values.workers) (int64 (include "logo-similarity.threads" .)) }}
 {{- $decoding := get .Values.settings "LOGO_DECODE_MEMORY" | default 256000000 | int64 }}
-{{- $upload := get .Values.settings "LOGO_MAX_UPLOAD_BYTES" | default 10000000 | int64 }}
-{{- $image := div (add $decoding (mul 2 $upload) 48000000) 1000000 }}
+{{- $upload := get .Values.settings "LOGO_MAX_UPLOAD_BYTES" | default 25000000 | int64 }}
+{{- $image := div (add $decoding (mul 2 $upload) 112000000) 1000000 }}
 {{- $bodies := max $upload (get .Values.settings "LOGO_MAX_INFLIGHT_BYTES" | default 64000000 | int64) }}
 {{- $connections := get .Values.settings "LOGO_MAX_CONNECTIONS" | default 512 | int64 }}
 {{- $head := get .Values.settings "LOGO_MAX_HEAD_BYTES" | default 65536 | int64 }}
