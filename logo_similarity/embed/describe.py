@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.embed.parts import cut, find_parts
+from logo_similarity.embed.parts import cut_part, find_parts
+from logo_similarity.image.content import cut, find_content
 from logo_similarity.image.decode import Pixels
+from logo_similarity.image.ink import Box
 from logo_similarity.image.preprocess import preprocess
 
 Floats = NDArray[np.float32]
@@ -76,13 +78,23 @@ def describe_parts(pixels: Pixels, encoder: Encoder) -> Parts:
     Raises:
         EncoderError: the model's output is not an embedding.
     """
-    height, width = pixels.shape[:2]
-    parts = find_parts(pixels)
+    content = find_content(pixels)
+    mark = cut(pixels, content)
+    parts = find_parts(mark, content.paper)
     embeddings = [
-        encoder.infer(preprocess(cut(pixels, part), encoder.model.input_spec)[np.newaxis])[0] for part in parts
+        encoder.infer(preprocess(cut_part(mark, part), encoder.model.input_spec)[np.newaxis])[0] for part in parts
     ]
-    boxes = np.array([part.box for part in parts]).reshape(-1, 4) / (width, height, width, height)
-    return Parts(np.array(embeddings, np.float32).reshape(-1, encoder.dimension), boxes.astype(np.float32))
+    boxes = np.array([_in_picture(part.box, mark, content.box, pixels) for part in parts], np.float32)
+    return Parts(np.array(embeddings, np.float32).reshape(-1, encoder.dimension), boxes.reshape(-1, 4))
+
+
+def _in_picture(box: Box, mark: Pixels, content: Box, picture: Pixels) -> tuple[float, float, float, float]:
+    """A box in the pixels of the content, as shares of the picture's width and height."""
+    height, width = picture.shape[:2]
+    across, down = (content.right - content.left) / mark.shape[1], (content.bottom - content.top) / mark.shape[0]
+    left, right = (min(1.0, (content.left + across * side) / width) for side in (box.left, box.right))
+    top, bottom = (min(1.0, (content.top + down * side) / height) for side in (box.top, box.bottom))
+    return left, top, right, bottom
 
 
 def quantize_patches(patches: Floats) -> Patches:

@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from logo_similarity.image.decode import Pixels
-from logo_similarity.image.preprocess import BORDER_TOLERANCE, Box, border_colour
+from logo_similarity.image.ink import Box, Colour, Mask, ink_box, ink_mask
 
 MOST_PARTS = 5
 SIDE = 192
@@ -46,10 +45,6 @@ MOST_COMPONENTS = 200
 MARGIN = 4
 """Background around the pixels of a part, in pixels, so that its border has one colour."""
 
-Colour = tuple[int, int, int]
-Mask = NDArray[np.uint8]
-"""(h, w), 255 where something is, else 0."""
-
 
 class Part(NamedTuple):
     """A part of an image: its box, and the colour that surrounds it."""
@@ -58,18 +53,18 @@ class Part(NamedTuple):
     background: Colour
 
 
-def find_parts(image: Pixels) -> list[Part]:
+def find_parts(image: Pixels, background: Colour) -> list[Part]:
     """The parts of an image, largest first, at most `MOST_PARTS`; none if the mark is one piece.
 
     Args:
         image: (h, w, 3) uint8 RGB.
+        background: the colour of its paper.
     """
     scale = min(1.0, SIDE / max(image.shape[:2]))
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    background = border_colour(small)
-    ink = _differs(small, background)
-    content = _bounds(ink)
+    ink = ink_mask(small, background)
+    content = ink_box(ink)
     if content is None:
         return []
     found = _divide(_Region(small, ink, content, background), depth=0)
@@ -82,7 +77,7 @@ def find_parts(image: Pixels) -> list[Part]:
     return [Part(_enlarged(part.box, scale, image), part.background) for part in chosen]
 
 
-def cut(image: Pixels, part: Part) -> Pixels:
+def cut_part(image: Pixels, part: Part) -> Pixels:
     """The pixels of a part, (h, w, 3) uint8 RGB, with a margin of its background."""
     box = part.box
     pixels = image[box.top : box.bottom, box.left : box.right]
@@ -135,7 +130,7 @@ def _on_plate(region: _Region, component: Mask) -> _Region | None:
     pixels = region.image[component > 0]
     red, green, blue = np.median(pixels[:: 1 + len(pixels) // SAMPLED], axis=0).astype(int).tolist()
     colour = (red, green, blue)
-    differs = cv2.bitwise_and(_differs(region.image, colour), plate)
+    differs = cv2.bitwise_and(ink_mask(region.image, colour), plate)
     if cv2.countNonZero(differs) > PLATE_CONTENT * cv2.countNonZero(plate):
         return None
     # The edge of a plate has mixed colours.
@@ -144,7 +139,7 @@ def _on_plate(region: _Region, component: Mask) -> _Region | None:
 
 def _content(region: _Region, ink: Mask, background: Colour) -> _Region | None:
     """The part of a region with this ink; None if it is too small to be a part."""
-    box = _bounds(ink)
+    box = ink_box(ink)
     if box is None or not _is_large(box, SMALLEST * _area(region.box)):
         return None
     return _Region(region.image, ink, box, background)
@@ -184,19 +179,6 @@ def _closed(ink: Mask, gap: float) -> Mask:
     side = 1 + 2 * max(1, round(gap / 2))
     closed: Mask = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
     return closed
-
-
-def _differs(image: Pixels, colour: Colour) -> Mask:
-    """Where an image differs from a colour."""
-    low = np.clip(np.array(colour) - BORDER_TOLERANCE, 0, 255).astype(np.uint8)
-    high = np.clip(np.array(colour) + BORDER_TOLERANCE, 0, 255).astype(np.uint8)
-    differing: Mask = cv2.bitwise_not(cv2.inRange(image, low, high))
-    return differing
-
-
-def _bounds(mask: Mask) -> Box | None:
-    left, top, width, height = cv2.boundingRect(mask)
-    return Box(left, top, left + width, top + height) if width else None
 
 
 def _is_large(box: Box, area: float) -> bool:

@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
+from logo_similarity.embed import parts as parts_module
 from logo_similarity.embed.describe import describe, describe_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import default_model_folder
-from logo_similarity.embed.parts import MOST_PARTS, Part, cut, find_parts
+from logo_similarity.embed.parts import MOST_PARTS, Part, cut_part
 from logo_similarity.image.decode import Pixels
-from logo_similarity.image.preprocess import Box
+from logo_similarity.image.ink import Box, border_colour
 
 WHITE, BLACK, RED = (255, 255, 255), (0, 0, 0), (200, 20, 30)
 CROSS, RING = Box(20, 40, 120, 140), Box(180, 40, 280, 140)
@@ -21,6 +22,10 @@ CROSS, RING = Box(20, 40, 120, 140), Box(180, 40, 280, 140)
 
 def paper(height: int = 180, width: int = 300, colour: tuple[int, int, int] = WHITE) -> Pixels:
     return np.full((height, width, 3), colour, np.uint8)
+
+
+def find_parts(image: Pixels) -> list[Part]:
+    return parts_module.find_parts(image, border_colour(image))
 
 
 def draw_cross(image: Pixels, box: Box, colour: tuple[int, int, int] = BLACK) -> None:
@@ -156,7 +161,7 @@ def test_parts_are_inside_of_the_picture_and_ordered_by_size() -> None:
 def test_a_part_is_cut_out_with_a_margin_of_its_background() -> None:
     image = paper(100, 100, RED)
     image[20:40, 30:60] = BLACK
-    pixels = cut(image, Part(Box(30, 20, 60, 40), RED))
+    pixels = cut_part(image, Part(Box(30, 20, 60, 40), RED))
     assert pixels.shape == (28, 38, 3)
     assert (pixels[4:-4, 4:-4] == BLACK).all()
     assert (pixels[0] == RED).all()
@@ -177,5 +182,9 @@ def test_a_part_is_embedded_like_the_figure_alone() -> None:
     assert cosines.min() < 0.8
     boxes = parts.boxes * (300, 180, 300, 180)
     np.testing.assert_allclose(boxes[cosines.argmax()], CROSS, atol=3)
+    on_a_page = np.full((900, 1500, 3), 255, np.uint8)
+    on_a_page[300:480, 600:900] = image
+    found = describe_parts(on_a_page, encoder).boxes * (1500, 900, 1500, 900) - (600, 300, 600, 300)
+    np.testing.assert_allclose(found, boxes, atol=4)
     none = describe_parts(alone, encoder)
     assert (none.embeddings.shape, none.boxes.shape) == ((0, encoder.dimension), (0, 4))
