@@ -127,6 +127,35 @@ class PartsMode(StrEnum):
     ONLY = "only"
 
 
+class CellMatch(NamedTuple):
+    """A cell of the query's content, and the cell of a logo that matches it."""
+
+    query_box: Box
+    hit_box: Box
+    strength: float
+    """Share of the cell's content that the other cell repeats, 0 to 1."""
+
+
+class RegionMatch(NamedTuple):
+    """A region of the query, whole or part, and one of a logo; at least one is a part."""
+
+    query_box: Box
+    hit_box: Box
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a logo is a hit of a query, or is none."""
+
+    hit: Hit
+    """As a search returns it, even if it is not among the hits of one."""
+    regions: tuple[RegionMatch, ...]
+    """Regions that resemble each other, the nearest first."""
+    cells: tuple[CellMatch, ...]
+    """Cells of the whole pictures that match each other, the strongest first; empty without patches."""
+
+
 def _parameter(default: Any, description: str, least: float | None = None, most: float | None = None) -> Any:  # noqa: ANN401 - as `dataclasses.field`
     """A field of `Query` that clients may set: HTTP, the command line and the documentation take it from here."""
     return field(default=default, metadata={"description": description, "least": least, "most": most})

@@ -23,6 +23,7 @@ from logo_similarity.catalog.manifest import (
     PART_MAP,
     PART_OFFSETS,
     PATCHES,
+    PLACES,
     ROW_MAP,
     Manifest,
     check_sizes,
@@ -31,20 +32,42 @@ from logo_similarity.catalog.manifest import (
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.postings import Postings, file_names
 from logo_similarity.catalog.versions import Catalog
-from logo_similarity.domain import WHOLE_BOX, Hit, Logo, Matched, PartsMode, Query, SearchResult, Timings
-from logo_similarity.embed.describe import Description, Floats, Patches, describe, describe_parts
+from logo_similarity.domain import (
+    WHOLE_BOX,
+    CellMatch,
+    Explanation,
+    Hit,
+    Logo,
+    Matched,
+    PartsMode,
+    Query,
+    RegionMatch,
+    SearchResult,
+    Timings,
+)
+from logo_similarity.embed.describe import Description, Floats, Patches, Place, describe, describe_parts
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.errors import CatalogError, InvalidRequestError
+from logo_similarity.errors import CatalogError, InvalidRequestError, NotFoundError
 from logo_similarity.filters import Filter
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.candidates import Candidates, CandidateSource, Ids, IdSet, Mask, merge
 from logo_similarity.search.expect import Tail
+from logo_similarity.search.explain import as_box, match_regions, place_cells
 from logo_similarity.search.fusion import further_candidates, fuse
 from logo_similarity.search.hnsw import HnswSource, VectorIndex
 from logo_similarity.search.part_index import PartIndex, PartPool, WholePool
-from logo_similarity.search.parts import DIMENSIONS, MOST_EXPECTED, WHOLE, Comparison, PartMatches, Pool, match_parts
+from logo_similarity.search.parts import (
+    DIMENSIONS,
+    MOST_EXPECTED,
+    WHOLE,
+    Comparison,
+    PartMatches,
+    Pool,
+    match_parts,
+    shorten,
+)
 from logo_similarity.search.rows import FilteredMap, GroupedMap, IdentityMap, RowMap, open_array
 from logo_similarity.search.score import RERANKED, score
 
@@ -66,6 +89,8 @@ class SearchEngine:
     """Every source that is searched; the ids of their candidates are vectors of `base.row_map`."""
     parts: PartIndex | None
     """The parts of the images of `base`; None: no image has any, or they are not known."""
+    places: Floats | None
+    """(vectors, 5) float32, mapped: an `embed.describe.Place` for each vector; None: not known."""
     metadata: Metadata
     postings: Postings | None
     """None: the catalog cannot filter, because an earlier version of this software built it."""
@@ -122,9 +147,9 @@ class SearchEngine:
         postings = Postings(folder, manifest.fields, manifest.count) if complete else None
         row_map = _open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
         base = HnswSource(index, patches, row_map, manifest.index.ef_search)
-        parts = _open_parts(folder, manifest)
+        parts, places = _open_parts(folder, manifest), _open_places(folder, manifest)
         decoder = Decoder(limits or ImageLimits())
-        engine = cls(folder.name, manifest, encoder, base, (base,), parts, metadata, postings, decoder)
+        engine = cls(folder.name, manifest, encoder, base, (base,), parts, places, metadata, postings, decoder)
         engine.check((manifest.count // 2,))
         return engine
 
@@ -160,17 +185,8 @@ class SearchEngine:
             InvalidRequestError: the image is an array of the wrong shape or dtype, or the catalog cannot re-rank or
                 filter.
         """
-        reranked, with_parts = self._reranks(query), self._compares_parts(query)
         clock = _Clock()
-        image = query.image
-        pixels = self.decoder.decode(image) if isinstance(image, bytes) else _check_pixels(image)
-        clock.lap("decode")
-        description = describe(pixels, self.encoder, clock.lap)
-        if not reranked:
-            description = replace(description, patches=None)
-        if with_parts:
-            description = replace(description, parts=describe_parts(pixels, self.encoder))
-        clock.lap("parts")
+        description = self._describe(query, clock)
         passing = None if query.filter is None else self._passing(query.filter)
         allowed = None if passing is None else IdSet.of(self.base.row_map.vectors_with(passing))
         candidates = self._candidates(description, max(query.top_k, RERANKED), allowed)
@@ -196,7 +212,7 @@ class SearchEngine:
             best = best[matched[best] >= 0]
         if query.min_score is not None:
             best = best[scores[best] >= query.min_score]
-        expects = None if tail is None else np.minimum(np.exp(np.minimum(log_expects, 50)), self.manifest.count)
+        expects = None if tail is None else self._expects(log_expects)
         if query.max_expect is not None and expects is not None:
             best = best[expects[best] <= query.max_expect]
         best = best[: query.top_k]
@@ -219,7 +235,47 @@ class SearchEngine:
         )
         clock.lap("metadata")
         passed = None if passing is None else int(np.count_nonzero(passing))
-        return SearchResult(hits, reranked, with_parts, self.version, Timings(**clock.stages), candidates.exact, passed)
+        return SearchResult(
+            hits,
+            description.patches is not None,
+            description.parts is not None,
+            self.version,
+            Timings(**clock.stages),
+            candidates.exact,
+            passed,
+        )
+
+    def explain(self, query: Query, logo_id: str) -> Explanation:
+        """Why a logo is a hit of a query, or is none. The query's filter and the bounds of its answer do not count.
+
+        Raises:
+            BadImageError, InvalidRequestError: as `search`.
+            NotFoundError: the catalog does not contain the logo.
+        """
+        logo = self.metadata.find(logo_id)
+        if logo is None:
+            raise NotFoundError(f"no logo has the id {logo_id!r}")
+        description = self._describe(query, _Clock())
+        vectors = self.base.row_map.vector_of(np.array([logo.id]))
+        nearest = self._candidates(description, RERANKED)
+        tail = Tail.fit(_descending(self._score(description, nearest)))
+        candidate = self.base.compare(description, vectors)
+        scores = self._score(description, candidate, nearest)
+        log_expects = None if tail is None else tail.log_expect(scores)
+        matched, matches = np.full(1, -1), None
+        if tail is not None and description.parts is not None:
+            matches = self._match_parts(description, None)
+            log_expects, matched = fuse(vectors, scores, tail, matches)
+        hit = Hit(
+            float(scores[0]),
+            float(candidate.cosines[0]),
+            logo,
+            int(self.base.row_map.copies_of(vectors)[0]),
+            None if log_expects is None else float(self._expects(log_expects)[0]),
+            next(self._matched(description, matches, vectors, matched)),
+        )
+        vector = int(vectors[0])
+        return Explanation(hit, self._matched_regions(description, vector), self._matched_cells(description, vector))
 
     def logo(self, logo_id: str) -> Logo | None:
         """The logo with this public id; None if the catalog does not contain it."""
@@ -235,6 +291,43 @@ class SearchEngine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _describe(self, query: Query, clock: _Clock) -> Description:
+        """What the search compares of a query: patches if it re-ranks, and parts if it compares them."""
+        reranked, with_parts = self._reranks(query), self._compares_parts(query)
+        image = query.image
+        pixels = self.decoder.decode(image) if isinstance(image, bytes) else _check_pixels(image)
+        clock.lap("decode")
+        description = describe(pixels, self.encoder, clock.lap)
+        if not reranked:
+            description = replace(description, patches=None)
+        if with_parts:
+            description = replace(description, parts=describe_parts(pixels, self.encoder))
+        clock.lap("parts")
+        return description
+
+    def _expects(self, log_expects: Floats) -> Floats:
+        """Expected numbers, (m,) float32: no more than there are logos."""
+        return np.exp(np.minimum(log_expects, math.log(self.manifest.count)))
+
+    def _matched_regions(self, description: Description, vector: int) -> tuple[RegionMatch, ...]:
+        own, boxes, embeddings = description.parts, [WHOLE_BOX], [shorten(self.base.index.vectors[vector])]
+        if own is None:
+            return ()
+        if self.parts is not None:
+            first, last = self.parts.offsets[vector : vector + 2].tolist()
+            entries = self.parts.row_map.vector_of(np.arange(first, last))
+            embeddings += list(self.parts.index.vectors[entries])
+            boxes += [self.parts.box(vector, part) for part in range(last - first)]
+        ours = shorten(np.concatenate([description.embedding[np.newaxis], own.embeddings]))
+        return match_regions(ours, [WHOLE_BOX, *map(as_box, own.boxes)], np.stack(embeddings), boxes)
+
+    def _matched_cells(self, description: Description, vector: int) -> tuple[CellMatch, ...]:
+        own, others = description.patches, self.base.patches
+        if own is None or others is None or description.place is None or self.places is None:
+            return ()
+        place = Place(*self.places[vector].tolist())
+        return place_cells(own, description.place, others[vector], place, self.encoder.model.input_spec)
 
     def _reranks(self, query: Query) -> bool:
         """Whether the candidates of a query are re-ranked."""
@@ -361,6 +454,18 @@ def _open_parts(folder: Path, manifest: Manifest) -> PartIndex | None:
             "not those that the manifest lists"
         )
     return parts
+
+
+def _open_places(folder: Path, manifest: Manifest) -> Floats | None:
+    if PLACES not in manifest.files:
+        return None
+    places: Floats = open_array(folder / PLACES)
+    if places.dtype != np.float32 or places.shape != (manifest.distinct_images, len(Place._fields)):
+        raise CatalogError(
+            f"{folder / PLACES}: damaged: the array is {places.dtype} {places.shape}; expected float32 "
+            f"({manifest.distinct_images}, {len(Place._fields)})"
+        )
+    return places
 
 
 def _descending(scores: Floats) -> Floats:

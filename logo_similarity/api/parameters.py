@@ -21,6 +21,7 @@ def _allowed_values(parameter: Parameter) -> str:
 
 EXPECTED = {
     "file": "an image file, as curl -F file=@logo.png does",
+    "logo_id": "the id of a logo, as a search returns it",
     **{parameter.name: _allowed_values(parameter) for parameter in PARAMETERS},
 }
 """What to send for each parameter of a search, for messages."""

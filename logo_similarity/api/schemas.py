@@ -124,6 +124,31 @@ class HitOut(BaseModel):
     metadata: Metadata
 
 
+class RegionOut(MatchedOut):
+    """A region of the image, whole or part, and one of the logo that resembles it."""
+
+    cosine: Annotated[float, Field(description="Cosine of their embeddings, -1 to 1.")]
+
+
+class CellOut(MatchedOut):
+    """A cell of the image's content, and the cell of the logo that matches it."""
+
+    strength: Annotated[float, Field(description="Share of the cell's content that the other one repeats, 0 to 1.")]
+
+
+class ExplanationOut(BaseModel):
+    """Why a logo resembles an image."""
+
+    hit: Annotated[HitOut, Field(description="As in the results of a search, even if the logo is not among them.")]
+    regions: Annotated[list[RegionOut], Field(description="Regions that resemble each other, nearest first.")]
+    cells: Annotated[
+        list[CellOut],
+        Field(
+            description="Cells of the whole images that match each other, strongest first; empty without re-ranking."
+        ),
+    ]
+
+
 class CatalogOut(BaseModel):
     """The catalog version that was searched."""
 

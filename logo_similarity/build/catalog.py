@@ -14,11 +14,12 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from logo_similarity.build.embeddings import SHARD_ROWS, embed_records, read_shards, shard_count
+from logo_similarity.build.embeddings import SHARD_ROWS, embed_records, load_shard, read_outcomes, shard_count
 from logo_similarity.build.identical import number_vectors
 from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
@@ -31,6 +32,7 @@ from logo_similarity.catalog.manifest import (
     METADATA,
     MODEL_FOLDER,
     PATCHES,
+    PLACES,
     REJECTED,
     ROW_VECTORS,
     VECTOR_OFFSETS,
@@ -207,7 +209,8 @@ def _make_version(
     vector_of = number_vectors(work / SHARDS, shard_count(total))
     if not len(vector_of):
         raise BuildError(_explain_rejects(work, source.images, total))
-    logo_ids, fields = _write_rows(work, version, total, vector_of, encoder.dimension)
+    _write_arrays(work, version, total, vector_of)
+    logo_ids, fields = _write_rows(work, version, total)
     vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
     curve = _write_index(vectors, work, version, options, progress)
     recall = _check_recall(curve, options, progress)
@@ -249,65 +252,67 @@ def _make_version(
     )
 
 
-def _write_rows(
-    work: Path, version: Path, total: int, vector_of: Numbers, dimension: int
-) -> tuple[str, tuple[str, ...]]:
-    """Write the embeddings and patches of the logos, each once, their metadata and posting lists, and all rejects.
+def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers) -> None:
+    """Write the embeddings, patches and places of the images, each once: identical images are written to one place.
 
     Args:
-        work: contains the records and shards.
-        version: folder to write to.
+        work: contains the shards; the embeddings are written to it.
+        version: folder to write the other arrays to.
         total: number of records.
         vector_of: (rows,) int32: the vector of each row.
-        dimension: of the embeddings.
+    """
+    distinct = int(vector_of.max()) + 1
+    if distinct < len(vector_of):
+        _write_row_map(version, GroupedMap.of(vector_of))
+    arrays: dict[Path, np.memmap[Any, np.dtype[Any]]] = {}
+    row = 0
+    for number in range(shard_count(total)):
+        shard = load_shard(work / SHARDS, number)
+        vectors = vector_of[row : row + len(shard.embeddings)]
+        row += len(vectors)
+        described = {
+            work / VECTORS: shard.embeddings, version / PATCHES: shard.patches, version / PLACES: shard.places
+        }  # fmt: skip
+        for path, array in described.items():
+            if array is not None and len(array):
+                if path not in arrays:
+                    arrays[path] = create_array(path, array.dtype.type, (distinct, *array.shape[1:]))
+                arrays[path][vectors] = array
+    for path, written in arrays.items():
+        written.flush()
+        sync_file(path)
+
+
+def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, ...]]:
+    """Write the metadata and posting lists of the logos, and all rejects.
 
     Returns:
         The digest of the ids in order, and the names of the fields that occur.
     """
     logo_ids = hashlib.sha256()
     postings = PostingsWriter()
-    distinct = int(vector_of.max()) + 1
-    if distinct < len(vector_of):
-        _write_row_map(version, GroupedMap.of(vector_of))
-    vectors = create_array(work / VECTORS, np.float32, (distinct, dimension))
     with replacing(version / REJECTED) as rejected:
         rejected.write((work / SOURCE_REJECTS).read_bytes())
 
         def rows() -> Iterator[Record]:
-            row = 0
-            patches = None
-            for records, shard, rejects in read_shards(work / SHARDS, total, work / RECORDS):
-                # Identical images are written to the same place.
-                places = vector_of[row : row + len(records)]
-                vectors[places] = shard.embeddings
-                if shard.patches is not None:
-                    if patches is None:
-                        shape = (distinct, *shard.patches.shape[1:])
-                        patches = create_array(version / PATCHES, np.int8, shape)
-                    patches[places] = shard.patches
-                row += len(records)
+            for records, rejects in read_outcomes(work / SHARDS, total, work / RECORDS):
                 rejected.writelines(reject_line(reject) for reject in rejects)
                 for record in records:
                     logo_ids.update(record.logo_id.encode() + b"\n")
                     postings.add(record)
                     yield record
-            if patches is not None:
-                patches.flush()
 
         (version / METADATA).unlink(missing_ok=True)
         fields = write_metadata(version / METADATA, rows())
     sync_file(version / METADATA)
     postings.write(version, fields)
-    if (version / PATCHES).exists():
-        sync_file(version / PATCHES)
-    vectors.flush()
     return logo_ids.hexdigest(), fields
 
 
 def _explain_rejects(work: Path, images: Path, total: int) -> str:
     """The message of a build whose rows are all rejected."""
     rejects = [Reject(**json.loads(line)) for line in (work / SOURCE_REJECTS).read_bytes().splitlines()]
-    for _, _, unreadable in read_shards(work / SHARDS, total, work / RECORDS):
+    for _, unreadable in read_outcomes(work / SHARDS, total, work / RECORDS):
         rejects += unreadable
     reasons = "; ".join(map(_describe_reject, rejects[:EXAMPLES]))
     return (

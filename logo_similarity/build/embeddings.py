@@ -53,6 +53,8 @@ class Shard:
     patches: Patches | None
     parts: ShardParts | None = None
     """None: the parts are not known."""
+    places: Floats | None = None
+    """(m, 5) float32: an `embed.describe.Place` for each image; None: not known."""
 
 
 def embed_records(
@@ -70,9 +72,9 @@ def embed_records(
 
     A shard consists of `<number>.json`, its rejects as `[position in the shard, reason]`; `<number>.npy`, the
     embeddings of the other records, (m, dimension) float32 in order; and if the encoder has patches,
-    `<number>.patches.npy`, (m, cells, channels) int8. Their parts are in `<number>.part_counts.npy`,
-    `<number>.part_embeddings.npy` and `<number>.part_boxes.npy`, the fields of `ShardParts`. The embeddings are written
-    last: they mark the shard as complete.
+    `<number>.patches.npy`, (m, cells, channels) int8. `<number>.places.npy` has the places of the images;
+    `<number>.part_counts.npy`, `<number>.part_embeddings.npy` and `<number>.part_boxes.npy` have the fields of
+    `ShardParts`. The embeddings are written last: they mark the shard as complete.
 
     Args:
         records: file written by `write_records`.
@@ -123,15 +125,14 @@ def embed_records(
             raise
 
 
-def read_shards(shards: Path, total: int, records: Path) -> Iterator[tuple[list[Record], Shard, list[Reject]]]:
-    """For each shard: the records with an embedding, their descriptions, and the rejects."""
+def read_outcomes(shards: Path, total: int, records: Path) -> Iterator[tuple[list[Record], list[Reject]]]:
+    """For each shard: the records with an embedding, and the rejects."""
     reader = read_records(records)
     for number in range(shard_count(total)):
         reasons = dict(json.loads((shards / f"{number:06}.json").read_bytes()))
         batch = list(islice(reader, SHARD_ROWS))
         indexed = [record for position, record in enumerate(batch) if position not in reasons]
-        rejects = [reject_of(batch[position], reason) for position, reason in reasons.items()]
-        yield indexed, load_shard(shards, number), rejects
+        yield indexed, [reject_of(batch[position], reason) for position, reason in reasons.items()]
 
 
 def load_shard_parts(shards: Path, number: int) -> ShardParts | None:
@@ -142,11 +143,12 @@ def load_shard_parts(shards: Path, number: int) -> ShardParts | None:
 
 def load_shard(shards: Path, number: int) -> Shard:
     """Read the descriptions of one shard."""
-    patches = shards / f"{number:06}.patches.npy"
+    patches, places = (shards / f"{number:06}.{name}.npy" for name in ("patches", "places"))
     return Shard(
         np.load(shards / f"{number:06}.npy", allow_pickle=False),
         np.load(patches, allow_pickle=False) if patches.exists() else None,
         load_shard_parts(shards, number),
+        np.load(places, allow_pickle=False) if places.exists() else None,
     )
 
 
@@ -180,7 +182,8 @@ def _make_shard(outcomes: list[Description | str], dimension: int) -> tuple[Shar
         np.concatenate([np.empty((0, dimension), np.float32), *(one.embeddings for one in parts)]),
         np.concatenate([np.empty((0, 4), np.float32), *(one.boxes for one in parts)]),
     )
-    return Shard(embeddings, np.stack(patches) if patches else None, shard_parts), reasons
+    places = np.array([description.place for description in descriptions], np.float32).reshape(-1, 5)
+    return Shard(embeddings, np.stack(patches) if patches else None, shard_parts, places), reasons
 
 
 def make_parts(counts: NDArray[np.int64], embeddings: Floats, boxes: Floats) -> ShardParts:
@@ -198,11 +201,11 @@ def write_shard(shards: Path, number: int, shard: Shard, reasons: dict[int, str]
     """Write one shard; `reasons` are the reasons for its rejects, by position."""
     with replacing(shards / f"{number:06}.json") as file:
         file.write(json.dumps(list(reasons.items()), ensure_ascii=False).encode())
-    if shard.patches is not None:
-        with replacing(shards / f"{number:06}.patches.npy") as file:
-            np.save(file, shard.patches, allow_pickle=False)
-    for name, array in {} if shard.parts is None else asdict(shard.parts).items():
-        with replacing(shards / f"{number:06}.part_{name}.npy") as file:
-            np.save(file, array, allow_pickle=False)
+    parts = {} if shard.parts is None else asdict(shard.parts)
+    arrays = {"patches": shard.patches, "places": shard.places, **{f"part_{name}": parts[name] for name in parts}}
+    for name, array in arrays.items():
+        if array is not None:
+            with replacing(shards / f"{number:06}.{name}.npy") as file:
+                np.save(file, array, allow_pickle=False)
     with replacing(shards / f"{number:06}.npy") as file:
         np.save(file, shard.embeddings, allow_pickle=False)

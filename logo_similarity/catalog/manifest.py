@@ -26,6 +26,7 @@ VECTOR_ROWS = "vector_rows.npy"
 ROW_VECTORS = "row_vectors.npy"
 ROW_MAP = (VECTOR_OFFSETS, VECTOR_ROWS, ROW_VECTORS)
 """The files of a `search.rows.GroupedMap`. They exist if logos of the catalog have identical images."""
+PLACES = "places.npy"
 PARTS_FOLDER = "parts"
 PART_OFFSETS = f"{PARTS_FOLDER}/offsets.npy"
 PART_BOXES = f"{PARTS_FOLDER}/boxes.npy"

@@ -39,8 +39,8 @@ def search(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Columns to print: fields and further columns of the source. Default: score, expect, band, matched, "
-            "id, the fields of the catalog, and copies if it has any.",
+            help="Columns to print: fields and further columns of the source. Default: score, expect, band, id, the "
+            "fields of the catalog, and matched and copies if it has parts and copies.",
         ),
     ] = None,
     device: Device = None,
@@ -73,14 +73,10 @@ def search(
             result = engine.search(Query(image=image.read_bytes(), **parameters))
         except BadImageError as error:
             raise SourceError(f"{image}: {error}") from None
-        columns_of_catalog = [
-            "score",
-            "expect",
-            "band",
-            "matched",
-            "id",
-            *(field.name for field in select_fields(engine.manifest.fields)),
-        ]
+        columns_of_catalog = ["score", "expect", "band", "id"]
+        columns_of_catalog += [field.name for field in select_fields(engine.manifest.fields)]
+        if engine.manifest.parts is not None:
+            columns_of_catalog.append("matched")
         if engine.manifest.distinct_images < engine.manifest.count:
             columns_of_catalog.append("copies")
         if chosen is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from logo_similarity.embed.parts import cut_part, find_parts
 from logo_similarity.image.content import cut, find_content
 from logo_similarity.image.decode import Pixels
 from logo_similarity.image.ink import Box
-from logo_similarity.image.preprocess import preprocess
+from logo_similarity.image.preprocess import find_shown, prepare, preprocess
 
 Floats = NDArray[np.float32]
 Patches = NDArray[np.int8]
@@ -32,6 +33,18 @@ class Parts:
     """(p, 4) float32: left, top, right and bottom as shares of the picture's width and height, 0 to 1."""
 
 
+class Place(NamedTuple):
+    """The content of a picture."""
+
+    left: float
+    """Shares of the picture's width and height, 0 to 1."""
+    top: float
+    right: float
+    bottom: float
+    aspect: float
+    """Width over height of the content, in pixels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
     """What a search compares of one picture."""
@@ -42,6 +55,8 @@ class Description:
     """(cells, channels) int8, a vector for each cell of a square grid; None if the encoder has none."""
     parts: Parts | None = None
     """None: the parts were not described."""
+    place: Place | None = None
+    """Where in the picture the encoder looked; None: not known."""
 
 
 def describe(pixels: Pixels, encoder: Encoder, lap: Callable[[str], object] = lambda _: None) -> Description:
@@ -57,13 +72,18 @@ def describe(pixels: Pixels, encoder: Encoder, lap: Callable[[str], object] = la
     Raises:
         EncoderError: the model's output is not an embedding.
     """
-    prepared = preprocess(pixels, encoder.model.input_spec)[np.newaxis]
+    spec = encoder.model.input_spec
+    shown = find_shown(pixels, spec)
+    prepared = prepare(pixels, spec, shown)[np.newaxis]
     lap("preprocess")
+    left, top, right, bottom = shown.box
+    height, width = pixels.shape[:2]
+    place = Place(left / width, top / height, right / width, bottom / height, (right - left) / (bottom - top))
     if encoder.has_patches:
         embeddings, patches = encoder.infer_with_patches(prepared)
-        description = Description(embeddings[0], quantize_patches(patches[0]))
+        description = Description(embeddings[0], quantize_patches(patches[0]), place=place)
     else:
-        description = Description(encoder.infer(prepared)[0], None)
+        description = Description(encoder.infer(prepared)[0], None, place=place)
     lap("embed")
     return description
 

@@ -9,12 +9,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from logo_similarity.image.content import cut, find_content
+from logo_similarity.image.content import Content, cut, find_content
 from logo_similarity.image.decode import Pixels
 from logo_similarity.image.ink import BORDER_TOLERANCE, Box, border_colour, content_box
 
 __all__ = [
-    "BORDER_TOLERANCE", "PREPROCESSING_VERSION", "Box", "InputSpec", "border_colour", "content_box", "inked_cells",
+    "BORDER_TOLERANCE",
+    "PREPROCESSING_VERSION",
+    "Box",
+    "InputSpec",
+    "border_colour",
+    "content_box",
+    "find_shown",
+    "inked_cells",
+    "prepare",
     "preprocess",
 ]  # fmt: skip
 
@@ -51,15 +59,45 @@ def preprocess(image: Pixels, spec: InputSpec) -> NDArray[np.float32]:
     Returns:
         (3, height, width) float32, or (height, width, 3) if the layout is "nhwc"; contiguous.
     """
+    return prepare(image, spec, find_shown(image, spec))
+
+
+def find_shown(image: Pixels, spec: InputSpec) -> Content:
+    """What an encoder is shown of an image, (h, w, 3) uint8 RGB: its content, or all of it if the encoder wants that."""
     if spec.crop == "content":
-        content = find_content(image)
-        image, border = cut(image, content), content.paper
-    else:
-        border = border_colour(image)
-    fitted = _letterbox(image, spec, border) if spec.resize == "letterbox" else _cover(image, spec)
+        return find_content(image)
+    return Content(Box(0, 0, image.shape[1], image.shape[0]), border_colour(image))
+
+
+def prepare(image: Pixels, spec: InputSpec, shown: Content) -> NDArray[np.float32]:
+    """As `preprocess`, with what `find_shown` found."""
+    image = cut(image, shown)
+    fitted = _letterbox(image, spec, shown.paper) if spec.resize == "letterbox" else _cover(image, spec)
     if spec.channels == "bgr":
         fitted = cv2.cvtColor(fitted, cv2.COLOR_RGB2BGR)
     return _normalise(fitted, spec)
+
+
+def cell_boxes(spec: InputSpec, grid: int, aspect: float) -> NDArray[np.float32]:
+    """The cells of a grid over an encoder's input, as boxes in the image that it shows.
+
+    Args:
+        spec: with the resize "letterbox".
+        grid: cells on a side.
+        aspect: width over height of the image.
+
+    Returns:
+        (grid * grid, 4) float32: left, top, right and bottom, as shares of the image's width and height, row by row. Cells
+        of the margin are at its edge, without area.
+    """
+    free = 1 - 2 * spec.margin
+    scale = min(spec.width * free / aspect, spec.height * free)  # pixels of the input for the image's height
+    lefts, tops = (
+        np.clip(0.5 + (np.arange(grid + 1) / grid - 0.5) * side / shown, 0, 1)
+        for side, shown in ((spec.width, scale * aspect), (spec.height, scale))
+    )
+    rows, columns = np.divmod(np.arange(grid * grid), grid)
+    return np.stack([lefts[columns], tops[rows], lefts[columns + 1], tops[rows + 1]], axis=1).astype(np.float32)
 
 
 def inked_cells(prepared: NDArray[np.float32], spec: InputSpec, grid: int) -> NDArray[np.bool_]:

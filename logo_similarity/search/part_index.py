@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from logo_similarity.domain import Box
 from logo_similarity.embed.describe import Floats
 from logo_similarity.errors import CatalogError
 from logo_similarity.search.candidates import Ids, IdSet
@@ -20,8 +21,6 @@ BOX_STEPS = 65_535
 """A box is stored in shares of the picture's sides, as uint16 in steps of 1 / 65535."""
 
 BoxSteps = NDArray[np.uint16]
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom, as shares of the picture's width and height."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -51,10 +51,12 @@ def test_elsewhere_than_on_a_terminal_a_hit_is_a_line_of_tab_separated_values(od
     lines = run(*words).stdout.splitlines()
     hits = json.loads(run(*words, "--json").stdout)["results"]
     rows = [line.split("\t") for line in lines]
-    assert [(row[0], row[1]) for row in rows] == [(f"{hit['score']:.4f}", hit["id"]) for hit in hits]
+    expected = [(f"{hit['score']:.4f}", "", hit["band"] or "", hit["id"]) for hit in hits]
+    assert [tuple(row[:4]) for row in rows] == expected
     rest = ["26.01.01 27.05.01", "9 42", "registered", "EM", "2023-01-02", "2023"]
-    assert rows[0] == ["1.0000", LONG_ID, "words", COMPANY, *rest]
-    assert rows[1][2:] == ["words", "", *rest]
+    assert [row[-1] for row in rows] == ["part" if hit["matched"] else "" for hit in hits]
+    assert rows[0][3:-1] == [LONG_ID, "words", COMPANY, *rest]
+    assert rows[1][4:-1] == ["words", "", *rest]
 
 
 @pytest.mark.parametrize("width", [70, 80, 300])
@@ -76,7 +78,7 @@ def test_long_texts_are_shortened_before_short_ones_and_ids_never(odd_catalog: S
     for width in (120, 40):  # on the second one, no table fits
         lines = run_on_terminal("search", image, "--catalogs", odd_catalog.root, width=width)
         assert len(lines) == 5
-        _, identity, *texts, _, _ = lines[1].split()
+        _, _, identity, *texts, _, _ = lines[1].split()
         assert identity == LONG_ID
         assert {"words", "9", "42", "registered", "EM"} <= set(texts)
         assert lines[1].rstrip().endswith("2023-01-02  2023")
@@ -85,13 +87,14 @@ def test_long_texts_are_shortened_before_short_ones_and_ids_never(odd_catalog: S
 def test_the_columns_are_those_of_the_catalog(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
     image = sample_catalog.images / sample_catalog.files[0]
     (header, *_) = run_on_terminal("search", image, "--catalogs", sample_catalog.root, width=150)
-    assert header.split() == ["score", "id", "text", "company", "vienna_codes", "application_date", "year"]
+    shown = ["score", "expect", "band", "id", "text", "company", "vienna_codes", "application_date", "year"]
+    assert header.split() in (shown, [*shown, "matched"])  # a column that is empty in every hit is left out
     (tmp_path / "few").mkdir()
     for file in sample_catalog.files[:3]:
         shutil.copy(sample_catalog.images / file, tmp_path / "few" / file)
     build_catalog(open_source(tmp_path / "few"), tmp_path / "catalogs", BuildOptions(threads=2))
     lines = run("search", image, "--catalogs", tmp_path / "catalogs").stdout.splitlines()
-    assert lines[0] == f"1.0000\t{image.stem}"
+    assert lines[0] == f"1.0000\t\tnear-identical\t{image.stem}\t"
 
 
 def test_columns_that_are_empty_in_every_hit_are_left_out_on_a_terminal(sample_catalog: SampleCatalog) -> None:
