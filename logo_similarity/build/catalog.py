@@ -24,6 +24,8 @@ from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, reject_line, write_records
+from logo_similarity.build.texts import load_texts, read_texts
+from logo_similarity.build.words import WordsWriter
 from logo_similarity.catalog.files import create_array, replacing, sync_file
 from logo_similarity.catalog.manifest import (
     FORMAT,
@@ -35,6 +37,7 @@ from logo_similarity.catalog.manifest import (
     ROW_VECTORS,
     VECTOR_OFFSETS,
     VECTOR_ROWS,
+    WORDS,
     CurvePoint,
     EncoderEntry,
     IndexEntry,
@@ -54,12 +57,14 @@ from logo_similarity.domain import Reject
 from logo_similarity.embed.describe import Floats
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import MODEL_JSON, default_model_folder
+from logo_similarity.embed.text import reader_version
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
 from logo_similarity.search.rows import GroupedMap, Numbers
+from logo_similarity.search.word_file import WORDS_LAYOUT
 from logo_similarity.version import __version__
 
 Progress = Callable[[str, int, int | None], None]
@@ -68,6 +73,7 @@ Progress = Callable[[str, int, int | None], None]
 RECORDS = "records.jsonl"
 SOURCE_REJECTS = "source-rejects.jsonl"
 SHARDS = "shards"
+TEXTS = "texts"
 EXAMPLES = 3
 """Rejected rows that are named if no row can be indexed."""
 VECTORS = "vectors.npy"
@@ -82,6 +88,8 @@ class BuildOptions:
     model: Path = field(default_factory=default_model_folder)
     embeddings: Path | None = None
     """Folder of precomputed embeddings by this model; None: they are computed from the images."""
+    read_words: bool = False
+    """Whether the words in the images of logos without text are read."""
     m: int = 32
     ef_construction: int = 200
     ef_search: int | None = None
@@ -124,19 +132,21 @@ def build_catalog(
         SourceError: the source cannot be read.
         EncoderError: the model cannot be used.
         BuildError: no logo could be indexed, or the index is below `recall_floor` or `self_floor`.
+        InvalidRequestError: words are to be read, but RapidOCR is not installed.
         CatalogError: another build runs in `root`, or the version failed its trial.
     """
     encoder = Encoder.open(options.model, device=options.device, threads=1)
     precomputed = PrecomputedEmbeddings.open(options.embeddings, encoder) if options.embeddings else None
     inputs = digest_inputs(
         source,
-        (FORMAT, POSTINGS_LAYOUT, PARTS_LAYOUT),
+        (FORMAT, POSTINGS_LAYOUT, PARTS_LAYOUT, WORDS_LAYOUT),
         encoder.model.sha256,
         (options.model / MODEL_JSON).read_text(encoding="utf8"),
         PREPROCESSING_VERSION,
         options.limits,
         (options.m, options.ef_construction, options.ef_search, options.recall_target),
         *(() if precomputed is None else precomputed.digests()),
+        *((reader_version(),) if options.read_words else ()),
     )
     folder = Catalog(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # a build with shards of another size cannot be resumed
@@ -203,6 +213,16 @@ def _make_version(
     else:
         precomputed.check(records, source.images, encoder, options.limits)
         precomputed.write_shards(records, total, work / SHARDS, on_rows)
+    if options.read_words:
+        read_texts(
+            records,
+            total,
+            source.images,
+            work / TEXTS,
+            threads=options.threads,
+            limits=options.limits,
+            on_rows=lambda done: progress("images read", done, total),
+        )
     progress("finding identical images", 0, None)
     vector_of = number_vectors(work / SHARDS, shard_count(total))
     if not len(vector_of):
@@ -266,6 +286,7 @@ def _write_rows(
     """
     logo_ids = hashlib.sha256()
     postings = PostingsWriter()
+    words = WordsWriter()
     distinct = int(vector_of.max()) + 1
     if distinct < len(vector_of):
         _write_row_map(version, GroupedMap.of(vector_of))
@@ -276,7 +297,8 @@ def _write_rows(
         def rows() -> Iterator[Record]:
             row = 0
             patches = None
-            for records, shard, rejects in read_shards(work / SHARDS, total, work / RECORDS):
+            for number, (records, shard, rejects) in enumerate(read_shards(work / SHARDS, total, work / RECORDS)):
+                texts = load_texts(work / TEXTS, number)
                 # Identical images are written to the same place.
                 places = vector_of[row : row + len(records)]
                 vectors[places] = shard.embeddings
@@ -290,6 +312,7 @@ def _write_rows(
                 for record in records:
                     logo_ids.update(record.logo_id.encode() + b"\n")
                     postings.add(record)
+                    words.add(record, texts.get(record.logo_id))
                     yield record
             if patches is not None:
                 patches.flush()
@@ -298,6 +321,7 @@ def _write_rows(
         fields = write_metadata(version / METADATA, rows())
     sync_file(version / METADATA)
     postings.write(version, fields)
+    words.write(version / WORDS)
     if (version / PATCHES).exists():
         sync_file(version / PATCHES)
     vectors.flush()
