@@ -8,9 +8,9 @@ order, of `rapidfuzz`), and of `SOUND` times that of their sounds; for a word th
 Words below `LEAST` count as different.
 
 The similarity of two texts is r (BOTH + (1 - BOTH) p): r is the similarity of the words of the query to the most similar
-words of the logo, p the share of the words of the logo that are similar to one of the query; each is a mean weighted by how rare
-the words are in the catalog. Texts with different numbers
-of words are also compared without their spaces, and the larger similarity counts. It is 1 for the same letters and digits.
+words of the logo, p the share of the words of the logo that are similar to one of the query; both weigh a word by how rare it
+is in the catalog. Texts with different numbers of words are also compared without their spaces, and the larger similarity
+counts. It is 1 for the same letters and digits.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from logo_similarity.search.sounds import LONGEST_WORD, fold, skeleton_code, sou
 from logo_similarity.search.word_file import FIELDS, NONE, Numbers, WordArrays
 
 SOUND, PREFIX, LEAST, BOTH = 0.95, 0.6, 0.5, 0.7
+"""Parameters of the similarity, as above."""
 LEAST_SPELLING = 0.25
 """Words whose spelling is less similar are not compared by their sounds."""
 SHORTEST_PREFIX = 2
@@ -108,10 +109,12 @@ class WordIndex:
         similarities = self._compare_names(query, names)
         best = np.lexsort((names, -similarities))[:limit]
         best = best[similarities[best] > 0]
-        arrays = self._arrays
-        most = limit if allowed is None else None
-        rows = np.unique(_parts(arrays.name_rows, arrays.name_row_starts, names[best], most)[0])
-        matches = self._compare_rows(query, rows if allowed is None else rows[allowed[rows]])
+        # A row is listed once for each of its fields, so this many have at least `limit` different ones.
+        most = len(FIELDS) * limit
+        rows = self._rows_of(names[best], None if allowed is not None else most)
+        if allowed is not None:
+            rows = rows[allowed[rows]]
+        matches = self._compare_rows(query, np.unique(rows[:most]))
         order = np.lexsort((matches.rows, matches.fields, -matches.similarities))[:limit]
         return WordMatches(matches.rows[order], matches.similarities[order], matches.fields[order])
 
@@ -122,6 +125,10 @@ class WordIndex:
             InvalidRequestError: the text has no letter or digit.
         """
         return self._compare_rows(_Query.of(text), rows)
+
+    def _rows_of(self, names: Ids, most: int | None) -> Ids:
+        """The first `most` rows of each name, one name after another."""
+        return _parts(self._arrays.name_rows, self._arrays.name_row_starts, names, most)[0]
 
     def _compare_rows(self, query: _Query, rows: Ids) -> WordMatches:
         names = self._arrays.row_names.reshape(-1, len(FIELDS))[rows]
