@@ -51,10 +51,10 @@ def test_elsewhere_than_on_a_terminal_a_hit_is_a_line_of_tab_separated_values(od
     lines = run(*words).stdout.splitlines()
     hits = json.loads(run(*words, "--json").stdout)["results"]
     rows = [line.split("\t") for line in lines]
-    assert [(row[0], row[1]) for row in rows] == [(f"{hit['score']:.4f}", hit["id"]) for hit in hits]
+    assert [(row[0], row[3]) for row in rows] == [(f"{hit['score']:.4f}", hit["id"]) for hit in hits]
     rest = ["26.01.01 27.05.01", "9 42", "registered", "EM", "2023-01-02", "2023"]
-    assert rows[0] == ["1.0000", LONG_ID, "words", COMPANY, *rest]
-    assert rows[1][2:] == ["words", "", *rest]
+    assert rows[0] == ["1.0000", "", "", LONG_ID, "words", COMPANY, *rest]
+    assert rows[1][4:] == ["words", "", *rest]
 
 
 @pytest.mark.parametrize("width", [70, 80, 300])
@@ -85,13 +85,13 @@ def test_long_texts_are_shortened_before_short_ones_and_ids_never(odd_catalog: S
 def test_the_columns_are_those_of_the_catalog(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
     image = sample_catalog.images / sample_catalog.files[0]
     (header, *_) = run_on_terminal("search", image, "--catalogs", sample_catalog.root, width=150)
-    assert header.split() == ["score", "id", "text", "company", "vienna_codes", "application_date", "year"]
+    assert header.split() == ["score", "expect", "id", "text", "company", "vienna_codes", "application_date", "year"]
     (tmp_path / "few").mkdir()
     for file in sample_catalog.files[:3]:
         shutil.copy(sample_catalog.images / file, tmp_path / "few" / file)
     build_catalog(open_source(tmp_path / "few"), tmp_path / "catalogs", BuildOptions(threads=2))
     lines = run("search", image, "--catalogs", tmp_path / "catalogs").stdout.splitlines()
-    assert lines[0] == f"1.0000\t{image.stem}"
+    assert lines[0] == f"1.0000\t\t\t{image.stem}"
 
 
 def test_columns_that_are_empty_in_every_hit_are_left_out_on_a_terminal(sample_catalog: SampleCatalog) -> None:

@@ -76,6 +76,13 @@ def test_a_beginning_finds_the_words_that_begin_with_it(index: WordIndex) -> Non
     assert dict(found(index, "quick"))["Quicktime"] == pytest.approx(0.6 + 0.4 * 5 / 9, abs=0.01)
 
 
+def test_a_short_beginning_of_a_long_word() -> None:
+    writer = WordsWriter()
+    for text in ("Xylophones", "Violins"):
+        writer.add(Record(logo_id="", filename="", text=text))
+    assert WordIndex(writer.arrays()).search("xy", 2).rows.tolist() == [0]
+
+
 def test_further_words_of_the_logo_lower_the_similarity_and_missing_ones_more(index: WordIndex) -> None:
     more, fewer = dict(found(index, "quick"))["Quick Lunch"], dict(found(index, "kodak quartz", 5))["Kodak"]
     assert 0.7 < more < 1
@@ -150,6 +157,9 @@ def test_many_logos_with_the_same_words_fill_an_answer_in_the_order_of_the_rows(
     matches = WordIndex(writer.arrays()).search("kodak", 30)
     assert matches.rows.tolist() == [*range(1, 50, 2), 0, 2, 4, 6, 8]
     assert set(matches.similarities.tolist()) == {1.0}
+    allowed = np.arange(50) >= 30
+    few = WordIndex(writer.arrays()).search("kodak", 30, allowed).rows
+    assert few.tolist() == [*range(31, 50, 2), *range(30, 50, 2)]
 
 
 def test_a_register_without_words_finds_nothing(tmp_path: Path) -> None:
