@@ -51,7 +51,7 @@ VOWELS = "a a a a e e e e i i i o o o u u ai au ea ee ei eu ie oo ou y"
 CODAS = "b ck d f g k l ll m mp n nd ng nt p r rd rt s ss st t x z"
 SUFFIXES = ("Inc", "Ltd", "GmbH", "S.A.", "Corp", "Co., Ltd.")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 FUSED = 100
 """Queries of each kind."""
 

@@ -8,8 +8,8 @@ order, of `rapidfuzz`), and of `SOUND` times that of their sounds; for a word th
 Words below `LEAST` count as different.
 
 The similarity of two texts is r (BOTH + (1 - BOTH) p): r is the similarity of the words of the query to the most similar
-words of the logo, p the share of the words of the logo that are similar to one of the query; both weigh a word by how rare it
-is in the catalog. Texts with different numbers of words are also compared without their spaces, and the larger similarity
+words of the logo, p the share of the words of the logo that are the most similar to one of the query; both weigh a word by how
+rare it is in the catalog. Texts with different numbers of words are also compared without their spaces, and the larger similarity
 counts. It is 1 for the same letters and digits.
 """
 
@@ -41,11 +41,11 @@ LEAST_SPELLING = 0.25
 SHORTEST_PREFIX = 2
 MOST_TERMS = 6
 """Words of a query whose other spellings are searched for: the longest ones."""
-MOST_KEYS = {"grams": 300, "prefix": 100, "sound": 300}
+MOST_KEYS = {"grams": 200, "prefix": 100, "sound": 200}
 """Candidates of each kind for a word."""
 MOST_POSTINGS, LEAST_GRAMS = 60_000, 4
 """Sequences of letters are looked up, the rarest first, until they have so many words; but at least so many sequences."""
-COMPARED = 500
+COMPARED = 400
 """Names that are compared in full, or more if a query asks for more."""
 
 
@@ -246,8 +246,10 @@ class WordIndex:
         table = self._compare_words((*query.words, query.joined), distinct)
         words, starts = table[:-1][:, columns[: len(keys)]], np.searchsorted(owners, np.arange(len(names)))
         weights, key_weights = self._weights_of(query.words), self._weights[keys]
-        found = weights @ np.maximum.reduceat(words, starts, axis=1) / weights.sum()
-        covered = np.add.reduceat((words.max(axis=0) > 0) * key_weights, starts) / np.add.reduceat(key_weights, starts)
+        best = np.maximum.reduceat(words, starts, axis=1)
+        found = weights @ best / weights.sum()
+        matched = ((words > 0) & (words == best[:, owners])).any(axis=0)
+        covered = np.add.reduceat(matched * key_weights, starts) / np.add.reduceat(key_weights, starts)
         similarities = found * (BOTH + (1 - BOTH) * covered)
         whole = joined != NONE
         apart = np.diff(starts, append=len(keys))[whole] != query.count

@@ -107,6 +107,15 @@ def test_one_word_of_several_that_differs_is_not_made_up_for_by_the_others(index
     assert matches.similarities[1] < 0.5
 
 
+def test_a_further_word_like_that_of_the_query_is_a_further_word() -> None:
+    writer = WordsWriter()
+    for text in ("Kodak", "Kodak Kojak"):
+        writer.add(Record(logo_id="", filename="", text=text))
+    matches = WordIndex(writer.arrays()).search("kodak", 2)
+    assert matches.rows.tolist() == [0, 1]
+    assert matches.similarities[1] < 0.9
+
+
 def test_words_with_nothing_in_common_are_not_found(index: WordIndex) -> None:
     assert found(index, "zzyzx") == []
     assert None not in dict(found(index, "golden", 100))
