@@ -39,8 +39,8 @@ SOUND, PREFIX, LEAST, BOTH = 0.95, 0.6, 0.5, 0.7
 LEAST_SPELLING = 0.25
 """Words whose spelling is less similar are not compared by their sounds."""
 SHORTEST_PREFIX = 2
-MOST_TERMS = 6
-"""Words of a query whose other spellings are searched for: the longest ones."""
+MOST_TERMS, MOST_JOINED = 6, 2
+"""Words of a query whose other spellings are searched for: the longest ones, and all in one if they are so few."""
 MOST_KEYS = {"grams": 200, "prefix": 100, "sound": 200}
 """Candidates of each kind for a word."""
 MOST_POSTINGS, LEAST_GRAMS = 60_000, 4
@@ -145,9 +145,11 @@ class WordIndex:
         arrays = self._arrays
         total, joined = np.zeros(self._names, np.float32), np.zeros(self._names, np.float32)
         weights = self._weights_of(query.words)
-        longest = sorted(query.words, key=len, reverse=True)[:MOST_TERMS]
+        respelled = sorted(query.words, key=len, reverse=True)[:MOST_TERMS]
+        if len(query.words) <= MOST_JOINED:
+            respelled.append(query.joined)
         for text in dict.fromkeys((*query.words, query.joined)):
-            keys = self._candidate_keys(text) if text in longest or text == query.joined else self._exact(text)
+            keys = self._candidate_keys(text) if text in respelled else self._exact(text)
             similarities = self._compare_words([text], keys)[0]
             order = np.argsort(similarities)[np.count_nonzero(similarities == 0) :]
             names, positions = _parts(arrays.key_names, arrays.key_name_starts, keys[order])
