@@ -46,6 +46,7 @@ from logo_similarity.field_kinds import JsonValue
 from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.build import Probe, build_hnsw
+from logo_similarity.search.word_file import WORDS_LAYOUT
 from logo_similarity.terminal import progress
 
 SAMPLES = ROOT / "samples"
@@ -101,7 +102,7 @@ def register_is_made(count: int) -> bool:
 def _register_folder(count: int) -> Path:
     samples = read_manifest(Catalog(sample_catalog()).current())
     # Everything that determines the rows: another format, schema, model or sample set is another register.
-    layouts = (FORMAT, POSTINGS_LAYOUT, PARTS_LAYOUT)
+    layouts = (FORMAT, POSTINGS_LAYOUT, PARTS_LAYOUT, WORDS_LAYOUT)
     made_of = (RECIPE, *layouts, SCHEMA, samples.logo_ids, samples.encoder.sha256, PREPROCESSING_VERSION)
     return DATA / f"register-{count}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
 

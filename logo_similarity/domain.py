@@ -101,17 +101,25 @@ class Hit(NamedTuple):
 
     score: float
     """Of the whole pictures, -1 to 1, 1 for an identical one. Without re-ranking it is the cosine;
-    with it, the mean of the cosine and the agreement of patches, minus the part common to all candidates."""
-    cosine: float
-    """Between the query's and the logo's embedding, -1 to 1."""
+    with it, the mean of the cosine and the agreement of patches, minus the part common to all candidates.
+    If the query has words, it is the mean of `image_score` and `word_similarity`, or the latter; hits are ordered by it."""
+    cosine: float | None
+    """Between the query's and the logo's embedding, -1 to 1; None if the query has no image."""
     logo: Logo
     copies: int
     """Number of other logos of the catalog with exactly this image; under a filter, of the logos that pass it."""
     expect: float | None = None
     """Number of unrelated logos that this catalog shows by chance with as much evidence; None: it has too few logos to
-    tell. Hits are ordered by it."""
+    tell, or the query has no image. Hits are ordered by it if the query has no words."""
     matched: Matched | None = None
     """The regions that matched; None: the whole pictures did."""
+    image_score: float | None = None
+    """The part of the image in the score of a query with words, -1 to 1: the score of the whole pictures, or if a part is
+    more surprising, the score that would be as surprising. None if the query has no words or no image."""
+    word_similarity: float | None = None
+    """Similarity of the words, 0 to 1, 1 for the same letters; None if the query or the logo has no words."""
+    word_field: str | None = None
+    """Where these words are: "text", "company", or "image" if a build read them in it; None as `word_similarity`."""
 
     @property
     def band(self) -> Band | None:
@@ -157,19 +165,22 @@ class Explanation:
 
 
 def _parameter(default: Any, description: str, least: float | None = None, most: float | None = None) -> Any:  # noqa: ANN401 - as `dataclasses.field`
-    """A field of `Query` that clients may set: HTTP, the command line and the documentation take it from here."""
+    """A field of `Query` that clients may set: HTTP, the command line and the documentation take it from here.
+
+    The bounds of a text are those of its length.
+    """
     return field(default=default, metadata={"description": description, "least": least, "most": most})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search: the image, a filter, and the parameters of the answer.
+    """A search: an image or words or both, a filter, and the parameters of the answer.
 
     Raises:
-        InvalidRequestError: a parameter is out of its range.
+        InvalidRequestError: there is neither an image nor words, or a parameter is out of its range.
     """
 
-    image: bytes | NDArray[np.uint8]
+    image: bytes | NDArray[np.uint8] | None = None
     """The content of an image file, or (h, w, 3) uint8 RGB pixels."""
     filter: Filter | None = None
     """Only logos that pass it are searched; None: all logos."""
@@ -198,15 +209,31 @@ class Query:
         0,
         1e9,
     )
+    words: str | None = _parameter(
+        None,
+        "Words to look for in `text` and `company`, also in other spellings: alone, or with an image.",
+        1,
+        200,
+    )
+    read_words: bool = _parameter(
+        False,  # noqa: FBT003 - a default
+        "Read the words in the image, and search for them, too, unless `words` are given.",
+    )
+    word_weight: float = _parameter(
+        0.3, "Share of the words in the `score` of a search with an image and words; the image has the rest.", 0, 1
+    )
 
     def __post_init__(self) -> None:
+        if self.image is None and self.words is None:
+            raise InvalidRequestError("the query has neither an image nor words; give it at least one of them")
         for parameter in PARAMETERS:
             value = getattr(self, parameter.name)
+            name, number = (
+                (f"the length of {parameter.name}", len(value)) if isinstance(value, str) else (parameter.name, value)
+            )
             # NaN compares false, so it is out of every range.
-            if value is not None and parameter.least is not None and not parameter.least <= value <= parameter.most:
-                raise InvalidRequestError(
-                    f"{parameter.name} is {value}; it must be from {parameter.least} to {parameter.most}"
-                )
+            if number is not None and parameter.least is not None and not parameter.least <= number <= parameter.most:
+                raise InvalidRequestError(f"{name} is {number}; it must be from {parameter.least} to {parameter.most}")
 
 
 class Parameter(NamedTuple):
@@ -214,16 +241,16 @@ class Parameter(NamedTuple):
 
     name: str
     type: type
-    """int, float, bool or a StrEnum."""
+    """int, float, bool, str or a StrEnum."""
     default: Any
     """None: the parameter is optional and has no default value."""
     description: str
     least: Any
-    """Smallest and largest value; None: any value is accepted."""
+    """Smallest and largest value, or length of a text; None: any value is accepted."""
     most: Any
 
 
-_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "PartsMode": PartsMode}
+_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str, "PartsMode": PartsMode}
 PARAMETERS = tuple(
     Parameter(declared.name, _TYPES[str(declared.type).removesuffix(" | None")], declared.default, **declared.metadata)
     for declared in dataclasses.fields(Query)
@@ -263,3 +290,5 @@ class SearchResult:
     """Whether the query was compared with every logo that may be a hit; if not, a graph search found the candidates."""
     passed: int | None
     """Number of logos that pass the filter; None without a filter."""
+    words: str | None = None
+    """The words that were searched for: those of the query, or read in its image; None: the image alone was searched for."""

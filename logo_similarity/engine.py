@@ -25,6 +25,7 @@ from logo_similarity.catalog.manifest import (
     PATCHES,
     PLACES,
     ROW_MAP,
+    WORDS,
     Manifest,
     check_sizes,
     read_manifest,
@@ -33,6 +34,7 @@ from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.postings import Postings, file_names
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import (
+    STAGES,
     WHOLE_BOX,
     CellMatch,
     Explanation,
@@ -47,6 +49,7 @@ from logo_similarity.domain import (
 )
 from logo_similarity.embed.describe import Description, Floats, Patches, Place, describe, describe_parts
 from logo_similarity.embed.encoder import Encoder
+from logo_similarity.embed.text import thread_reader
 from logo_similarity.errors import CatalogError, InvalidRequestError, NotFoundError
 from logo_similarity.filters import Filter
 from logo_similarity.image.contained import Decoder
@@ -70,6 +73,12 @@ from logo_similarity.search.parts import (
 )
 from logo_similarity.search.rows import FilteredMap, GroupedMap, IdentityMap, RowMap, open_array
 from logo_similarity.search.score import RERANKED, score
+from logo_similarity.search.sounds import fold
+from logo_similarity.search.word_fusion import fuse_words, limit_identical, places_of
+from logo_similarity.search.words import WordIndex
+
+IDENTICAL_RESERVE = 3
+"""Candidates of a search for words alone, for each hit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,8 @@ class SearchEngine:
     metadata: Metadata
     postings: Postings | None
     """None: the catalog cannot filter, because an earlier version of this software built it."""
+    words: WordIndex | None
+    """None: the catalog cannot be searched by words, for the same reason."""
     decoder: Decoder
 
     @classmethod
@@ -148,8 +159,9 @@ class SearchEngine:
         row_map = _open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
         base = HnswSource(index, patches, row_map, manifest.index.ef_search)
         parts, places = _open_parts(folder, manifest), _open_places(folder, manifest)
+        words = WordIndex.open(folder / WORDS, manifest.count) if WORDS in manifest.files else None
         decoder = Decoder(limits or ImageLimits())
-        engine = cls(folder.name, manifest, encoder, base, (base,), parts, places, metadata, postings, decoder)
+        engine = cls(folder.name, manifest, encoder, base, (base,), parts, places, metadata, postings, words, decoder)
         engine.check((manifest.count // 2,))
         return engine
 
@@ -157,7 +169,7 @@ class SearchEngine:
         """Search for a test image and for these rows of the catalog. The first search also warms up the encoder.
 
         Raises:
-            CatalogError: the embedding, the patches or the metadata of a row are damaged.
+            CatalogError: the embedding, the patches, the words or the metadata of a row are damaged.
             EncoderError: the output of the model is not an embedding.
         """
         hits = self.search(Query(image=_test_image())).hits
@@ -176,74 +188,51 @@ class SearchEngine:
             description = self.base.description(vector)
             if not np.isfinite(self._score(description, self._candidates(description, RERANKED))).all():
                 raise CatalogError(f"{self.version}: damaged: row {row} has scores that are not finite")
+            words = " ".join(fold(logo.record.text or ""))
+            if self.words is not None and words and not (self.words.search(words, 1).similarities > 0.999).any():
+                raise CatalogError(f"{self.version}: damaged: a search for the words of row {row} does not find them")
 
     def search(self, query: Query) -> SearchResult:
-        """The logos most similar to the query's image, best first.
+        """The logos most similar to the query's image or words, or to both, best first.
 
         Raises:
             BadImageError: the image is refused (see its subclasses).
-            InvalidRequestError: the image is an array of the wrong shape or dtype, or the catalog cannot re-rank or
-                filter.
+            InvalidRequestError: the image is an array of the wrong shape or dtype, the words have no letter or digit,
+                or the catalog cannot re-rank, filter or search for words, or the words in the image cannot be read.
         """
         clock = _Clock()
-        description = self._describe(query, clock)
+        description, words = self._describe(query, clock)
         passing = None if query.filter is None else self._passing(query.filter)
-        allowed = None if passing is None else IdSet.of(self.base.row_map.vectors_with(passing))
-        candidates = self._candidates(description, max(query.top_k, RERANKED), allowed)
-        # What a logo shares with the whole catalog does not depend on the filter, and neither does its score.
-        nearest = candidates if allowed is None else self._candidates(description, RERANKED)
-        matches = None if description.parts is None else self._match_parts(description, allowed)
-        clock.lap("search")
-        scores = self._score(description, candidates, nearest)
-        tail = Tail.fit(
-            _descending(scores[:RERANKED] if nearest is candidates else self._score(description, nearest, nearest))
-        )
-        ids, cosines = candidates.ids, candidates.cosines
-        matched = np.full(len(ids), -1)
-        log_expects = -scores if tail is None else tail.log_expect(scores)
-        if tail is not None and matches is not None:
-            further = self.base.compare(description, further_candidates(matches, ids, query.top_k, MOST_EXPECTED))
-            ids, cosines = np.concatenate([ids, further.ids]), np.concatenate([cosines, further.cosines])
-            scores = np.concatenate([scores, self._score(description, further, nearest)])
-            counted = np.full_like(scores, -np.inf) if query.parts is PartsMode.ONLY else scores
-            log_expects, matched = fuse(ids, counted, tail, matches)
-        best = np.lexsort((ids, -scores, log_expects))
-        if query.parts is PartsMode.ONLY:
-            best = best[matched[best] >= 0]
+        if description is None or words is not None:
+            return self._search_words(query, description, words or "", passing, clock)
+        images = self._compare_images(query, description, passing, clock)
+        best = np.lexsort((images.ids, -images.scores, images.log_expects))
+        best = best[images.meets(query)[best]]
         if query.min_score is not None:
-            best = best[scores[best] >= query.min_score]
-        expects = None if tail is None else self._expects(log_expects)
-        if query.max_expect is not None and expects is not None:
-            best = best[expects[best] <= query.max_expect]
+            best = best[images.scores[best] >= query.min_score]
         best = best[: query.top_k]
         clock.lap("rerank")
         row_map = self.base.row_map if passing is None else FilteredMap(self.base.row_map, passing)
-        vectors = ids[best]
+        vectors = images.ids[best]
         rows, positions = (numbers[: query.top_k] for numbers in row_map.rows_of(vectors, query.max_identical))
         copies, best = row_map.copies_of(vectors)[positions], best[positions]
         logos = self.metadata.fetch(rows.tolist())
         hits = tuple(
             map(
                 Hit,
-                scores[best].tolist(),
-                cosines[best].tolist(),
+                images.scores[best].tolist(),
+                images.cosines[best].tolist(),
                 logos,
                 copies.tolist(),
-                repeat(None) if expects is None else expects[best].tolist(),
-                self._matched(description, matches, ids[best], matched[best]),
+                repeat(None) if images.expects is None else images.expects[best].tolist(),
+                self._matched(description, images.matches, images.ids[best], images.matched[best]),
             )
         )
         clock.lap("metadata")
         passed = None if passing is None else int(np.count_nonzero(passing))
-        return SearchResult(
-            hits,
-            description.patches is not None,
-            description.parts is not None,
-            self.version,
-            Timings(**clock.stages),
-            candidates.exact,
-            passed,
-        )
+        with_parts, timings = description.parts is not None, Timings(**clock.stages)
+        reranked = description.patches is not None
+        return SearchResult(hits, reranked, with_parts, self.version, timings, images.exact, passed)
 
     def explain(self, query: Query, logo_id: str) -> Explanation:
         """Why a logo is a hit of a query, or is none. The query's filter and the bounds of its answer do not count.
@@ -255,7 +244,9 @@ class SearchEngine:
         logo = self.metadata.find(logo_id)
         if logo is None:
             raise NotFoundError(f"no logo has the id {logo_id!r}")
-        description = self._describe(query, _Clock())
+        description, _ = self._describe(query, _Clock())
+        if description is None:
+            raise InvalidRequestError("the query has no image to explain a hit with; give it one")
         vectors = self.base.row_map.vector_of(np.array([logo.id]))
         nearest = self._candidates(description, RERANKED)
         tail = Tail.fit(_descending(self._score(description, nearest)))
@@ -292,10 +283,15 @@ class SearchEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _describe(self, query: Query, clock: _Clock) -> Description:
-        """What the search compares of a query: patches if it re-ranks, and parts if it compares them."""
+    def _describe(self, query: Query, clock: _Clock) -> tuple[Description | None, str | None]:
+        """The description of the query's image, with what is to be compared; and the words to search for.
+
+        The words are those of the query, or read in its image.
+        """
+        image, words = query.image, query.words
+        if image is None:
+            return None, words
         reranked, with_parts = self._reranks(query), self._compares_parts(query)
-        image = query.image
         pixels = self.decoder.decode(image) if isinstance(image, bytes) else _check_pixels(image)
         clock.lap("decode")
         description = describe(pixels, self.encoder, clock.lap)
@@ -304,7 +300,116 @@ class SearchEngine:
         if with_parts:
             description = replace(description, parts=describe_parts(pixels, self.encoder))
         clock.lap("parts")
-        return description
+        if words is None and query.read_words:
+            text = thread_reader().read(pixels)
+            words = text if text is not None and fold(text) else None
+        return description, words
+
+    def _compare_images(
+        self,
+        query: Query,
+        description: Description,
+        passing: Mask | None,
+        clock: _Clock,
+        further: Ids = np.empty(0, np.int64),  # noqa: B008 - never changed
+    ) -> _ImageEvidence:
+        """The evidence of the images nearest to a query, of those whose parts are, and of `further` vectors."""
+        allowed = None if passing is None else IdSet.of(self.base.row_map.vectors_with(passing))
+        candidates = self._candidates(description, max(query.top_k, RERANKED), allowed)
+        # What a logo shares with the whole catalog does not depend on the filter, and neither does its score.
+        nearest = candidates if allowed is None else self._candidates(description, RERANKED)
+        matches = None if description.parts is None else self._match_parts(description, allowed)
+        clock.lap("search")
+        ids, cosines = candidates.ids, candidates.cosines
+        scores = self._score(description, candidates, nearest)
+        tail = Tail.fit(
+            _descending(scores[:RERANKED] if nearest is candidates else self._score(description, nearest, nearest))
+        )
+        further = np.setdiff1d(further, ids)
+        if tail is not None and matches is not None:
+            further = np.union1d(further, further_candidates(matches, ids, query.top_k, MOST_EXPECTED))
+        if len(further):
+            others = self.base.compare(description, further)
+            ids, cosines = np.concatenate([ids, others.ids]), np.concatenate([cosines, others.cosines])
+            scores = np.concatenate([scores, self._score(description, others, nearest)])
+        log_expects, matched = -scores if tail is None else tail.log_expect(scores), np.full(len(ids), -1)
+        if tail is not None and matches is not None:
+            counted = np.full_like(scores, -np.inf) if query.parts is PartsMode.ONLY else scores
+            log_expects, matched = fuse(ids, counted, tail, matches)
+        equal = scores if tail is None else np.where(matched < 0, scores, np.clip(tail.similarity(log_expects), -1, 1))
+        expects = None if tail is None else self._expects(log_expects)
+        return _ImageEvidence(ids, scores, cosines, log_expects, expects, equal, matched, matches, candidates.exact)
+
+    def _search_words(
+        self, query: Query, description: Description | None, words: str, passing: Mask | None, clock: _Clock
+    ) -> SearchResult:
+        """The result of a query for words, alone or with an image, of which this is the description."""
+        if self.words is None:
+            raise InvalidRequestError(
+                "this catalog cannot be searched by words: it was built by an earlier version of this software; build it "
+                "again"
+            )
+        row_map = self.base.row_map if passing is None else FilteredMap(self.base.row_map, passing)
+        limit = max(query.top_k, RERANKED)
+        images = None
+        if description is None:
+            # More than are returned, since some may have identical images and words.
+            matches = self.words.search(words, limit * IDENTICAL_RESERVE, passing)
+            clock.lap("search")
+            vectors, scores = row_map.vector_of(matches.rows), matches.similarities
+        else:
+            rows = self.words.search(words, limit, passing).rows
+            # The image of a logo with similar words is compared, too, and the words of a logo with a similar image.
+            images = self._compare_images(query, description, passing, clock, row_map.vector_of(rows))
+            best = images.ids[np.lexsort((images.ids, -images.equal))]
+            similar = row_map.rows_of(best, query.max_identical)[0][:limit]
+            matches = self.words.compare(words, np.union1d(similar, rows))
+            vectors = row_map.vector_of(matches.rows)
+            images = images.at(places_of(images.ids, vectors))
+            scores = fuse_words(images.equal, matches, query.word_weight)
+        order = np.lexsort((matches.rows, -scores))
+        if images is not None:
+            order = order[images.meets(query)[order]]
+        if query.min_score is not None:
+            order = order[scores[order] >= query.min_score]
+        order = order[limit_identical(vectors[order], matches.similarities[order], query.max_identical)][: query.top_k]
+        clock.lap("rerank")
+        logos = self.metadata.fetch(matches.rows[order].tolist())
+        hits = [
+            Hit(
+                score=float(scores[place]),
+                cosine=None,
+                logo=logo,
+                copies=copies,
+                word_similarity=matches.similarity_of(place),
+                word_field=matches.field_of(place),
+            )
+            for place, logo, copies in zip(
+                order.tolist(), logos, row_map.copies_of(vectors[order]).tolist(), strict=True
+            )
+        ]
+        if images is not None and description is not None:
+            regions = self._matched(description, images.matches, images.ids[order], images.matched[order])
+            hits = [
+                hit._replace(
+                    cosine=float(images.cosines[place]),
+                    expect=None if images.expects is None else float(images.expects[place]),
+                    matched=matched,
+                    image_score=float(images.equal[place]),
+                )
+                for hit, place, matched in zip(hits, order.tolist(), regions, strict=True)
+            ]
+        clock.lap("metadata")
+        return SearchResult(
+            hits=tuple(hits),
+            reranked=description is not None and description.patches is not None,
+            parts=description is not None and description.parts is not None,
+            version=self.version,
+            timings=Timings(**{**dict.fromkeys(STAGES, 0.0), **clock.stages}),
+            exact=False,
+            passed=None if passing is None else int(np.count_nonzero(passing)),
+            words=words,
+        )
 
     def _expects(self, log_expects: Floats) -> Floats:
         """Expected numbers, (m,) float32: no more than there are logos."""
@@ -365,11 +470,9 @@ class SearchEngine:
                 yield None
                 continue
             query_part, part = int(matches.query_parts[row]), int(matches.parts[row])
-            left, top, right, bottom = (
-                description.parts.boxes[query_part].tolist() if query_part != WHOLE else WHOLE_BOX
-            )
+            query_box = WHOLE_BOX if query_part == WHOLE else as_box(description.parts.boxes[query_part])
             hit_box = WHOLE_BOX if self.parts is None or part == WHOLE else self.parts.box(vector, part)
-            yield Matched((left, top, right, bottom), hit_box)
+            yield Matched(query_box, hit_box)
 
     def _passing(self, condition: Filter) -> Mask:
         """For each row, whether it passes a filter."""
@@ -384,6 +487,49 @@ class SearchEngine:
 
     def _score(self, description: Description, candidates: Candidates, nearest: Candidates | None = None) -> Floats:
         return score(description, candidates, self.encoder.model.rerank_weight, nearest)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _ImageEvidence:
+    """What the images of some logos say: parallel arrays."""
+
+    ids: Ids
+    """(m,) int64 vectors."""
+    scores: Floats
+    """(m,) float32 of the whole images."""
+    cosines: Floats
+    log_expects: Floats
+    """(m,) float32: logarithm of the expected number; smaller for more evidence."""
+    expects: Floats | None
+    """None: the catalog has too few logos to tell."""
+    equal: Floats
+    """(m,) float32: the score, or if a part counts, the score that is as surprising."""
+    matched: Ids
+    """(m,) int64: the row in `matches` of the match that counts; -1: the whole image does."""
+    matches: PartMatches | None
+    exact: bool
+
+    def meets(self, query: Query) -> Mask:
+        """Whether each has the match of parts and the expected number that a query asks for, (m,) bool."""
+        mask = np.ones(len(self.ids), np.bool_)
+        if query.parts is PartsMode.ONLY:
+            mask &= self.matched >= 0
+        if query.max_expect is not None and self.expects is not None:
+            mask &= self.expects <= query.max_expect
+        return mask
+
+    def at(self, places: Ids) -> _ImageEvidence:
+        """Those at some positions."""
+        return replace(
+            self,
+            ids=self.ids[places],
+            scores=self.scores[places],
+            cosines=self.cosines[places],
+            log_expects=self.log_expects[places],
+            expects=None if self.expects is None else self.expects[places],
+            equal=self.equal[places],
+            matched=self.matched[places],
+        )
 
 
 def _check_pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -22,6 +22,8 @@ def allowed_values(schema: Mapping[str, Any]) -> str:
             return f"a whole number{_range(schema)}"
         case {"type": "number"}:
             return f"a number{_range(schema)}"
+        case {"type": "string", "minLength": shortest, "maxLength": longest}:
+            return f"a text of {shortest} to {longest} characters"
         case _:
             return f"a {schema['type']}"
 

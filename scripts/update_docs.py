@@ -4,6 +4,7 @@
 logo-similarity build samples/marks.jsonl --images samples --out catalogs  # once: the responses come from this catalog
 python -m benchmarks.sizing                       # to measure the sizes again
 python -m benchmarks.score_meaning                # to measure the scores again
+python -m benchmarks.words                        # to measure the search for words again
 python -m scripts.update_docs
 """
 
@@ -420,6 +421,46 @@ def thresholds(gallery: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def word_figures() -> str:
+    """The figures of the search for words: pairs that sound alike, and an image with words."""
+    result = json.loads((RESULTS / "words.json").read_text())
+    figures, machine = result["figures"], result["machine"]
+    source = (
+        f"Measured with `python -m benchmarks.words` in a synthetic register of {figures['logos']:,} logos, on an "
+        f"{processor(machine)} at commit {machine['commit']}: a search takes {figures['p50_ms']:.0f} ms of CPU time in the "
+        f"median and {figures['p99_ms']:.0f} ms in 99 of 100 cases; the index has {figures['megabytes']:.0f} MB."
+    )
+    names = {"en": "English", "de": "German", "fr": "French", "es": "Spanish", "unseen": "not used to write the rules"}
+    pairs = [
+        "| pairs that sound alike | number | the other is first | among the first ten |",
+        "| --- | --- | --- | --- |",
+    ]
+    pairs += [
+        f"| {names.get(group, group)} | {row['pairs']} | {row['r_at_1']:.0%} | {row['r_at_10']:.0%} |"
+        for group, row in figures["sounds_alike"].items()
+        if group in names or group == "all"
+    ]
+    recall = ["| logos | found |", "| --- | --- |"]
+    recall += [f"| {floor} | {row['found']:.1%} |" for floor, row in figures["recall"].items()]
+    weights = figures["fusion"]["r_at_10_by_weight"]
+    kinds = list(next(iter(weights.values())))
+    fusion = [f"| `word_weight` | {' | '.join(kinds)} |", f"| --- |{' --- |' * len(kinds)}"]
+    fusion += [f"| {weight} | {' | '.join(f'{row[kind]:.2f}' for kind in kinds)} |" for weight, row in weights.items()]
+    parts = [
+        "### Measured",
+        wrap(source),
+        "\n".join(pairs),
+        wrap("Of the 100 most similar logos, by a comparison with every logo, a search finds:"),
+        "\n".join(recall),
+        wrap(
+            f"An image and words, in {figures['fusion']['logos']:,} sample logos of which a third have no text: the share of "
+            "the right logos among the first ten. The kinds of queries: `benchmarks/words.py`."
+        ),
+        "\n".join(fusion),
+    ]
+    return "\n\n".join(parts)
+
+
 def write(name: str, **contents: str) -> None:
     """Replace the marked parts of one document."""
     path = DOCS / name
@@ -459,7 +500,7 @@ def main() -> None:
     write("ingest.md", fields=fields_table())
     write("operate.md", sizes=sizes())
     write("api.md", answers=answers(), errors=errors())
-    write("search.md", scores=scores())
+    write("search.md", scores=scores(), words=word_figures())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import sqlite3
@@ -15,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from logo_similarity.build.words import WordsWriter
 from logo_similarity.catalog.manifest import (
     INDEX,
     MANIFEST,
@@ -23,10 +25,13 @@ from logo_similarity.catalog.manifest import (
     PATCHES,
     SIGNATURE,
     VECTOR_OFFSETS,
+    WORDS,
 )
 from logo_similarity.catalog.postings import FILTERS
 from logo_similarity.catalog.publish import digest_files
 from logo_similarity.embed.model import MODEL_JSON
+from logo_similarity.fields import Record
+from logo_similarity.search.word_file import WordArrays
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -225,6 +230,26 @@ def row_past_the_end(version: Path) -> None:
     path.write_bytes(content[:-12] + struct.pack("<I", 2**31) + content[-8:])
 
 
+def long_sound(version: Path) -> None:
+    """An index of words in which every word has the same sound of all letters: comparing them would take terabytes."""
+    logos = json.loads((version / MANIFEST).read_bytes())["count"]
+    arrays = WordArrays.open(version / WORDS, logos)
+    one = dataclasses.replace(
+        arrays,
+        sound_starts=np.array([0, len(arrays.sounds)], np.uint32),
+        key_sounds=np.zeros_like(arrays.key_sounds),
+    )
+    (version / WORDS).write_bytes(b"".join(one.content(logos)))
+
+
+def other_words(version: Path) -> None:
+    """An index of words that is not that of the logos."""
+    writer = WordsWriter()
+    for _ in range(json.loads((version / MANIFEST).read_bytes())["count"]):
+        writer.add(Record(logo_id="", filename="", text="zzyzx"))
+    writer.write(version / WORDS)
+
+
 def zero_embedding(version: Path) -> None:
     """An index whose last embedding is zero."""
     index = version / INDEX
@@ -245,6 +270,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "other patches": (other_patches, "patches of shape"),
     "wide patches": (wide_patches, "patches of shape"),
     "row past the end": (row_past_the_end, "year.values: damaged"),
+    "long sound": (long_sound, "words.index: damaged"),
+    "other words": (other_words, "does not find them"),
     "zero embedding": (zero_embedding, "not of unit length"),
 }
 """Changes to the files of a version, and a pattern of the message that refuses it."""

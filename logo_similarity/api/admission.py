@@ -80,7 +80,8 @@ class AdmissionMiddleware:
         content_type = dict(scope["headers"]).get(b"content-type", FORM)
         if not content_type.lower().startswith(FORM):
             error = MediaTypeError(
-                "send multipart/form-data with the image in the field `file`: curl -F file=@logo.png"
+                "send multipart/form-data with the image in the field `file`: curl -F file=@logo.png; or words: curl -F "
+                "words=example"
             )
             await problem_of(error)(scope, receive, send)
             return

@@ -32,7 +32,9 @@ class AnswerCache:
         self._lock = threading.Lock()
 
     def key(self, version: str, query: Query) -> CacheKey:
-        """The key of a search by the content of an image file."""
+        """The key of a search by the content of an image file, or by words."""
+        if query.image is None:
+            return CacheKey(version, query)
         assert isinstance(query.image, bytes)  # noqa: S101 - a client cannot send an array
         return CacheKey(version, replace(query, image=hashlib.sha256(query.image).digest()))
 

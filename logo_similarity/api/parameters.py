@@ -14,13 +14,18 @@ from logo_similarity.domain import PARAMETERS, Parameter
 from logo_similarity.wording import allowed_values
 
 
+def _bounds(parameter: Parameter) -> dict[str, Any]:
+    names = ("min_length", "max_length") if parameter.type is str else ("ge", "le")
+    return dict(zip(names, (parameter.least, parameter.most), strict=True))
+
+
 def _allowed_values(parameter: Parameter) -> str:
-    annotation: Any = Annotated[parameter.type, Field(ge=parameter.least, le=parameter.most)]
+    annotation: Any = Annotated[parameter.type, Field(**_bounds(parameter))]
     return allowed_values(TypeAdapter(annotation).json_schema())
 
 
 EXPECTED = {
-    "file": "an image file, as curl -F file=@logo.png does",
+    "file": "an image file, as curl -F file=@logo.png does, or words",
     "logo_id": "the id of a logo, as a search returns it",
     **{parameter.name: _allowed_values(parameter) for parameter in PARAMETERS},
 }
@@ -45,7 +50,7 @@ def _arguments() -> Iterator[inspect.Parameter]:
     document (as on /docs) would fill in and send these fields.
     """
     for parameter in PARAMETERS:
-        bounds = {"ge": parameter.least, "le": parameter.most}
+        bounds = _bounds(parameter)
         default = "" if parameter.default is None else f" Default: {parameter.default}."
         query = Query(description=parameter.description + default, **bounds)
         form = Form(alias=parameter.name, **bounds)

@@ -16,12 +16,15 @@ from logo_similarity.image.formats import ACCEPTED
 
 IMAGE_URL = "Signed, short-lived URL. Null if no image store is configured."
 EXAMPLE_HIT: JsonDict = {
-    "score": 0.985,
+    "score": 0.9895,
     "cosine": 0.981,
     "copies": 0,
     "expect": 2.1e-9,
     "band": "near-identical",
     "matched": {"query_box": [0, 0, 1, 1], "hit_box": [0.04, 0.2, 0.37, 0.8]},
+    "image_score": 0.985,
+    "word_similarity": 1.0,
+    "word_field": "text",
     "id": "US-123456",
     "image_url": "http://minio.example:9000/l3d/images/abc.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=300&...",
     "metadata": {**{field.name: field.kind.to_json(field.example) for field in FIELDS}, "extra": {}},
@@ -31,6 +34,7 @@ EXAMPLE_SEARCH: JsonDict = {
     "results": [EXAMPLE_HIT],
     "reranked": True,
     "parts": True,
+    "words": "example",
     "cached": False,
     "catalog": {"version": "20261123T100000Z-1f3a9c2e", "logos": 769674, "fields": ["text", "vienna_codes", "year"]},
     "timings_ms": {
@@ -83,14 +87,15 @@ class HitOut(BaseModel):
             description="Similarity, -1 to 1; 1 means the same image. Results are sorted by it. It is not a "
             "probability: every search has a best hit, and among tens of thousands of logos even noise reaches about "
             "0.8. Without re-ranking it is the cosine. If `reranked`, it is the mean of the cosine and the agreement "
-            "of image parts, minus the part common to all candidates, so it also depends on the catalog."
+            "of image parts, minus the part common to all candidates, so it also depends on the catalog. With `words` "
+            "it is the mean of `image_score` and `word_similarity`, with `word_weight`; without an image, the latter."
         ),
     ]
     cosine: Annotated[
-        float,
+        float | None,
         Field(
             description="Cosine of the two embeddings, -1 to 1. It depends only on the images and the encoder, so it "
-            "is comparable between responses."
+            "is comparable between responses. Null if no image was sent."
         ),
     ]
     copies: Annotated[
@@ -118,6 +123,27 @@ class HitOut(BaseModel):
     matched: Annotated[
         MatchedOut | None,
         Field(description="The regions that matched, if a part of an image did. Null if the whole images matched."),
+    ]
+    image_score: Annotated[
+        float | None,
+        Field(
+            description="The part of the image in `score`: the score of the whole images, or if `matched` has parts, the "
+            "score that would be as surprising as they are. Null if the search has no words or no image."
+        ),
+    ]
+    word_similarity: Annotated[
+        float | None,
+        Field(
+            description="Similarity of the words, 0 to 1; 1 means the same letters and digits. Null if the search or the "
+            "logo has no words."
+        ),
+    ]
+    word_field: Annotated[
+        str | None,
+        Field(
+            description="Field with these words: `text`, `company`, or `image` if they were read in it. Null like "
+            "`word_similarity`."
+        ),
     ]
     id: Annotated[str, Field(description="The logo's public id.")]
     image_url: Annotated[str | None, Field(description=IMAGE_URL)]
@@ -176,6 +202,10 @@ class SearchResponse(BaseModel):
     results: list[HitOut]
     reranked: bool
     parts: Annotated[bool, Field(description="Whether parts of the images were compared, too.")]
+    words: Annotated[
+        str | None,
+        Field(description="The words that were searched for: `words`, or those read in the image. Null: none."),
+    ]
     cached: Annotated[
         bool, Field(description="Whether the results come from an earlier search with the same image and parameters.")
     ]
@@ -243,6 +273,9 @@ def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
         "expect": hit.expect,
         "band": hit.band,
         "matched": None if hit.matched is None else hit.matched._asdict(),
+        "image_score": hit.image_score,
+        "word_similarity": hit.word_similarity,
+        "word_field": hit.word_field,
         "id": hit.logo.logo_id,
         "image_url": image_url,
         "metadata": orjson.Fragment(hit.logo.metadata_json),

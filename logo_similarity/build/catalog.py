@@ -25,6 +25,8 @@ from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, reject_line, write_records
+from logo_similarity.build.texts import load_texts, read_texts
+from logo_similarity.build.words import WordsWriter
 from logo_similarity.catalog.files import create_array, replacing, sync_file
 from logo_similarity.catalog.manifest import (
     FORMAT,
@@ -37,6 +39,7 @@ from logo_similarity.catalog.manifest import (
     ROW_VECTORS,
     VECTOR_OFFSETS,
     VECTOR_ROWS,
+    WORDS,
     CurvePoint,
     EncoderEntry,
     IndexEntry,
@@ -56,12 +59,14 @@ from logo_similarity.domain import Reject
 from logo_similarity.embed.describe import Floats
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import MODEL_JSON, default_model_folder
+from logo_similarity.embed.text import reader_version
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
 from logo_similarity.search.rows import GroupedMap, Numbers
+from logo_similarity.search.word_file import WORDS_LAYOUT
 from logo_similarity.version import __version__
 
 Progress = Callable[[str, int, int | None], None]
@@ -70,6 +75,7 @@ Progress = Callable[[str, int, int | None], None]
 RECORDS = "records.jsonl"
 SOURCE_REJECTS = "source-rejects.jsonl"
 SHARDS = "shards"
+TEXTS = "texts"
 EXAMPLES = 3
 """Rejected rows that are named if no row can be indexed."""
 VECTORS = "vectors.npy"
@@ -84,6 +90,8 @@ class BuildOptions:
     model: Path = field(default_factory=default_model_folder)
     embeddings: Path | None = None
     """Folder of precomputed embeddings by this model; None: they are computed from the images."""
+    read_words: bool = False
+    """Whether the words in the images of logos without text are read."""
     m: int = 32
     ef_construction: int = 200
     ef_search: int | None = None
@@ -126,19 +134,21 @@ def build_catalog(
         SourceError: the source cannot be read.
         EncoderError: the model cannot be used.
         BuildError: no logo could be indexed, or the index is below `recall_floor` or `self_floor`.
+        InvalidRequestError: words are to be read, but RapidOCR is not installed.
         CatalogError: another build runs in `root`, or the version failed its trial.
     """
     encoder = Encoder.open(options.model, device=options.device, threads=1)
     precomputed = PrecomputedEmbeddings.open(options.embeddings, encoder) if options.embeddings else None
     inputs = digest_inputs(
         source,
-        (FORMAT, POSTINGS_LAYOUT, PARTS_LAYOUT),
+        (FORMAT, POSTINGS_LAYOUT, PARTS_LAYOUT, WORDS_LAYOUT),
         encoder.model.sha256,
         (options.model / MODEL_JSON).read_text(encoding="utf8"),
         PREPROCESSING_VERSION,
         options.limits,
         (options.m, options.ef_construction, options.ef_search, options.recall_target),
         *(() if precomputed is None else precomputed.digests()),
+        *((reader_version(),) if options.read_words else ()),
     )
     folder = Catalog(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # a build with shards of another size cannot be resumed
@@ -205,6 +215,16 @@ def _make_version(
     else:
         precomputed.check(records, source.images, encoder, options.limits)
         precomputed.write_shards(records, total, work / SHARDS, on_rows)
+    if options.read_words:
+        read_texts(
+            records,
+            total,
+            source.images,
+            work / TEXTS,
+            threads=options.threads,
+            limits=options.limits,
+            on_rows=lambda done: progress("images read", done, total),
+        )
     progress("finding identical images", 0, None)
     vector_of = number_vectors(work / SHARDS, shard_count(total))
     if not len(vector_of):
@@ -291,21 +311,25 @@ def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, 
     """
     logo_ids = hashlib.sha256()
     postings = PostingsWriter()
+    words = WordsWriter()
     with replacing(version / REJECTED) as rejected:
         rejected.write((work / SOURCE_REJECTS).read_bytes())
 
         def rows() -> Iterator[Record]:
-            for records, rejects in read_outcomes(work / SHARDS, total, work / RECORDS):
+            for number, (records, rejects) in enumerate(read_outcomes(work / SHARDS, total, work / RECORDS)):
+                texts = load_texts(work / TEXTS, number)
                 rejected.writelines(reject_line(reject) for reject in rejects)
                 for record in records:
                     logo_ids.update(record.logo_id.encode() + b"\n")
                     postings.add(record)
+                    words.add(record, texts.get(record.logo_id))
                     yield record
 
         (version / METADATA).unlink(missing_ok=True)
         fields = write_metadata(version / METADATA, rows())
     sync_file(version / METADATA)
     postings.write(version, fields)
+    words.write(version / WORDS)
     return logo_ids.hexdigest(), fields
 
 

@@ -33,6 +33,8 @@ PART_BOXES = f"{PARTS_FOLDER}/boxes.npy"
 PART_INDEX = f"{PARTS_FOLDER}/{INDEX}"
 PART_MAP = tuple(f"{PARTS_FOLDER}/{name}" for name in ROW_MAP)
 """The files of a `search.rows.GroupedMap` of parts. They exist if parts have the same embedding."""
+WORDS = "words.index"
+"""The words of the logos, see `search.word_file`. A catalog of an earlier version of this software lacks it."""
 REJECTED = "rejected.jsonl"
 MODEL_FOLDER = "model"
 MODEL_JSON = f"{MODEL_FOLDER}/model.json"

@@ -49,6 +49,12 @@ def build(
             help="Folder of precomputed embeddings of the model (ids.txt, embeddings.npy); no images are needed."
         ),
     ] = None,
+    read_words: Annotated[
+        bool,
+        typer.Option(
+            "--read-words", help="Read the words in the images of logos without text; needs logo-similarity[words]."
+        ),
+    ] = False,
     m: Annotated[int, typer.Option("--m", min=2, max=256, help="HNSW: edges per node.")] = 32,
     ef_construction: Annotated[
         int, typer.Option(min=8, max=10_000, help="HNSW: breadth of the search while the graph is built.")
@@ -85,10 +91,15 @@ def build(
     from logo_similarity.embed.model import model_folder
     from logo_similarity.image.decode import ImageLimits
 
+    if read_words and embeddings is not None:
+        raise typer.BadParameter(
+            "cannot be combined with --embeddings, which needs no images", param_hint="--read-words"
+        )
     settings = load_settings(catalogs=catalogs, device=device)
     options = BuildOptions(
         model=model_folder(model),
         embeddings=embeddings,
+        read_words=read_words,
         m=m,
         ef_construction=ef_construction,
         ef_search=ef_search,

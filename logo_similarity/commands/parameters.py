@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from logo_similarity.domain import PARAMETERS
+from logo_similarity.domain import PARAMETERS, Parameter
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -28,7 +28,7 @@ def with_parameters(**defaults: object) -> Callable[[Command], Command]:
                 default=defaults.get(parameter.name, parameter.default),
                 annotation=Annotated[
                     parameter.type | None,
-                    typer.Option(min=parameter.least, max=parameter.most, help=parameter.description.replace("`", "")),
+                    typer.Option(help=parameter.description.replace("`", ""), **_bounds(parameter)),
                 ],
             )
             for parameter in PARAMETERS
@@ -42,3 +42,8 @@ def with_parameters(**defaults: object) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+def _bounds(parameter: Parameter) -> dict[str, Any]:
+    """The bounds of a number. `Query` checks the length of a text."""
+    return {} if parameter.type is str else {"min": parameter.least, "max": parameter.most}

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from logo_similarity.domain import Hit, SearchResult
     from logo_similarity.field_kinds import JsonValue
 
-WHOLE_COLUMNS = ("score", "expect", "band", "matched", "cosine", "copies", "id", "filename")
+WHOLE_COLUMNS = (
+    "score", "expect", "band", "matched", "cosine", "image_score", "word_similarity", "word_field", "copies", "id",
+    "filename",
+)  # fmt: skip
 """Columns that are never shortened."""
 GAP = 2
 """Spaces between columns."""
@@ -33,7 +36,9 @@ SHORT_TEXT, SHORTENED_TEXT = 10, 3
 
 @with_parameters(top_k=10, max_identical=3)
 def search(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The image to search for.")],
+    image: Annotated[
+        Path | None, typer.Argument(metavar="IMAGE", help="The image to search for. Optional with --words.")
+    ] = None,
     catalogs: Catalogs = None,
     columns: Annotated[
         str | None,
@@ -47,7 +52,7 @@ def search(
     as_json: AsJson = False,
     **parameters: Any,  # noqa: ANN401 - each of the type that `Query` declares
 ) -> None:
-    """Find the logos most similar to an image, without a server.
+    """Find the logos most similar to an image or words.
 
     A score of 1 means the same image. A score is not a probability: unrelated logos reach 0.8 (docs/search.md). The
     column expect is the number of unrelated logos that the catalog shows by chance with as much evidence; the hits are
@@ -66,14 +71,17 @@ def search(
     chosen = None if columns is None else [name.strip() for name in columns.split(",")]
     settings = load_settings(catalogs=catalogs, device=device)
     limits = ImageLimits.of(settings)
-    if image.is_dir():
+    if image is None and parameters["words"] is None:
+        raise typer.BadParameter("name an image file, or give --words", param_hint="IMAGE")
+    if image is not None and image.is_dir():
         raise SourceError(f"{image}: is a folder; name an image file")
     with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
         try:
-            result = engine.search(Query(image=image.read_bytes(), **parameters))
+            result = engine.search(Query(image=None if image is None else image.read_bytes(), **parameters))
         except BadImageError as error:
             raise SourceError(f"{image}: {error}") from None
-        columns_of_catalog = ["score", "expect", "band", "id"]
+        evidence = ["image_score", "word_similarity"] if result.words is not None and image is not None else []
+        columns_of_catalog = ["score", *evidence, "expect", "band", "id"]
         columns_of_catalog += [field.name for field in select_fields(engine.manifest.fields)]
         if engine.manifest.parts is not None:
             columns_of_catalog.append("matched")
@@ -81,6 +89,8 @@ def search(
             columns_of_catalog.append("copies")
         if chosen is not None:
             _check_columns(chosen, result.hits, engine.metadata)
+    if result.words is not None and parameters["words"] is None:
+        err.print(f"words in the image: {printable(result.words)}", markup=False)
     if as_json:
         print_json(_answer(result))
     else:
@@ -118,6 +128,7 @@ def _answer(result: SearchResult) -> dict[str, object]:
         "catalog": result.version,
         "reranked": result.reranked,
         "parts": result.parts,
+        "words": result.words,
         "results": [
             {
                 "score": hit.score,
@@ -126,6 +137,9 @@ def _answer(result: SearchResult) -> dict[str, object]:
                 "expect": hit.expect,
                 "band": hit.band,
                 "matched": None if hit.matched is None else hit.matched._asdict(),
+                "image_score": hit.image_score,
+                "word_similarity": hit.word_similarity,
+                "word_field": hit.word_field,
                 "id": hit.logo.record.logo_id,
                 "filename": hit.logo.record.filename,
                 "metadata": hit.logo.record.metadata(),
@@ -175,7 +189,10 @@ def _values(hit: Hit) -> dict[str, str]:
     return {
         **{name: _text(value) for name, value in record.extra.items()},
         "score": f"{hit.score:.4f}",
-        "cosine": f"{hit.cosine:.4f}",
+        "cosine": _number(hit.cosine),
+        "image_score": _number(hit.image_score),
+        "word_similarity": _number(hit.word_similarity),
+        "word_field": hit.word_field or "",
         "copies": f"+{hit.copies}" if hit.copies else "",
         "expect": "" if hit.expect is None else f"{hit.expect:.2g}",
         "band": hit.band or "",
@@ -184,6 +201,10 @@ def _values(hit: Hit) -> dict[str, str]:
         "filename": record.filename,
         **{field.name: field.to_text(getattr(record, field.name)) for field in FIELDS},
     }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _text(value: JsonValue) -> str:

@@ -49,3 +49,7 @@ class Tail:
     def log_expect(self, similarities: Floats) -> Floats:
         """Natural logarithm of the expected number of unrelated logos at or above each similarity, (m,) float32."""
         return np.asarray(np.log(LAST) - (similarities - self.threshold) / self.scale, np.float32)
+
+    def similarity(self, log_expects: Floats) -> Floats:
+        """The inverse of `log_expect`: the similarities that are as surprising, (m,) float32."""
+        return np.asarray(self.threshold + (np.log(LAST) - log_expects) * self.scale, np.float32)

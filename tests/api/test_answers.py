@@ -24,11 +24,16 @@ def test_the_answer_has_the_promised_form(client: TestClient, sample_catalog: Sa
     assert response.status_code == 200
     answer = response.json()
     SearchResponse.model_validate(answer, strict=False)
-    assert set(answer) == {"query_id", "results", "reranked", "parts", "cached", "catalog", "timings_ms"}
+    assert set(answer) == {"query_id", "results", "reranked", "parts", "words", "cached", "catalog", "timings_ms"}
     assert uuid.UUID(answer["query_id"])
     assert len(answer["results"]) == 5
     best = answer["results"][0]
-    assert set(best) == {"score", "cosine", "copies", "expect", "band", "matched", "id", "image_url", "metadata"}
+    evidence = {"image_score", "word_similarity", "word_field"}
+    assert (
+        set(best)
+        == {"score", "cosine", "copies", "expect", "band", "matched", "id", "image_url", "metadata"} | evidence
+    )
+    assert {best[name] for name in evidence} == {None}
     assert best["score"] >= 0.999
     assert best["id"] == "EM/000007"
     assert best["metadata"]["company"] == "Company 7"

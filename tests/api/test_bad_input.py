@@ -200,7 +200,7 @@ def test_an_invalid_parameter_is_named_with_the_values_that_are_allowed(
 
 
 def test_a_missing_image_is_named(client: TestClient) -> None:
-    image = "send an image file, as curl -F file=@logo.png does"
+    image = "send an image file, as curl -F file=@logo.png does, or words"
     assert client.post("/v1/search").json()["detail"] == f"file: is missing; {image}"
     text = client.post("/v1/search", files=[("file", (None, "text"))])
     assert text.json()["detail"] == f"file: is not valid; {image}"

@@ -114,3 +114,15 @@ def test_no_room_means_none(tmp_path: Path) -> None:
     key = cache.key("one", Query(image=b""))
     cache.put(key, answer(0))
     assert cache.get(key) is None
+
+
+def test_words_are_part_of_what_is_asked(service: TestClient, sample_catalog: SampleCatalog) -> None:
+    image = (sample_catalog.images / sample_catalog.files[3]).read_bytes()
+    for files in ({}, {"file": image}):
+        for words in ("company 8", "company 9"):
+            answers = [
+                service.post("/v1/search", params={"words": words, "top_k": 5}, files=files).json() for _ in range(2)
+            ]
+            assert [answer["cached"] for answer in answers] == [False, True]
+            similarities = [[hit["word_similarity"] for hit in answer["results"]] for answer in answers]
+            assert similarities[0] == similarities[1]

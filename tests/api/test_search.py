@@ -24,8 +24,9 @@ def picture(sample_catalog: SampleCatalog) -> bytes:
 
 def test_every_result_has_the_members_and_a_link_of_its_own(client: TestClient, picture: bytes) -> None:
     results = search(client, picture, "?top_k=1000").json()["results"]
+    evidence = ("image_score", "word_similarity", "word_field")
     assert {tuple(hit) for hit in results} == {
-        ("score", "cosine", "copies", "expect", "band", "matched", "id", "image_url", "metadata")
+        ("score", "cosine", "copies", "expect", "band", "matched", *evidence, "id", "image_url", "metadata")
     }
     assert len({hit["id"] for hit in results}) == len({hit["image_url"] for hit in results}) == 200
     assert all(-1 <= hit["score"] <= 1.000001 for hit in results)
@@ -121,6 +122,9 @@ def test_a_parameter_given_twice_is_refused(
     assert response.json()["detail"] == "parameter 'top_k' is given twice; send it once"
 
 
+MORE = "parts, read_words, rerank, top_k, word_weight, words"
+
+
 @pytest.mark.parametrize(("query", "fields"), [("?topk=3", {}), ("", {"topk": "3"}), ("?Top_K=3", {})])
 def test_an_unknown_parameter_is_refused_with_the_nearest_name(
     client: TestClient, picture: bytes, query: str, fields: dict[str, str]
@@ -131,15 +135,13 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name(
     assert response.json()["code"] == "invalid_request"
     given = "Top_K" if "Top_K" in query else "topk"
     known = "file, max_expect, max_identical, min_score" if fields else "max_expect, max_identical, min_score"
-    expected = f"unknown parameter '{given}'; did you mean top_k? Known: {known}, parts, rerank, top_k"
+    expected = f"unknown parameter '{given}'; did you mean top_k? Known: {known}, {MORE}"
     assert response.json()["detail"] == expected
 
 
 def test_an_unknown_parameter_unlike_any_other_is_cut(client: TestClient, picture: bytes) -> None:
     detail = search(client, picture, "?" + "x" * 5_000).json()["detail"]
-    assert (
-        detail == f"unknown parameter '{'x' * 64}'. Known: max_expect, max_identical, min_score, parts, rerank, top_k"
-    )
+    assert detail == f"unknown parameter '{'x' * 64}'. Known: max_expect, max_identical, min_score, {MORE}"
 
 
 def test_parameters_in_the_query_and_in_the_form_go_together(client: TestClient, picture: bytes) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +312,91 @@ def test_a_version_that_contradicts_itself_is_not_opened(
     folder.flip(version.rename(version.with_name(version_name(changed))).name)
     with pytest.raises(CatalogError, match=message):
         SearchEngine.open(folder.root)
+
+
+def test_words_alone_find_texts_and_companies(engine: SearchEngine) -> None:
+    logo = engine.metadata.fetch([3])[0].record
+    assert logo.text is not None
+    result = engine.search(Query(words=logo.text.upper(), top_k=5))
+    first = result.hits[0]
+    assert first.logo.record.text == logo.text
+    assert (first.score, first.word_similarity, first.word_field) == (1, 1, "text")
+    assert (first.cosine, first.image_score) == (None, None)
+    assert not result.reranked
+    assert not result.exact
+    company = engine.search(Query(words="company 7", top_k=1)).hits[0]
+    assert (company.logo.record.company, company.word_field) == ("Company 7", "company")
+
+
+@pytest.mark.parametrize("parts", [PartsMode.AUTO, PartsMode.OFF])
+@pytest.mark.parametrize("rerank", [True, False])
+def test_an_image_and_words_fuse_and_both_are_complete(
+    engine: SearchEngine, sample_catalog: SampleCatalog, rerank: bool, parts: PartsMode
+) -> None:
+    image, text = picture(sample_catalog, 3), engine.metadata.fetch([11])[0].record.text
+    query = Query(image=image, words=text, word_weight=0.25, top_k=1000, rerank=rerank, parts=parts)
+    result = engine.search(query)
+    by_image = {hit.logo.id: hit for hit in engine.search(replace(query, words=None)).hits}
+    assert {3, 11} <= {hit.logo.id for hit in result.hits[:5]}
+    assert result.reranked is rerank
+    for hit in result.hits:
+        other = by_image[hit.logo.id]
+        assert hit.cosine == pytest.approx(other.cosine, abs=1e-5)
+        assert hit.expect == pytest.approx(other.expect, rel=0.01)
+        assert hit.matched == other.matched
+        assert hit.image_score is not None
+        if hit.matched is None:
+            assert hit.image_score == pytest.approx(other.score, abs=1e-5)
+        else:
+            assert hit.image_score > other.score
+        assert hit.score == pytest.approx(0.75 * hit.image_score + 0.25 * (hit.word_similarity or 0), abs=1e-5)
+    assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
+    assert result.parts is any(hit.matched for hit in result.hits) is (parts is PartsMode.AUTO)
+
+
+def test_bounds_of_the_image_hold_with_words(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
+    query = Query(image=picture(sample_catalog, 3), words="company", top_k=1000)
+    few = engine.search(replace(query, max_expect=1)).hits
+    assert {hit.logo.id for hit in few} == {hit.logo.id for hit in engine.search(query).hits if (hit.expect or 0) <= 1}
+    assert len(few) < 100
+    assert all(hit.matched for hit in engine.search(replace(query, parts=PartsMode.ONLY)).hits)
+
+
+def test_a_logo_with_the_words_is_scored_though_its_image_is_no_candidate(
+    engine: SearchEngine, sample_catalog: SampleCatalog
+) -> None:
+    image = picture(sample_catalog, 3)
+    every = engine.search(Query(image=image, top_k=1000, rerank=False)).hits
+    last = every[-1]
+    words = last.logo.record.text
+    hits = engine.search(Query(image=image, words=words, top_k=1, word_weight=1, rerank=False)).hits
+    assert hits[0].logo.record.text == words
+    (found,) = (hit for hit in every if hit.logo.id == hits[0].logo.id)
+    assert hits[0].image_score == pytest.approx(found.score, abs=1e-5)
+
+
+def test_words_under_a_filter(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
+    company = Filter.where(company="Company 7")
+    for image in (None, picture(sample_catalog, 3)):
+        result = engine.search(Query(image=image, words="company", filter=company))
+        assert [hit.logo.record.company for hit in result.hits] == ["Company 7"]
+        assert (result.passed, result.hits[0].copies) == (1, 0)
+
+
+def test_min_score_applies_to_words(engine: SearchEngine) -> None:
+    hits = engine.search(Query(words="company 7", min_score=0.99)).hits
+    assert [hit.logo.record.company for hit in hits] == ["Company 7"]
+
+
+def test_words_without_letters_and_catalogs_without_words_are_refused(engine: SearchEngine) -> None:
+    with pytest.raises(InvalidRequestError, match="no letter or digit"):
+        engine.search(Query(words="!?"))
+    with pytest.raises(InvalidRequestError, match=r"cannot be searched by words.*build it again"):
+        replace(engine, words=None).search(Query(words="kodak"))
+
+
+def test_a_query_needs_an_image_or_words() -> None:
+    with pytest.raises(InvalidRequestError, match="neither an image nor words"):
+        Query(top_k=5)
+    with pytest.raises(InvalidRequestError, match="the length of words is 201; it must be from 1 to 200"):
+        Query(words="a" * 201)

@@ -19,8 +19,9 @@ def documented() -> dict[str, dict[str, object]]:
 
 
 def test_the_parameters_are_those_of_the_query() -> None:
-    names = ["top_k", "max_identical", "min_score", "rerank", "parts", "max_expect"]
-    assert [parameter.name for parameter in PARAMETERS] == names
+    assert [parameter.name for parameter in PARAMETERS] == [
+        "top_k", "max_identical", "min_score", "rerank", "parts", "max_expect", "words", "read_words", "word_weight",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.name)
@@ -30,7 +31,8 @@ def test_http_has_the_parameter(parameter: Parameter, documented: dict[str, dict
     schema = one["schema"]
     assert isinstance(schema, dict)
     bounds = schema["anyOf"][0] if "anyOf" in schema else schema
-    assert (bounds.get("minimum"), bounds.get("maximum")) == (parameter.least, parameter.most)
+    least, most = ("minLength", "maxLength") if parameter.type is str else ("minimum", "maximum")
+    assert (bounds.get(least), bounds.get(most)) == (parameter.least, parameter.most)
 
 
 def test_every_parameter_of_the_service_has_words_for_its_errors() -> None:

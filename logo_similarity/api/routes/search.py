@@ -9,6 +9,7 @@ from typing import Annotated
 
 import orjson
 from fastapi import File, Request, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
 
 from logo_similarity.api.admission import run_while_connected
 from logo_similarity.api.deps import LinksDep, RuntimeDep
@@ -28,7 +29,7 @@ NO_TIME = Timings(*[0.0] * len(STAGES))
 @router.post(
     SEARCH_PATH,
     response_model=SearchResponse,
-    summary="Find the logos most similar to an image",
+    summary="Find the logos most similar to an image or to words",
     # One file and a few short fields: only an attacker sends a form with a thousand parts.
     form_limits={"max_files": 1, "max_fields": 10, "max_part_size": 1024},
 )
@@ -37,12 +38,19 @@ async def search(
     runtime: RuntimeDep,
     links: LinksDep,
     parameters: ParametersDep,
-    file: Annotated[UploadFile, File(description=f"{ACCEPTED}. For an animation, the first frame is used.")],
+    file: Annotated[
+        UploadFile | None,
+        File(description=f"{ACCEPTED}. For an animation, the first frame is used. Optional if `words` are given."),
+    ] = None,
 ) -> Response:
     """Returns the most similar logos, the most surprising hits first. A score of 1 means the same image.
 
+    Send an image, or `words`, or both.
+
     The parameters may also be sent as form fields with the same names.
     """
+    if file is None and "words" not in parameters:
+        raise RequestValidationError([{"type": "missing", "loc": ("body", "file")}])
     accepted = time.perf_counter()
     catalog = runtime.live.current  # read once: a swap during this search does not affect it
     queue = links_time = 0.0
@@ -52,7 +60,7 @@ async def search(
         nonlocal queue, links_time, cached
         queue = (time.perf_counter() - accepted) * 1000
         # Read in this thread: large uploads are on disk, and reading them must not block the event loop.
-        query = Query(image=file.file.read(), **parameters)
+        query = Query(image=None if file is None else file.file.read(), **parameters)
         key = runtime.cache.key(catalog.out.version, query)
         earlier = runtime.cache.get(key)
         cached = earlier is not None
@@ -87,6 +95,7 @@ async def search(
         "results": [hit_json(hit, url) for hit, url in zip(result.hits, urls, strict=True)],
         "reranked": result.reranked,
         "parts": result.parts,
+        "words": result.words,
         "cached": cached,
         "catalog": catalog.out.model_dump(),
         "timings_ms": stages,

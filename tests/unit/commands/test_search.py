@@ -157,3 +157,24 @@ def test_a_folder_is_not_an_image(sample_catalog: SampleCatalog) -> None:
     failed = run("search", sample_catalog.images, "--catalogs", sample_catalog.root)
     assert failed.returncode == 1
     assert f"{sample_catalog.images}: is a folder; name an image file" in failed.stderr
+
+
+def test_words_need_no_image(odd_catalog: SampleCatalog) -> None:
+    answer = json.loads(run("search", "--words", "WORDS", "--catalogs", odd_catalog.root, "--json").stdout)
+    assert answer["words"] == "WORDS"
+    assert [(hit["score"], hit["cosine"], hit["word_field"]) for hit in answer["results"]] == [(1, None, "text")] * 4
+    columns = ("--columns", "score,cosine,word_similarity,word_field")
+    lines = run("search", "--words", "words", "--catalogs", odd_catalog.root, *columns).stdout.splitlines()
+    assert lines == ["1.0000\t\t1.0000\ttext"] * 4
+
+
+def test_both_parts_of_a_score_are_printed(odd_catalog: SampleCatalog) -> None:
+    image = odd_catalog.images / odd_catalog.files[0]
+    line = run("search", image, "--words", "words", "--catalogs", odd_catalog.root).stdout.splitlines()[0]
+    assert line.split("\t")[:6] == ["1.0000", "1.0000", "1.0000", "", "", LONG_ID]
+
+
+def test_a_search_needs_an_image_or_words(odd_catalog: SampleCatalog) -> None:
+    done = run("search", "--catalogs", odd_catalog.root)
+    assert done.returncode == 2
+    assert "name an image file, or give --words" in done.stderr
