@@ -123,8 +123,10 @@ class Hit(NamedTuple):
 
     @property
     def band(self) -> Band | None:
-        """How strong the hit is; None: the catalog has too few logos to tell."""
-        return band_of(self.score, self.expect)
+        """How strong the evidence of the image is; None: there is no image, or the catalog has too few logos to tell."""
+        has_words = self.image_score is not None or self.word_similarity is not None
+        score = self.image_score if has_words else self.score
+        return None if score is None else band_of(score, self.expect)
 
 
 class PartsMode(StrEnum):

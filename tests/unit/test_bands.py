@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from logo_similarity.domain import Band, band_of
+from logo_similarity.domain import Band, Hit, Logo, band_of
 from logo_similarity.embed.describe import Description, Floats
 from logo_similarity.evaluation.evaluate import EXPECTS, count_chance_hits, measure_bands
 from logo_similarity.evaluation.features import Features
@@ -29,6 +29,14 @@ GALLERY, BRANDS = 3_000, 150
 )
 def test_bands(score: float, expect: float | None, band: Band | None) -> None:
     assert band_of(score, expect) == band
+
+
+def test_the_band_is_that_of_the_image() -> None:
+    logo = Logo(0, "a", "a.jpg", "{}")
+    assert Hit(0.97, 0.9, logo, 0, 0.5).band is Band.NEAR_IDENTICAL
+    assert Hit(0.97, 0.9, logo, 0, 0.5, image_score=0.8, word_similarity=1.0).band is Band.POSSIBLE
+    assert Hit(0.6, 0.9, logo, 0, 5.0, image_score=0.96).band is Band.NEAR_IDENTICAL
+    assert Hit(1.0, None, logo, 0, word_similarity=1.0).band is None
 
 
 def gallery(near: float) -> tuple[Features, list[LabelledQuery]]:

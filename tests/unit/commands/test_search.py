@@ -171,7 +171,7 @@ def test_words_need_no_image(odd_catalog: SampleCatalog) -> None:
 def test_both_parts_of_a_score_are_printed(odd_catalog: SampleCatalog) -> None:
     image = odd_catalog.images / odd_catalog.files[0]
     line = run("search", image, "--words", "words", "--catalogs", odd_catalog.root).stdout.splitlines()[0]
-    assert line.split("\t")[:6] == ["1.0000", "1.0000", "1.0000", "", "", LONG_ID]
+    assert line.split("\t")[:6] == ["1.0000", "1.0000", "1.0000", "", "near-identical", LONG_ID]
 
 
 def test_a_search_needs_an_image_or_words(odd_catalog: SampleCatalog) -> None:
