@@ -1,9 +1,9 @@
 """Search by words: time, memory and recall in a synthetic register, words that sound alike, and words with an image.
 
 The register has 770,000 logos with coined words, which follow Zipf's law in texts and companies, and the marks of
-`data/sounds_alike.csv`. Times are CPU time of one thread, the least of three for each query, with the index in memory. Recall is measured against a comparison of
-the query with every logo, ties allowed: the share of the logos of at least a similarity, up to 100, that a search finds. A pair
-is found first if no other logo stands before the mark that sounds like the query.
+`data/sounds_alike.csv`. Times are CPU time of one thread, the least of three for each query, with the index in memory. Recall
+is measured against a comparison of the query with every logo, ties allowed: the share of the logos of at least a similarity, up
+to 100, that a search finds. A pair is found first if no other logo stands before the mark that sounds like the query.
 
 The second part searches the sample logos for an image and words at once, with several weights of the words, and a third of the
 logos without text. The logos with the same text are right. In "redrawn, respelled", the image is another drawing of the mark
