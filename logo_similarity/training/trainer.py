@@ -66,6 +66,8 @@ class Schedule:
     """First blocks of the backbone that are not trained, with the stem."""
     filters: bool = False
     """Whether the depthwise filters are trained."""
+    bfloat16: bool = False
+    """Whether the layers compute in bfloat16 where that is safe; weights and losses remain float32."""
     seed: int = 0
 
 
@@ -232,7 +234,9 @@ class Trainer:
         s = self.schedule
         for group, scale in zip(self.optimizer.param_groups, self.scales, strict=True):
             group["lr"] = self.rate(self.step) * scale
-        embeddings, patches = self.network(images.to(self.device, memory_format=torch.channels_last))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=s.bfloat16):
+            outputs = self.network(images.to(self.device, memory_format=torch.channels_last))
+        embeddings, patches = (output.float() for output in outputs)
         groups, families = (
             torch.from_numpy(labels[rows]).to(self.device) for labels in (self.data.groups, self.data.families)
         )
