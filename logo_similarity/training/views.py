@@ -30,6 +30,7 @@ LEAST_INK = 3.0
 """A view whose mask has a smaller mean (0 to 255) shows too little of the mark."""
 INK_DIFFERENCE = 96
 """A pixel that differs from the background by at least this much in one channel is fully ink."""
+INK_OF_DIFFERENCE = np.minimum(np.arange(256) * (255 / INK_DIFFERENCE), 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +177,8 @@ class Views:
 
 def ink_mask(image: Pixels) -> Mask:
     """Mask of the pixels that differ from the background, (h, w) uint8; edges have values between 0 and 255."""
-    difference = cv2.absdiff(image, np.full_like(image, border_colour(image)))
-    mask = difference.max(axis=2).astype(np.float32) * (255 / INK_DIFFERENCE)
-    return np.minimum(mask, 255).astype(np.uint8)
+    red, green, blue = cv2.split(cv2.absdiff(image, np.full_like(image, border_colour(image))))
+    return cv2.LUT(cv2.max(cv2.max(red, green), blue), INK_OF_DIFFERENCE)  # numpy's maximum takes ten times as long
 
 
 def _crop(image: Pixels, side: int) -> Pixels:
