@@ -178,7 +178,7 @@ class Views:
 def ink_mask(image: Pixels) -> Mask:
     """Mask of the pixels that differ from the background, (h, w) uint8; edges have values between 0 and 255."""
     red, green, blue = cv2.split(cv2.absdiff(image, np.full_like(image, border_colour(image))))
-    return cv2.LUT(cv2.max(cv2.max(red, green), blue), INK_OF_DIFFERENCE)  # far faster than numpy's maximum over an axis
+    return cv2.LUT(cv2.max(cv2.max(red, green), blue), INK_OF_DIFFERENCE)  # faster than numpy's maximum
 
 
 def _crop(image: Pixels, side: int) -> Pixels:
