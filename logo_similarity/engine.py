@@ -432,6 +432,11 @@ class SearchEngine:
         if own is None or others is None or description.place is None or self.places is None:
             return ()
         place = Place(*self.places[vector].tolist())
+        # Opening a catalog does not read all places. NaN compares false.
+        if not (
+            0 <= place.left < place.right <= 1 and 0 <= place.top < place.bottom <= 1 and 0 < place.aspect < math.inf
+        ):
+            raise CatalogError(f"{self.version}: damaged: the place of image {vector} is not in its picture")
         return place_cells(own, description.place, others[vector], place, self.encoder.model.input_spec)
 
     def _reranks(self, query: Query) -> bool:

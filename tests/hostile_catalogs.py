@@ -22,6 +22,8 @@ from logo_similarity.catalog.manifest import (
     MANIFEST,
     METADATA,
     MODEL_FOLDER,
+    PART_INDEX,
+    PART_OFFSETS,
     PATCHES,
     SIGNATURE,
     VECTOR_OFFSETS,
@@ -230,6 +232,25 @@ def row_past_the_end(version: Path) -> None:
     path.write_bytes(content[:-12] + struct.pack("<I", 2**31) + content[-8:])
 
 
+def parts_past_the_end(version: Path) -> None:
+    """Parts of a logo that begin after they end."""
+    offsets = np.load(version / PART_OFFSETS)
+    offsets[7] = 2**31 - 1
+    np.save(version / PART_OFFSETS, offsets)
+
+
+def other_parts(version: Path) -> None:
+    """The index of the whole images in the place of that of the parts."""
+    (version / PART_INDEX).write_bytes((version / INDEX).read_bytes())
+
+
+def zero_part(version: Path) -> None:
+    """An index of parts whose embeddings are all zero."""
+    content = (version / PART_INDEX).read_bytes()
+    parts = json.loads((version / MANIFEST).read_bytes())["parts"]["distinct"]
+    (version / PART_INDEX).write_bytes(content[: -4 * 128 * parts] + bytes(4 * 128 * parts))
+
+
 def long_sound(version: Path) -> None:
     """An index of words in which every word has the same sound of all letters: comparing them would take terabytes."""
     logos = json.loads((version / MANIFEST).read_bytes())["count"]
@@ -270,6 +291,9 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "other patches": (other_patches, "patches of shape"),
     "wide patches": (wide_patches, "patches of shape"),
     "row past the end": (row_past_the_end, "year.values: damaged"),
+    "parts past the end": (parts_past_the_end, "offsets.npy: damaged"),
+    "other parts": (other_parts, "not those that the manifest lists"),
+    "zero part": (zero_part, "not of unit length"),
     "long sound": (long_sound, "words.index: damaged"),
     "other words": (other_words, "does not find them"),
     "zero embedding": (zero_embedding, "not of unit length"),
@@ -280,6 +304,9 @@ BAD_MANIFESTS: dict[str, tuple[Edit, str]] = {
     "breadth of search": (lambda m: m["index"].update(ef_search=2**31 - 1), "ef_search"),
     "breadth of a build": (lambda m: m["index"].update(ef_construction=10**9), "ef_construction"),
     "edges": (lambda m: m["index"].update(m=10**6), "index.m"),
+    "breadth of a search for parts": (lambda m: m["parts"]["index"].update(ef_search=2**31 - 1), "ef_search"),
+    "more parts than are listed": (lambda m: m["parts"].update(count=2**31), "parts.count"),
+    "no parts, and their files": (lambda m: m.update(parts=None), "parts/"),
     "size": (lambda m: m["files"][METADATA].update(size=10**15), "size"),
     "negative size": (lambda m: m["files"][METADATA].update(size=-1), "size"),
     "no logos": (lambda m: m.update(count=0), "count"),

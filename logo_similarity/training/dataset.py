@@ -27,8 +27,8 @@ class TrainingSet:
     """(n,) int64: images of one group show the same mark and are positives of each other."""
     families: Ints
     """(n,) int64: images of one family may look alike and are never negatives of each other."""
-    trusted: NDArray[np.bool_]
-    """(n,) bool: whether the images of its group look alike for certain; if not, they only share a name."""
+    subjects: Ints
+    """(n,) int64: images of one subject show the same mark for certain; other images of a group may only share a name."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -40,7 +40,7 @@ class TrainingSet:
 
 
 def read_training_set(folder: Path, splits: Iterable[str], licences: Iterable[str] | None = None) -> TrainingSet:
-    """Read the images in `folder/images`, labelled by `folder/labels.json`: `{file: {group, family, ...}}`.
+    """Read the images in `folder/images`, labelled by `folder/labels.json`: `{file: {group, family, subject, ...}}`.
 
     docs/models.md describes the labels. If a row has no group, its brand and kind form the group and its brand the
     family; if it has no brand either, the image is a group by itself. Without `labels.json`, each image is a group by
@@ -75,7 +75,7 @@ def read_training_set(folder: Path, splits: Iterable[str], licences: Iterable[st
         files=tuple(images / name for name in names),
         groups=_number([group for group, _ in groups]),
         families=_number([family for _, family in groups]),
-        trusted=np.array([not labels[name].get("group") for name in names]),
+        subjects=_number([_subject(name, labels[name]) for name in names]),
     )
 
 
@@ -95,6 +95,12 @@ def _group_and_family(name: str, row: dict[str, Any]) -> tuple[str, str]:
     if row.get("brand"):
         return f"brand {row['brand']} {row.get('kind')}", f"brand {row['brand']}"
     return f"file {name}", f"file {name}"
+
+
+def _subject(name: str, row: dict[str, Any]) -> str:
+    if not row.get("group"):
+        return _group_and_family(name, row)[0]
+    return f"subject {row['subject']}" if row.get("subject") else f"file {name}"
 
 
 def _number(names: Sequence[str]) -> Ints:

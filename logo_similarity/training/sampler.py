@@ -32,9 +32,9 @@ class PairSampler:
         data: the training set.
         pairs: number of pairs in a batch.
         seeds: number of groups drawn at random in each batch; the others are neighbours of these.
-        multiple: share of the seeds drawn from trusted groups with several images, and from other groups with several
-            images; the rest come from groups of one image.
-        least: smallest cosine of two images of an untrusted group that may form a pair.
+        multiple: share of the seeds drawn from groups with several images of one subject, and from other groups with
+            several images; the rest come from groups of one image.
+        least: smallest cosine of two images of different subjects that may form a pair.
     """
 
     def __init__(
@@ -43,9 +43,8 @@ class PairSampler:
         self._data, self._pairs, self._seeds, self._multiple, self._least = data, pairs, seeds, multiple, least
         self._members = data.members()
         sizes = np.array([len(rows) for rows in self._members])
-        trusted = np.array([bool(data.trusted[rows[0]]) for rows in self._members])
-        several = sizes > 1
-        self._pools = [np.flatnonzero(several & trusted), np.flatnonzero(several & ~trusted), np.flatnonzero(~several)]
+        certain = np.array([len(np.unique(data.subjects[rows])) < len(rows) for rows in self._members])
+        self._pools = [np.flatnonzero(pool) for pool in (certain, (sizes > 1) & ~certain, sizes == 1)]
         self._families = np.array([data.families[rows[0]] for rows in self._members])
 
     def batch(self, bank: NDArray[np.float16], random: np.random.Generator) -> Batch:
@@ -89,7 +88,6 @@ class PairSampler:
         rows = self._members[group]
         first = int(random.choice(rows))
         others = rows[rows != first]
-        if len(others) and not self._data.trusted[first]:
-            cosines = bank[others].astype(np.float32) @ bank[first].astype(np.float32)
-            others = others[cosines >= self._least]
+        cosines = bank[others].astype(np.float32) @ bank[first].astype(np.float32)
+        others = others[(self._data.subjects[others] == self._data.subjects[first]) | (cosines >= self._least)]
         return first, int(random.choice(others)) if len(others) else first

@@ -29,8 +29,8 @@ def fit_weight(network: LogoNetwork, data: TrainingSet, side: int, seed: int = 0
     """The largest weight of the agreement whose mean average precision is within `NEAR` of the best, 0 to 0.8.
 
     The largest, because the embedding has memorised the training images and the agreement has not: on new images the
-    agreement is worth more. Only images of trusted groups are queries; if no trusted group has several images, the
-    weight is 0.
+    agreement is worth more. Only images of groups of one subject are queries; if no such group has several images,
+    the weight is 0.
 
     Args:
         network: the trained network.
@@ -39,7 +39,7 @@ def fit_weight(network: LogoNetwork, data: TrainingSet, side: int, seed: int = 0
         seed: of the choice of images.
     """
     random = np.random.default_rng(seed)
-    groups_of_several = [rows for rows in data.members() if len(rows) > 1 and data.trusted[rows[0]]]
+    groups_of_several = [rows for rows in data.members() if len(rows) > 1 and len(np.unique(data.subjects[rows])) == 1]
     if not groups_of_several:
         return 0.0
     query_groups = [groups_of_several[number] for number in random.permutation(len(groups_of_several))[:GROUPS]]

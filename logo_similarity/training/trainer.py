@@ -40,12 +40,12 @@ class Schedule:
     """Pairs per step."""
     seeds: int = 16
     """Groups per step that are drawn at random; the others are their nearest neighbours."""
-    trusted: float = 0.35
-    """Share of the random groups that are trusted and have several images (see `TrainingSet`)."""
-    named: float = 0.4
-    """Share of the random groups that are not trusted and have several images; the rest are single images."""
+    certain: float = 0.5
+    """Share of the random groups that have several images of one subject (see `TrainingSet`)."""
+    named: float = 0.35
+    """Share of the random groups whose images only share a name; the rest are single images."""
     least: float = 0.3
-    """Smallest cosine of two images of an untrusted group that may form a pair."""
+    """Smallest cosine of two images of different subjects that may form a pair."""
     learning_rate: float = 2e-3
     """Highest rate; for each tensor relative to the root mean square of its initial values."""
     warm_up: int = 100
@@ -66,6 +66,8 @@ class Schedule:
     """First blocks of the backbone that are not trained, with the stem."""
     filters: bool = False
     """Whether the depthwise filters are trained."""
+    bfloat16: bool = False
+    """Whether the layers compute in bfloat16 where that is safe; weights and losses remain float32."""
     seed: int = 0
 
 
@@ -161,7 +163,7 @@ class Trainer:
             data,
             pairs=schedule.pairs,
             seeds=schedule.seeds,
-            multiple=(schedule.trusted, schedule.named),
+            multiple=(schedule.certain, schedule.named),
             least=schedule.least,
         )
         self.step = 0
@@ -232,7 +234,9 @@ class Trainer:
         s = self.schedule
         for group, scale in zip(self.optimizer.param_groups, self.scales, strict=True):
             group["lr"] = self.rate(self.step) * scale
-        embeddings, patches = self.network(images.to(self.device, memory_format=torch.channels_last))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=s.bfloat16):
+            outputs = self.network(images.to(self.device, memory_format=torch.channels_last))
+        embeddings, patches = (output.float() for output in outputs)
         groups, families = (
             torch.from_numpy(labels[rows]).to(self.device) for labels in (self.data.groups, self.data.families)
         )

@@ -1,7 +1,7 @@
 """Views: random variations of a mark as a designer, a scanner or an imitator makes them. Arrays only, no torch.
 
 For training, a view shows the same mark as the original: recoloured, redrawn as outline or silhouette, placed on a
-badge, rotated, distorted, partly covered, combined with a word or another mark, or degraded. `ViewOdds` sets the
+badge, rotated, distorted, partly covered, cut, combined with a word or another mark, or degraded. `ViewOdds` sets the
 probabilities.
 """
 
@@ -30,6 +30,7 @@ LEAST_INK = 3.0
 """A view whose mask has a smaller mean (0 to 255) shows too little of the mark."""
 INK_DIFFERENCE = 96
 """A pixel that differs from the background by at least this much in one channel is fully ink."""
+INK_OF_DIFFERENCE = np.minimum(np.arange(256) * (255 / INK_DIFFERENCE), 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,11 @@ class ViewOdds:
     joined: float = 0.05
     word: float = 0.08
     mirrored: float = 0.06
-    right_angle: float = 0.1
+    right_angle: float = 0.15
     warped: float = 0.7
     bent: float = 0.25
-    covered: float = 0.12
+    covered: float = 0.1
+    cut: float = 0.06
     inverted: float = 0.1
     grey: float = 0.12
     degraded: float = 0.25
@@ -62,10 +64,11 @@ STRONG = ViewOdds(
     joined=0.08,
     word=0.14,
     mirrored=0.15,
-    right_angle=0.3,
+    right_angle=0.4,
     warped=0.9,
     bent=0.5,
-    covered=0.22,
+    covered=0.18,
+    cut=0.15,
     inverted=0.2,
     grey=0.2,
     degraded=0.35,
@@ -126,6 +129,8 @@ class Views:
             image = _warp(image, random)
         if random.random() < odds.covered:
             image = _cover(image, random)
+        if random.random() < odds.cut:
+            image = _cut(image, random)
         if random.random() < odds.inverted:
             image = cv2.bitwise_not(image)
         if random.random() < odds.grey:
@@ -172,9 +177,8 @@ class Views:
 
 def ink_mask(image: Pixels) -> Mask:
     """Mask of the pixels that differ from the background, (h, w) uint8; edges have values between 0 and 255."""
-    difference = cv2.absdiff(image, np.full_like(image, border_colour(image)))
-    mask = difference.max(axis=2).astype(np.float32) * (255 / INK_DIFFERENCE)
-    return np.minimum(mask, 255).astype(np.uint8)
+    red, green, blue = cv2.split(cv2.absdiff(image, np.full_like(image, border_colour(image))))
+    return cv2.LUT(cv2.max(cv2.max(red, green), blue), INK_OF_DIFFERENCE)  # faster than numpy's maximum
 
 
 def _crop(image: Pixels, side: int) -> Pixels:
@@ -329,19 +333,10 @@ def _warp(image: Pixels, random: Random) -> Pixels:
 
 
 def _cover(image: Pixels, random: Random) -> Pixels:
-    """Cover 5 to 35 % of the image with a box of one colour, or crop that much off one side."""
+    """Cover 5 to 35 % of the image with a box of one colour."""
     view = image.copy()
     height, width = view.shape[:2]
     share = random.uniform(0.05, 0.35)
-    if random.random() < 0.2:
-        keep = 1 - share
-        if random.random() < 0.5:
-            keep_width = int(width * keep)
-            return np.ascontiguousarray(
-                view[:, :keep_width] if random.random() < 0.5 else view[:, width - keep_width :]
-            )
-        keep_height = int(height * keep)
-        return np.ascontiguousarray(view[:keep_height] if random.random() < 0.5 else view[height - keep_height :])
     aspect = np.exp(random.normal(0, 0.3))
     box_width = min(width, int(np.sqrt(share * width * height * aspect)))
     box_height = min(height, int(share * width * height / max(1, box_width)))
@@ -356,6 +351,22 @@ def _cover(image: Pixels, random: Random) -> Pixels:
         else _random_colour(random)
     )
     return view
+
+
+def _cut(image: Pixels, random: Random) -> Pixels:
+    """Cut 15 to 50 % of the mark off at one side, or up to 20 % at each side."""
+    mask = ink_mask(image)
+    if not mask.any():
+        return image
+    left, top, width, height = cv2.boundingRect(mask)
+    if random.random() < 0.5:
+        cuts = np.zeros(4)
+        cuts[random.integers(4)] = random.uniform(0.15, 0.5)
+    else:
+        cuts = random.uniform(0, 0.2, 4)
+    x = (left + np.array([cuts[0], 1 - cuts[1]]) * width).astype(int)
+    y = (top + np.array([cuts[2], 1 - cuts[3]]) * height).astype(int)
+    return np.ascontiguousarray(image[y[0] : y[1] + 1, x[0] : x[1] + 1])
 
 
 def _join(image: Pixels, other: Pixels, random: Random) -> Pixels:

@@ -112,6 +112,14 @@ def test_other_settings_are_refused(folder: Path, run: Path) -> None:
     assert "other settings" in ended.stderr
 
 
+def test_bfloat16_learns_nearly_the_same(folder: Path, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bfloat16"
+    subprocess.run(command(folder, out, "--bfloat16", "--steps", "2"), check=True, capture_output=True)
+    exact, rounded = log(run)[1], log(out)[1]
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=0.05)
+
+
 def test_an_encoder_can_be_trained_on(run: Path, tmp_path: Path) -> None:
     network = LogoNetwork()
     load_encoder(network, run / "encoder" / "model.onnx")

@@ -44,16 +44,23 @@ def test_groups_and_families(tmp_path: Path) -> None:
         "d.jpg": {"brand": None, "kind": None, "split": "train"},
         "e.jpg": {"group": "arrow-left", "family": "arrow", "split": "train"},
         "f.jpg": {"group": "arrow-right", "family": "arrow", "split": "train"},
+        "g.jpg": {"group": "horse", "subject": "emoji:horse", "split": "train"},
+        "h.jpg": {"group": "horse", "subject": "emoji:horse", "split": "train"},
+        "i.jpg": {"group": "horse", "split": "train"},
     }
     data = read_training_set(folder_with(tmp_path, labels), ["train"])
-    a, b, c, d, e, f = data.groups.tolist()
+    a, b, c, d, e, f, g, h, i = data.groups.tolist()
     assert a == b
-    assert len({a, c, d, e, f}) == 5
+    assert g == h == i
+    assert len({a, c, d, e, f, g}) == 6
     families = data.families.tolist()
     assert families[0] == families[1] == families[2]  # a brand's mark and wordmark are neither positives nor negatives
     assert families[4] == families[5]
-    assert len(set(families)) == 3
-    assert data.trusted.tolist() == [True, True, True, True, False, False]
+    assert len(set(families)) == 4
+    subjects = data.subjects.tolist()
+    assert subjects[0] == subjects[1]
+    assert subjects[6] == subjects[7]
+    assert len(set(subjects)) == len(subjects) - 2
 
 
 def test_pictures_without_labels_are_groups_of_their_own(tmp_path: Path) -> None:
@@ -67,7 +74,8 @@ def test_pictures_without_labels_are_groups_of_their_own(tmp_path: Path) -> None
 def data() -> TrainingSet:
     """Groups 0 to 29 of two pictures each, the later half named alike only; families of two groups each."""
     groups = np.repeat(np.arange(30), 2)
-    return TrainingSet(tuple(Path(f"{row}.jpg") for row in range(60)), groups, groups // 2, groups < 15)
+    subjects = np.where(groups < 15, groups, 100 + np.arange(60))
+    return TrainingSet(tuple(Path(f"{row}.jpg") for row in range(60)), groups, groups // 2, subjects)
 
 
 def bank(data: TrainingSet) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
@@ -107,6 +115,12 @@ def test_pictures_that_are_only_named_alike_must_be_near(data: TrainingSet) -> N
     known = bank(data)
     known[1::2] = -known[1::2]  # the second picture of each group looks like anything else
     pairs = np.concatenate([sampler(data).batch(known, np.random.default_rng(seed)).pairs for seed in range(20)])
-    trusted = data.trusted[pairs[:, 0]]
-    assert (pairs[trusted, 0] != pairs[trusted, 1]).all()
-    assert (pairs[~trusted, 0] == pairs[~trusted, 1]).all()
+    certain = data.groups[pairs[:, 0]] < 15
+    assert (pairs[certain, 0] != pairs[certain, 1]).all()
+    assert (pairs[~certain, 0] == pairs[~certain, 1]).all()
+
+
+def test_the_share_of_groups_with_a_certain_subject(data: TrainingSet) -> None:
+    drawn = PairSampler(data, pairs=8, seeds=8, multiple=(1.0, 0.0), least=0.2)
+    pairs = np.concatenate([drawn.batch(bank(data), np.random.default_rng(seed)).pairs for seed in range(20)])
+    assert (data.groups[pairs] < 15).all()

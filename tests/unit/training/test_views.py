@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -45,6 +46,21 @@ def test_each_change_happens(images: list[Pixels], change: str) -> None:
         view = views.make(image, None, odds, np.random.default_rng(number))
         changed += plain.shape != view.shape or not np.array_equal(plain, view)
     assert changed > len(images) // 4  # not every mark has parts, colours or paper to change
+
+
+def test_a_cut_shows_half_to_all_of_the_mark(images: list[Pixels]) -> None:
+    views = Views(SIDE)
+    shares = []
+    for seed in range(100):
+        image = images[seed % len(images)]
+        whole, part = (
+            ink_mask(views.make(image, None, odds, np.random.default_rng(seed)))
+            for odds in (NEVER, replace(NEVER, cut=1.0))
+        )
+        _, _, width, height = cv2.boundingRect(whole)
+        shares.append(part.size / (width * height))
+    assert 0.3 < min(shares) < 0.55  # half of one side, or a fifth of each: .6 x .6
+    assert max(shares) > 0.85
 
 
 def test_another_mark_stands_beside(images: list[Pixels]) -> None:
