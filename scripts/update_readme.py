@@ -311,13 +311,13 @@ def scores() -> str:
 
 
 def shorten(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """JSON with numbers of four decimals, and without most of a link's signature."""
+    """JSON with numbers of four digits, and without most of a link's signature."""
     if isinstance(value, dict):
         return {key: shorten(item) for key, item in value.items()}
     if isinstance(value, list):
         return [shorten(item) for item in value]
     if isinstance(value, float):
-        return round(value, 4)
+        return float(f"{value:.4g}")
     return re.sub(r"(/v1/files/.{12})[^/]+", r"\1...", value) if isinstance(value, str) else value
 
 
