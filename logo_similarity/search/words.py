@@ -39,7 +39,7 @@ SOUND, PREFIX, LEAST, BOTH = 0.95, 0.6, 0.5, 0.7
 LEAST_SPELLING = 0.25
 """Words whose spelling is less similar are not compared by their sounds."""
 SHORTEST_PREFIX = 2
-MOST_TERMS, MOST_JOINED = 6, 2
+MOST_TERMS, MOST_JOINED = 3, 2
 """Words of a query whose other spellings are searched for: the longest ones, and all in one if they are so few."""
 MOST_KEYS = {"grams": 200, "prefix": 100, "sound": 200}
 """Candidates of each kind for a word."""
