@@ -62,7 +62,7 @@ def placeholder() -> bytes:
 def pale() -> bytes:
     """A disc that differs from the paper by too little for patches."""
     canvas = np.full((200, 200, 3), 255, np.uint8)
-    cv2.circle(canvas, (100, 100), 70, (240, 240, 240), -1)
+    cv2.circle(canvas, (100, 100), 70, (248, 248, 248), -1)
     return encode(canvas, "PNG")
 
 
@@ -282,13 +282,13 @@ def test_the_command_line_shows_and_counts_the_copies(register: Path, pictures: 
     (tmp_path / "query.png").write_bytes(pictures.files[PLACEHOLDER])
     words = ("search", tmp_path / "query.png", "--catalogs", register)
     lines = [line.split("\t") for line in run(*words).stdout.splitlines()]
-    assert [line[1:] for line in lines[:3]] == [[str(row), str(2000 + row), f"+{COPIES}"] for row in range(3)]
+    assert [line[3:] for line in lines[:3]] == [[str(row), str(2000 + row), f"+{COPIES}"] for row in range(3)]
     assert len(lines) == 10
-    assert all(line[3] == "" for line in lines[3:])
+    assert all(line[-1] == "" for line in lines[3:])
     assert run(*words, "--columns", "copies,id", "--top-k", 1).stdout == f"+{COPIES}\t0\n"
-    header, first, *_ = run_on_terminal(*words, width=80)
-    assert header.split() == ["score", "id", "year", "copies"]
-    assert first.split() == ["1.0000", "0", "2000", f"+{COPIES}"]
+    header, first, *_ = run_on_terminal(*words, "--columns", "score,band,id,year,copies", width=80)
+    assert header.split() == ["score", "band", "id", "year", "copies"]
+    assert first.split() == ["1.0000", "near-identical", "0", "2000", f"+{COPIES}"]
     hits = json.loads(run(*words, "--json", "--max-identical", 1).stdout)["results"]
     assert [hit["copies"] for hit in hits] == [COPIES] + [0] * 9
 
