@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from logo_similarity.domain import NEAR_IDENTICAL_SCORE
 from logo_similarity.embed.describe import Floats
 from logo_similarity.search.candidates import Ids
 from logo_similarity.search.expect import Tail
@@ -13,7 +14,8 @@ from logo_similarity.search.parts import PartMatches
 def fuse(ids: Ids, scores: Floats, tail: Tail, matches: PartMatches) -> tuple[Floats, Ids]:
     """Weigh the score of each candidate against its match of parts: the more surprising one counts.
 
-    Nothing is more surprising than an identical image: a match counts for no more than the score 1.
+    Nothing is more surprising than a nearly identical image: a match counts for no more than the score
+    `NEAR_IDENTICAL_SCORE`.
 
     Args:
         ids: (m,) int64.
@@ -28,7 +30,9 @@ def fuse(ids: Ids, scores: Floats, tail: Tail, matches: PartMatches) -> tuple[Fl
     by_score = tail.log_expect(scores)
     rows = match_rows(ids, matches)
     by_parts = np.full(len(ids), np.inf, np.float32)
-    by_parts[rows >= 0] = np.maximum(matches.log_expects[rows[rows >= 0]], tail.log_expect(np.ones(1, np.float32)))
+    by_parts[rows >= 0] = np.maximum(
+        matches.log_expects[rows[rows >= 0]], tail.log_expect(np.full(1, NEAR_IDENTICAL_SCORE, np.float32))
+    )
     return np.minimum(by_score, by_parts), np.where(by_parts < by_score, rows, -1)
 
 

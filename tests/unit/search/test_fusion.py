@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from logo_similarity.domain import NEAR_IDENTICAL_SCORE
 from logo_similarity.search.expect import LAST, Tail
 from logo_similarity.search.fusion import further_candidates, fuse, match_rows
 from logo_similarity.search.parts import PartMatches
@@ -27,11 +28,12 @@ def test_the_more_surprising_evidence_counts() -> None:
     assert rows.tolist() == [-1, 1, -1, -1]
 
 
-def test_no_match_is_more_surprising_than_an_identical_image() -> None:
-    scores = np.array([1.0, 0.5], np.float32)
-    log_expects, rows = fuse(np.array([0, 1]), scores, TAIL, matches([1], [-100.0]))
-    assert log_expects[0] == log_expects[1] == TAIL.log_expect(np.ones(1, np.float32))[0]
-    assert rows.tolist() == [-1, 0]
+def test_no_match_is_more_surprising_than_a_nearly_identical_image() -> None:
+    scores = np.array([1.0, 0.96, 0.5], np.float32)
+    log_expects, rows = fuse(np.array([0, 1, 2]), scores, TAIL, matches([2], [-100.0]))
+    assert log_expects[0] < log_expects[1] < log_expects[2]
+    assert log_expects[2] == TAIL.log_expect(np.full(1, NEAR_IDENTICAL_SCORE, np.float32))[0]
+    assert rows.tolist() == [-1, -1, 0]
 
 
 def test_without_matches_the_scores_count() -> None:
