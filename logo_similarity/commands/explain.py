@@ -21,9 +21,10 @@ def explain(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Explain why a logo resembles an image: its evidence, and the regions of both that match.
+    """Explain why a logo resembles an image.
 
-    A region is given as left, top, right and bottom, in percent of the picture's width and height.
+    Prints the evidence, and the regions of both pictures that match. A region is given as left, top, right and bottom,
+    in percent of the picture's width and height.
     """
     from logo_similarity.domain import Query
     from logo_similarity.engine import SearchEngine
