@@ -84,11 +84,12 @@ class HitOut(BaseModel):
     score: Annotated[
         float,
         Field(
-            description="Similarity, -1 to 1; 1 means the same image. Results are sorted by it. It is not a "
-            "probability: every search has a best hit, and among tens of thousands of logos even noise reaches about "
-            "0.8. Without re-ranking it is the cosine. If `reranked`, it is the mean of the cosine and the agreement "
-            "of image parts, minus the part common to all candidates, so it also depends on the catalog. With `words` "
-            "it is the mean of `image_score` and `word_similarity`, with `word_weight`; without an image, the latter."
+            description="Similarity of the whole images, -1 to 1; 1 means the same image. It is not a probability: every "
+            "search has a best hit, and among tens of thousands of logos even noise reaches about 0.8. Without re-ranking "
+            "it is the cosine. If `reranked`, it is the mean of the cosine and the agreement of the cells of the images, "
+            "minus the part common to all candidates, so it also depends on the catalog. With `words` it is the mean of "
+            "`image_score` and `word_similarity`, with `word_weight`, and results are sorted by it; without an image, it is "
+            "the latter."
         ),
     ]
     cosine: Annotated[
@@ -109,8 +110,9 @@ class HitOut(BaseModel):
         float | None,
         Field(
             description="Number of unrelated logos that this catalog shows by chance with as much evidence as there is "
-            "for this hit; results are sorted by it. Below 0.1 a hit is surprising, at 10 it is not. Null if the catalog "
-            "has fewer than 60 logos; the results are then sorted by `score`."
+            "for this hit; results are sorted by it, unless there are `words`. Below 0.1 a hit is surprising, at 10 it "
+            "is not. Null without an image, or if the catalog has fewer than 60 logos; the results are then sorted by "
+            "`score`."
         ),
     ]
     band: Annotated[

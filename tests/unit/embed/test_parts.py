@@ -88,6 +88,18 @@ def test_what_stands_in_a_frame_is_a_part() -> None:
     assert [near(part, Box(100, 90, 200, 190)) for part in find_parts(image)] == [True]
 
 
+def test_all_that_stands_in_a_frame_is_a_part_too() -> None:
+    """So a label without its frame is found by a label with one."""
+    image = paper(300, 400)
+    cv2.rectangle(image, (10, 10), (389, 289), BLACK, 6)
+    left, right = Box(60, 100, 160, 200), Box(240, 100, 340, 200)
+    draw_cross(image, left)
+    draw_corner(image, right)
+    parts = find_parts(image)
+    for box in (left, right, Box(60, 100, 340, 200)):
+        assert any(near(part, box) for part in parts)
+
+
 def test_a_ring_around_nothing_has_no_figure_in_it() -> None:
     image = paper(300, 300)
     cv2.rectangle(image, (10, 10), (289, 289), BLACK, 6)
