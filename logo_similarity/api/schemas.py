@@ -55,7 +55,7 @@ EXAMPLE_PROBLEM: JsonDict = {
     "status": 415,
     "code": "image_format_unsupported",
     "title": "Unsupported image format",
-    "detail": f"SVG is not among the accepted formats: {ACCEPTED}",
+    "detail": f"Photoshop is not among the accepted formats: {ACCEPTED}",
 }
 
 

@@ -21,7 +21,7 @@ from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import SearchResponse, hit_json, picture_json, timings_of
 from logo_similarity.domain import MOST_IMAGES, STAGES, Query, SearchResult, Timings
 from logo_similarity.errors import InvalidRequestError
-from logo_similarity.image.formats import ACCEPTED
+from logo_similarity.image.formats import ACCEPTED_QUERIES
 from logo_similarity.metrics import CACHED, STAGE_SECONDS
 
 router = CheckedRouter()
@@ -44,8 +44,8 @@ async def search(
     file: Annotated[
         list[UploadFile] | None,
         File(
-            description=f"{ACCEPTED}. For an animation, the first frame is used. Several files are pictures of one mark: for "
-            "each logo, the one that it resembles most counts. Optional with `words` or `logo_id`."
+            description=f"{ACCEPTED_QUERIES}. For an animation, the first frame is used. Several files are pictures of one "
+            "mark: for each logo, the one that it resembles most counts. Optional with `words` or `logo_id`."
         ),
     ] = None,
     cursor: Annotated[
