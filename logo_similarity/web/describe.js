@@ -13,8 +13,8 @@ export const nameOf = (logo) => logo.metadata.text || t("mark.wordless");
 export function chanceText(expect) {
   if (expect === null || expect === undefined) return null;
   if (expect >= 1.5) return t("chance.many", { x: rounded(expect) });
-  if (expect >= 0.7) return t("chance.one");
-  if (expect >= 1e-6) return t("chance.rare", { x: rounded(1 / expect) });
+  if (expect >= 0.6) return t("chance.one");
+  if (expect >= 1e-6) return t("chance.rare", { x: rounded(expect > 0.1 ? Math.round(1 / expect) : 1 / expect) });
   return t("chance.never");
 }
 

@@ -6,6 +6,7 @@ import { chanceText, evidence, fieldLabel, nameOf, valueText } from "./describe.
 import { t } from "./i18n.js";
 import { linkOf, logoImage } from "./images.js";
 import { findPicture, preparePicture } from "./pictures.js";
+import { cropOverlay } from "./query.js";
 
 const MOST_REGIONS = 5;
 
@@ -71,7 +72,7 @@ export function createDetail(actions) {
       const drawn = overlay(boxes(side), { class: "overlay" });
       drawn.addEventListener("pointerover", (event) => { if (event.target.dataset.region) light(event.target.dataset.region, true); });
       drawn.addEventListener("pointerout", (event) => { if (event.target.dataset.region) light(event.target.dataset.region, false); });
-      return h("figure", {}, h("div", { class: "sheet" }, h("div", { class: "canvas" }, image, drawn)), h("figcaption", {}, label));
+      return h("figure", {}, h("div", { class: "sheet" }, h("div", { class: "canvas" }, image, side === "query_box" && state.crop && cropOverlay(state.crop), drawn)), h("figcaption", {}, label));
     };
     fill(pair,
       query && figure(query, "query_box", t("detail.query")),

@@ -13,7 +13,7 @@ import { LANGUAGES, currentLanguage, date, number, preferredLanguage, setLanguag
 import { logoImage, pathOf, rememberLinks } from "./images.js";
 import { listenToKeys, showHelp } from "./keys.js";
 import { announce, clearMessage, describeError, showMessage, showWaiting, toast } from "./messages.js";
-import { addPicture, findPicture } from "./pictures.js";
+import { addPicture, findPicture, pictureNow } from "./pictures.js";
 import { createQuery, dropZone } from "./query.js";
 import { EMPTY, GROUPS, SORTS, TOPS, cropText, fromAddress, hasQuery, searchKey, toAddress } from "./state.js";
 import { deleteCase, isLasting, readCases, saveCase } from "./store.js";
@@ -123,6 +123,7 @@ async function search() {
         queryLogo = logo;
         rememberLinks([logo]);
         renderQuery();
+        renderBar();
       }).catch(() => {}); // the search itself reports why
     }
     const found = hasQuery(wanted) ? await findLike(wanted, signal) : await browse(wanted, signal);
@@ -202,7 +203,9 @@ function renderBar() {
   fill($("chips"), described.map(({ text, rest }) => h("button", { type: "button", class: "chip", "aria-label": t("chips.drop", { text }), on: { click: () => change({ filters: rest }) } }, text, icon("close"))),
     described.length > 1 && h("button", { type: "button", class: "link", on: { click: () => change({ filters: [] }) } }, t("filters.clear")));
   const active = state.filters.length;
-  fill($("rail-button"), t("rail.open"), active > 0 && h("span", { class: "badge" }, number(active)));
+  const picture = pictureNow(state.pictures[0]);
+  const thumb = queryLogo ? logoImage(queryLogo) : picture && h("img", { src: picture.url, alt: "" });
+  fill($("rail-button"), thumb && h("span", { class: "thumb" }, thumb), t("rail.open"), active > 0 && h("span", { class: "badge" }, number(active)));
 }
 
 function renderResults(isNew) {

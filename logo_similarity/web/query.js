@@ -173,7 +173,7 @@ export function dropZone(actions, large = false) {
 }
 
 /** Everything outside the box is dimmed. */
-function cropOverlay([left, top, right, bottom]) {
+export function cropOverlay([left, top, right, bottom]) {
   return overlay([
     { box: [0, 0, 1, top], class: "shade" },
     { box: [0, bottom, 1, 1], class: "shade" },
