@@ -130,6 +130,11 @@ class Settings(BaseSettings):
         1.0,
         description="Interval at which each worker checks for a new live version and changed keys, in seconds.",
     )
+    record_url: HttpAddress | None = Field(
+        None,
+        description="Address of a logo's record at its office, with `{id}` and `{office}`, for links in the page. "
+        "Default: no links.",
+    )
     max_upload_bytes: Positive = Field(25_000_000, description="Maximum size of a request body, in bytes.")
     max_pixels: Positive = Field(25_000_000, description="Maximum size of an image, width x height in pixels.")
     decode_memory: Annotated[int, Field(ge=16_000_000)] = Field(

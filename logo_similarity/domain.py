@@ -10,10 +10,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logo_similarity.errors import InvalidRequestError
+from logo_similarity.field_kinds import JsonValue
 from logo_similarity.fields import Record
 from logo_similarity.filters import Filter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -164,6 +167,34 @@ class Explanation:
     """Regions that resemble each other, the nearest first."""
     cells: tuple[CellMatch, ...]
     """Cells of the whole pictures that match each other, the strongest first; empty without patches."""
+
+
+class ValueCount(NamedTuple):
+    """A value of a register field, and the number of logos that have it."""
+
+    value: JsonValue
+    logos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """How many of the logos that pass a filter have each value of some fields."""
+
+    passed: int
+    """Number of logos that pass."""
+    counts: Mapping[str, tuple[ValueCount, ...]]
+    """For each field its most frequent values."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogoPage:
+    """Logos that pass a filter, in the order of the catalog."""
+
+    logos: tuple[Logo, ...]
+    passed: int
+    """Number of logos that pass, on all pages."""
+    next_row: int | None
+    """Where the next page starts; None: this is the last one."""
 
 
 def _parameter(default: Any, description: str, least: float | None = None, most: float | None = None) -> Any:  # noqa: ANN401 - as `dataclasses.field`

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,20 +38,25 @@ from logo_similarity.domain import (
     WHOLE_BOX,
     CellMatch,
     Explanation,
+    Facets,
     Hit,
     Logo,
+    LogoPage,
     Matched,
     PartsMode,
     Query,
     RegionMatch,
     SearchResult,
     Timings,
+    ValueCount,
 )
 from logo_similarity.embed.describe import Description, Floats, Patches, Place, describe, describe_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.text import thread_reader
 from logo_similarity.errors import CatalogError, InvalidRequestError, NotFoundError
-from logo_similarity.filters import Filter
+from logo_similarity.field_kinds import Codes, as_json
+from logo_similarity.fields import RegisterField, select_fields
+from logo_similarity.filters import Filter, find_field
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
@@ -268,6 +273,56 @@ class SearchEngine:
         vector = int(vectors[0])
         return Explanation(hit, self._matched_regions(description, vector), self._matched_cells(description, vector))
 
+    def facets(
+        self,
+        condition: Filter | None = None,
+        fields: Collection[str] | None = None,
+        *,
+        under: str | None = None,
+        most: int = 50,
+    ) -> Facets:
+        """How many of the logos that pass a filter have each value of some fields, the most frequent values of each.
+
+        Args:
+            condition: the filter; None: all logos.
+            fields: names of fields; None: every field of the catalog whose values many logos share.
+            under: of fields of codes, count the codes one level below this one; None: those of the highest level.
+            most: maximum number of values of each field.
+
+        Raises:
+            InvalidRequestError: the catalog does not have a field, or its values are not counted; `under` is not a code;
+                or the catalog cannot filter.
+        """
+        passing = None if condition is None else self._passing(condition)
+        known = {field.name: field for field in select_fields(self.manifest.fields) if field.kind.facet}
+        chosen = list(known) if fields is None else [find_field(name).name for name in fields]
+        for name in chosen:
+            if name not in known:
+                raise InvalidRequestError(
+                    f"the values of {name} are not counted in this catalog; those of {', '.join(known) or 'no field'} are"
+                )
+        counts = {}
+        for name in chosen:
+            field = known[name]
+            parent = None if under is None or not isinstance(field.kind, Codes) else _code(field, under)
+            values = self._postings().count_values(field, passing, under=parent, most=most)
+            counts[name] = tuple(ValueCount(as_json(value), count) for value, count in values)
+        return Facets(self.manifest.count if passing is None else int(np.count_nonzero(passing)), counts)
+
+    def browse(self, condition: Filter | None = None, *, start: int = 0, limit: int = 100) -> LogoPage:
+        """The logos that pass a filter, in the order of the catalog, from row `start` on.
+
+        Raises:
+            InvalidRequestError: the catalog does not have a field of the filter, or cannot filter.
+        """
+        if condition is None:
+            passed, rows = self.manifest.count, np.arange(start, min(start + limit + 1, self.manifest.count))
+        else:
+            passing = self._passing(condition)
+            passed, rows = int(np.count_nonzero(passing)), np.flatnonzero(passing[start:])[: limit + 1] + start
+        logos = self.metadata.fetch(rows[:limit].tolist())
+        return LogoPage(tuple(logos), passed, int(rows[limit]) if len(rows) > limit else None)
+
     def logo(self, logo_id: str) -> Logo | None:
         """The logo with this public id; None if the catalog does not contain it."""
         return self.metadata.find(logo_id)
@@ -481,11 +536,18 @@ class SearchEngine:
 
     def _passing(self, condition: Filter) -> Mask:
         """For each row, whether it passes a filter."""
+        for part in condition.conditions():
+            if part.field not in self.manifest.fields:
+                fields = ", ".join(self.manifest.fields) or "no fields"
+                raise InvalidRequestError(f"this catalog has no {part.field} to filter by; it has {fields}")
+        return self._postings().select(condition)
+
+    def _postings(self) -> Postings:
         if self.postings is None:
             raise InvalidRequestError(
                 "this catalog cannot filter: it was built by an earlier version of this software; build it again"
             )
-        return self.postings.select(condition)
+        return self.postings
 
     def _candidates(self, description: Description, k: int, allowed: IdSet | None = None) -> Candidates:
         return merge([source.candidates(description, k, allowed) for source in self.sources], k)
@@ -535,6 +597,15 @@ class _ImageEvidence:
             equal=self.equal[places],
             matched=self.matched[places],
         )
+
+
+def _code(field: RegisterField[Any], text: str) -> str:
+    """The code in its normalised form. Raises InvalidRequestError if it is not one."""
+    try:
+        (code,) = field.kind.parse_items(text)
+    except ValueError:
+        raise InvalidRequestError(f"{text!r:.100} is not a code of {field.name}; {field.example[0]!r} is one") from None
+    return str(code)
 
 
 def _check_pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -103,6 +103,14 @@ class NotFoundError(LogoSimilarityError):
     title = "Not found"
 
 
+class CatalogChangedError(LogoSimilarityError):
+    """The next page of a list was asked for, but the list was made from another catalog version."""
+
+    status = 409
+    code = "catalog_changed"
+    title = "The catalog has changed"
+
+
 class KeyNotFoundError(NotFoundError):
     """The API key does not exist."""
 

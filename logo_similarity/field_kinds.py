@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import itertools
 import math
 import re
 import unicodedata
@@ -20,6 +21,8 @@ LONGEST_TEXT = 10_000
 LONGEST_KEY = 200
 DEEPEST_NESTING = 20
 VIENNA = re.compile(r"^(\d{1,2})(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?$", re.ASCII)
+LEVEL = "."
+"""Between the levels of a code."""
 _WORD = re.compile(r"[^\W_]+")
 _MARKS = ("Mn", "Mc", "Me")
 """Unicode categories of combining marks."""
@@ -112,10 +115,13 @@ class Kind(ABC, Generic[V]):
     def key(self, item: Any) -> bytes:  # noqa: ANN401 - one of `items`
         """A key for a single value: the keys of two values have the same order as the values."""
 
-    def span(self, item: Any) -> tuple[bytes, bytes]:  # noqa: ANN401 - one of `items`
-        """The first and the last key that the operator `is` matches."""
-        key = self.key(item)
-        return key, key
+    @abstractmethod
+    def item_of(self, key: bytes) -> Any:  # noqa: ANN401 - one of `items`
+        """The single value that has this key."""
+
+    def matched(self, item: Any) -> Iterable[Any]:  # noqa: ANN401 - one of `items`
+        """The single values of which a condition with the operator `is` matches this one."""
+        return (item,)
 
 
 class ScalarKind(Kind[T | None], Generic[T]):
@@ -175,6 +181,9 @@ class _TextKind(ScalarKind[str]):
     def key(self, item: str) -> bytes:
         return item.encode()
 
+    def item_of(self, key: bytes) -> str:
+        return key.decode()
+
     def _convert(self, value: object, notation: Notation) -> str | None:  # noqa: ARG002 - text has one notation
         return clean_text(value)
 
@@ -225,6 +234,10 @@ class Date(ScalarKind[dt.date]):
         """See `Kind.key`."""
         return item.isoformat().encode()
 
+    def item_of(self, key: bytes) -> dt.date:
+        """See `Kind.item_of`."""
+        return dt.date.fromisoformat(key.decode())
+
     def _convert(self, value: object, notation: Notation) -> dt.date:
         if isinstance(value, dt.datetime):
             return value.date()
@@ -257,6 +270,10 @@ class Number(ScalarKind[int]):
     def key(self, item: int) -> bytes:
         """See `Kind.key`."""
         return _number_key(item, self.least)
+
+    def item_of(self, key: bytes) -> int:
+        """See `Kind.item_of`."""
+        return int.from_bytes(key, "big") + self.least
 
     def _convert(self, value: object, notation: Notation) -> int:  # noqa: ARG002 - numbers have one notation
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -332,10 +349,13 @@ class Codes(ListKind[str]):
         """See `Kind.key`."""
         return item.encode()
 
-    def span(self, item: str) -> tuple[bytes, bytes]:
-        """From the code itself to the last code below it."""
-        key = self.key(item)
-        return key, key + b".\xff"
+    def item_of(self, key: bytes) -> str:
+        """See `Kind.item_of`."""
+        return key.decode()
+
+    def matched(self, item: str) -> Iterable[str]:
+        """The code and the codes above it."""
+        return itertools.accumulate(item.split(LEVEL), f"{{}}{LEVEL}{{}}".format)
 
     def _convert(self, item: object) -> str | None:
         return self.canonical(item) if isinstance(item, str) else None
@@ -354,6 +374,10 @@ class Numbers(ListKind[int]):
     def key(self, item: int) -> bytes:
         """See `Kind.key`."""
         return _number_key(item, self.least)
+
+    def item_of(self, key: bytes) -> int:
+        """See `Kind.item_of`."""
+        return int.from_bytes(key, "big") + self.least
 
     def _convert(self, item: object) -> int | None:
         if isinstance(item, float) and item.is_integer():

@@ -37,11 +37,13 @@ def register_field(
     *,
     example: V,
     spellings: tuple[str, ...] = (),
+    parameter: str | None = None,
     derive: Callable[[Mapping[str, Any]], V] | None = None,
 ) -> V:
-    """Declare a field of `Record`. The arguments are those of `RegisterField`."""
+    """Declare a field of `Record`. The arguments are those of `RegisterField`; `parameter` is the field's name by default."""
     declaration = {
-        "kind": kind, "description": description, "example": example, "spellings": spellings, "derive": derive,
+        "kind": kind, "description": description, "example": example, "spellings": spellings, "parameter": parameter,
+        "derive": derive,
     }  # fmt: skip
     return dataclasses.field(default=kind.empty, metadata=declaration)
 
@@ -78,12 +80,14 @@ class Record:
         Codes(item="code", canonical=canonical_vienna_code),
         "Vienna classification, padded: `27.05.01`.",
         example=("26.01.01",),
+        parameter="vienna",
         spellings=("vienna", "vienna code", "vienna class", "vienna classes", "vienna classification"),
     )
     nice_classes: tuple[int, ...] = register_field(
         Numbers(item="class", least=1, most=45),
         "Nice classes, 1 to 45.",
         example=(9, 42),
+        parameter="nice",
         spellings=("nice", "nice class", "nice classification", "class", "classes"),
     )
     status: str | None = register_field(
@@ -150,6 +154,8 @@ class RegisterField(Generic[V]):
     example: V
     spellings: tuple[str, ...]
     """Usual names of its column in tables, besides `name`; case and punctuation do not matter."""
+    parameter: str
+    """Its name in `Filter.parse`, and thus the parameter of requests and the option of commands that filters by it."""
     derive: Callable[[Mapping[str, Any]], V] | None
     """Computes the value from the other fields; a missing value leaves the source's own."""
 
@@ -159,7 +165,9 @@ class RegisterField(Generic[V]):
 
 
 FIELDS: tuple[RegisterField[Any], ...] = tuple(
-    RegisterField(name=field.name, **field.metadata) for field in dataclasses.fields(Record) if field.metadata
+    RegisterField(name=field.name, **{**field.metadata, "parameter": field.metadata["parameter"] or field.name})
+    for field in dataclasses.fields(Record)
+    if field.metadata
 )
 """The fields of a register, in the order of `Record`."""
 

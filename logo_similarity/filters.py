@@ -5,20 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from logo_similarity.errors import InvalidRequestError
 from logo_similarity.field_kinds import JsonValue, Kind, Operator, UnreadableError, as_json, words
-from logo_similarity.fields import FIELDS
+from logo_similarity.fields import FIELDS, RegisterField
 
 DEEPEST = 8
 """Maximum depth of a tree that is read from JSON."""
 MOST_CONDITIONS = 32
 MOST_VALUES = 256
 """Maximum number of values and words in all conditions of a tree that is read from JSON."""
-_FIELDS = {field.name: field for field in FIELDS}
+_FIELDS = {name: field for field in FIELDS for name in (field.parameter, field.name)}
+"""Each field by its names."""
+OPEN_RANGE = ".."
+EXCLUDED = "-"
 
 
 class Filter:
@@ -54,21 +57,29 @@ class Filter:
         return _all(_condition(name, Operator.WORDS, value) for name, value in texts.items())
 
     @staticmethod
+    def parse(conditions: Iterable[tuple[str, str]], tree: JsonValue = None) -> Filter | None:
+        """The logos that meet all conditions, each a field and a text that a person wrote, and pass a tree of `from_json`.
+
+        `26.01,3.1` means one of several values, `2010..2015`, `2010..` and `..2015` a range, `-25` all logos but these. A
+        field of names or of free text is compared by its words: `example bakery`. None: there is neither a condition nor
+        a tree.
+
+        Raises:
+            InvalidRequestError: a text or the tree is not valid, or they exceed the bounds of this module together.
+        """
+        parts: list[Filter] = [_read_text(name, text.strip()) for name, text in conditions]
+        if tree is not None:
+            parts.append(_read_tree(tree, DEEPEST))
+        return _within_bounds(_all(iter(parts))) if parts else None
+
+    @staticmethod
     def from_json(tree: JsonValue) -> Filter:
         """The filter that `to_json` wrote, or that a client wrote in this form.
 
         Raises:
             InvalidRequestError: the tree is not a filter, or exceeds the bounds of this module.
         """
-        parsed = _read_tree(tree, DEEPEST)
-        conditions = list(parsed.conditions())
-        size = sum(len(str(value).split()) for condition in conditions for value in condition.values)
-        if len(conditions) > MOST_CONDITIONS or size > MOST_VALUES:
-            raise InvalidRequestError(
-                f"the filter has {len(conditions)} conditions with {size} values; at most {MOST_CONDITIONS} with "
-                f"{MOST_VALUES} are accepted"
-            )
-        return parsed
+        return _within_bounds(_read_tree(tree, DEEPEST))
 
     def to_json(self) -> dict[str, JsonValue]:
         """The filter as JSON: `{"and": [...]}`, `{"or": [...]}`, `{"not": {...}}`, `{"field": name, operator: values}`."""
@@ -168,17 +179,47 @@ def _all(conditions: Iterator[Filter]) -> Filter:
     return parts[0] if len(parts) == 1 else And(parts)
 
 
-def _kind(name: str) -> Kind[Any]:
-    """The kind of a field. Raises InvalidRequestError if no field has that name."""
+def _within_bounds(whole: Filter) -> Filter:
+    conditions = list(whole.conditions())
+    size = sum(len(str(value).split()) for condition in conditions for value in condition.values)
+    if len(conditions) > MOST_CONDITIONS or size > MOST_VALUES:
+        raise InvalidRequestError(
+            f"the filter has {len(conditions)} conditions with {size} values; at most {MOST_CONDITIONS} with "
+            f"{MOST_VALUES} are accepted"
+        )
+    return whole
+
+
+def find_field(name: str) -> RegisterField[Any]:
+    """The field with this name or parameter. Raises InvalidRequestError if no field has it."""
     if name not in _FIELDS:
         fields = ", ".join(f"{field.name} ({', '.join(field.kind.operators)})" for field in FIELDS)
         raise InvalidRequestError(f"no field {name!r:.50} to filter by; the fields and their operators are {fields}")
-    return _FIELDS[name].kind
+    return _FIELDS[name]
+
+
+def _kind(name: str) -> Kind[Any]:
+    return find_field(name).kind
+
+
+def _read_text(name: str, text: str) -> Filter:
+    """See `Filter.parse`."""
+    operators = _kind(name).operators
+    wanted = text.removeprefix(EXCLUDED)
+    first, between, last = wanted.partition(OPEN_RANGE)
+    if Operator.WORDS in operators:
+        condition = _condition(name, Operator.WORDS, wanted)
+    elif between and Operator.BETWEEN in operators:
+        condition = _condition(name, Operator.BETWEEN, [end.strip() or None for end in (first, last)])
+    else:
+        condition = _condition(name, Operator.IS, [value.strip() for value in wanted.split(",")])
+    return ~condition if text.startswith(EXCLUDED) else condition
 
 
 def _condition(name: str, operator: str, operand: object) -> Condition:
     """A condition with normalised values. Raises InvalidRequestError if a part of it is not valid."""
     kind = _kind(name)
+    name = find_field(name).name
     if operator not in kind.operators:
         operators = ", ".join(kind.operators)
         raise InvalidRequestError(f"{name} has no operator '{operator:.50}'; its operators are {operators}")

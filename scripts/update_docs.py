@@ -208,6 +208,11 @@ CASES = (
         "check the id; `catalog.version` names the catalog that answered",
     ),
     Case(
+        "catalog_changed",
+        lambda s: s.ask("GET", "/v1/logos?cursor=1@20260101T000000Z-00000000"),
+        "start again without a cursor",
+    ),
+    Case(
         "method_not_allowed",
         lambda s: s.ask("DELETE", "/v1/search", key=s.admin),
         "use a method from the `Allow` header",

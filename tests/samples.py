@@ -36,6 +36,8 @@ def make_sample_catalog(folder: Path, count: int) -> SampleCatalog:
                 "text": row["text"],
                 "company": f"Company {number}",
                 "vienna_codes": ["26.1.1", "27.05.01"],
+                "nice_classes": [1 + number % 45, 45],
+                "status": "ended" if number % 4 == 0 else "registered",
                 "application_date": "2023-01-01",
             }
             table.write(json.dumps(mark) + "\n")

@@ -1,4 +1,4 @@
-"""The parameters of a search over HTTP, generated from their declaration in `domain.Query`."""
+"""The parameters of requests, generated from their declarations: those of a search in `domain.Query`, filters in `fields`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import inspect
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+import orjson
 from fastapi import Depends, Form, Query
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import SkipJsonSchema
 
 from logo_similarity.domain import PARAMETERS, Parameter
+from logo_similarity.errors import InvalidRequestError
+from logo_similarity.field_kinds import Operator
+from logo_similarity.fields import FIELDS, RegisterField
+from logo_similarity.filters import Filter
 from logo_similarity.wording import allowed_values
+
+LONGEST_FILTER = 4_000
+"""Maximum length of a filter in a request, in characters."""
+LONGEST_FIELD = 4 * LONGEST_FILTER
+"""Maximum size of a form field, in bytes."""
+FILTER = "filter"
 
 
 def _bounds(parameter: Parameter) -> dict[str, Any]:
@@ -27,9 +38,15 @@ def _allowed_values(parameter: Parameter) -> str:
 EXPECTED = {
     "file": "an image file, as curl -F file=@logo.png does, or words",
     "logo_id": "the id of a logo, as a search returns it",
+    "limit": "a whole number from 1 to 1000",
+    "cursor": "the `next` of an earlier response",
+    "field": "the name of a field of the catalog",
+    "under": "a code, for example 26.01",
+    FILTER: f"a filter as JSON, at most {LONGEST_FILTER:,} characters",
+    **{field.parameter: "a shorter text" for field in FIELDS},
     **{parameter.name: _allowed_values(parameter) for parameter in PARAMETERS},
 }
-"""What to send for each parameter of a search, for messages."""
+"""What to send for each parameter, for messages."""
 
 _FIELD = "_field"
 """Suffix of the arguments that are form fields."""
@@ -63,7 +80,61 @@ def _argument(name: str, annotation: object) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
+async def get_filter(**values: object) -> Filter | None:
+    """The filter in the query string."""
+    return _read_filter(values)
+
+
+async def get_search_filter(**values: object) -> Filter | None:
+    """The filter in the query string and the form, of which all conditions must be met."""
+    return _read_filter(values)
+
+
+def _read_filter(values: dict[str, Any]) -> Filter | None:
+    tree = values.pop(FILTER, None) or values.pop(FILTER + _FIELD, None)
+    try:
+        parsed = None if tree is None else orjson.loads(tree)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestError(f"filter is not valid JSON: {error}") from None
+    texts = ((name.removesuffix(_FIELD), text) for name, given in values.items() for text in given or ())
+    return Filter.parse(texts, parsed)
+
+
+def _filter_arguments(*, with_form: bool) -> Iterator[inspect.Parameter]:
+    """A parameter for each register field, which may be repeated, and `filter` for everything that they cannot say."""
+    tree = (
+        "Filter as JSON, see the documentation of filters. It must be passed besides the conditions on single fields."
+    )
+    longest = LONGEST_FILTER
+    yield _argument(FILTER, Annotated[str | None, Query(description=tree, max_length=longest)])
+    if with_form:
+        undocumented = SkipJsonSchema[str | None]
+        yield _argument(FILTER + _FIELD, Annotated[undocumented, Form(alias=FILTER, max_length=longest)])
+    for field in FIELDS:
+        texts: Any = list[Annotated[str, Field(max_length=longest)]] | None
+        yield _argument(field.parameter, Annotated[texts, Query(description=_describe_condition(field))])
+        if with_form:
+            undocumented_texts = SkipJsonSchema[texts]
+            yield _argument(field.parameter + _FIELD, Annotated[undocumented_texts, Form(alias=field.parameter)])
+
+
+def _describe_condition(field: RegisterField[Any]) -> str:
+    operators = field.kind.operators
+    if Operator.WORDS in operators:
+        return f"Filter by `{field.name}`: logos with all these words. A leading `-` excludes them."
+    example = ",".join(map(str, field.kind.items(field.example)))
+    between = f", or a range: `{example.split(',')[0]}..`" if Operator.BETWEEN in operators else ""
+    return (
+        f"Filter by `{field.name}`: one of several values, `{example}`{between}. A leading `-` excludes them. Repeat the "
+        "parameter for conditions that must all be met."
+    )
+
+
 # FastAPI reads the arguments of a dependency from its signature.
 get_parameters.__signature__ = inspect.Signature(list(_arguments()))  # type: ignore[attr-defined]
+get_filter.__signature__ = inspect.Signature(list(_filter_arguments(with_form=False)))  # type: ignore[attr-defined]
+get_search_filter.__signature__ = inspect.Signature(list(_filter_arguments(with_form=True)))  # type: ignore[attr-defined]
 
 ParametersDep = Annotated[SearchParameters, Depends(get_parameters)]
+FilterDep = Annotated[Filter | None, Depends(get_filter)]
+SearchFilterDep = Annotated[Filter | None, Depends(get_search_filter)]

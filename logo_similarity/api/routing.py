@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.params import File, Form
 from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic.fields import FieldInfo
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
@@ -28,15 +29,15 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class CheckedRoute(APIRoute):
-    """A route that accepts only the parameters in its signature, each at most once."""
+    """A route that accepts only the parameters in its signature, each at most once unless it is a list."""
 
     def get_route_handler(self) -> Handler:
         """FastAPI's handler, preceded by a check of parameter names against the route's declarations."""
         handler = super().get_route_handler()
-        query = dict.fromkeys(_query_names(self.dependant), False)
-        form: dict[str, bool] | None = None
+        query = _declared(self.dependant, "query_params")
+        form: dict[str, FieldInfo] | None = None
         if self.body_field is not None and isinstance(self.body_field.field_info, Form):
-            form = dict(_body_names(self.dependant))
+            form = _declared(self.dependant, "body_params")
         limits: Any = self.form_limits
 
         async def checked(request: Request) -> Response:
@@ -102,40 +103,39 @@ def allowed_methods(app: FastAPI, path: str) -> list[str]:
     return sorted({method for context in contexts for method in context.methods or ()})
 
 
-def _check(items: Iterable[tuple[str, object]], known: Mapping[str, bool], seen: set[str]) -> None:
+def _check(items: Iterable[tuple[str, object]], known: Mapping[str, FieldInfo], seen: set[str]) -> None:
     """Add the names of the items to `seen`.
 
     Args:
         items: names and values of parameters.
-        known: the names that the route accepts, and whether each is a file.
+        known: the names that the route accepts, and the declaration of each.
         seen: the names of earlier items.
 
     Raises:
-        InvalidRequestError: a name is not in `known`, or already in `seen`.
+        InvalidRequestError: a name is not in `known`, or is already in `seen` and not the name of a list.
     """
     for name, value in items:
         if name not in known:
             short = name[:MAX_NAME]
             if isinstance(value, UploadFile):  # meant for a field of files, whatever its name
-                nearest = [other for other, is_file in known.items() if is_file]
+                nearest = [other for other, declared in known.items() if isinstance(declared, File)]
             else:
                 nearest = difflib.get_close_matches(short.lower(), known, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else "."
             accepted = f"Known: {', '.join(sorted(known))}" if known else "This route accepts none"
             raise InvalidRequestError(f"unknown parameter {short!r}{hint} {accepted}")
-        if name in seen:
+        if name in seen and not _is_list(known[name].annotation):
             raise InvalidRequestError(f"parameter {name!r} is given twice; send it once")
         seen.add(name)
 
 
-def _query_names(dependant: Dependant) -> Iterable[str]:
-    yield from (field.alias for field in dependant.query_params)
+def _declared(dependant: Dependant, place: str) -> dict[str, FieldInfo]:
+    """The declaration of each parameter of a route in the query string ("query_params") or the form ("body_params")."""
+    declared = {field.alias: field.field_info for field in getattr(dependant, place)}
     for inner in dependant.dependencies:
-        yield from _query_names(inner)
+        declared |= _declared(inner, place)
+    return declared
 
 
-def _body_names(dependant: Dependant) -> Iterable[tuple[str, bool]]:
-    """The name of each form field, and whether it is a file."""
-    yield from ((field.alias, isinstance(field.field_info, File)) for field in dependant.body_params)
-    for inner in dependant.dependencies:
-        yield from _body_names(inner)
+def _is_list(annotation: Any) -> bool:  # noqa: ANN401 - a type expression
+    return get_origin(annotation) is list or any(map(_is_list, get_args(annotation)))

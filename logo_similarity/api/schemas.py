@@ -35,6 +35,8 @@ EXAMPLE_SEARCH: JsonDict = {
     "reranked": True,
     "parts": True,
     "words": "example",
+    "exact": True,
+    "passed": 1204,
     "cached": False,
     "catalog": {"version": "20261123T100000Z-1f3a9c2e", "logos": 769674, "fields": ["text", "vienna_codes", "year"]},
     "timings_ms": {
@@ -69,6 +71,21 @@ class LogoOut(BaseModel):
     id: Annotated[str, Field(description="The logo's public id.")]
     image_url: Annotated[str | None, Field(description=IMAGE_URL)]
     metadata: Metadata
+
+
+class LogosOut(BaseModel):
+    """Logos that pass a filter, in the order of the catalog."""
+
+    logos: list[LogoOut]
+    passed: Annotated[int, Field(description="Number of logos that pass the filter, on all pages.")]
+    next: Annotated[str | None, Field(description="`cursor` of the next page. Null on the last page.")]
+
+
+class ValueCountOut(BaseModel):
+    """A value of a field, and the number of logos that have it."""
+
+    value: JsonValue
+    count: int
 
 
 class MatchedOut(BaseModel):
@@ -185,6 +202,59 @@ class CatalogOut(BaseModel):
     fields: Annotated[tuple[str, ...], Field(description="Names of the metadata fields in its source.")]
 
 
+class FacetsOut(BaseModel):
+    """How many of the logos that pass a filter have each value of some fields."""
+
+    passed: Annotated[int, Field(description="Number of logos that pass the filter.")]
+    facets: Annotated[
+        dict[str, list[ValueCountOut]],
+        Field(
+            description="For each field its most frequent values. A code counts the logos with the code or one below it."
+        ),
+    ]
+    catalog: CatalogOut
+
+
+class FieldOut(BaseModel):
+    """A register field of the catalog."""
+
+    name: Annotated[str, Field(description="Its name in `metadata` and in a filter as JSON.")]
+    parameter: Annotated[str, Field(description="The parameter that filters by it.")]
+    description: str
+    kind: Annotated[str, Field(description="Kind of its values, e.g. Codes or Date.")]
+    operators: Annotated[list[str], Field(description="Its operators in a filter as JSON.")]
+    facet: Annotated[bool, Field(description="Whether `/v1/facets` counts its values.")]
+
+
+class EncoderOut(BaseModel):
+    """The encoder that computed the embeddings."""
+
+    id: str
+    sha256: str
+
+
+class CatalogDetailsOut(BaseModel):
+    """What the service can search, and how."""
+
+    version: str
+    created: Annotated[dt.datetime, Field(description="When the catalog was built.")]
+    newest: Annotated[dt.date | None, Field(description="Latest `application_date` of its logos. Null: not known.")]
+    logos: Annotated[int, Field(description="Number of logos.")]
+    fields: list[FieldOut]
+    reranks: Annotated[bool, Field(description="Whether searches can be re-ranked.")]
+    parts: Annotated[bool, Field(description="Whether parts of images can be compared.")]
+    words: Annotated[bool, Field(description="Whether words can be searched for.")]
+    reads_words: Annotated[bool, Field(description="Whether the words in an image can be read.")]
+    encoder: EncoderOut
+    engine: Annotated[str, Field(description="Version of this software.")]
+    accepts: Annotated[str, Field(description="Accepted image formats.")]
+    max_upload_bytes: Annotated[int, Field(description="Maximum size of a request body, in bytes.")]
+    record_url: Annotated[
+        str | None,
+        Field(description="Address of a logo's record at its office, with `{id}` and `{office}` in it. Null: not set."),
+    ]
+
+
 if TYPE_CHECKING:
     TimingsOut = BaseModel
 else:
@@ -208,6 +278,14 @@ class SearchResponse(BaseModel):
         str | None,
         Field(description="The words that were searched for: `words`, or those read in the image. Null: none."),
     ]
+    exact: Annotated[
+        bool,
+        Field(
+            description="Whether the query was compared with every logo that may be a result. If not, a graph search found "
+            "the candidates."
+        ),
+    ]
+    passed: Annotated[int | None, Field(description="Number of logos that pass the filter. Null without a filter.")]
     cached: Annotated[
         bool, Field(description="Whether the results come from an earlier search with the same image and parameters.")
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import json
 import queue
@@ -182,6 +183,11 @@ class Metadata:
         """The logo with this public id, or None."""
         rows = self._query(f"SELECT {COLUMNS} FROM logos WHERE logo_id = ?", logo_id)  # noqa: S608 - constant
         return Logo._make(rows[0]) if rows else None
+
+    def newest(self) -> dt.date | None:
+        """The latest date of application; None: no logo has one."""
+        ((latest,),) = self._query("SELECT max(application_date) FROM logos")
+        return None if latest is None else dt.date.fromisoformat(latest)
 
     def unreadable(self) -> dict[str, int]:
         """Number of logos with an unreadable value or invalid UTF-8 text, by field name."""

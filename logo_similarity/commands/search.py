@@ -16,9 +16,12 @@ from logo_similarity.commands.parameters import with_parameters
 from logo_similarity.config import load_settings
 from logo_similarity.errors import BadImageError, SourceError
 from logo_similarity.fields import FIELDS, select_fields
+from logo_similarity.filters import Filter
 from logo_similarity.terminal import err, out, print_json, print_lines, printable
+from logo_similarity.wording import counted
 
 if TYPE_CHECKING:
+    from logo_similarity.catalog.manifest import Manifest
     from logo_similarity.catalog.metadata import Metadata
     from logo_similarity.domain import Hit, SearchResult
     from logo_similarity.field_kinds import JsonValue
@@ -46,6 +49,15 @@ def search(
             metavar="NAME,...",
             help="Columns to print: fields and further columns of the source. Default: score, expect, band, id, the "
             "fields of the catalog, and matched and copies if it has parts and copies.",
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUES",
+            help="Search only logos that pass this filter: vienna=26.01,3.1 (one of several codes), year=2010..2015 (a range), "
+            "status=-ended (all but these), company='example bakery' (all words), or a filter as JSON. Give it again for "
+            "conditions that must all be met.",
         ),
     ] = None,
     device: Device = None,
@@ -77,24 +89,39 @@ def search(
         raise SourceError(f"{image}: is a folder; name an image file")
     with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
         try:
-            result = engine.search(Query(image=None if image is None else image.read_bytes(), **parameters))
+            picture = None if image is None else image.read_bytes()
+            result = engine.search(Query(image=picture, filter=_filter(where or ()), **parameters))
         except BadImageError as error:
             raise SourceError(f"{image}: {error}") from None
-        evidence = ["image_score", "word_similarity"] if result.words is not None and image is not None else []
-        columns_of_catalog = ["score", *evidence, "expect", "band", "id"]
-        columns_of_catalog += [field.name for field in select_fields(engine.manifest.fields)]
-        if engine.manifest.parts is not None:
-            columns_of_catalog.append("matched")
-        if engine.manifest.distinct_images < engine.manifest.count:
-            columns_of_catalog.append("copies")
+        with_evidence = result.words is not None and image is not None
+        columns_of_catalog = _columns_of(engine.manifest, with_evidence=with_evidence)
         if chosen is not None:
             _check_columns(chosen, result.hits, engine.metadata)
+    if result.passed is not None:
+        err.print(f"{result.passed:,} of {counted(engine.manifest.count, 'logo')} pass the filter", markup=False)
     if result.words is not None and parameters["words"] is None:
         err.print(f"words in the image: {printable(result.words)}", markup=False)
     if as_json:
         print_json(_answer(result))
     else:
         print_hits(result.hits, chosen or columns_of_catalog)
+
+
+def _filter(conditions: Sequence[str]) -> Filter | None:
+    """The filter of all `--where` options."""
+    trees, texts = [], []
+    for condition in conditions:
+        if condition.lstrip().startswith("{"):
+            try:
+                trees.append(json.loads(condition))
+            except json.JSONDecodeError as error:
+                raise typer.BadParameter(f"not valid JSON: {error}", param_hint="--where") from None
+        else:
+            name, equals, text = condition.partition("=")
+            if not equals:
+                raise typer.BadParameter(f"{condition!r} has no '='; write FIELD=VALUES", param_hint="--where")
+            texts.append((name.strip(), text))
+    return Filter.parse(texts, {"and": trees} if trees else None)
 
 
 def print_hits(hits: Sequence[Hit], columns: Sequence[str]) -> None:
@@ -108,6 +135,17 @@ def print_hits(hits: Sequence[Hit], columns: Sequence[str]) -> None:
         )
     else:
         print_lines(rows)
+
+
+def _columns_of(manifest: Manifest, *, with_evidence: bool) -> list[str]:
+    """The columns that are printed by default."""
+    evidence = ["image_score", "word_similarity"] if with_evidence else []
+    columns = ["score", *evidence, "expect", "band", "id", *(field.name for field in select_fields(manifest.fields))]
+    if manifest.parts is not None:
+        columns.append("matched")
+    if manifest.distinct_images < manifest.count:
+        columns.append("copies")
+    return columns
 
 
 def _check_columns(names: Sequence[str], hits: Sequence[Hit], metadata: Metadata) -> None:
@@ -129,6 +167,8 @@ def _answer(result: SearchResult) -> dict[str, object]:
         "reranked": result.reranked,
         "parts": result.parts,
         "words": result.words,
+        "exact": result.exact,
+        "passed": result.passed,
         "results": [
             {
                 "score": hit.score,

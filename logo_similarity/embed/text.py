@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -74,6 +75,11 @@ def thread_reader() -> TextReader:
     if not hasattr(_readers, "reader"):
         _readers.reader = TextReader()
     return _readers.reader  # type: ignore[no-any-return]
+
+
+def can_read() -> bool:
+    """Whether RapidOCR is installed."""
+    return find_spec("rapidocr") is not None
 
 
 def reader_version() -> str:

@@ -135,7 +135,7 @@ export function createDetail(actions) {
     const row = (label, name, value, against) => h("tr", {}, h("th", { scope: "row" }, label), other && h("td", {}, cell(name, against, shared)), h("td", {}, cell(name, value, shared)));
     const filled = names.filter((name) => valueText(name, hit.metadata[name]) || (other && valueText(name, other[name])));
     const extra = Object.entries(hit.metadata.extra ?? {}).filter(([, value]) => valueText("", value));
-    const office = officeLink(catalog?.office_url, hit.id);
+    const office = officeLink(catalog?.record_url, hit);
     return h("section", {},
       h("h3", {}, t("detail.register")),
       h("table", { class: other ? "register compared" : "register" },
@@ -197,10 +197,10 @@ function outOfCrop([left, top, right, bottom], [x, y, far, low]) {
 }
 
 /** The page of the office for a logo; null if there is no template, or it is not an HTTP address. */
-function officeLink(template, id) {
+function officeLink(template, { id, metadata }) {
   if (!template) return null;
   try {
-    const url = new URL(template.replaceAll("{id}", encodeURIComponent(id)));
+    const url = new URL(template.replaceAll("{id}", encodeURIComponent(id)).replaceAll("{office}", encodeURIComponent(metadata.office ?? "")));
     return ["http:", "https:"].includes(url.protocol) ? url.href : null;
   } catch {
     return null;

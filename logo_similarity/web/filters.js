@@ -266,7 +266,7 @@ export function createFilters(root, { change }) {
     return filters.map(([parameter, expression], index) => {
       const group = groups.get(parameter);
       const field = group?.field ?? { name: parameter };
-      const not = group?.form === "list" && expression.startsWith("-");
+      const not = expression.startsWith("-");
       const values = (not ? expression.slice(1) : expression).split(group?.form === "list" ? "," : "\u0000");
       const named = values.map((value) => {
         const name = nameOfValue(field, value);

@@ -251,7 +251,7 @@ async function renderStart() {
     samples,
     catalog && h("dl", { class: "facts" },
       fact("start.logos", number(catalog.logos)),
-      catalog.built && fact("start.built", date(catalog.built)),
+      catalog.created && fact("start.built", date(catalog.created)),
       catalog.newest && fact("start.newest", date(catalog.newest)),
       fact("start.by", [t("start.pictures"), catalog.parts && t("start.parts"), catalog.words && t("start.words")].filter(Boolean).join(", "))));
   try {
@@ -282,8 +282,8 @@ function renderFrame() {
   $("theme-button").setAttribute("aria-label", label);
   $("theme-button").title = label;
   if (catalog) {
-    const values = { n: catalog.logos, date: catalog.built ? date(catalog.built) : "" };
-    $("register").textContent = t(catalog.built ? "register.dated" : "register.undated", values);
+    const values = { n: catalog.logos, date: catalog.created ? date(catalog.created) : "" };
+    $("register").textContent = t(catalog.created ? "register.dated" : "register.undated", values);
     $("scope").textContent = t("foot.scope", { ...values, version: catalog.version });
   }
 }
@@ -659,7 +659,7 @@ async function loadCatalog() {
   } catch (error) {
     if (error.status !== 404) throw error;
     const { catalog: served } = await get("readyz"); // an older service
-    catalog = { version: served.version, logos: served.logos, fields: [], built: null, newest: null };
+    catalog = { version: served.version, logos: served.logos, fields: [], created: null, newest: null };
   }
 }
 

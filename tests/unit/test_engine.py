@@ -204,7 +204,9 @@ def test_every_kind_of_field_can_be_filtered_by(engine: SearchEngine, sample_cat
     assert passed(Filter.where(application_date=("2023-01-01", None), year=2023)) == 200
     assert passed(Filter.words(company="company 7") | Filter.where(company="Company 8")) == 2
     assert passed(~Filter.words(company="company 7")) == 199
-    assert passed(Filter.where(nice_classes=9)) == 0
+    assert passed(Filter.where(nice_classes=9)) == 5
+    with pytest.raises(InvalidRequestError, match="this catalog has no office to filter by; it has text, company"):
+        passed(~Filter.where(office="EM"))
 
 
 @pytest.mark.parametrize("rerank", [True, False])
@@ -272,7 +274,12 @@ def no_patches(version: Path, manifest: Manifest) -> Manifest:
 
 
 def no_postings(version: Path, manifest: Manifest) -> Manifest:
-    (version / FILTERS / "year.values").write_bytes(b"postings")
+    (version / FILTERS / "year.values").write_bytes(b"posting2")
+    return manifest
+
+
+def earlier_postings(version: Path, manifest: Manifest) -> Manifest:
+    (version / FILTERS / "year.values").write_bytes(b"postings" + bytes(64))
     return manifest
 
 
@@ -295,6 +302,7 @@ def other_encoder(_: Path, manifest: Manifest) -> Manifest:
         (no_patches, "damaged"),
         (fewer_logos, "different numbers of logos"),
         (no_postings, "year.values: damaged"),
+        (earlier_postings, "year.values: written by an earlier version of this software; build the catalog again"),
         (lambda _, manifest: manifest.model_copy(update={"dimension": 7}), "different numbers of dimensions"),
         (other_preprocessing, "build the catalog again"),
         (other_encoder, "not the encoder"),

@@ -132,17 +132,14 @@ def test_vienna_codes_have_one_form(text: str, code: str | None) -> None:
 def test_keys_have_the_order_of_the_values(kind: Kind[Any], values: list[Any]) -> None:
     keys = [kind.key(value) for value in values]
     assert keys == sorted(set(keys))
-    first, last = kind.span(values[0])
-    assert first == keys[0]
-    assert last < keys[-1]
+    assert list(map(kind.item_of, keys)) == values
 
 
-def test_a_code_spans_the_levels_below_it_only() -> None:
+def test_a_code_is_matched_by_itself_and_the_codes_above_it() -> None:
     codes = Codes(item="code", canonical=str)
-    first, last = codes.span("2")
-    assert [first <= codes.key(code) <= last for code in ("1", "2", "2.1", "2.99.9", "26", "3")] == [
-        False, True, True, True, False, False,
-    ]  # fmt: skip
+    assert list(codes.matched("26.01.03")) == ["26", "26.01", "26.01.03"]
+    assert list(codes.matched("2")) == ["2"]
+    assert list(Name().matched("A.B")) == ["A.B"]
 
 
 @pytest.mark.parametrize(

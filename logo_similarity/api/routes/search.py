@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from logo_similarity.api.admission import run_while_connected
 from logo_similarity.api.deps import LinksDep, RuntimeDep
 from logo_similarity.api.middleware import new_request_id
-from logo_similarity.api.parameters import ParametersDep
+from logo_similarity.api.parameters import LONGEST_FIELD, ParametersDep, SearchFilterDep
 from logo_similarity.api.paths import SEARCH_PATH
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import SearchResponse, hit_json, timings_of
@@ -31,13 +31,14 @@ NO_TIME = Timings(*[0.0] * len(STAGES))
     response_model=SearchResponse,
     summary="Find the logos most similar to an image or to words",
     # One file and a few short fields: only an attacker sends a form with a thousand parts.
-    form_limits={"max_files": 1, "max_fields": 10, "max_part_size": 1024},
+    form_limits={"max_files": 1, "max_fields": 50, "max_part_size": LONGEST_FIELD},
 )
 async def search(
     request: Request,
     runtime: RuntimeDep,
     links: LinksDep,
     parameters: ParametersDep,
+    condition: SearchFilterDep,
     file: Annotated[
         UploadFile | None,
         File(description=f"{ACCEPTED}. For an animation, the first frame is used. Optional if `words` are given."),
@@ -46,6 +47,8 @@ async def search(
     """Returns the most similar logos, the most surprising hits first. A score of 1 means the same image.
 
     Send an image, or `words`, or both.
+
+    Only logos that pass the filter are searched. Each field of the register is a parameter that filters by it.
 
     The parameters may also be sent as form fields with the same names.
     """
@@ -60,7 +63,7 @@ async def search(
         nonlocal queue, links_time, cached
         queue = (time.perf_counter() - accepted) * 1000
         # Read in this thread: large uploads are on disk, and reading them must not block the event loop.
-        query = Query(image=None if file is None else file.file.read(), **parameters)
+        query = Query(image=None if file is None else file.file.read(), filter=condition, **parameters)
         key = runtime.cache.key(catalog.out.version, query)
         earlier = runtime.cache.get(key)
         cached = earlier is not None
@@ -96,6 +99,8 @@ async def search(
         "reranked": result.reranked,
         "parts": result.parts,
         "words": result.words,
+        "exact": result.exact,
+        "passed": result.passed,
         "cached": cached,
         "catalog": catalog.out.model_dump(),
         "timings_ms": stages,

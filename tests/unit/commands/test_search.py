@@ -87,7 +87,8 @@ def test_long_texts_are_shortened_before_short_ones_and_ids_never(odd_catalog: S
 def test_the_columns_are_those_of_the_catalog(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
     image = sample_catalog.images / sample_catalog.files[0]
     (header, *_) = run_on_terminal("search", image, "--catalogs", sample_catalog.root, width=150)
-    shown = ["score", "expect", "band", "id", "text", "company", "vienna_codes", "application_date", "year"]
+    shown = ["score", "expect", "band", "id", "text", "company", "vienna_codes", "nice_classes", "status"]
+    shown += ["application_date", "year"]
     assert header.split() in (shown, [*shown, "matched"])  # a column that is empty in every hit is left out
     (tmp_path / "few").mkdir()
     for file in sample_catalog.files[:3]:
@@ -178,3 +179,32 @@ def test_a_search_needs_an_image_or_words(odd_catalog: SampleCatalog) -> None:
     done = run("search", "--catalogs", odd_catalog.root)
     assert done.returncode == 2
     assert "name an image file, or give --words" in done.stderr
+
+
+def test_a_search_is_filtered(sample_catalog: SampleCatalog) -> None:
+    image = sample_catalog.images / sample_catalog.files[6]
+    words = ("search", image, "--catalogs", sample_catalog.root, "--top-k", 200, "--columns", "id")
+    found = run(*words, "--where", "nice=9", "--where", "status=-ended")
+    assert "3 of 200 logos pass the filter" in found.stderr
+    assert set(found.stdout.split()) == {"EM/000053", "EM/000098", "EM/000143"}
+    tree = '{"or": [{"field": "company", "words": "8"}, {"field": "nice_classes", "is": 10}]}'
+    assert set(run(*words, "--where", tree, "--where", "nice=9").stdout.split()) == {"EM/000008"}
+    answer = json.loads(run(*words[:-2], "--where", "nice=9", "--json").stdout)
+    assert (answer["passed"], answer["exact"], len(answer["results"])) == (5, True, 5)
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("nice", "'nice' has no '='; write FIELD=VALUES"),
+        ("{", "not valid JSON"),
+        ("colour=red", "no field 'colour' to filter by"),
+        ("office=EM", "this catalog has no office to filter by"),
+        ("year=soon", "'soon' is not a valid value; 2023 is one"),
+    ],
+)
+def test_a_filter_that_is_not_valid_is_named(sample_catalog: SampleCatalog, condition: str, message: str) -> None:
+    image = sample_catalog.images / sample_catalog.files[6]
+    refused = run("search", image, "--catalogs", sample_catalog.root, "--where", condition)
+    assert refused.returncode != 0
+    assert message in " ".join(refused.stderr.replace("│", " ").split())
