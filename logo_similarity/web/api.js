@@ -64,7 +64,7 @@ async function request(path, options, quiet) {
     try {
       // Relative, so that it works below a path prefix of a proxy.
       response = await fetch(new URL(path, document.baseURI), {
-        ...options, headers: key === null ? {} : { "X-API-Key": encodeKey(key) }, cache: "no-store",
+        ...options, headers: key === null ? {} : { "X-API-Key": encodeKey(key) },
       });
     } catch (error) {
       if (error.name === "AbortError" || quiet) throw error;

@@ -39,7 +39,7 @@ export function createDetail(actions) {
           iconButton("next", t("detail.next"), () => actions.step(1)),
           iconButton("close", t("detail.close"), actions.close))),
       pair, decision,
-      hit.band !== undefined && hit.band !== null && why(hit),
+      why(hit),
       members.length > 1 && h("section", {}, h("h3", {}, t("detail.members", { n: members.length })),
         h("ul", { class: "members" }, members.map((member) => h("li", {},
           h("button", { type: "button", "aria-label": nameOf(member), "aria-current": member.id === hit.id ? "true" : null, title: `${nameOf(member)} · ${member.id}`, on: { click: () => actions.show(member, members) } },
@@ -122,10 +122,11 @@ export function createDetail(actions) {
 
   function why(hit) {
     const chance = chanceText(hit.expect);
-    return h("section", { class: "why", data: { band: hit.band } },
+    const lines = [...evidence(hit), chance].filter(Boolean);
+    return (hit.band || lines.length > 0) && h("section", { class: "why", data: { band: hit.band ?? "" } },
       h("h3", {}, t("detail.why")),
-      h("p", {}, h("span", { class: "band" }, t(`band.${hit.band}`)), " ", h("span", { class: "quiet" }, t(`band.${hit.band}.help`))),
-      h("ul", {}, evidence(hit).map((line) => h("li", {}, line)), chance && h("li", {}, chance)));
+      hit.band && h("p", {}, h("span", { class: "band" }, t(`band.${hit.band}`)), " ", h("span", { class: "quiet" }, t(`band.${hit.band}.help`))),
+      h("ul", {}, lines.map((line) => h("li", {}, line))));
   }
 
   function registerData(hit, catalog) {

@@ -94,8 +94,8 @@ export function createGrid(root, actions) {
     const others = members.length - 1;
     const element = h("div", { class: "tile", role: "option", id: `tile-${index}`, "aria-selected": "false", draggable: "true", data: { index, band: hit.band ?? "", status: statusKind(metadata.status) } },
       h("div", { class: "mark" }, logoImage(hit, { loading: index < 24 ? "eager" : "lazy" })),
-      h("div", { class: "name" }, h("span", {}, nameOf(hit)), others > 0 && h("span", { class: "plus" }, `+${number(others)}`)),
-      h("div", { class: "data" }, h("span", { class: "dot" }), h("span", { class: "id" }, hit.id), metadata.office && h("span", { class: "office" }, metadata.office)));
+      h("div", { class: "name", "aria-hidden": "true" }, h("span", {}, nameOf(hit)), others > 0 && h("span", { class: "plus" }, `+${number(others)}`)),
+      h("div", { class: "data", "aria-hidden": "true" }, h("span", { class: "dot" }), h("span", { class: "id" }, hit.id), metadata.office && h("span", { class: "office" }, metadata.office)));
     paint(element, hit, members);
     return element;
   }

@@ -34,6 +34,7 @@ let current = null; // the case
 let lasting = true;
 let sequence = 0;
 let searching = new AbortController();
+let focusResults = false; // the user finished the query: the keyboard moves on to the results
 const undoable = [];
 
 // What is looked at, decided and noted ---------------------------------------------------------------------------------
@@ -171,6 +172,12 @@ function showAnswer(newAnswer, newHits, newPassed) {
   renderResults(true);
   renderQuery();
   if (state.hit && detail.hit()?.id !== state.hit) showHit();
+  takeFocus();
+}
+
+function takeFocus() {
+  if (focusResults && hits.length > 0) grid.focus();
+  focusResults = false;
 }
 
 function setBusy(busy) {
@@ -196,7 +203,7 @@ function renderBar() {
   const chips = BANDS.filter((band) => counts.get(band) > 0 && band !== "unknown");
   fill($("bands"), chips.map((band) => h("button", { type: "button", class: "band-chip", data: { band }, "aria-pressed": String(!hidden.has(band)), title: t("bands.toggle"), on: { click: () => toggleBand(band) } },
     t(`band.${band}`), " ", h("span", { class: "count" }, number(counts.get(band))))),
-    chips.length === 0 && hits.length > 0 && h("span", { class: "quiet data" }, t("grid.browse", { n: passed ?? hits.length })));
+    chips.length === 0 && hits.length > 0 && h("span", { class: "quiet data" }, hasQuery(state) ? t("grid.count", { n: hits.length }) : t("grid.browse", { n: passed ?? hits.length })));
   fill($("sort"), SORTS.map((sort) => h("option", { value: sort, selected: sort === state.sort }, t(`sort.${sort}`))));
   fill($("group"), GROUPS.map((group) => h("option", { value: group, selected: group === state.group }, t(`group.${group}`))));
   const described = filters.describe();
@@ -274,7 +281,7 @@ function renderFrame() {
   document.title = "logo-similarity";
   const other = LANGUAGES[(LANGUAGES.indexOf(currentLanguage()) + 1) % LANGUAGES.length];
   fill($("language-button"), other.toUpperCase());
-  $("language-button").setAttribute("aria-label", t("language.change"));
+  $("language-button").setAttribute("aria-label", `${other.toUpperCase()}: ${t("language.change")}`);
   $("language-button").title = t("language.change");
   fill($("theme-button"), icon("theme"));
   const theme = document.documentElement.dataset.theme ?? "system";
@@ -471,6 +478,7 @@ async function takeFiles(files, add = false) {
   for (const file of all.slice(0, 8)) digests.push(await addPicture(file, file.name || t("query.pasted")));
   const pictures = [...new Set([...(add ? state.pictures : []), ...digests])].slice(0, 8);
   closeRail();
+  focusResults = true;
   if (JSON.stringify(pictures) === JSON.stringify(state.pictures)) search(); // the same picture again: a shared link, or a retry
   else change({ pictures, logo: "", crop: null });
 }
@@ -478,7 +486,11 @@ async function takeFiles(files, add = false) {
 const choosePicture = (add) => chooseFile("image/*", true, (files) => takeFiles(files, add));
 
 function chooseFile(accept, multiple, take) {
-  const input = h("input", { type: "file", accept, multiple, on: { change: () => take([...input.files]) } });
+  const input = h("input", { type: "file", accept, multiple, hidden: true, on: {
+    change: () => { input.remove(); take([...input.files]); },
+    cancel: () => input.remove(),
+  } });
+  document.body.append(input); // an element outside the document may be collected before the dialog closes
   input.click();
 }
 
@@ -529,8 +541,9 @@ function listenToControls() {
   $("words").addEventListener("input", typed);
   $("words-form").addEventListener("submit", (event) => {
     event.preventDefault();
+    focusResults = true;
     change({ words: $("words").value.trim() });
-    grid.focus();
+    if (!document.body.hasAttribute("data-busy")) takeFocus(); // these words have been searched for already
   });
   $("sort").addEventListener("change", () => change({ sort: $("sort").value }, "replace"));
   $("group").addEventListener("change", () => change({ group: $("group").value }, "replace"));
@@ -665,9 +678,8 @@ async function loadCatalog() {
 
 /** Names of Vienna codes and Nice classes; bare codes if the service has none. */
 async function loadNames() {
-  const language = currentLanguage();
-  const load = (scheme) => get(`v1/classification/${scheme}`, [], { quiet: true }).then(({ codes }) => codes, () => ({}));
-  const [vienna, nice] = await Promise.all([load("vienna", language), load("nice", language)]);
+  const load = (scheme) => get(`v1/classification/${scheme}`, [["language", currentLanguage()]], { quiet: true }).then(({ codes }) => codes, () => ({}));
+  const [vienna, nice] = await Promise.all([load("vienna"), load("nice")]);
   names = { vienna, nice };
 }
 

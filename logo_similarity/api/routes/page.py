@@ -51,7 +51,7 @@ class _Site:
 @router.get("/", include_in_schema=False)
 def page(request: Request, links: LinksDep) -> Response:
     """The page. Its URLs are relative because a proxy may add a path prefix."""
-    headers = {"Content-Security-Policy": _policy(_image_origin(links)), "Cache-Control": "no-cache"}
+    headers = {"Content-Security-Policy": _policy(_image_origin(request, links)), "Cache-Control": "no-cache"}
     return _respond(request, _load().files[INDEX], headers)
 
 
@@ -86,8 +86,8 @@ def _policy(image_origin: str | None) -> str:
     )
 
 
-def _image_origin(links: Links) -> str | None:
-    """The origin of image links: that of the S3 store, or of LOGO_PUBLIC_URL. None: there is no image store.
+def _image_origin(request: Request, links: Links) -> str | None:
+    """The origin of image links: that of the S3 store, or of LOGO_PUBLIC_URL. None: the page's own, or no image store.
 
     It is taken from a signed link, because the host of an S3 link depends on endpoint, region and bucket.
     """
@@ -99,6 +99,8 @@ def _image_origin(links: Links) -> str | None:
         return None
     parts = urlsplit(link)
     origin = f"{parts.scheme}://{parts.netloc}"
+    if origin == f"{request.url.scheme}://{request.url.netloc}":
+        return None
     # The host may come from the Host header of the request; it must not add a directive.
     return origin if _ORIGIN.fullmatch(origin) else None
 
