@@ -35,7 +35,8 @@ from logo_similarity.catalog.metadata import write_metadata
 from logo_similarity.catalog.postings import POSTINGS_LAYOUT, Postings, PostingsWriter
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
-from logo_similarity.embed.describe import Description, Floats
+from logo_similarity.description import Description
+from logo_similarity.embed.describe import Floats
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.filters import Filter
 from logo_similarity.search.build import TIE

@@ -40,7 +40,8 @@ from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.images import NamesAsWritten
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
-from logo_similarity.embed.describe import Floats, Parts, Patches, describe_parts
+from logo_similarity.description import Parts
+from logo_similarity.embed.describe import Floats, Patches, describe_parts
 from logo_similarity.engine import SearchEngine
 from logo_similarity.field_kinds import JsonValue
 from logo_similarity.image.decode import decode

@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from logo_similarity.description import Box, Description
 from logo_similarity.errors import InvalidRequestError
 from logo_similarity.field_kinds import JsonValue
 from logo_similarity.fields import Record
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    Image = bytes | NDArray[np.uint8]
+    """The content of an image file, or (h, w, 3) uint8 RGB pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,6 @@ class Logo(_LogoRow):
         return Record.from_json({"logo_id": self.logo_id, "filename": self.filename, **json.loads(self.metadata_json)})
 
 
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom of a region, as shares of the picture's width and height, 0 to 1."""
-WHOLE_BOX: Box = (0.0, 0.0, 1.0, 1.0)
-
-
 class Matched(NamedTuple):
     """The regions of the query and of a logo that made it a hit; at least one is a part of its picture."""
 
@@ -84,6 +83,10 @@ class Band(StrEnum):
     """More: chance explains it."""
 
 
+MOST_IMAGES = 4
+"""Maximum number of images of a query."""
+MOST_SHOWN = 1000
+"""Maximum number of results on all pages of a search."""
 NEAR_IDENTICAL_SCORE = 0.95
 STRONG_EXPECT, POSSIBLE_EXPECT = 0.01, 1.0
 
@@ -116,6 +119,8 @@ class Hit(NamedTuple):
     tell, or the query has no image. Hits are ordered by it if the query has no words."""
     matched: Matched | None = None
     """The regions that matched; None: the whole pictures did."""
+    picture: int = 0
+    """Which picture of the query matched, from 0."""
     image_score: float | None = None
     """The part of the image in the score of a query with words, -1 to 1: the score of the whole pictures, or if a part is
     more surprising, the score that would be as surprising. None if the query has no words or no image."""
@@ -207,16 +212,40 @@ def _parameter(default: Any, description: str, least: float | None = None, most:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search: an image or words or both, a filter, and the parameters of the answer.
+    """A search: images or a logo or words, or words with one of the others; a filter, and the parameters of the answer.
 
     Raises:
-        InvalidRequestError: there is neither an image nor words, or a parameter is out of its range.
+        InvalidRequestError: there is nothing to search for, or too much, or a parameter is out of its range.
     """
 
-    image: bytes | NDArray[np.uint8] | None = None
-    """The content of an image file, or (h, w, 3) uint8 RGB pixels."""
+    image: Image | None = None
+    """The picture to search for."""
+    more_images: tuple[Image, ...] = ()
+    """Further pictures of the same mark. For each logo, the picture that it resembles most counts."""
+    described: tuple[Description, ...] = ()
+    """Pictures that an earlier search described, instead of images: those of the query of a further page."""
+    shown: tuple[int, ...] = ()
+    """Rows of logos that are left out: those on earlier pages."""
     filter: Filter | None = None
     """Only logos that pass it are searched; None: all logos."""
+    logo_id: str | None = _parameter(
+        None, "A logo of the catalog to search for, instead of an image. It is not among the results.", 1, 500
+    )
+    crop: str | None = _parameter(
+        None,
+        "Search for a region of the image only: its left, top, right and bottom as shares of the upright image's width and "
+        "height, for example `0,0,0.5,1` for the left half.",
+        7,
+        100,
+    )
+    invert: bool = _parameter(
+        False,  # noqa: FBT003 - a default
+        "Invert the colours of the image, for a mark that is registered white on black.",
+    )
+    greyscale: bool = _parameter(
+        False,  # noqa: FBT003 - a default
+        "Ignore the colours of the image.",
+    )
     top_k: int = _parameter(100, "Maximum number of results.", 1, 1000)
     max_identical: int = _parameter(
         10, "Maximum number of results with exactly the same image. `copies` of a result counts all others.", 1, 1000
@@ -257,8 +286,7 @@ class Query:
     )
 
     def __post_init__(self) -> None:
-        if self.image is None and self.words is None:
-            raise InvalidRequestError("the query has neither an image nor words; give it at least one of them")
+        self._check_pictures()
         for parameter in PARAMETERS:
             value = getattr(self, parameter.name)
             name, number = (
@@ -267,6 +295,41 @@ class Query:
             # NaN compares false, so it is out of every range.
             if number is not None and parameter.least is not None and not parameter.least <= number <= parameter.most:
                 raise InvalidRequestError(f"{name} is {number}; it must be from {parameter.least} to {parameter.most}")
+
+    def _check_pictures(self) -> None:
+        images = [] if self.image is None else [self.image, *self.more_images]
+        given = [kind for kind in (images, self.logo_id, self.described) if kind]
+        if not given and self.words is None:
+            raise InvalidRequestError("the query has no image, no logo_id and no words; give it one of them")
+        if len(given) > 1:
+            raise InvalidRequestError("the query has an image and a logo_id; give it one of them")
+        if len(images) > MOST_IMAGES:
+            raise InvalidRequestError(f"the query has {len(images)} images; at most {MOST_IMAGES} are accepted")
+        if (self.crop is not None or self.invert or self.greyscale) and not images:
+            raise InvalidRequestError("crop, invert and greyscale apply to an image, and the query has none")
+        if self.crop is not None:
+            if len(images) > 1:
+                raise InvalidRequestError("a crop applies to one image; send one, or crop the images yourself")
+            self._read_crop()
+
+    @property
+    def crop_box(self) -> Box | None:
+        """`crop` as a box."""
+        return None if self.crop is None else self._read_crop()
+
+    def _read_crop(self) -> Box:
+        try:
+            left, top, right, bottom = map(float, (self.crop or "").split(","))
+        except ValueError:
+            raise InvalidRequestError(
+                f"crop is {self.crop!r:.100}; it must be four numbers, as 0,0,0.5,1 for the left half"
+            ) from None
+        # NaN compares false.
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise InvalidRequestError(
+                f"crop is {self.crop!r:.100}; left must be less than right, and top than bottom, all from 0 to 1"
+            )
+        return left, top, right, bottom
 
 
 class Parameter(NamedTuple):
@@ -323,5 +386,9 @@ class SearchResult:
     """Whether the query was compared with every logo that may be a hit; if not, a graph search found the candidates."""
     passed: int | None
     """Number of logos that pass the filter; None without a filter."""
+    pictures: tuple[Description, ...] = ()
+    """What was compared of each picture of the query."""
+    next: Query | None = None
+    """The query of the next page; None: this is the last one."""
     words: str | None = None
     """The words that were searched for: those of the query, or read in its image; None: the image alone was searched for."""

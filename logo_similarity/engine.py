@@ -33,9 +33,10 @@ from logo_similarity.catalog.manifest import (
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.postings import Postings, file_names
 from logo_similarity.catalog.versions import Catalog
+from logo_similarity.description import WHOLE_BOX, Description, Parts, Place
 from logo_similarity.domain import (
+    MOST_SHOWN,
     STAGES,
-    WHOLE_BOX,
     CellMatch,
     Explanation,
     Facets,
@@ -50,17 +51,19 @@ from logo_similarity.domain import (
     Timings,
     ValueCount,
 )
-from logo_similarity.embed.describe import Description, Floats, Patches, Place, describe, describe_parts
+from logo_similarity.embed.describe import Floats, Patches, describe, describe_parts, within
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.text import thread_reader
 from logo_similarity.errors import CatalogError, InvalidRequestError, NotFoundError
 from logo_similarity.field_kinds import Codes, as_json
 from logo_similarity.fields import RegisterField, select_fields
 from logo_similarity.filters import Filter, find_field
+from logo_similarity.image.adjust import adjust
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.candidates import Candidates, CandidateSource, Ids, IdSet, Mask, merge
+from logo_similarity.search.evidence import ImageEvidence
 from logo_similarity.search.expect import Tail
 from logo_similarity.search.explain import as_box, match_regions, place_cells
 from logo_similarity.search.fusion import further_candidates, fuse
@@ -206,38 +209,31 @@ class SearchEngine:
                 or the catalog cannot re-rank, filter or search for words, or the words in the image cannot be read.
         """
         clock = _Clock()
-        description, words = self._describe(query, clock)
+        pictures, words = self._describe(query, clock)
         passing = None if query.filter is None else self._passing(query.filter)
-        if description is None or words is not None:
-            return self._search_words(query, description, words or "", passing, clock)
-        images = self._compare_images(query, description, passing, clock)
-        best = np.lexsort((images.ids, -images.scores, images.log_expects))
-        best = best[images.meets(query)[best]]
-        if query.min_score is not None:
-            best = best[images.scores[best] >= query.min_score]
-        best = best[: query.top_k]
-        clock.lap("rerank")
-        row_map = self.base.row_map if passing is None else FilteredMap(self.base.row_map, passing)
-        vectors = images.ids[best]
-        rows, positions = (numbers[: query.top_k] for numbers in row_map.rows_of(vectors, query.max_identical))
-        copies, best = row_map.copies_of(vectors)[positions], best[positions]
-        logos = self.metadata.fetch(rows.tolist())
-        hits = tuple(
-            map(
-                Hit,
-                images.scores[best].tolist(),
-                images.cosines[best].tolist(),
-                logos,
-                copies.tolist(),
-                repeat(None) if images.expects is None else images.expects[best].tolist(),
-                self._matched(description, images.matches, images.ids[best], images.matched[best]),
-            )
-        )
-        clock.lap("metadata")
+        left_out = np.array([*query.shown, *self._rows(query.logo_id)], np.int64)
+        most = query.top_k + len(left_out)
+        if not pictures or words is not None:
+            answer = self._search_words(query, pictures, words or "", passing, left_out, clock)
+        else:
+            answer = self._search_images(query, pictures, passing, left_out, clock)
         passed = None if passing is None else int(np.count_nonzero(passing))
-        with_parts, timings = description.parts is not None, Timings(**clock.stages)
-        reranked = description.patches is not None
-        return SearchResult(hits, reranked, with_parts, self.version, timings, images.exact, passed)
+        remaining = min(MOST_SHOWN, self.manifest.count if passed is None else passed) - most
+        shown = (*left_out.tolist(), *(hit.logo.id for hit in answer.hits))
+        return SearchResult(
+            hits=answer.hits,
+            reranked=any(picture.patches is not None for picture in pictures),
+            parts=any(picture.parts is not None for picture in pictures),
+            version=self.version,
+            timings=Timings(**{**dict.fromkeys(STAGES, 0.0), **clock.stages}),
+            exact=answer.exact,
+            passed=passed,
+            pictures=pictures,
+            next=_next_page(query, pictures, words, shown)
+            if len(answer.hits) == query.top_k and remaining > 0
+            else None,
+            words=words,
+        )
 
     def explain(self, query: Query, logo_id: str) -> Explanation:
         """Why a logo is a hit of a query, or is none. The query's filter and the bounds of its answer do not count.
@@ -249,9 +245,12 @@ class SearchEngine:
         logo = self.metadata.find(logo_id)
         if logo is None:
             raise NotFoundError(f"no logo has the id {logo_id!r}")
-        description, _ = self._describe(query, _Clock())
-        if description is None:
-            raise InvalidRequestError("the query has no image to explain a hit with; give it one")
+        pictures, _ = self._describe(query, _Clock())
+        if len(pictures) != 1:
+            raise InvalidRequestError(
+                "a hit is explained with one image, or the id of a logo; give the query one of them"
+            )
+        (description,) = pictures
         vectors = self.base.row_map.vector_of(np.array([logo.id]))
         nearest = self._candidates(description, RERANKED)
         tail = Tail.fit(_descending(self._score(description, nearest)))
@@ -267,8 +266,8 @@ class SearchEngine:
             float(candidate.cosines[0]),
             logo,
             int(self.base.row_map.copies_of(vectors)[0]),
-            None if log_expects is None else float(self._expects(log_expects)[0]),
-            next(self._matched(description, matches, vectors, matched)),
+            None if log_expects is None else math.exp(min(float(log_expects[0]), math.log(self.manifest.count))),
+            self._matched(description, matches, int(vectors[0]), int(matched[0])),
         )
         vector = int(vectors[0])
         return Explanation(hit, self._matched_regions(description, vector), self._matched_cells(description, vector))
@@ -323,6 +322,11 @@ class SearchEngine:
         logos = self.metadata.fetch(rows[:limit].tolist())
         return LogoPage(tuple(logos), passed, int(rows[limit]) if len(rows) > limit else None)
 
+    @property
+    def part_dimensions(self) -> frozenset[int]:
+        """Numbers of dimensions that the embedding of a part may have: a stored one is shorter."""
+        return frozenset({self.manifest.dimension, min(DIMENSIONS, self.manifest.dimension)})
+
     def logo(self, logo_id: str) -> Logo | None:
         """The logo with this public id; None if the catalog does not contain it."""
         return self.metadata.find(logo_id)
@@ -338,39 +342,71 @@ class SearchEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _describe(self, query: Query, clock: _Clock) -> tuple[Description | None, str | None]:
-        """The description of the query's image, with what is to be compared; and the words to search for.
+    def _describe(self, query: Query, clock: _Clock) -> tuple[tuple[Description, ...], str | None]:
+        """The descriptions of the query's pictures, with what is to be compared; and the words to search for.
 
-        The words are those of the query, or read in its image.
+        The words are those of the query, or read in its first image.
         """
-        image, words = query.image, query.words
-        if image is None:
-            return None, words
-        reranked, with_parts = self._reranks(query), self._compares_parts(query)
-        pixels = self.decoder.decode(image) if isinstance(image, bytes) else _check_pixels(image)
-        clock.lap("decode")
-        description = describe(pixels, self.encoder, clock.lap)
-        if not reranked:
-            description = replace(description, patches=None)
-        if with_parts:
-            description = replace(description, parts=describe_parts(pixels, self.encoder))
-        clock.lap("parts")
-        if words is None and query.read_words:
-            text = thread_reader().read(pixels)
-            words = text if text is not None and fold(text) else None
-        return description, words
+        if query.described:
+            return query.described, query.words
+        if query.logo_id is not None:
+            return (self._description_of(query.logo_id, query),), query.words
+        pictures, words = [], query.words
+        for image in () if query.image is None else (query.image, *query.more_images):
+            decoded = self.decoder.decode(image) if isinstance(image, bytes) else _check_pixels(image)
+            pixels = adjust(decoded, crop=query.crop_box, invert=query.invert, greyscale=query.greyscale)
+            clock.lap("decode")
+            description = describe(pixels, self.encoder, clock.lap)
+            if not self._reranks(query):
+                description = replace(description, patches=None)
+            if self._compares_parts(query):
+                description = replace(description, parts=describe_parts(pixels, self.encoder))
+            pictures.append(description if query.crop_box is None else within(description, query.crop_box))
+            clock.lap("parts")
+            if words is None and query.read_words and len(pictures) == 1:
+                text = thread_reader().read(pixels)
+                words = text if text is not None and fold(text) else None
+        return tuple(pictures), words
 
-    def _compare_images(
+    def _description_of(self, logo_id: str, query: Query) -> Description:
+        """The stored description of a logo of the catalog, with what is to be compared."""
+        (row,) = self._rows(logo_id)
+        vector = int(self.base.row_map.vector_of(np.array([row]))[0])
+        description = replace(self.base.description(vector), place=self._place(vector))
+        if not self._reranks(query):
+            description = replace(description, patches=None)
+        if self._compares_parts(query):
+            description = replace(description, parts=self._stored_parts(vector))
+        return description
+
+    def _rows(self, logo_id: str | None) -> tuple[int, ...]:
+        """The row of a logo; none for None. Raises NotFoundError if the catalog does not contain the logo."""
+        if logo_id is None:
+            return ()
+        logo = self.metadata.find(logo_id)
+        if logo is None:
+            raise NotFoundError(f"no logo has the id {logo_id!r}")
+        return (logo.id,)
+
+    def _compare(
         self,
         query: Query,
-        description: Description,
+        pictures: Sequence[Description],
         passing: Mask | None,
+        most: int,
         clock: _Clock,
         further: Ids = np.empty(0, np.int64),  # noqa: B008 - never changed
-    ) -> _ImageEvidence:
-        """The evidence of the images nearest to a query, of those whose parts are, and of `further` vectors."""
+    ) -> ImageEvidence:
+        """The evidence of the images nearest to the pictures, of those whose parts are, and of `further` vectors."""
         allowed = None if passing is None else IdSet.of(self.base.row_map.vectors_with(passing))
-        candidates = self._candidates(description, max(query.top_k, RERANKED), allowed)
+        return ImageEvidence.best_of(
+            [self._compare_picture(query, picture, allowed, most, clock, further) for picture in pictures]
+        )
+
+    def _compare_picture(
+        self, query: Query, description: Description, allowed: IdSet | None, most: int, clock: _Clock, further: Ids
+    ) -> ImageEvidence:
+        candidates = self._candidates(description, max(most, RERANKED), allowed)
         # What a logo shares with the whole catalog does not depend on the filter, and neither does its score.
         nearest = candidates if allowed is None else self._candidates(description, RERANKED)
         matches = None if description.parts is None else self._match_parts(description, allowed)
@@ -382,7 +418,7 @@ class SearchEngine:
         )
         further = np.setdiff1d(further, ids)
         if tail is not None and matches is not None:
-            further = np.union1d(further, further_candidates(matches, ids, query.top_k, MOST_EXPECTED))
+            further = np.union1d(further, further_candidates(matches, ids, most, MOST_EXPECTED))
         if len(further):
             others = self.base.compare(description, further)
             ids, cosines = np.concatenate([ids, others.ids]), np.concatenate([cosines, others.cosines])
@@ -392,22 +428,72 @@ class SearchEngine:
             counted = np.full_like(scores, -np.inf) if query.parts is PartsMode.ONLY else scores
             log_expects, matched = fuse(ids, counted, tail, matches)
         equal = scores if tail is None else np.where(matched < 0, scores, np.clip(tail.similarity(log_expects), -1, 1))
-        expects = None if tail is None else self._expects(log_expects)
-        return _ImageEvidence(ids, scores, cosines, log_expects, expects, equal, matched, matches, candidates.exact)
+        clock.lap("rerank")
+        return ImageEvidence(
+            ids=ids,
+            scores=scores,
+            cosines=cosines,
+            log_expects=log_expects,
+            equal=equal,
+            matched=matched,
+            pictures=np.zeros(len(ids), np.int64),
+            matches=(matches,),
+            exact=candidates.exact,
+            logos=None if tail is None else self.manifest.count,
+        )
+
+    def _search_images(
+        self, query: Query, pictures: Sequence[Description], passing: Mask | None, left_out: Ids, clock: _Clock
+    ) -> _Answer:
+        """The best hits of a query for pictures, but for the rows that are left out."""
+        most = query.top_k + len(left_out)
+        images = self._compare(query, pictures, passing, most, clock)
+        best = np.lexsort((images.ids, -images.scores, images.log_expects))
+        best = best[images.meets(query)[best]]
+        if query.min_score is not None:
+            best = best[images.scores[best] >= query.min_score]
+        best = best[:most]
+        row_map = self.base.row_map if passing is None else FilteredMap(self.base.row_map, passing)
+        vectors = images.ids[best]
+        rows, positions = row_map.rows_of(vectors, query.max_identical)
+        kept = np.flatnonzero(~np.isin(rows, left_out))[: query.top_k]
+        rows, positions = rows[kept], positions[kept]
+        copies, images = row_map.copies_of(vectors)[positions], images.at(best[positions])
+        clock.lap("rerank")
+        hits = map(
+            Hit,
+            images.scores.tolist(),
+            images.cosines.tolist(),
+            self.metadata.fetch(rows.tolist()),
+            copies.tolist(),
+            repeat(None) if images.expects is None else images.expects.tolist(),
+            self._regions(pictures, images),
+            images.pictures.tolist(),
+        )
+        answer = _Answer(tuple(hits), images.exact)
+        clock.lap("metadata")
+        return answer
 
     def _search_words(
-        self, query: Query, description: Description | None, words: str, passing: Mask | None, clock: _Clock
-    ) -> SearchResult:
-        """The result of a query for words, alone or with an image, of which this is the description."""
+        self,
+        query: Query,
+        pictures: Sequence[Description],
+        words: str,
+        passing: Mask | None,
+        left_out: Ids,
+        clock: _Clock,
+    ) -> _Answer:
+        """The best hits of a query for words, alone or with pictures, but for the rows that are left out."""
         if self.words is None:
             raise InvalidRequestError(
                 "this catalog cannot be searched by words: it was built by an earlier version of this software; build it "
                 "again"
             )
         row_map = self.base.row_map if passing is None else FilteredMap(self.base.row_map, passing)
-        limit = max(query.top_k, RERANKED)
+        most = query.top_k + len(left_out)
+        limit = max(most, RERANKED)
         images = None
-        if description is None:
+        if not pictures:
             # More than are returned, since some may have identical images and words.
             matches = self.words.search(words, limit * IDENTICAL_RESERVE, passing)
             clock.lap("search")
@@ -415,7 +501,7 @@ class SearchEngine:
         else:
             rows = self.words.search(words, limit, passing).rows
             # The image of a logo with similar words is compared, too, and the words of a logo with a similar image.
-            images = self._compare_images(query, description, passing, clock, row_map.vector_of(rows))
+            images = self._compare(query, pictures, passing, most, clock, row_map.vector_of(rows))
             best = images.ids[np.lexsort((images.ids, -images.equal))]
             similar = row_map.rows_of(best, query.max_identical)[0][:limit]
             matches = self.words.compare(words, np.union1d(similar, rows))
@@ -427,9 +513,9 @@ class SearchEngine:
             order = order[images.meets(query)[order]]
         if query.min_score is not None:
             order = order[scores[order] >= query.min_score]
-        order = order[limit_identical(vectors[order], matches.similarities[order], query.max_identical)][: query.top_k]
+        order = order[limit_identical(vectors[order], matches.similarities[order], query.max_identical)]
+        order = order[~np.isin(matches.rows[order], left_out)][: query.top_k]
         clock.lap("rerank")
-        logos = self.metadata.fetch(matches.rows[order].tolist())
         hits = [
             Hit(
                 score=float(scores[place]),
@@ -440,58 +526,68 @@ class SearchEngine:
                 word_field=matches.field_of(place),
             )
             for place, logo, copies in zip(
-                order.tolist(), logos, row_map.copies_of(vectors[order]).tolist(), strict=True
+                order.tolist(),
+                self.metadata.fetch(matches.rows[order].tolist()),
+                row_map.copies_of(vectors[order]).tolist(),
+                strict=True,
             )
         ]
-        if images is not None and description is not None:
-            regions = self._matched(description, images.matches, images.ids[order], images.matched[order])
+        if images is not None:
+            images = images.at(order)
+            expects = repeat(None) if images.expects is None else images.expects.tolist()
             hits = [
-                hit._replace(
-                    cosine=float(images.cosines[place]),
-                    expect=None if images.expects is None else float(images.expects[place]),
-                    matched=matched,
-                    image_score=float(images.equal[place]),
+                hit._replace(cosine=cosine, expect=expect, matched=matched, picture=picture, image_score=equal)
+                for hit, cosine, expect, matched, picture, equal in zip(
+                    hits,
+                    images.cosines.tolist(),
+                    expects,
+                    self._regions(pictures, images),
+                    images.pictures.tolist(),
+                    images.equal.tolist(),
+                    strict=False,  # `repeat` has no end
                 )
-                for hit, place, matched in zip(hits, order.tolist(), regions, strict=True)
             ]
         clock.lap("metadata")
-        return SearchResult(
-            hits=tuple(hits),
-            reranked=description is not None and description.patches is not None,
-            parts=description is not None and description.parts is not None,
-            version=self.version,
-            timings=Timings(**{**dict.fromkeys(STAGES, 0.0), **clock.stages}),
-            exact=False,
-            passed=None if passing is None else int(np.count_nonzero(passing)),
-            words=words,
-        )
-
-    def _expects(self, log_expects: Floats) -> Floats:
-        """Expected numbers, (m,) float32: no more than there are logos."""
-        return np.exp(np.minimum(log_expects, math.log(self.manifest.count)))
+        return _Answer(tuple(hits), exact=False)
 
     def _matched_regions(self, description: Description, vector: int) -> tuple[RegionMatch, ...]:
-        own, boxes, embeddings = description.parts, [WHOLE_BOX], [shorten(self.base.index.vectors[vector])]
+        own = description.parts
         if own is None:
             return ()
-        if self.parts is not None:
-            first, last = self.parts.offsets[vector : vector + 2].tolist()
-            entries = self.parts.row_map.vector_of(np.arange(first, last))
-            embeddings += list(self.parts.index.vectors[entries])
-            boxes += [self.parts.box(vector, part) for part in range(last - first)]
-        ours = shorten(np.concatenate([description.embedding[np.newaxis], own.embeddings]))
-        return match_regions(ours, [WHOLE_BOX, *map(as_box, own.boxes)], np.stack(embeddings), boxes)
+        parts, whole = self._stored_parts(vector), self.base.index.vectors[vector]
+        ours, theirs = (
+            np.concatenate([shorten(embedding[np.newaxis]), shorten(regions.embeddings)])
+            for embedding, regions in ((description.embedding, own), (whole, parts))
+        )
+        return match_regions(
+            ours, [description.box, *map(as_box, own.boxes)], theirs, [WHOLE_BOX, *map(as_box, parts.boxes)]
+        )
 
-    def _matched_cells(self, description: Description, vector: int) -> tuple[CellMatch, ...]:
-        own, others = description.patches, self.base.patches
-        if own is None or others is None or description.place is None or self.places is None:
-            return ()
+    def _stored_parts(self, vector: int) -> Parts:
+        """The parts of the logos with one vector; their embeddings have `DIMENSIONS` dimensions."""
+        if self.parts is None:
+            return Parts(np.empty((0, DIMENSIONS), np.float32), np.empty((0, 4), np.float32))
+        first, last = self.parts.offsets[vector : vector + 2].tolist()
+        entries = self.parts.row_map.vector_of(np.arange(first, last))
+        boxes = [self.parts.box(vector, part) for part in range(last - first)]
+        return Parts(self.parts.index.vectors[entries], np.array(boxes, np.float32).reshape(-1, 4))
+
+    def _place(self, vector: int) -> Place | None:
+        """Where the encoder looked in the picture of the logos with one vector; None: not known."""
+        if self.places is None:
+            return None
         place = Place(*self.places[vector].tolist())
         # Opening a catalog does not read all places. NaN compares false.
         if not (
             0 <= place.left < place.right <= 1 and 0 <= place.top < place.bottom <= 1 and 0 < place.aspect < math.inf
         ):
             raise CatalogError(f"{self.version}: damaged: the place of image {vector} is not in its picture")
+        return place
+
+    def _matched_cells(self, description: Description, vector: int) -> tuple[CellMatch, ...]:
+        own, others, place = description.patches, self.base.patches, self._place(vector)
+        if own is None or others is None or description.place is None or place is None:
+            return ()
         return place_cells(own, description.place, others[vector], place, self.encoder.model.input_spec)
 
     def _reranks(self, query: Query) -> bool:
@@ -521,18 +617,21 @@ class SearchEngine:
             pools = everywhere
         return match_parts(description, *map(Comparison, pools, everywhere))
 
-    def _matched(
-        self, description: Description, matches: PartMatches | None, vectors: Ids, rows: Ids
-    ) -> Iterator[Matched | None]:
-        """The regions of each hit, by the row of its match; None if the row is -1."""
-        for vector, row in zip(vectors.tolist(), rows.tolist(), strict=True):
-            if matches is None or description.parts is None or row < 0:
-                yield None
-                continue
-            query_part, part = int(matches.query_parts[row]), int(matches.parts[row])
-            query_box = WHOLE_BOX if query_part == WHOLE else as_box(description.parts.boxes[query_part])
-            hit_box = WHOLE_BOX if self.parts is None or part == WHOLE else self.parts.box(vector, part)
-            yield Matched(query_box, hit_box)
+    def _regions(self, pictures: Sequence[Description], images: ImageEvidence) -> Iterator[Matched | None]:
+        """The regions that matched in each image."""
+        for vector, row, picture in zip(
+            images.ids.tolist(), images.matched.tolist(), images.pictures.tolist(), strict=True
+        ):
+            yield self._matched(pictures[picture], images.matches[picture], vector, row)
+
+    def _matched(self, description: Description, matches: PartMatches | None, vector: int, row: int) -> Matched | None:
+        """The regions of a match, by its row; None if the row is -1."""
+        if matches is None or description.parts is None or row < 0:
+            return None
+        query_part, part = int(matches.query_parts[row]), int(matches.parts[row])
+        query_box = description.box if query_part == WHOLE else as_box(description.parts.boxes[query_part])
+        hit_box = WHOLE_BOX if self.parts is None or part == WHOLE else self.parts.box(vector, part)
+        return Matched(query_box, hit_box)
 
     def _passing(self, condition: Filter) -> Mask:
         """For each row, whether it passes a filter."""
@@ -556,47 +655,29 @@ class SearchEngine:
         return score(description, candidates, self.encoder.model.rerank_weight, nearest)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _ImageEvidence:
-    """What the images of some logos say: parallel arrays."""
-
-    ids: Ids
-    """(m,) int64 vectors."""
-    scores: Floats
-    """(m,) float32 of the whole images."""
-    cosines: Floats
-    log_expects: Floats
-    """(m,) float32: logarithm of the expected number; smaller for more evidence."""
-    expects: Floats | None
-    """None: the catalog has too few logos to tell."""
-    equal: Floats
-    """(m,) float32: the score, or if a part counts, the score that is as surprising."""
-    matched: Ids
-    """(m,) int64: the row in `matches` of the match that counts; -1: the whole image does."""
-    matches: PartMatches | None
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    hits: tuple[Hit, ...]
     exact: bool
+    """As `SearchResult.exact`."""
 
-    def meets(self, query: Query) -> Mask:
-        """Whether each has the match of parts and the expected number that a query asks for, (m,) bool."""
-        mask = np.ones(len(self.ids), np.bool_)
-        if query.parts is PartsMode.ONLY:
-            mask &= self.matched >= 0
-        if query.max_expect is not None and self.expects is not None:
-            mask &= self.expects <= query.max_expect
-        return mask
 
-    def at(self, places: Ids) -> _ImageEvidence:
-        """Those at some positions."""
-        return replace(
-            self,
-            ids=self.ids[places],
-            scores=self.scores[places],
-            cosines=self.cosines[places],
-            log_expects=self.log_expects[places],
-            expects=None if self.expects is None else self.expects[places],
-            equal=self.equal[places],
-            matched=self.matched[places],
-        )
+def _next_page(query: Query, pictures: tuple[Description, ...], words: str | None, shown: tuple[int, ...]) -> Query:
+    """The query of the page after these rows. It needs no image."""
+    return replace(
+        query,
+        image=None,
+        more_images=(),
+        logo_id=None,
+        crop=None,
+        invert=False,
+        greyscale=False,
+        read_words=False,
+        described=pictures,
+        words=words,
+        shown=shown,
+        top_k=min(query.top_k, MOST_SHOWN - len(shown)),
+    )
 
 
 def _code(field: RegisterField[Any], text: str) -> str:
@@ -627,9 +708,10 @@ class _Clock:
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """Record the end of a stage."""
+        """Record the end of a stage, which may have come before."""
         now = time.perf_counter()
-        self.stages[stage], self._last = (now - self._last) * 1000, now
+        self.stages[stage] = self.stages.get(stage, 0) + (now - self._last) * 1000
+        self._last = now
 
 
 def _open_patches(folder: Path, encoder: Encoder) -> Patches:

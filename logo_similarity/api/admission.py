@@ -91,7 +91,7 @@ class AdmissionMiddleware:
 
 
 def _needs_admission(scope: Scope, routes: RouteTable) -> bool:
-    return scope["type"] == "http" and scope["method"] == "POST" and routes.policy(scope).admission
+    return scope["type"] == "http" and scope["method"] in ("GET", "POST") and routes.policy(scope).admission
 
 
 async def run_while_connected(request: Request, gate: Gate, job: Callable[[], Result]) -> Result | None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cachetools import LRUCache
 
 from logo_similarity.domain import Query, SearchResult
+
+if TYPE_CHECKING:
+    from logo_similarity.domain import Image
 
 
 class CacheKey(NamedTuple):
@@ -18,7 +21,7 @@ class CacheKey(NamedTuple):
     version: str
     """Version of the catalog."""
     query: Query
-    """With the SHA-256 of the image file instead of its content."""
+    """With the SHA-256 of each image file instead of its content."""
 
 
 class AnswerCache:
@@ -32,11 +35,11 @@ class AnswerCache:
         self._lock = threading.Lock()
 
     def key(self, version: str, query: Query) -> CacheKey:
-        """The key of a search by the content of an image file, or by words."""
+        """The key of a search by the content of image files, by a logo, or by words."""
         if query.image is None:
             return CacheKey(version, query)
-        assert isinstance(query.image, bytes)  # noqa: S101 - a client cannot send an array
-        return CacheKey(version, replace(query, image=hashlib.sha256(query.image).digest()))
+        first, *others = map(_digest, (query.image, *query.more_images))
+        return CacheKey(version, replace(query, image=first, more_images=tuple(others)))
 
     def get(self, key: CacheKey) -> SearchResult | None:
         """The cached result, or None."""
@@ -48,6 +51,11 @@ class AnswerCache:
         if _size(result) <= self._answers.maxsize:
             with self._lock:
                 self._answers[key] = result
+
+
+def _digest(image: Image) -> bytes:
+    assert isinstance(image, bytes)  # noqa: S101 - a client cannot send an array
+    return hashlib.sha256(image).digest()
 
 
 def _size(result: SearchResult) -> int:

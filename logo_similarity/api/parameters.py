@@ -20,9 +20,11 @@ from logo_similarity.wording import allowed_values
 
 LONGEST_FILTER = 4_000
 """Maximum length of a filter in a request, in characters."""
-LONGEST_FIELD = 4 * LONGEST_FILTER
-"""Maximum size of a form field, in bytes."""
+LONGEST_FIELD = 64_000
+"""Maximum size of a form field, in bytes: a cursor is the longest."""
 FILTER = "filter"
+PICTURE_PARAMETERS = ("logo_id", "crop", "invert", "greyscale")
+"""The parameters of a search that say which picture is meant."""
 
 
 def _bounds(parameter: Parameter) -> dict[str, Any]:
@@ -36,8 +38,8 @@ def _allowed_values(parameter: Parameter) -> str:
 
 
 EXPECTED = {
-    "file": "an image file, as curl -F file=@logo.png does, or words",
-    "logo_id": "the id of a logo, as a search returns it",
+    "file": "an image file, as curl -F file=@logo.png does, or words or a logo_id",
+    "hit_id": "the id of a logo, as a search returns it",
     "limit": "a whole number from 1 to 1000",
     "cursor": "the `next` of an earlier response",
     "field": "the name of a field of the catalog",
@@ -60,6 +62,11 @@ async def get_parameters(**values: object) -> SearchParameters:
     return {name.removesuffix(_FIELD): value for name, value in values.items() if value is not None}
 
 
+async def get_picture_parameters(**values: object) -> SearchParameters:
+    """The parameters in the query string that say which picture is meant."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _arguments() -> Iterator[inspect.Parameter]:
     """Each parameter twice: in the query string, and as a form field.
 
@@ -67,13 +74,16 @@ def _arguments() -> Iterator[inspect.Parameter]:
     document (as on /docs) would fill in and send these fields.
     """
     for parameter in PARAMETERS:
-        bounds = _bounds(parameter)
-        default = "" if parameter.default is None else f" Default: {parameter.default}."
-        query = Query(description=parameter.description + default, **bounds)
-        form = Form(alias=parameter.name, **bounds)
-        yield _argument(parameter.name, Annotated[parameter.type | None, query])
+        form = Form(alias=parameter.name, **_bounds(parameter))
+        yield _query_argument(parameter)
         undocumented = SkipJsonSchema[parameter.type | None]  # type: ignore[name-defined]
         yield _argument(parameter.name + _FIELD, Annotated[undocumented, form])
+
+
+def _query_argument(parameter: Parameter) -> inspect.Parameter:
+    default = "" if parameter.default is None else f" Default: {parameter.default}."
+    query = Query(description=parameter.description + default, **_bounds(parameter))
+    return _argument(parameter.name, Annotated[parameter.type | None, query])
 
 
 def _argument(name: str, annotation: object) -> inspect.Parameter:
@@ -132,9 +142,13 @@ def _describe_condition(field: RegisterField[Any]) -> str:
 
 # FastAPI reads the arguments of a dependency from its signature.
 get_parameters.__signature__ = inspect.Signature(list(_arguments()))  # type: ignore[attr-defined]
+get_picture_parameters.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [_query_argument(parameter) for parameter in PARAMETERS if parameter.name in PICTURE_PARAMETERS]
+)
 get_filter.__signature__ = inspect.Signature(list(_filter_arguments(with_form=False)))  # type: ignore[attr-defined]
 get_search_filter.__signature__ = inspect.Signature(list(_filter_arguments(with_form=True)))  # type: ignore[attr-defined]
 
 ParametersDep = Annotated[SearchParameters, Depends(get_parameters)]
+PictureParametersDep = Annotated[SearchParameters, Depends(get_picture_parameters)]
 FilterDep = Annotated[Filter | None, Depends(get_filter)]
 SearchFilterDep = Annotated[Filter | None, Depends(get_search_filter)]

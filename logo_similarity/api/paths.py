@@ -20,7 +20,7 @@ class Policy:
     role: Role | None
     """The required role; None: no key is required."""
     admission: bool = False
-    """Whether a POST request needs a search thread and is refused early if too many are waiting."""
+    """Whether a request needs a search thread and is refused early if too many are waiting."""
     log_level: int = logging.INFO
     """Level of a request's log line."""
     traced: bool = True

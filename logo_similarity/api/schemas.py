@@ -10,6 +10,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.config import JsonDict
 
+from logo_similarity.description import Description
 from logo_similarity.domain import STAGES, Band, Hit, SearchResult
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.image.formats import ACCEPTED
@@ -22,6 +23,7 @@ EXAMPLE_HIT: JsonDict = {
     "expect": 2.1e-9,
     "band": "near-identical",
     "matched": {"query_box": [0, 0, 1, 1], "hit_box": [0.04, 0.2, 0.37, 0.8]},
+    "picture": 0,
     "image_score": 0.985,
     "word_similarity": 1.0,
     "word_field": "text",
@@ -37,6 +39,10 @@ EXAMPLE_SEARCH: JsonDict = {
     "words": "example",
     "exact": True,
     "passed": 1204,
+    "pictures": [
+        {"box": [0, 0, 1, 1], "content": [0.05, 0.1, 0.95, 0.9], "parts": [[0.05, 0.1, 0.3, 0.9], [0.4, 0.3, 0.95, 0.7]]}
+    ],
+    "next": "eyJ2ZXJzaW9uIjoiMjAyNjEx...",
     "cached": False,
     "catalog": {"version": "20261123T100000Z-1f3a9c2e", "logos": 769674, "fields": ["text", "vienna_codes", "year"]},
     "timings_ms": {
@@ -88,11 +94,14 @@ class ValueCountOut(BaseModel):
     count: int
 
 
+BoxOut = tuple[float, float, float, float]
+
+
 class MatchedOut(BaseModel):
     """The regions that made a logo a hit. A box is left, top, right and bottom, as shares of width and height."""
 
-    query_box: tuple[float, float, float, float]
-    hit_box: tuple[float, float, float, float]
+    query_box: BoxOut
+    hit_box: BoxOut
 
 
 class HitOut(BaseModel):
@@ -143,6 +152,7 @@ class HitOut(BaseModel):
         MatchedOut | None,
         Field(description="The regions that matched, if a part of an image did. Null if the whole images matched."),
     ]
+    picture: Annotated[int, Field(description="Which picture of the query matched, from 0.")]
     image_score: Annotated[
         float | None,
         Field(
@@ -265,6 +275,14 @@ else:
     )
 
 
+class PictureOut(BaseModel):
+    """What was compared of a picture. A box is left, top, right and bottom, as shares of its width and height."""
+
+    box: Annotated[BoxOut, Field(description="The crop; the whole picture without one.")]
+    content: Annotated[BoxOut | None, Field(description="The mark without the margin around it. Null: not known.")]
+    parts: Annotated[list[BoxOut], Field(description="The parts of the mark; none if it is one piece.")]
+
+
 class SearchResponse(BaseModel):
     """The response to a search, best hit first."""
 
@@ -286,6 +304,11 @@ class SearchResponse(BaseModel):
         ),
     ]
     passed: Annotated[int | None, Field(description="Number of logos that pass the filter. Null without a filter.")]
+    pictures: Annotated[list[PictureOut], Field(description="What was compared of each picture of the query.")]
+    next: Annotated[
+        str | None,
+        Field(description="`cursor` of the next page, valid for this catalog version. Null on the last page."),
+    ]
     cached: Annotated[
         bool, Field(description="Whether the results come from an earlier search with the same image and parameters.")
     ]
@@ -353,12 +376,22 @@ def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
         "expect": hit.expect,
         "band": hit.band,
         "matched": None if hit.matched is None else hit.matched._asdict(),
+        "picture": hit.picture,
         "image_score": hit.image_score,
         "word_similarity": hit.word_similarity,
         "word_field": hit.word_field,
         "id": hit.logo.logo_id,
         "image_url": image_url,
         "metadata": orjson.Fragment(hit.logo.metadata_json),
+    }
+
+
+def picture_json(picture: Description) -> dict[str, object]:
+    """A PictureOut as a dictionary for orjson."""
+    return {
+        "box": picture.box,
+        "content": None if picture.place is None else picture.place[:4],
+        "parts": [] if picture.parts is None else picture.parts.boxes.tolist(),
     }
 
 

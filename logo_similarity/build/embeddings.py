@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from logo_similarity.build.records import read_records, reject_of
 from logo_similarity.catalog.files import replacing
+from logo_similarity.description import Description
 from logo_similarity.domain import Reject
-from logo_similarity.embed.describe import Description, Floats, Patches, describe, describe_parts
+from logo_similarity.embed.describe import Floats, Patches, describe, describe_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError
 from logo_similarity.fields import Record

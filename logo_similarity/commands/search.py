@@ -39,8 +39,12 @@ SHORT_TEXT, SHORTENED_TEXT = 10, 3
 
 @with_parameters(top_k=10, max_identical=3)
 def search(
-    image: Annotated[
-        Path | None, typer.Argument(metavar="IMAGE", help="The image to search for. Optional with --words.")
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="IMAGE...",
+            help="The image to search for, or several pictures of one mark. Optional with --words and --logo-id.",
+        ),
     ] = None,
     catalogs: Catalogs = None,
     columns: Annotated[
@@ -64,7 +68,7 @@ def search(
     as_json: AsJson = False,
     **parameters: Any,  # noqa: ANN401 - each of the type that `Query` declares
 ) -> None:
-    """Find the logos most similar to an image or words.
+    """Find the logos most similar to an image, a logo of the catalog, or words.
 
     A score of 1 means the same image. A score is not a probability: unrelated logos reach 0.8 (docs/search.md). The
     column expect is the number of unrelated logos that the catalog shows by chance with as much evidence; the hits are
@@ -83,17 +87,16 @@ def search(
     chosen = None if columns is None else [name.strip() for name in columns.split(",")]
     settings = load_settings(catalogs=catalogs, device=device)
     limits = ImageLimits.of(settings)
-    if image is None and parameters["words"] is None:
-        raise typer.BadParameter("name an image file, or give --words", param_hint="IMAGE")
-    if image is not None and image.is_dir():
-        raise SourceError(f"{image}: is a folder; name an image file")
+    if not images and parameters["words"] is None and parameters["logo_id"] is None:
+        raise typer.BadParameter("name an image file, or give --words or --logo-id", param_hint="IMAGE")
+    pictures = list(map(_read, images or ()))
     with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
         try:
-            picture = None if image is None else image.read_bytes()
-            result = engine.search(Query(image=picture, filter=_filter(where or ()), **parameters))
+            image, more = next(iter(pictures), None), tuple(pictures[1:])
+            result = engine.search(Query(image=image, more_images=more, filter=_filter(where or ()), **parameters))
         except BadImageError as error:
-            raise SourceError(f"{image}: {error}") from None
-        with_evidence = result.words is not None and image is not None
+            raise SourceError(f"{', '.join(map(str, images or ()))}: {error}") from None
+        with_evidence = result.words is not None and bool(result.pictures)
         columns_of_catalog = _columns_of(engine.manifest, with_evidence=with_evidence)
         if chosen is not None:
             _check_columns(chosen, result.hits, engine.metadata)
@@ -105,6 +108,12 @@ def search(
         print_json(_answer(result))
     else:
         print_hits(result.hits, chosen or columns_of_catalog)
+
+
+def _read(image: Path) -> bytes:
+    if image.is_dir():
+        raise SourceError(f"{image}: is a folder; name an image file")
+    return image.read_bytes()
 
 
 def _filter(conditions: Sequence[str]) -> Filter | None:
@@ -177,6 +186,7 @@ def _answer(result: SearchResult) -> dict[str, object]:
                 "expect": hit.expect,
                 "band": hit.band,
                 "matched": None if hit.matched is None else hit.matched._asdict(),
+                "picture": hit.picture,
                 "image_score": hit.image_score,
                 "word_similarity": hit.word_similarity,
                 "word_field": hit.word_field,

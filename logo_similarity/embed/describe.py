@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from logo_similarity.description import Description, Parts, Place
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.parts import cut_part, find_parts
 from logo_similarity.image.content import cut, find_content
@@ -21,42 +21,6 @@ Patches = NDArray[np.int8]
 
 STEPS = 127
 """A patch is no longer than 1; its coordinates are stored as int8 in steps of 1 / 127."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The described parts of one picture."""
-
-    embeddings: Floats
-    """(p, d) float32, unit length."""
-    boxes: Floats
-    """(p, 4) float32: left, top, right and bottom as shares of the picture's width and height, 0 to 1."""
-
-
-class Place(NamedTuple):
-    """The content of a picture."""
-
-    left: float
-    """Shares of the picture's width and height, 0 to 1."""
-    top: float
-    right: float
-    bottom: float
-    aspect: float
-    """Width over height of the content, in pixels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What a search compares of one picture."""
-
-    embedding: Floats
-    """(d,) float32, unit length."""
-    patches: Patches | None
-    """(cells, channels) int8, a vector for each cell of a square grid; None if the encoder has none."""
-    parts: Parts | None = None
-    """None: the parts were not described."""
-    place: Place | None = None
-    """Where in the picture the encoder looked; None: not known."""
 
 
 def describe(pixels: Pixels, encoder: Encoder, lap: Callable[[str], object] = lambda _: None) -> Description:
@@ -106,6 +70,23 @@ def describe_parts(pixels: Pixels, encoder: Encoder) -> Parts:
     ]
     boxes = np.array([_in_picture(part.box, mark, content.box, pixels) for part in parts], np.float32)
     return Parts(np.array(embeddings, np.float32).reshape(-1, encoder.dimension), boxes.reshape(-1, 4))
+
+
+def within(description: Description, crop: tuple[float, float, float, float]) -> Description:
+    """The description of a crop, with boxes that refer to the whole picture.
+
+    Args:
+        description: of the cropped pixels.
+        crop: left, top, right and bottom as shares of the picture's sides.
+    """
+    left, top, right, bottom = crop
+    corner, sides = np.array([left, top] * 2), np.array([right - left, bottom - top] * 2)
+    parts, place = description.parts, description.place
+    if parts is not None:
+        parts = replace(parts, boxes=(corner + parts.boxes * sides).astype(np.float32))
+    if place is not None:
+        place = Place._make([*(corner + np.array(place[:4]) * sides).tolist(), place.aspect])
+    return replace(description, parts=parts, place=place, box=crop)
 
 
 def _in_picture(box: Box, mark: Pixels, content: Box, picture: Pixels) -> tuple[float, float, float, float]:

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from logo_similarity.embed.describe import Description, Floats, Parts, Patches
+from logo_similarity.description import Description, Parts
+from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.evaluation.labels import thumbnail
 from logo_similarity.image.preprocess import InputSpec, preprocess
 from logo_similarity.search.candidates import Candidates, Ids

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from logo_similarity.embed.describe import Description, describe, describe_parts
+from logo_similarity.description import Description
+from logo_similarity.embed.describe import describe, describe_parts
 from logo_similarity.errors import BadImageError, SourceError
 from logo_similarity.evaluation.features import Features, GalleryParts, normalise
 from logo_similarity.evaluation.labels import thumbnail
@@ -23,7 +24,8 @@ from logo_similarity.search.candidates import gather
 from logo_similarity.search.score import score
 
 if TYPE_CHECKING:
-    from logo_similarity.embed.describe import Floats, Parts
+    from logo_similarity.description import Parts
+    from logo_similarity.embed.describe import Floats
     from logo_similarity.embed.encoder import Encoder
     from logo_similarity.engine import SearchEngine
     from logo_similarity.image.decode import Pixels

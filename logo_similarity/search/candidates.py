@@ -9,7 +9,8 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from logo_similarity.embed.describe import Description, Floats, Patches
+from logo_similarity.description import Description
+from logo_similarity.embed.describe import Floats, Patches
 
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]

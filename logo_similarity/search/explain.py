@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from logo_similarity.domain import Box, CellMatch, RegionMatch
-from logo_similarity.embed.describe import Floats, Patches, Place
+from logo_similarity.description import Box, Place
+from logo_similarity.domain import CellMatch, RegionMatch
+from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.image.preprocess import InputSpec, cell_boxes
 from logo_similarity.search.score import match_cells
 

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 import faiss
 import numpy as np
 
-from logo_similarity.embed.describe import Description, Floats, Patches
+from logo_similarity.description import Description
+from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.errors import CatalogError
 from logo_similarity.search.candidates import Candidates, Ids, IdSet, gather
 from logo_similarity.search.rows import RowMap

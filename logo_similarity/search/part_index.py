@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from logo_similarity.domain import Box
+from logo_similarity.description import Box
 from logo_similarity.embed.describe import Floats
 from logo_similarity.errors import CatalogError
 from logo_similarity.search.candidates import Ids, IdSet

@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from logo_similarity.embed.describe import Description, Floats
+from logo_similarity.description import Description
+from logo_similarity.embed.describe import Floats
 from logo_similarity.search.candidates import Ids
 from logo_similarity.search.expect import Tail
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from logo_similarity.embed.describe import Description, Floats, Patches
+from logo_similarity.description import Description
+from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.search.candidates import Candidates
 
 BLOCK = 100

@@ -37,7 +37,7 @@ def test_the_hit_is_that_of_a_search(client: TestClient, composite: bytes) -> No
     results = client.post("/v1/search", files={"file": composite}).json()["results"]
     for place in (0, 1, 5, 60):
         expected = results[place]
-        hit = explain(client, composite, logo_id=expected["id"])["hit"]
+        hit = explain(client, composite, hit_id=expected["id"])["hit"]
         assert isinstance(hit, dict)
         assert hit["id"] == expected["id"]
         assert hit["metadata"] == expected["metadata"]
@@ -47,7 +47,7 @@ def test_the_hit_is_that_of_a_search(client: TestClient, composite: bytes) -> No
 
 
 def test_the_regions_that_match_are_named(client: TestClient, composite: bytes) -> None:
-    explanation = explain(client, composite, logo_id=f"EM/{FIGURE:06}")
+    explanation = explain(client, composite, hit_id=f"EM/{FIGURE:06}")
     regions, hit = explanation["regions"], explanation["hit"]
     assert isinstance(regions, list)
     assert isinstance(hit, dict)
@@ -59,7 +59,7 @@ def test_the_regions_that_match_are_named(client: TestClient, composite: bytes) 
 
 def test_the_cells_of_an_identical_image_match_themselves(client: TestClient, sample_catalog: SampleCatalog) -> None:
     image = (sample_catalog.images / sample_catalog.files[FIGURE]).read_bytes()
-    cells = explain(client, image, logo_id=f"EM/{FIGURE:06}")["cells"]
+    cells = explain(client, image, hit_id=f"EM/{FIGURE:06}")["cells"]
     assert isinstance(cells, list)
     assert len(cells) > 10
     for cell in cells:
@@ -76,7 +76,7 @@ def test_the_cells_lie_on_the_mark_wherever_it_stands(client: TestClient, sample
     height, width = mark.shape[:2]
     page = cv2.copyMakeBorder(mark, height, 0, width, 0, cv2.BORDER_CONSTANT, value=(255, 255, 255))
     file = cv2.imencode(".png", cv2.cvtColor(page, cv2.COLOR_RGB2BGR))[1].tobytes()
-    cells = explain(client, file, logo_id=f"EM/{FIGURE:06}")["cells"]
+    cells = explain(client, file, hit_id=f"EM/{FIGURE:06}")["cells"]
     assert isinstance(cells, list)
     for cell in cells:
         assert cell["query_box"] == pytest.approx([0.5 + side / 2 for side in cell["hit_box"]], abs=0.01)
@@ -87,9 +87,9 @@ def test_refusals(client: TestClient, composite: bytes) -> None:
         response = client.post(f"/v1/explain{query}", files={"file": image})
         return response.status_code, response.json()["code"]
 
-    assert ask(composite, "?logo_id=nobody") == (404, "not_found")
+    assert ask(composite, "?hit_id=nobody") == (404, "not_found")
     assert ask(composite, "") == (422, "invalid_request")
-    assert ask(composite, "?logo_id=EM/000001&top_k=3") == (422, "invalid_request")
-    assert ask(composite, f"?logo_id={'x' * 501}") == (422, "invalid_request")
-    assert ask(b"no image", "?logo_id=EM/000001") == (422, "image_undecodable")
-    assert client.get("/v1/explain").status_code == 405
+    assert ask(composite, "?hit_id=EM/000001&top_k=3") == (422, "invalid_request")
+    assert ask(composite, f"?hit_id={'x' * 501}") == (422, "invalid_request")
+    assert ask(b"no image", "?hit_id=EM/000001") == (422, "image_undecodable")
+    assert client.put("/v1/explain").status_code == 405

@@ -30,7 +30,10 @@ from tests.samples import SampleCatalog
 # Written out a second time on purpose: to open a path to more people must be a decision.
 OPEN = {"/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/files/{token}/{name}"}
 OPEN |= {"/docs/assets/{digest}/{name}", "/web/{digest}/{name}"}
-SEARCH = {"/v1/search", "/v1/explain", "/v1/logos/{logo_id:path}", "/v1/image/{image_id:path}"}
+SEARCH = {
+    "/v1/search", "/v1/explain", "/v1/catalog", "/v1/facets", "/v1/logos", "/v1/logos/{logo_id:path}",
+    "/v1/image/{image_id:path}",
+}  # fmt: skip
 ADMIN = {"/v1/keys"}
 PROBES = {"/healthz", "/readyz", "/metrics"}
 UNTRACED = {"/v1/files/{token}/{name}", "/docs/assets/{digest}/{name}", "/web/{digest}/{name}", UNMATCHED}

@@ -24,8 +24,9 @@ from logo_similarity.catalog.sources.images import NamesAsWritten
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings, load_settings
+from logo_similarity.description import Description
 from logo_similarity.domain import Query
-from logo_similarity.embed.describe import Description, describe
+from logo_similarity.embed.describe import describe
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import default_model_folder
 from logo_similarity.engine import SearchEngine

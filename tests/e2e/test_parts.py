@@ -13,7 +13,8 @@ import pytest
 
 from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.domain import WHOLE_BOX, Box, Hit, PartsMode, Query, SearchResult
+from logo_similarity.description import WHOLE_BOX, Box
+from logo_similarity.domain import Hit, PartsMode, Query, SearchResult
 from logo_similarity.engine import SearchEngine
 from logo_similarity.evaluation.composites import generator, put_beside, put_in_label
 from logo_similarity.filters import Filter

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from logo_similarity.description import Description
 from logo_similarity.domain import Band, Hit, Logo, band_of
-from logo_similarity.embed.describe import Description, Floats
+from logo_similarity.embed.describe import Floats
 from logo_similarity.evaluation.evaluate import EXPECTS, count_chance_hits, measure_bands
 from logo_similarity.evaluation.features import Features
 from logo_similarity.evaluation.ranking import LabelledQuery

@@ -404,7 +404,7 @@ def test_words_without_letters_and_catalogs_without_words_are_refused(engine: Se
 
 
 def test_a_query_needs_an_image_or_words() -> None:
-    with pytest.raises(InvalidRequestError, match="neither an image nor words"):
+    with pytest.raises(InvalidRequestError, match="no image, no logo_id and no words"):
         Query(top_k=5)
     with pytest.raises(InvalidRequestError, match="the length of words is 201; it must be from 1 to 200"):
         Query(words="a" * 201)

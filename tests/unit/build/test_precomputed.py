@@ -13,8 +13,9 @@ from logo_similarity.catalog.manifest import MODEL_FOLDER
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.images import NamesAsWritten
 from logo_similarity.catalog.versions import Catalog
+from logo_similarity.description import Parts
 from logo_similarity.domain import PartsMode, Query
-from logo_similarity.embed.describe import Parts, describe_parts
+from logo_similarity.embed.describe import describe_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import model_folder
 from logo_similarity.engine import SearchEngine

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logo_similarity.embed.describe import Description
+from logo_similarity.description import Description
 from logo_similarity.errors import SourceError
 from logo_similarity.evaluation import evaluate
 from logo_similarity.evaluation.composites import COMPOSITES, Composite

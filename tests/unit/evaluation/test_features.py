@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from logo_similarity.embed.describe import Description, Floats
+from logo_similarity.description import Description
+from logo_similarity.embed.describe import Floats
 from logo_similarity.evaluation.features import BASELINES, BELOW, Features, _grey, hog, normalise, phash
 from logo_similarity.image.decode import Pixels
 from logo_similarity.search.candidates import gather

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from logo_similarity.embed.describe import Place
+from logo_similarity.description import Place
 from logo_similarity.image.preprocess import InputSpec, cell_boxes
 from logo_similarity.search.explain import LEAST_COSINE, MOST_PAIRS, match_regions, place_cells
 

@@ -9,7 +9,8 @@ import faiss
 import numpy as np
 import pytest
 
-from logo_similarity.embed.describe import Description, Floats
+from logo_similarity.description import Description
+from logo_similarity.embed.describe import Floats
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.search.build import (
     IndexRecall,

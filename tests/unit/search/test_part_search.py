@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from logo_similarity.embed.describe import Description, Floats, Parts
+from logo_similarity.description import Description, Parts
+from logo_similarity.embed.describe import Floats
 from logo_similarity.search.candidates import Ids
 from logo_similarity.search.expect import Tail
 from logo_similarity.search.parts import (

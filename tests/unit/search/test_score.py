@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from logo_similarity.embed.describe import Description, quantize_patches
+from logo_similarity.description import Description
+from logo_similarity.embed.describe import quantize_patches
 from logo_similarity.search.candidates import Candidates, gather
 from logo_similarity.search.score import RERANKED, agreement, match_cells, nearness, score
 
