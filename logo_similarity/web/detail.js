@@ -4,9 +4,10 @@ import { get, post } from "./api.js";
 import { $, fill, h, icon, iconButton, overlay } from "./dom.js";
 import { chanceText, evidence, fieldLabel, nameOf, valueText } from "./describe.js";
 import { t } from "./i18n.js";
-import { linkOf, logoImage } from "./images.js";
-import { findPicture, preparePicture } from "./pictures.js";
+import { logoImage } from "./images.js";
+import { findPicture } from "./pictures.js";
 import { cropOverlay } from "./query.js";
+import { pictureParameters } from "./state.js";
 
 const MOST_REGIONS = 5;
 
@@ -93,31 +94,28 @@ export function createDetail(actions) {
   }
 
   async function explain(signal) {
-    const { hit, state, queryLogo } = shown;
+    const { hit, state } = shown;
     const own = hit.matched ? [hit.matched] : [];
     drawPair(own);
-    const blob = await queryBlob(state, queryLogo, signal).catch(() => null);
-    if (blob === null || signal.aborted) return;
     try {
-      const { regions } = await post("v1/explain", [["file", blob]], { query: [["logo_id", hit.id]], signal, quiet: true });
-      const known = regions.map((region) => ({ ...region, query_box: state.crop ? outOfCrop(region.query_box, state.crop) : region.query_box }));
-      if (!signal.aborted) drawPair(known, t("detail.no-regions"));
+      const regions = await fetchRegions(hit, state, signal);
+      if (regions !== null && !signal.aborted) drawPair(regions, t("detail.no-regions"));
     } catch (error) {
       if (error.name !== "AbortError" && !signal.aborted) drawPair(own, t("detail.unexplained"));
     }
   }
 
-  /** What was compared, as a file. A logo's picture is readable only if this service delivers it. */
-  async function queryBlob(state, queryLogo, signal) {
-    if (queryLogo) {
-      const link = linkOf(queryLogo);
-      if (!link || new URL(link).origin !== location.origin) return null;
-      const answer = await fetch(link, { signal });
-      return answer.ok ? answer.blob() : null;
+  /** Regions of the query and of a hit that resemble each other; null for a query without a picture. */
+  async function fetchRegions(hit, state, signal) {
+    if (state.logo) {
+      const { regions } = await get("v1/explain", [["logo_id", state.logo], ["hit_id", hit.id]], { signal, quiet: true });
+      return regions;
     }
-    if (state.pictures.length === 0) return null;
-    const picture = await findPicture(state.pictures[0]);
-    return picture && preparePicture(picture.blob, state);
+    const picture = state.pictures.length > 0 ? await findPicture(state.pictures[0]) : null;
+    if (picture === null) return null;
+    const query = [["hit_id", hit.id], ...pictureParameters(state)];
+    const { regions } = await post("v1/explain", [["file", picture.blob]], { query, signal, quiet: true });
+    return regions;
   }
 
   function why(hit) {
@@ -190,12 +188,6 @@ export function createDetail(actions) {
 
 /** The whole record of a logo: {id, image_url, metadata}. */
 export const fetchLogo = (path, signal) => get(path, [], { signal });
-
-/** A box of the cropped picture as one of the whole picture. */
-function outOfCrop([left, top, right, bottom], [x, y, far, low]) {
-  const [width, height] = [far - x, low - y];
-  return [x + left * width, y + top * height, x + right * width, y + bottom * height];
-}
 
 /** The page of the office for a logo; null if there is no template, or it is not an HTTP address. */
 function officeLink(template, { id, metadata }) {

@@ -93,23 +93,25 @@ export function createGrid(root, actions) {
     const { metadata } = hit;
     const others = members.length - 1;
     const element = h("div", { class: "tile", role: "option", id: `tile-${index}`, "aria-selected": "false", draggable: "true", data: { index, band: hit.band ?? "", status: statusKind(metadata.status) } },
+      h("span", { class: "hidden" }, t("tile.mark")),
       h("div", { class: "mark" }, logoImage(hit, { loading: index < 24 ? "eager" : "lazy" })),
-      h("div", { class: "name", "aria-hidden": "true" }, h("span", {}, nameOf(hit)), others > 0 && h("span", { class: "plus" }, `+${number(others)}`)),
-      h("div", { class: "data", "aria-hidden": "true" }, h("span", { class: "dot" }), h("span", { class: "id" }, hit.id), metadata.office && h("span", { class: "office" }, metadata.office)));
+      h("div", { class: "name" }, h("span", {}, nameOf(hit)), others > 0 && h("span", { class: "plus" }, `+${number(others)}`)),
+      h("div", { class: "data" }, h("span", { class: "dot" }), h("span", { class: "id" }, hit.id), metadata.office && h("span", { class: "office" }, metadata.office)),
+      h("span", { class: "hidden rest" }));
     paint(element, hit, members);
     return element;
   }
 
-  /** The decision on a tile, in its look and in its label. */
+  /** The decision on a tile, in its look and in its name, which is its text: "Mark NAME NUMBER OFFICE, status, strong, kept". */
   function paint(element, hit, members) {
-    const { metadata } = hit;
     const decision = actions.decisionOf(hit.id);
+    const note = Boolean(actions.noteOf(hit.id));
     element.dataset.decision = decision ?? "";
-    element.toggleAttribute("data-note", Boolean(actions.noteOf(hit.id)));
-    element.setAttribute("aria-label", [
-      t("tile.mark", { name: nameOf(hit) }), metadata.office, metadata.status, hit.band && t(`band.${hit.band}`), decision && t(`decision.${decision}`),
-      actions.noteOf(hit.id) && t("tile.note"), members.length > 1 && t("tile.more", { n: members.length - 1 }),
-    ].filter(Boolean).join(", "));
+    element.toggleAttribute("data-note", note);
+    element.querySelector(".rest").textContent = [
+      "", hit.metadata.status, hit.band && t(`band.${hit.band}`), decision && t(`decision.${decision}`), note && t("tile.note"),
+      members.length > 1 && t("tile.more", { n: members.length - 1 }),
+    ].filter((part) => part || part === "").join(", ");
   }
 
   /** Show the decisions again; those of one logo, or all. */

@@ -9,7 +9,7 @@ const waiting = [];
 let running = 0;
 
 /** The latest link of a logo. */
-export const linkOf = (logo) => renewed.get(logo.id) ?? logo.image_url;
+const linkOf = (logo) => renewed.get(logo.id) ?? logo.image_url;
 
 /** An <img> of a logo; `properties` as of `h`. The picture is decoration: its tile or panel names the logo. */
 export function logoImage(logo, properties = {}) {

@@ -15,7 +15,7 @@ import { listenToKeys, showHelp } from "./keys.js";
 import { announce, clearMessage, describeError, showMessage, showWaiting, toast } from "./messages.js";
 import { addPicture, findPicture, pictureNow } from "./pictures.js";
 import { createQuery, dropZone } from "./query.js";
-import { EMPTY, GROUPS, SORTS, TOPS, cropText, fromAddress, hasQuery, searchKey, toAddress } from "./state.js";
+import { EMPTY, GROUPS, SORTS, TOPS, fromAddress, hasQuery, pictureParameters, searchKey, toAddress } from "./state.js";
 import { deleteCase, isLasting, readCases, saveCase } from "./store.js";
 
 const TYPING_PAUSE = 400;
@@ -154,9 +154,7 @@ async function findLike(wanted, signal) {
   if (wanted.logo) pairs.push(["logo_id", wanted.logo]);
   if (wanted.words) pairs.push(["words", wanted.words]);
   else if (wanted.pictures.length > 0 && catalog?.reads_words) pairs.push(["read_words", "true"]);
-  if (wanted.crop) pairs.push(["crop", cropText(wanted.crop)]);
-  if (wanted.invert) pairs.push(["invert", "true"]);
-  if (wanted.greyscale) pairs.push(["greyscale", "true"]);
+  if (wanted.pictures.length > 0) pairs.push(...pictureParameters(wanted));
   pairs.push(["top_k", String(wanted.top)], ...wanted.filters);
   return post("v1/search", pairs, { signal });
 }
@@ -356,7 +354,7 @@ function sharedWith() {
 
 function like(hit) {
   rememberLinks([hit]);
-  change({ logo: hit.id, pictures: [], crop: null, words: "", hit: "" });
+  change({ ...EMPTY, filters: state.filters, sort: state.sort, group: state.group, top: state.top, logo: hit.id });
   queryLogo = hit.metadata ? hit : null;
   renderQuery();
 }
@@ -644,7 +642,7 @@ function keyboard() {
     v: pasteByKey,
     f: () => { document.body.toggleAttribute("data-rail", true); filters.focus(); },
     g: () => change({ group: GROUPS[(GROUPS.indexOf(state.group) + 1) % GROUPS.length] }, "replace"),
-    e: toggleExport,
+    e: () => { if (detail.hit()) closeHit(); toggleExport(); }, // the panel covers the menu
     k: withActive((hit) => decide(hit, "kept")),
     x: withActive((hit) => decide(hit, "dismissed")),
     m: withActive(like),

@@ -1,4 +1,4 @@
-// Pictures of the user: digests, object URLs, and the part of a picture that a search uses.
+// Pictures of the user, by their digests.
 
 import { readPicture, savePicture } from "./store.js";
 
@@ -24,28 +24,6 @@ export async function findPicture(digest) {
 
 /** The same for a picture that is already in memory. */
 export const pictureNow = (digest) => loaded.get(digest) ?? null;
-
-/**
- * The part of a picture in a crop box, inverted or grey if wanted, as a PNG. The picture itself if nothing is to be done or
- * this browser cannot decode it.
- */
-export async function preparePicture(blob, { crop, invert, greyscale }) {
-  if (!crop && !invert && !greyscale) return blob;
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(blob);
-  } catch {
-    return blob;
-  }
-  const [left, top, right, bottom] = crop ?? [0, 0, 1, 1];
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round((right - left) * bitmap.width));
-  canvas.height = Math.max(1, Math.round((bottom - top) * bitmap.height));
-  const context = canvas.getContext("2d");
-  context.filter = `${invert ? "invert(1)" : ""} ${greyscale ? "grayscale(1)" : ""}`.trim() || "none";
-  context.drawImage(bitmap, -left * bitmap.width, -top * bitmap.height);
-  return new Promise((resolve) => canvas.toBlob((result) => resolve(result ?? blob), "image/png"));
-}
 
 async function digestOf(blob) {
   const bytes = await blob.arrayBuffer();

@@ -95,7 +95,7 @@ export function createQuery(root, actions) {
     const canvas = frame.querySelector(".canvas");
     if (canvas === null) return;
     canvas.querySelectorAll(".overlay, .crop-box").forEach((old) => old.remove());
-    const seen = answer?.seen?.[0];
+    const seen = answer?.pictures?.[0];
     if (seen) {
       const boxes = (seen.parts ?? []).map((box, index) => ({ box, class: "part", "data-part": index }));
       if (seen.content && !state.crop) boxes.unshift({ box: seen.content, class: "content" });
@@ -131,7 +131,7 @@ export function createQuery(root, actions) {
   }
 
   function drawBelow(state, answer, logo, catalog) {
-    const seen = answer?.seen?.[0];
+    const seen = answer?.pictures?.[0];
     const parts = seen?.parts ?? [];
     const single = state.pictures.length === 1;
     const light = (index, on) => frame.querySelector(`[data-part="${index}"]`)?.classList.toggle("lit", on);
@@ -140,14 +140,14 @@ export function createQuery(root, actions) {
       state.pictures.length > 0 && h("div", { class: "views" },
         state.pictures.length > 1 && state.pictures.map((digest) => viewThumb(digest)),
         state.pictures.length < MOST_PICTURES && h("button", { type: "button", class: "link", on: { click: () => actions.choose(true) } }, t("query.another"))),
-      h("div", { class: "toggles" },
+      state.pictures.length > 0 && h("div", { class: "toggles" },
         toggle("query.invert", state.invert, () => actions.change({ invert: !state.invert })),
         toggle("query.greyscale", state.greyscale, () => actions.change({ greyscale: !state.greyscale })),
         single && h("button", { type: "button", class: "toggle", "aria-pressed": String(state.crop !== null), on: { click: () => {
           actions.change({ crop: state.crop ? null : seen?.content ?? [0.1, 0.1, 0.9, 0.9] });
         } } }, t(state.crop ? "crop.remove" : "crop.start"))),
-      parts.length > 0 && h("p", { class: "parts" }, h("span", { class: "quiet" }, t("query.parts")), parts.map((box, index) =>
-        h("button", { type: "button", class: "toggle", disabled: !single, title: t("query.part", { n: index + 1 }), "aria-label": t("query.part", { n: index + 1 }), on: {
+      single && parts.length > 0 && h("p", { class: "parts" }, h("span", { class: "quiet" }, t("query.parts")), parts.map((box, index) =>
+        h("button", { type: "button", class: "toggle", title: t("query.part", { n: index + 1 }), "aria-label": t("query.part", { n: index + 1 }), on: {
           click: () => actions.change({ crop: box.map(round) }),
           mouseenter: () => light(index, true), mouseleave: () => light(index, false),
           focus: () => light(index, true), blur: () => light(index, false),

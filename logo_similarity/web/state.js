@@ -26,9 +26,7 @@ export function toAddress(state) {
   if (state.words) pairs.append("words", state.words);
   if (state.logo) pairs.append("logo_id", state.logo);
   for (const digest of state.pictures) pairs.append("picture", digest);
-  if (state.crop) pairs.append("crop", cropText(state.crop));
-  if (state.invert) pairs.append("invert", "true");
-  if (state.greyscale) pairs.append("greyscale", "true");
+  for (const [name, value] of pictureParameters(state)) pairs.append(name, value);
   for (const [parameter, expression] of state.filters) pairs.append(parameter, expression);
   if (state.top !== EMPTY.top) pairs.append("top_k", state.top);
   if (state.sort !== EMPTY.sort) pairs.append("sort", state.sort);
@@ -58,7 +56,14 @@ export function fromAddress(fragment) {
   };
 }
 
-export const cropText = (crop) => crop.map((value) => Number(value.toFixed(4))).join(",");
+/** How an uploaded picture is looked at, as the API takes it. */
+export function pictureParameters({ crop, invert, greyscale }) {
+  return [
+    ...(crop ? [["crop", crop.map((value) => Number(value.toFixed(4))).join(",")]] : []),
+    ...(invert ? [["invert", "true"]] : []),
+    ...(greyscale ? [["greyscale", "true"]] : []),
+  ];
+}
 
 function isBox(box) {
   const [left, top, right, bottom] = box;
