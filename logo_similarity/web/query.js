@@ -107,6 +107,11 @@ export function createQuery(root, actions) {
   /** A crop box that can be moved and resized by keyboard. */
   function cropHandle(crop) {
     let box = crop;
+    const search = () => {
+      if (box === crop) return;
+      crop = box; // the search removes this element, which then loses the focus
+      actions.change({ crop: box.map(round) });
+    };
     const place = (element) => {
       const [left, top, right, bottom] = box.map((value) => `${value * 100}%`);
       Object.assign(element.style, { left, top, width: `calc(${right} - ${left})`, height: `calc(${bottom} - ${top})` });
@@ -115,7 +120,7 @@ export function createQuery(root, actions) {
       keydown: (event) => {
         const [x, y] = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[event.key] ?? [0, 0];
         if (event.key === "Escape" || event.key === "Delete") actions.change({ crop: null });
-        else if (event.key === "Enter") actions.change({ crop: box.map(round) });
+        else if (event.key === "Enter") search();
         else if (x || y) {
           box = event.shiftKey ? resized(box, x, y) : moved(box, x, y);
           place(handle);
@@ -124,7 +129,7 @@ export function createQuery(root, actions) {
         event.preventDefault();
         event.stopPropagation();
       },
-      blur: () => { if (box !== crop) actions.change({ crop: box.map(round) }); },
+      blur: search,
     } });
     place(handle);
     return handle;
