@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 demo: .venv/installed
 	$(BIN)/logo-similarity build samples/marks.jsonl --images samples --out catalogs
 	@echo "the command is $(BIN)/logo-similarity; to use it without its path: source $(BIN)/activate"
-	@echo "serving on http://127.0.0.1:$${LOGO_PORT:-8000}  (API documentation: /docs; stop with Ctrl+C; another port: LOGO_PORT=8001 make demo)"
+	@echo "serving on http://127.0.0.1:$${LOGO_PORT:-8000}  (the page: /; API documentation: /docs; stop with Ctrl+C; another port: LOGO_PORT=8001 make demo)"
 	LOGO_LOG_FORMAT=$${LOGO_LOG_FORMAT:-console} $(BIN)/logo-similarity serve --catalogs catalogs --images samples
 
 test: .venv/installed-dev

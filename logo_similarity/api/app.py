@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import structlog
 from fastapi import Depends, FastAPI
-from fastapi.responses import RedirectResponse
 from fastapi.routing import iter_route_contexts
 from fastapi.security import APIKeyHeader
 from fastapi.telemetry import TelemetryConfig
@@ -24,8 +23,8 @@ from logo_similarity.api.connections import REASONS
 from logo_similarity.api.errors import CODES, MEDIA_TYPE, add_handlers
 from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
 from logo_similarity.api.paths import UNMATCHED
-from logo_similarity.api.routes import catalog, docs, explain, files, health, keys, logos, search
-from logo_similarity.api.routing import CheckedRouter, RouteTable
+from logo_similarity.api.routes import catalog, docs, explain, files, health, keys, logos, page, search
+from logo_similarity.api.routing import RouteTable
 from logo_similarity.api.runtime import Runtime
 from logo_similarity.api.schemas import Problem
 from logo_similarity.config import Settings, load_settings
@@ -101,14 +100,7 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
     app.include_router(docs.router)
     app.include_router(files.router)
     app.include_router(health.router)
-
-    pages = CheckedRouter()
-
-    @pages.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("docs")  # relative: a proxy may add a path prefix
-
-    app.include_router(pages)
+    app.include_router(page.router)
     return app
 
 

@@ -31,6 +31,7 @@ _PROBE = Policy(None, log_level=logging.DEBUG, traced=False)
 # By path template. A span contains the whole path, so signed image links are not traced.
 POLICIES: Mapping[str, Policy] = {
     "/": Policy(None),
+    "/web/{digest}/{name}": Policy(None, traced=False),
     "/docs": Policy(None),
     "/docs/assets/{digest}/{name}": Policy(None, traced=False),
     "/openapi.json": Policy(None),

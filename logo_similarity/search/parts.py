@@ -85,7 +85,8 @@ def match_parts(query: Description, wholes: Comparison, parts: Comparison | None
         parts: its parts; None: it has none.
     """
     regions = [] if query.parts is None else list(enumerate(query.parts.embeddings))
-    compared = [(number, embedding, wholes) for number, embedding in regions]
+    # A catalog stores the first dimensions of its parts only: the parts of a logo of it cannot be compared with wholes.
+    compared = [(number, region, wholes) for number, region in regions if len(region) == len(query.embedding)]
     if parts is not None:
         compared += [(number, embedding, parts) for number, embedding in [(WHOLE, query.embedding), *regions]]
     found: list[tuple[Ids, Floats, NDArray[np.int64], NDArray[np.int64]]] = []

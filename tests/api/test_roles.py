@@ -29,14 +29,14 @@ from tests.samples import SampleCatalog
 
 # Written out a second time on purpose: to open a path to more people must be a decision.
 OPEN = {"/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/files/{token}/{name}"}
-OPEN |= {"/docs/assets/{digest}/{name}"}
+OPEN |= {"/docs/assets/{digest}/{name}", "/web/{digest}/{name}"}
 SEARCH = {
     "/v1/search", "/v1/search/batch", "/v1/explain", "/v1/catalog", "/v1/facets", "/v1/logos", "/v1/logos/{logo_id:path}",
     "/v1/image/{image_id:path}",
 }  # fmt: skip
 ADMIN = {"/v1/keys"}
 PROBES = {"/healthz", "/readyz", "/metrics"}
-UNTRACED = {"/v1/files/{token}/{name}", "/docs/assets/{digest}/{name}", UNMATCHED}
+UNTRACED = {"/v1/files/{token}/{name}", "/docs/assets/{digest}/{name}", "/web/{digest}/{name}", UNMATCHED}
 UNKNOWN = {"/v1/unknown", "/v1/searches", "/v1/search/", "/V1/SEARCH", "/v1/admin/keys", "/healthz/x", "/v1/files/x"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 LOGO = "/v1/logos/EM/000001"

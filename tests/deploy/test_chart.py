@@ -222,7 +222,9 @@ def test_the_rest_of_the_values_arrives(tools: dict[str, str]) -> None:
     assert "replicas" not in objects["Deployment"]["spec"]
     assert objects["HorizontalPodAutoscaler"]["spec"]["minReplicas"] == 3
     rule = objects["Ingress"]["spec"]["rules"][0]
-    assert [path["path"] for path in rule["http"]["paths"]] == ["/v1", "/docs", "/openapi.json"]
+    paths = {path["path"]: path["pathType"] for path in rule["http"]["paths"]}
+    assert paths.pop("/") == "Exact"  # a prefix would open /metrics
+    assert paths == dict.fromkeys(["/web", "/v1", "/docs", "/openapi.json"], "Prefix")
     monitor = objects["ServiceMonitor"]
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     service = objects["Service"]
