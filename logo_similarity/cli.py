@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from logo_similarity.commands.build import build
 from logo_similarity.commands.catalogs import catalog_app
+from logo_similarity.commands.codes import codes_app
 from logo_similarity.commands.doctor import doctor
 from logo_similarity.commands.evaluate import evaluate
 from logo_similarity.commands.explain import explain
@@ -92,6 +93,7 @@ app.command(epilog=example("doctor --url https://logos.example"))(doctor)
 app.command(epilog=example("train data/training --out run"))(train)
 app.command(epilog=example("export timm:vit_small_patch14_dinov2.lvd142m --out dinov2"))(export)
 app.add_typer(catalog_app, name="catalog")
+app.add_typer(codes_app, name="codes")
 app.add_typer(keys_app, name="keys")
 app.add_typer(images_app, name="images")
 

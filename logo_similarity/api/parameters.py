@@ -10,6 +10,7 @@ from fastapi import Depends, Form, Query
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import SkipJsonSchema
 
+from logo_similarity.classification import Language
 from logo_similarity.domain import PARAMETERS, Parameter
 from logo_similarity.wording import allowed_values
 
@@ -26,6 +27,7 @@ def _allowed_values(parameter: Parameter) -> str:
 
 EXPECTED = {
     "file": "an image file, as curl -F file=@logo.png does, or words",
+    "language": f"one of {', '.join(Language)}",
     "logo_id": "the id of a logo, as a search returns it",
     **{parameter.name: _allowed_values(parameter) for parameter in PARAMETERS},
 }

@@ -41,6 +41,8 @@ POLICIES: Mapping[str, Policy] = {
     EXPLAIN_PATH: Policy("search", admission=True),
     "/v1/logos/{logo_id:path}": Policy("search"),
     "/v1/image/{image_id:path}": Policy("search"),
+    "/v1/classification/vienna": Policy("search"),
+    "/v1/classification/nice": Policy("search"),
     "/v1/files/{token}/{name}": Policy(None, traced=False),
     "/v1/keys": Policy("admin"),
     UNMATCHED: Policy("admin", traced=False),  # the path may contain part of a signed link

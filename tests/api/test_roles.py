@@ -31,6 +31,7 @@ from tests.samples import SampleCatalog
 OPEN = {"/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/files/{token}/{name}"}
 OPEN |= {"/docs/assets/{digest}/{name}"}
 SEARCH = {"/v1/search", "/v1/explain", "/v1/logos/{logo_id:path}", "/v1/image/{image_id:path}"}
+SEARCH |= {"/v1/classification/vienna", "/v1/classification/nice"}
 ADMIN = {"/v1/keys"}
 PROBES = {"/healthz", "/readyz", "/metrics"}
 UNTRACED = {"/v1/files/{token}/{name}", "/docs/assets/{digest}/{name}", UNMATCHED}
