@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import NoReturn
-from xml.parsers import expat  # noqa: S407 - entities are refused below
+from xml.parsers import expat
 
 from logo_similarity.errors import ConfigError
 from logo_similarity.field_kinds import canonical_vienna_code
@@ -36,13 +36,8 @@ def read_official(path: Path) -> dict[str, str]:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"LOGO_VIENNA_NAMES: {path}: {error.strerror}") from None
-    reader = _Reader()
     try:
-        if len(content) > MOST_BYTES:
-            raise _RefusedError(f"has more than {MOST_BYTES:,} bytes")
-        names = reader.read(content)
-        if not names:
-            raise _RefusedError("has no Vienna codes")
+        names = _Reader().read(content)
     except expat.ExpatError as error:
         raise ConfigError(f"LOGO_VIENNA_NAMES: {path}: is not well-formed XML: {error}") from None
     except _RefusedError as error:
@@ -68,6 +63,8 @@ class _Reader:
 
     def read(self, content: bytes) -> dict[str, str]:
         """The names in the file. Raises ExpatError or _RefusedError."""
+        if len(content) > MOST_BYTES:
+            raise _RefusedError(f"has more than {MOST_BYTES:,} bytes")
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.EntityDeclHandler = self._refuse_entity
@@ -76,6 +73,8 @@ class _Reader:
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
         parser.Parse(content, True)  # noqa: FBT003 - positional only
+        if not self._names:
+            raise _RefusedError("has no Vienna codes")
         return self._names
 
     def _refuse_entity(self, *_: object) -> NoReturn:
