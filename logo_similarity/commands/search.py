@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 from rich.cells import cell_len
 from rich.text import Text
 
-from logo_similarity.commands.options import AsJson, Catalogs, Device
+from logo_similarity.commands.options import AsJson, Catalogs, Device, KeyFile, Url, read_key
 from logo_similarity.commands.parameters import with_parameters
 from logo_similarity.config import load_settings
 from logo_similarity.errors import BadImageError, SourceError
@@ -19,8 +19,8 @@ from logo_similarity.fields import FIELDS, select_fields
 from logo_similarity.terminal import err, out, print_json, print_lines, printable
 
 if TYPE_CHECKING:
-    from logo_similarity.catalog.metadata import Metadata
-    from logo_similarity.domain import Hit, SearchResult
+    from logo_similarity.config import Settings
+    from logo_similarity.domain import Hit, Query, SearchResult
     from logo_similarity.field_kinds import JsonValue
 
 WHOLE_COLUMNS = (
@@ -49,6 +49,8 @@ def search(
         ),
     ] = None,
     device: Device = None,
+    url: Url = None,
+    key_file: KeyFile = None,
     as_json: AsJson = False,
     **parameters: Any,  # noqa: ANN401 - each of the type that `Query` declares
 ) -> None:
@@ -61,40 +63,82 @@ def search(
 
     On a terminal the hits are printed as a table: long texts are shortened, and columns that are empty in every hit are
     left out. Elsewhere each hit is one line of tab-separated values, without a header.
+
+    With --url a running service searches its catalog instead.
     """
     from logo_similarity.domain import Query
-    from logo_similarity.engine import SearchEngine
-    from logo_similarity.image.decode import ImageLimits
 
     if columns is not None and as_json:
         raise typer.BadParameter("cannot be combined with --json", param_hint="--columns")
     chosen = None if columns is None else [name.strip() for name in columns.split(",")]
-    settings = load_settings(catalogs=catalogs, device=device)
-    limits = ImageLimits.of(settings)
     if image is None and parameters["words"] is None:
         raise typer.BadParameter("name an image file, or give --words", param_hint="IMAGE")
     if image is not None and image.is_dir():
         raise SourceError(f"{image}: is a folder; name an image file")
-    with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
-        try:
-            result = engine.search(Query(image=None if image is None else image.read_bytes(), **parameters))
-        except BadImageError as error:
-            raise SourceError(f"{image}: {error}") from None
-        evidence = ["image_score", "word_similarity"] if result.words is not None and image is not None else []
-        columns_of_catalog = ["score", *evidence, "expect", "band", "id"]
-        columns_of_catalog += [field.name for field in select_fields(engine.manifest.fields)]
-        if engine.manifest.parts is not None:
-            columns_of_catalog.append("matched")
-        if engine.manifest.distinct_images < engine.manifest.count:
-            columns_of_catalog.append("copies")
-        if chosen is not None:
-            _check_columns(chosen, result.hits, engine.metadata)
+    if url is not None and (catalogs is not None or device is not None):
+        raise typer.BadParameter("cannot be combined with --catalogs or --device", param_hint="--url")
+    if key_file is not None and url is None:
+        raise typer.BadParameter("needs --url", param_hint="--key-file")
+    query = Query(image=None if image is None else image.read_bytes(), **parameters)
+    try:
+        result, columns_of_catalog = (
+            _search_here(query, load_settings(catalogs=catalogs, device=device), chosen)
+            if url is None
+            else _search_there(query, url, read_key(key_file), chosen)
+        )
+    except BadImageError as error:
+        raise SourceError(f"{image}: {error}") from None
     if result.words is not None and parameters["words"] is None:
         err.print(f"words in the image: {printable(result.words)}", markup=False)
     if as_json:
         print_json(_answer(result))
     else:
         print_hits(result.hits, chosen or columns_of_catalog)
+
+
+def _search_here(query: Query, settings: Settings, chosen: Sequence[str] | None) -> tuple[SearchResult, list[str]]:
+    """The result of a search of the live catalog, and its default columns. Raises BadParameter if a column is unknown."""
+    from logo_similarity.engine import SearchEngine
+    from logo_similarity.image.decode import ImageLimits
+
+    limits = ImageLimits.of(settings)
+    with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
+        result = engine.search(query)
+        if chosen is not None:
+            _check_columns(chosen, result.hits, engine.metadata.extra_columns)
+        manifest = engine.manifest
+        has_copies = manifest.distinct_images < manifest.count
+        return result, _default_columns(
+            query, result, manifest.fields, has_parts=manifest.parts is not None, has_copies=has_copies
+        )
+
+
+def _search_there(
+    query: Query, url: str, key: str | None, chosen: Sequence[str] | None
+) -> tuple[SearchResult, list[str]]:
+    """The same of a service."""
+    from logo_similarity.client import Client
+
+    with Client(url, api_key=key) as client:
+        answer = client.search(query)
+    if chosen is not None:
+        _check_columns(chosen, answer.result.hits)
+    has_copies = any(hit.copies for hit in answer.result.hits)
+    return answer.result, _default_columns(
+        query, answer.result, answer.fields, has_parts=answer.result.parts, has_copies=has_copies
+    )
+
+
+def _default_columns(
+    query: Query, result: SearchResult, fields: Sequence[str], *, has_parts: bool, has_copies: bool
+) -> list[str]:
+    evidence = ["image_score", "word_similarity"] if result.words is not None and query.image is not None else []
+    columns = ["score", *evidence, "expect", "band", "id", *(field.name for field in select_fields(fields))]
+    if has_parts:
+        columns.append("matched")
+    if has_copies:
+        columns.append("copies")
+    return columns
 
 
 def print_hits(hits: Sequence[Hit], columns: Sequence[str]) -> None:
@@ -110,12 +154,12 @@ def print_hits(hits: Sequence[Hit], columns: Sequence[str]) -> None:
         print_lines(rows)
 
 
-def _check_columns(names: Sequence[str], hits: Sequence[Hit], metadata: Metadata) -> None:
+def _check_columns(names: Sequence[str], hits: Sequence[Hit], further: Callable[[], Iterable[str]] = tuple) -> None:
     """Raise BadParameter if a name is neither a field nor a further column of the source."""
     known = [*WHOLE_COLUMNS, *(field.name for field in FIELDS)]
     if not set(names).difference(known, *(hit.logo.record.extra for hit in hits)):
         return
-    known += metadata.extra_columns()  # only now, since it reads every row of the catalog
+    known += further()  # only now, since it reads every row of the catalog
     for name in names:
         if name not in known:
             raise typer.BadParameter(
