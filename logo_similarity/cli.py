@@ -20,6 +20,7 @@ from logo_similarity.commands.images import images_app
 from logo_similarity.commands.keys import keys_app
 from logo_similarity.commands.options import example
 from logo_similarity.commands.plan import plan
+from logo_similarity.commands.report import report
 from logo_similarity.commands.search import search
 from logo_similarity.commands.serve import serve
 from logo_similarity.commands.train import train
@@ -86,6 +87,7 @@ def before_command(
 app.command(epilog=example("build register.csv --images images"))(build)
 app.command(epilog=example("search logo.png --top-k 5"))(search)
 app.command(epilog=example("explain logo.png 075d1f55-a324-5351-b637-f32323df9837"))(explain)
+app.command(epilog=example("report case.json --out report.pdf"))(report)
 app.command(epilog=example("serve --images images"))(serve)
 app.command(epilog=example("evaluate data/benchmark"))(evaluate)
 app.command(epilog=example("plan --memory 8"))(plan)

@@ -24,7 +24,7 @@ from logo_similarity.api.connections import REASONS
 from logo_similarity.api.errors import CODES, MEDIA_TYPE, add_handlers
 from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
 from logo_similarity.api.paths import UNMATCHED
-from logo_similarity.api.routes import classification, docs, explain, files, health, keys, logos, search
+from logo_similarity.api.routes import classification, docs, explain, files, health, keys, logos, report, search
 from logo_similarity.api.routing import CheckedRouter, RouteTable
 from logo_similarity.api.runtime import Runtime
 from logo_similarity.api.schemas import Problem
@@ -95,6 +95,7 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
     app.include_router(search.router, tags=["search"], dependencies=keyed, responses=_problems(*UPLOAD_REFUSALS))
     refusals = _problems(*UPLOAD_REFUSALS, 404)
     app.include_router(explain.router, tags=["search"], dependencies=keyed, responses=refusals)
+    app.include_router(report.router, tags=["search"], dependencies=keyed, responses=_problems(*UPLOAD_REFUSALS, 501))
     app.include_router(logos.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 404, 422, 429, 503))
     app.include_router(classification.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 422, 429))
     app.include_router(keys.router, tags=["operations"], dependencies=keyed, responses=_problems(401, 403, 429))

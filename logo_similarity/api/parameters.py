@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from logo_similarity.classification import Language
 from logo_similarity.domain import PARAMETERS, Parameter
+from logo_similarity.reports.formats import ReportFormat
 from logo_similarity.wording import allowed_values
 
 
@@ -28,6 +29,8 @@ def _allowed_values(parameter: Parameter) -> str:
 EXPECTED = {
     "file": "an image file, as curl -F file=@logo.png does, or words",
     "language": f"one of {', '.join(Language)}",
+    "case": "a case as a JSON file, as curl -F case=@case.json does",
+    "format": f"one of {', '.join(ReportFormat)}",
     "logo_id": "the id of a logo, as a search returns it",
     **{parameter.name: _allowed_values(parameter) for parameter in PARAMETERS},
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from logo_similarity.keys.document import Role
 
-SEARCH_PATH, EXPLAIN_PATH = "/v1/search", "/v1/explain"
+SEARCH_PATH, EXPLAIN_PATH, REPORT_PATH = "/v1/search", "/v1/explain", "/v1/report"
 UNMATCHED = "unmatched"
 """Template of a path that no route matches, in metrics and logs too."""
 
@@ -39,6 +39,7 @@ POLICIES: Mapping[str, Policy] = {
     "/metrics": _PROBE,
     SEARCH_PATH: Policy("search", admission=True),
     EXPLAIN_PATH: Policy("search", admission=True),
+    REPORT_PATH: Policy("search", admission=True),
     "/v1/logos/{logo_id:path}": Policy("search"),
     "/v1/image/{image_id:path}": Policy("search"),
     "/v1/classification/vienna": Policy("search"),

@@ -51,6 +51,10 @@ def search(
     device: Device = None,
     url: Url = None,
     key_file: KeyFile = None,
+    case: Annotated[
+        Path | None,
+        typer.Option("--case", help="File to record the search in, as a case for `logo-similarity report`."),
+    ] = None,
     as_json: AsJson = False,
     **parameters: Any,  # noqa: ANN401 - each of the type that `Query` declares
 ) -> None:
@@ -77,12 +81,14 @@ def search(
         raise SourceError(f"{image}: is a folder; name an image file")
     if url is not None and (catalogs is not None or device is not None):
         raise typer.BadParameter("cannot be combined with --catalogs or --device", param_hint="--url")
+    if case is not None and url is not None:
+        raise typer.BadParameter("cannot be combined with --url", param_hint="--case")
     if key_file is not None and url is None:
         raise typer.BadParameter("needs --url", param_hint="--key-file")
     query = Query(image=None if image is None else image.read_bytes(), **parameters)
     try:
         result, columns_of_catalog = (
-            _search_here(query, load_settings(catalogs=catalogs, device=device), chosen)
+            _search_here(query, load_settings(catalogs=catalogs, device=device), chosen, case, image)
             if url is None
             else _search_there(query, url, read_key(key_file), chosen)
         )
@@ -96,7 +102,9 @@ def search(
         print_hits(result.hits, chosen or columns_of_catalog)
 
 
-def _search_here(query: Query, settings: Settings, chosen: Sequence[str] | None) -> tuple[SearchResult, list[str]]:
+def _search_here(
+    query: Query, settings: Settings, chosen: Sequence[str] | None, case: Path | None, image: Path | None
+) -> tuple[SearchResult, list[str]]:
     """The result of a search of the live catalog, and its default columns. Raises BadParameter if a column is unknown."""
     from logo_similarity.engine import SearchEngine
     from logo_similarity.image.decode import ImageLimits
@@ -106,6 +114,13 @@ def _search_here(query: Query, settings: Settings, chosen: Sequence[str] | None)
         result = engine.search(query)
         if chosen is not None:
             _check_columns(chosen, result.hits, engine.metadata.extra_columns)
+        if case is not None:
+            from logo_similarity.catalog.files import replacing
+            from logo_similarity.reports.record import record_case
+
+            recorded = record_case(query, result, engine, name="" if image is None else image.name)
+            with replacing(case) as file:
+                file.write(recorded.to_json())
         manifest = engine.manifest
         has_copies = manifest.distinct_images < manifest.count
         return result, _default_columns(

@@ -31,7 +31,7 @@ from tests.samples import SampleCatalog
 OPEN = {"/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/files/{token}/{name}"}
 OPEN |= {"/docs/assets/{digest}/{name}"}
 SEARCH = {"/v1/search", "/v1/explain", "/v1/logos/{logo_id:path}", "/v1/image/{image_id:path}"}
-SEARCH |= {"/v1/classification/vienna", "/v1/classification/nice"}
+SEARCH |= {"/v1/classification/vienna", "/v1/classification/nice", "/v1/report"}
 ADMIN = {"/v1/keys"}
 PROBES = {"/healthz", "/readyz", "/metrics"}
 UNTRACED = {"/v1/files/{token}/{name}", "/docs/assets/{digest}/{name}", UNMATCHED}
@@ -285,7 +285,7 @@ def test_the_table_names_every_route_and_no_other(service: Service) -> None:
     for template, policy in POLICIES.items():
         role = None if template in OPEN else "search" if template in SEARCH else "admin"
         assert policy.role == role, template
-        assert policy.admission == (template in {"/v1/search", "/v1/explain"}), template
+        assert policy.admission == (template in {"/v1/search", "/v1/explain", "/v1/report"}), template
         assert policy.log_level == (logging.DEBUG if template in PROBES else logging.INFO), template
         assert policy.traced == (template not in PROBES | UNTRACED), template
     assert policy_of("/v1/new") == Policy("admin")
