@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from logo_similarity.reports.encode import to_json
-from logo_similarity.reports.pdf import to_pdf
+from logo_similarity.reports.pdf import WALL_SECONDS, to_pdf
 from logo_similarity.reports.table import to_csv
 
 if TYPE_CHECKING:
@@ -34,13 +34,18 @@ class ReportFormat(StrEnum):
 
 
 def write_report(
-    report: Report, form: ReportFormat, classifications: Classifications, *, fonts_folder: Path | None = None
+    report: Report,
+    form: ReportFormat,
+    classifications: Classifications,
+    *,
+    fonts_folder: Path | None = None,
+    seconds: float = WALL_SECONDS,
 ) -> tuple[bytes, list[str]]:
     """The file of a report, and the scripts that no font of this machine has, which only a PDF needs.
 
     Raises:
-        ReportsUnavailableError, ReportError: as `to_pdf`.
+        CaseError, OverloadedError, ReportsUnavailableError, ReportError: as `to_pdf`.
     """
     if form is ReportFormat.PDF:
-        return to_pdf(report, classifications, fonts_folder=fonts_folder)
+        return to_pdf(report, classifications, fonts_folder=fonts_folder, seconds=seconds)
     return to_csv(report) if form is ReportFormat.CSV else to_json(report), []

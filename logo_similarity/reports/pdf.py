@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,20 +22,24 @@ import structlog
 from logo_similarity.classification import Classifications
 from logo_similarity.errors import CaseError, OverloadedError, ReportError, ReportsUnavailableError
 from logo_similarity.reports.document import document, picture_name, thumbnail_name
-from logo_similarity.reports.exchange import CPU_SECONDS, DATA, MEMORY_BYTES, OUTPUT, PDF, PNG, TEMPLATE
+from logo_similarity.reports.exchange import CPU_SECONDS, DATA, FONTS, MEMORY_BYTES, OUTPUT, PDF, PNG, TEMPLATE
 from logo_similarity.reports.report import Report
 
 if TYPE_CHECKING:
     from logo_similarity.reports.fonts import Fonts
 
-_WALL_PER_CPU = 3
-"""Seconds to wait for each second of CPU time that the typesetter may use: the machine is shared."""
+WALL_SECONDS = 60.0
+"""Time limit for setting a report where nobody waits for it: longer than `CPU_SECONDS`, since the machine is shared."""
 
 log = structlog.get_logger(__name__)
 
 
 def to_pdf(
-    report: Report, classifications: Classifications, *, fonts_folder: Path | None = None
+    report: Report,
+    classifications: Classifications,
+    *,
+    fonts_folder: Path | None = None,
+    seconds: float = WALL_SECONDS,
 ) -> tuple[bytes, list[str]]:
     """The PDF file, and the scripts of which some characters are in no font of this machine.
 
@@ -44,29 +49,50 @@ def to_pdf(
         report: its content.
         classifications: names of Vienna codes and Nice classes.
         fonts_folder: further fonts.
+        seconds: time limit for setting it.
 
     Raises:
         CaseError: setting the report takes more time or memory than the limits of `reports.typesetter`.
-        OverloadedError: the machine is too busy to set it.
+        OverloadedError: it is not set in time.
         ReportsUnavailableError: the extra `reports` is not installed.
         ReportError: Typst fails.
     """
-    data = _prepare(report, classifications, fonts_folder)
-    (pdf,) = _set(report, data, fonts_folder, PDF)
-    return pdf, data["missing"]
+    (pdf,), missing = _set(report, classifications, fonts_folder, PDF, seconds)
+    return pdf, missing
 
 
 def to_pages(report: Report, classifications: Classifications, *, fonts_folder: Path | None = None) -> list[bytes]:
     """The pages of the PDF file as PNG files, to look at. Raises as `to_pdf`."""
-    return _set(report, _prepare(report, classifications, fonts_folder), fonts_folder, PNG)
+    return _set(report, classifications, fonts_folder, PNG, WALL_SECONDS)[0]
 
 
-def _prepare(report: Report, classifications: Classifications, folder: Path | None) -> dict[str, Any]:
-    """The data of the template, in which every character can be printed."""
-    fonts = _load_fonts(folder)
-    data: dict[str, Any] = document(report, classifications)
-    missing = fonts.missing_scripts(_texts(data))
-    return {**_printable(data, fonts), "missing": missing, "family": fonts.family}
+def _set(
+    report: Report, classifications: Classifications, fonts_folder: Path | None, form: str, seconds: float
+) -> tuple[list[bytes], list[str]]:
+    """The files that Typst writes, and the scripts that are missing."""
+    deadline = time.monotonic() + seconds
+    fonts = _load_fonts(fonts_folder)
+    texts = document(report, classifications)
+    try:
+        return _set_with(fonts, report, texts, form, deadline)
+    except ReportError as error:
+        # Typst refuses a file with a character that it cannot display. That depends on more than the characters of a
+        # font: marks on letters that they do not belong to, for example.
+        log.warning("report_without_fonts", error=str(error)[:200])
+        return _set_with(fonts.basic(), report, texts, form, deadline)
+
+
+def _set_with(
+    fonts: Fonts, report: Report, texts: dict[str, Any], form: str, deadline: float
+) -> tuple[list[bytes], list[str]]:
+    from logo_similarity.reports.fonts import printable, scripts_of
+
+    families, missing = fonts.choose(_texts(texts))
+    data = _changed(texts, lambda text: printable(text, missing))
+    scripts = scripts_of(missing)
+    data |= {"missing": scripts, "families": families}
+    paths = frozenset[Path]().union(*(fonts.files.get(family, ()) for family in families))
+    return _write_and_run(report, data, paths, form, deadline), scripts
 
 
 def _load_fonts(folder: Path | None) -> Fonts:
@@ -79,7 +105,9 @@ def _load_fonts(folder: Path | None) -> Fonts:
     return load_fonts(folder)
 
 
-def _set(report: Report, data: dict[str, Any], fonts_folder: Path | None, form: str) -> list[bytes]:
+def _write_and_run(
+    report: Report, data: dict[str, Any], fonts: Collection[Path], form: str, deadline: float
+) -> list[bytes]:
     """The files that Typst writes."""
     with tempfile.TemporaryDirectory(prefix="logo-similarity-report-") as name:
         folder = Path(name)
@@ -90,31 +118,38 @@ def _set(report: Report, data: dict[str, Any], fonts_folder: Path | None, form: 
         for place, row in enumerate(report.rows):
             if (thumbnail := report.thumbnails.get(row.hit.id)) is not None:
                 (folder / thumbnail_name(place)).write_bytes(thumbnail)
-        _run(folder, form, [] if fonts_folder is None else [str(fonts_folder.absolute())])
+        (folder / FONTS).mkdir()
+        for number, path in enumerate(sorted(fonts)):
+            (folder / FONTS / f"{number}{path.suffix}").symlink_to(path.absolute())
+        _run(folder, form, deadline)
         pattern = OUTPUT[form].replace("{p}", "*")
         return [
             path.read_bytes() for path in sorted(folder.glob(pattern), key=lambda path: (len(path.name), path.name))
         ]
 
 
-def _run(folder: Path, form: str, fonts: list[str]) -> None:
+def _run(folder: Path, form: str, deadline: float) -> None:
     """Run the typesetter. Raises CaseError if it exceeds its limits, and ReportError if it fails."""
-    words = [str(folder), form, *map(str, (os.getpid(), CPU_SECONDS, MEMORY_BYTES)), *fonts]
+    words = [str(folder), form, *map(str, (os.getpid(), CPU_SECONDS, MEMORY_BYTES))]
     try:
         outcome = subprocess.run(  # noqa: S603 - our own module
             [sys.executable, "-P", "-m", "logo_similarity.reports.typesetter", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            # No secrets. Without a home, libraries would ask the system for one.
             env={
+                "HOME": str(folder),
                 "RAYON_NUM_THREADS": "1",
                 "PYTHONPATH": os.pathsep.join(filter(os.path.isabs, sys.path)),
-            },  # no secrets
-            timeout=_WALL_PER_CPU * CPU_SECONDS,
+            },
+            timeout=max(0.0, deadline - time.monotonic()),
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise OverloadedError("the report was not set in time, because the machine is busy", retry_after=10) from None
+        raise OverloadedError(
+            "the report was not made in time, because the machine is busy; try again shortly", retry_after=10
+        ) from None
     if outcome.returncode < 0:  # killed by the kernel, or aborted for want of memory
         log.warning("report_too_large", status=outcome.returncode)
         raise CaseError("setting the report takes too much time or memory; keep fewer hits, or shorten the notes")
@@ -135,10 +170,10 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _printable(value: Any, fonts: Fonts) -> Any:  # noqa: ANN401 - a JSON value
-    """The value with texts of which every character is in a font."""
+def _changed(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - a JSON value
+    """The value with every text changed."""
     if isinstance(value, str):
-        return fonts.printable(value)
+        return change(value)
     if isinstance(value, dict):
-        return {key: _printable(item, fonts) for key, item in value.items()}
-    return [_printable(item, fonts) for item in value] if isinstance(value, list) else value
+        return {key: _changed(item, change) for key, item in value.items()}
+    return [_changed(item, change) for item in value] if isinstance(value, list) else value

@@ -13,20 +13,20 @@ from pathlib import Path
 import typst
 
 from logo_similarity.limits import die_with_parent, limit_cpu, limit_memory
-from logo_similarity.reports.exchange import FAILED, OUTPUT, PNG, TEMPLATE
+from logo_similarity.reports.exchange import FAILED, FONTS, OUTPUT, PNG, STANDARDS, TEMPLATE
 
 
 def main(arguments: list[str]) -> int:
     """Set one report. Returns the exit status.
 
     Args:
-        arguments: the folder, the format, the process id of the parent, the limits in seconds of CPU time and in bytes,
-            and folders of further fonts.
+        arguments: the folder, the format, the process id of the parent, and the limits in seconds of CPU time and in
+            bytes.
     """
     folder, form = Path(arguments[0]), arguments[1]
-    parent, seconds, memory = map(int, arguments[2:5])
+    parent, seconds, memory = map(int, arguments[2:])
     die_with_parent(parent)
-    fonts = typst.Fonts(font_paths=[Path(name) for name in arguments[5:]])
+    fonts = typst.Fonts(include_system_fonts=False, font_paths=[folder / FONTS])
     limit_cpu(seconds)
     limit_memory(memory)
     # No package is imported, and a path that does not exist keeps Typst from looking for any.
@@ -35,7 +35,10 @@ def main(arguments: list[str]) -> int:
         folder / TEMPLATE, root=folder, font_paths=fonts, package_path=nowhere, package_cache_path=nowhere
     )
     try:
-        compiler.compile(output=folder / OUTPUT[form], format="png" if form == PNG else "pdf")
+        if form == PNG:
+            compiler.compile(output=folder / OUTPUT[form], format="png")
+        else:
+            compiler.compile(output=folder / OUTPUT[form], format="pdf", pdf_standards=[*STANDARDS])
     except typst.TypstError as error:
         sys.stderr.write(error.diagnostic)
         return FAILED

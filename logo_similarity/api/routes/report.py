@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 from fastapi import File, Query, Request, Response, UploadFile
@@ -15,6 +16,9 @@ from logo_similarity.reports.formats import ReportFormat, write_report
 from logo_similarity.reports.report import make_report
 
 router = CheckedRouter()
+
+SPARE_SECONDS = 1.0
+"""A report ends so long before its thread would count as stuck."""
 
 
 @router.post(
@@ -35,9 +39,16 @@ async def report(
     engine, settings = runtime.live.current.engine, runtime.settings
 
     def job() -> bytes:
+        deadline = time.monotonic() + settings.search_seconds - SPARE_SECONDS
         content = Case.from_json(case.file.read(CASE_BYTES + 1))
         made = make_report(content, engine, runtime.store)
-        return write_report(made, report_format, runtime.classifications, fonts_folder=settings.fonts_dir)[0]
+        return write_report(
+            made,
+            report_format,
+            runtime.classifications,
+            fonts_folder=settings.fonts_dir,
+            seconds=max(0.0, deadline - time.monotonic()),
+        )[0]
 
     content = await run_while_connected(request, runtime.gate, job)
     if content is None:

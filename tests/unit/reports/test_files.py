@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import cv2
@@ -15,11 +16,11 @@ import pytest
 
 from logo_similarity.classification import load_classifications
 from logo_similarity.engine import SearchEngine
-from logo_similarity.errors import CaseError, ReportError, ReportsUnavailableError
+from logo_similarity.errors import CaseError, OverloadedError, ReportError, ReportsUnavailableError
 from logo_similarity.image.decode import decode
 from logo_similarity.reports import exchange, fonts, pdf
 from logo_similarity.reports.case import Case, CaseHit, Verdict
-from logo_similarity.reports.fonts import load_fonts
+from logo_similarity.reports.fonts import Fonts, load_fonts, printable, scripts_of
 from logo_similarity.reports.formats import ReportFormat, write_report
 from logo_similarity.reports.pdf import to_pages, to_pdf
 from logo_similarity.reports.report import Report, make_report
@@ -155,11 +156,44 @@ def test_the_json_has_the_case_and_the_repetition(reviewed: Case, engine: Search
 
 def test_scripts_without_a_font_are_named_and_transliterated() -> None:
     bare = load_fonts(with_system=False)
-    assert bare.family == "Libertinus Serif"
+    assert bare.text == fonts.CONTAINED
     text = "Größe Ελληνικά Привет 商標 テスト 한글"
-    assert bare.printable(text) == "Größe Ελληνικά Привет [ShangBiao] [tesuto] [HanGeul]"
-    scripts = [one.partition(" (U+")[0] for one in bare.missing_scripts([text, "x"])]
+    families, missing = bare.choose([text, "x"])
+    assert families == [fonts.CONTAINED]
+    assert printable(text, missing) == "Größe Ελληνικά Привет [ShangBiao] [tesuto] [HanGeul]"
+    scripts = [one.partition(" (U+")[0] for one in scripts_of(missing)]
     assert scripts == ["Chinese characters", "Hangul", "Katakana"]
+
+
+def test_a_character_needs_one_font_for_itself_and_its_marks() -> None:
+    first, second = np.array([ord("a"), ord("b")], np.uint32), np.array([ord("c"), 0x301], np.uint32)
+    both = Fonts("first", {"first": first, "second": second, "third": second}, {})
+    assert both.choose(["ab"]) == (["first"], frozenset())
+    assert both.choose(["ac\u0301\u200d"]) == (["first", "second"], frozenset())
+    assert both.choose(["a\u0301"]) == (["first"], frozenset({"a\u0301"}))
+
+
+def test_the_fewest_fonts_are_chosen_and_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = [np.arange(100 * place, 100 * place + 20, dtype=np.uint32) for place in range(1, 20)]
+    many = Fonts(
+        "0",
+        {
+            "0": codes[0],
+            **{str(place): one for place, one in enumerate(codes[1:], 1)},
+            "all": np.concatenate(codes[1:4]),
+        },
+        {},
+    )
+    families, missing = many.choose(["".join(map(chr, np.concatenate(codes[:4]).tolist()))])
+    assert (families, missing) == (["0", "all"], frozenset())
+    families, missing = many.choose(["".join(map(chr, np.concatenate(codes[:18]).tolist()))])
+    assert families[:2] == ["0", "all"]
+    assert len(families) == fonts.MOST_FAMILIES
+    assert missing
+
+
+def test_control_characters_are_left_out() -> None:
+    assert printable("a\x07\u202eb\u3000c\u200d", ()) == "ab c\u200d"
 
 
 def test_the_report_names_what_cannot_be_printed(case: Case) -> None:
@@ -176,7 +210,7 @@ def test_names_in_the_scripts_of_the_installed_fonts_are_printed(case: Case) -> 
     words = [
         word
         for word in ("Größe", "Привет", "Ελληνικά", "שלום", "مرحبا", "商標", "テスト", "한글")
-        if not loaded.missing_scripts([word])
+        if not loaded.choose([word])[1]
     ]
     assert {"Größe", "Привет", "Ελληνικά"} <= set(words)
     content, missing = to_pdf(make_report(changed(case, 0, metadata={"text": " ".join(words)}), None), NAMES)
@@ -190,8 +224,8 @@ def test_names_in_the_scripts_of_the_installed_fonts_are_printed(case: Case) -> 
 
 def test_a_damaged_font_has_no_characters(tmp_path: Path) -> None:
     (tmp_path / "broken.ttf").write_bytes(b"\x00\x01\x00\x00")
-    assert fonts._code_points(tmp_path / "broken.ttf", 0) == set()
-    assert fonts._code_points(tmp_path / "none.ttf", 0) == set()
+    assert not len(fonts._code_points(tmp_path / "broken.ttf", 0))
+    assert not len(fonts._code_points(tmp_path / "none.ttf", 0))
 
 
 def test_pages_are_pictures_in_their_order(case: Case, engine: SearchEngine, store: LocalStore) -> None:
@@ -207,6 +241,29 @@ def test_a_long_list_is_cut_and_says_so(case: Case) -> None:
     assert "105 further kept hits without details. 5 further hits of the list." in text
     assert "N299" in text
     assert "N300" not in text
+
+
+def test_any_text_can_be_set(case: Case) -> None:
+    """Characters of all planes, marks on letters of other scripts, and private characters."""
+    random = Random(3)
+    texts = [
+        "".join(chr(random.choice((random.randrange(0x3000), random.randrange(0xE000, 0x20000)))) for _ in range(40))
+        for _ in case.hits
+    ]
+    hits = tuple(
+        hit.model_copy(update={"metadata": hit.metadata.model_copy(update={"text": text}), "verdict": Verdict.KEPT})
+        for hit, text in zip(case.hits, texts, strict=True)
+    )
+    content, missing = to_pdf(make_report(case.model_copy(update={"hits": hits}), None), NAMES)
+    assert content.startswith(b"%PDF")
+    assert missing
+
+
+def test_the_pdf_is_for_archives_and_screen_readers(case: Case) -> None:
+    root: Any = pypdf.PdfReader(io.BytesIO(to_pdf(make_report(case, None), NAMES)[0])).root_object
+    metadata = root["/Metadata"].get_data()
+    assert b"<pdfaid:part>2</pdfaid:part>" in metadata
+    assert b"<pdfuaid:part>1</pdfuaid:part>" in metadata
 
 
 def test_an_error_of_typst_is_reported(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +287,11 @@ def test_the_typesetter_is_killed_beyond_its_limits(
     monkeypatch.setattr(pdf, limit, value)
     with pytest.raises(CaseError, match="takes too much time or memory"):
         to_pdf(make_report(case, None), NAMES)
+
+
+def test_a_report_that_is_not_made_in_time_may_be_tried_again(case: Case) -> None:
+    with pytest.raises(OverloadedError, match="was not made in time"):
+        to_pdf(make_report(case, None), NAMES, seconds=0)
 
 
 def test_without_the_extra_only_pdf_is_unavailable(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
