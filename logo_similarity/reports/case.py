@@ -44,6 +44,8 @@ PICTURE_BYTES = 5_000_000
 THUMBNAIL_BYTES = 100_000
 MOST_PICTURES = 8
 MOST_HITS = 1000
+QUERY_KEYS = ("logo_id", "crop", "invert", "greyscale")
+"""Keys of the query itself: they say what is searched for, not how."""
 LONGEST_NOTE = 10_000
 LONGEST_NAME = 200
 LONGEST_ID = 500
@@ -145,6 +147,8 @@ def _parameter_fields() -> dict[str, Any]:
     """The parameters of a search, in the form that `create_model` expects."""
     fields: dict[str, Any] = {}
     for parameter in PARAMETERS:
+        if parameter.name in QUERY_KEYS:
+            continue
         names = ("min_length", "max_length") if parameter.type is str else ("ge", "le")
         bounds = {name: value for name, value in zip(names, parameter[4:6], strict=True) if value is not None}
         fields[parameter.name] = (

@@ -69,6 +69,7 @@ def test_other_requests_are_refused(
 def test_a_missing_case_and_another_media_type_are_refused(client: TestClient) -> None:
     response = client.post("/v1/report", data={"x": "y"})
     assert response.status_code == 415
+    assert "curl -F case=@case.json" in response.json()["detail"]
     response = client.post("/v1/report", files={"file": b"x"})
     assert response.status_code == 422
     assert "unknown parameter 'file'; did you mean case?" in response.json()["detail"]

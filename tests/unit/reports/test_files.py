@@ -16,7 +16,7 @@ import pytest
 
 from logo_similarity.classification import load_classifications
 from logo_similarity.engine import SearchEngine
-from logo_similarity.errors import CaseError, OverloadedError, ReportError, ReportsUnavailableError
+from logo_similarity.errors import CaseError, OverloadedError, ReportError, ReportsUnavailableError, StoreError
 from logo_similarity.image.decode import decode
 from logo_similarity.reports import exchange, fonts, pdf
 from logo_similarity.reports.case import Case, CaseHit, Verdict
@@ -73,6 +73,7 @@ def test_the_pdf_says_what_was_searched_and_found(reviewed: Case, engine: Search
     ):  # fmt: skip
         assert expected in text, expected
     assert all(hit.id in text for hit in reviewed.hits)
+    assert text.count(str(reviewed.hits[0].metadata.text)) == 2  # with the kept hits, and in the list
 
 
 def test_no_text_is_taken_for_markup(reviewed: Case, engine: SearchEngine) -> None:
@@ -106,6 +107,30 @@ def test_a_thumbnail_of_the_case_comes_first(case: Case, engine: SearchEngine, s
     assert set(make_report(changed(case, 1, thumbnail=red), engine).thumbnails) == {case.hits[1].id}
     with pytest.raises(CaseError, match=f"the thumbnail of the hit '{case.hits[1].id}'"):
         make_report(changed(case, 1, thumbnail=red[:50]), engine)
+
+
+def test_a_bounded_number_of_images_is_read_for_kept_hits_first(
+    case: Case, engine: SearchEngine, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logo_similarity.reports.report.MOST_FETCHED", 2)
+    report = make_report(changed(case, 7, verdict=Verdict.KEPT), engine, store)
+    assert set(report.thumbnails) == {case.hits[7].id, case.hits[0].id}
+    monkeypatch.setattr("logo_similarity.reports.report.FETCH_SECONDS", -1)
+    assert make_report(case, engine, store).thumbnails == {}
+
+
+def test_a_store_that_does_not_respond_is_asked_once(
+    case: Case, engine: SearchEngine, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fail(_: LocalStore, filename: str, most: int) -> bytes:
+        asked.append(filename)
+        raise StoreError("no answer")
+
+    monkeypatch.setattr(LocalStore, "read", fail)
+    assert make_report(case, engine, store).thumbnails == {}
+    assert len(asked) == 1
 
 
 def test_changes_are_in_the_pdf_and_the_csv(case: Case, engine: SearchEngine) -> None:
