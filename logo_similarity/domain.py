@@ -181,6 +181,13 @@ class ValueCount(NamedTuple):
     logos: int
 
 
+class ValueShare(NamedTuple):
+    """A value of a register field, and the share of some logos that have it."""
+
+    value: JsonValue
+    share: float
+
+
 @dataclass(frozen=True, slots=True)
 class Facets:
     """How many of the logos that pass a filter have each value of some fields."""
@@ -280,6 +287,10 @@ class Query:
     read_words: bool = _parameter(
         False,  # noqa: FBT003 - a default
         "Read the words in the image, and search for them, too, unless `words` are given.",
+    )
+    propose: bool = _parameter(
+        False,  # noqa: FBT003 - a default
+        "Propose codes for the image: those that the nearest logos have most often.",
     )
     word_weight: float = _parameter(
         0.3, "Share of the words in the `score` of a search with an image and words; the image has the rest.", 0, 1
@@ -388,6 +399,8 @@ class SearchResult:
     """Number of logos that pass the filter; None without a filter."""
     pictures: tuple[Description, ...] = ()
     """What was compared of each picture of the query."""
+    proposed: Mapping[str, tuple[ValueShare, ...]] | None = None
+    """For each field of codes those that the nearest logos have most often; None: not asked for."""
     next: Query | None = None
     """The query of the next page; None: this is the last one."""
     words: str | None = None

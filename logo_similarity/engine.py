@@ -81,6 +81,7 @@ from logo_similarity.search.parts import (
     match_parts,
     shorten,
 )
+from logo_similarity.search.propose import propose_codes
 from logo_similarity.search.rows import FilteredMap
 from logo_similarity.search.score import RERANKED, score
 from logo_similarity.search.sounds import fold
@@ -231,6 +232,7 @@ class SearchEngine:
             exact=answer.exact,
             passed=passed,
             pictures=pictures,
+            proposed=propose_codes(answer.hits, self.manifest.fields) if query.propose else None,
             next=_next_page(query, pictures, words, shown)
             if len(answer.hits) == query.top_k and remaining > 0
             else None,
@@ -675,6 +677,7 @@ def _next_page(query: Query, pictures: tuple[Description, ...], words: str | Non
         invert=False,
         greyscale=False,
         read_words=False,
+        propose=False,
         described=pictures,
         words=words,
         shown=shown,

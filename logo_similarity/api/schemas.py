@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.config import JsonDict
 
 from logo_similarity.description import Description
-from logo_similarity.domain import STAGES, Band, Hit, SearchResult
+from logo_similarity.domain import STAGES, Band, Hit, SearchResult, ValueShare
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.image.formats import ACCEPTED
 
@@ -42,6 +43,7 @@ EXAMPLE_SEARCH: JsonDict = {
     "pictures": [
         {"box": [0, 0, 1, 1], "content": [0.05, 0.1, 0.95, 0.9], "parts": [[0.05, 0.1, 0.3, 0.9], [0.4, 0.3, 0.95, 0.7]]}
     ],
+    "proposed": {"vienna_codes": [{"value": "26.01.01", "share": 0.4}]},
     "next": "eyJ2ZXJzaW9uIjoiMjAyNjEx...",
     "cached": False,
     "catalog": {"version": "20261123T100000Z-1f3a9c2e", "logos": 769674, "fields": ["text", "vienna_codes", "year"]},
@@ -275,6 +277,13 @@ else:
     )
 
 
+class ValueShareOut(BaseModel):
+    """A value of a field, and the share of the logos with a value in this field that have it."""
+
+    value: JsonValue
+    share: float
+
+
 class PictureOut(BaseModel):
     """What was compared of a picture. A box is left, top, right and bottom, as shares of its width and height."""
 
@@ -302,6 +311,12 @@ class SearchAnswer(BaseModel):
     ]
     passed: Annotated[int | None, Field(description="Number of logos that pass the filter. Null without a filter.")]
     pictures: Annotated[list[PictureOut], Field(description="What was compared of each picture of the query.")]
+    proposed: Annotated[
+        dict[str, list[ValueShareOut]] | None,
+        Field(
+            description="For each field of codes those that the first 30 results have most often. Null without `propose`."
+        ),
+    ]
     next: Annotated[
         str | None,
         Field(description="`cursor` of the next page, valid for this catalog version. Null on the last page."),
@@ -431,6 +446,11 @@ def picture_json(picture: Description) -> dict[str, object]:
         "content": None if picture.place is None else picture.place[:4],
         "parts": [] if picture.parts is None else picture.parts.boxes.tolist(),
     }
+
+
+def shares_json(proposed: Mapping[str, Sequence[ValueShare]]) -> dict[str, object]:
+    """Values with their shares as a dictionary for orjson."""
+    return {name: [share._asdict() for share in shares] for name, shares in proposed.items()}
 
 
 def timings_of(result: SearchResult, *, queue: float, links: float) -> dict[str, float]:

@@ -123,8 +123,8 @@ def test_a_parameter_given_twice_is_refused(
 
 
 KNOWN = (
-    "application_date, company, filter, max_expect, max_identical, min_score, nice, office, parts, read_words, rerank, "
-    "status, text, top_k, vienna, word_weight, words, year"
+    "application_date, company, crop, filter, greyscale, invert, logo_id, max_expect, max_identical, min_score, nice, office, "
+    "parts, propose, read_words, rerank, status, text, top_k, vienna, word_weight, words, year"
 )
 
 
@@ -137,7 +137,7 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name(
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["code"] == "invalid_request"
     given = "Top_K" if "Top_K" in query else "topk"
-    known = KNOWN.replace("filter", "file, filter") if fields else KNOWN
+    known = KNOWN.replace("filter", "cursor, file, filter") if fields else KNOWN
     expected = f"unknown parameter '{given}'; did you mean top_k? Known: {known}"
     assert response.json()["detail"] == expected
 

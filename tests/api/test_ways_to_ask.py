@@ -319,3 +319,10 @@ def test_batches_that_are_refused(client: TestClient, pictures: list[bytes]) -> 
     refused(batch(client, pictures[6], crop="0"), 422, "crop: is not valid")
     assert batch(client, *[pictures[6]] * 21).status_code == 400
     assert len(batch(client, *[pictures[6]] * 20, top_k=1).json()["searches"]) == 20
+
+
+def test_codes_are_proposed_by_the_nearest_logos(client: TestClient, pictures: list[bytes]) -> None:
+    assert search(client, pictures[6])["proposed"] is None
+    shares = [{"value": "26.01.01", "share": 1.0}, {"value": "27.05.01", "share": 1.0}]
+    assert search(client, pictures[6], propose=True, top_k=40)["proposed"] == {"vienna_codes": shares}
+    assert search(client, pictures[6], propose=True, top_k=1)["proposed"] == {"vienna_codes": []}

@@ -20,7 +20,7 @@ from logo_similarity.api.parameters import LONGEST_FIELD, ParametersDep, SearchF
 from logo_similarity.api.paths import BATCH_PATH, SEARCH_PATH
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.runtime import Runtime
-from logo_similarity.api.schemas import BatchResponse, SearchResponse, hit_json, picture_json, timings_of
+from logo_similarity.api.schemas import BatchResponse, SearchResponse, hit_json, picture_json, shares_json, timings_of
 from logo_similarity.domain import MOST_IMAGES, STAGES, Query, SearchResult, Timings
 from logo_similarity.errors import BadImageError, InvalidRequestError, SearchTimeoutError, TryLaterError
 from logo_similarity.image.formats import ACCEPTED_QUERIES
@@ -166,6 +166,7 @@ class Found(NamedTuple):
             "exact": result.exact,
             "passed": result.passed,
             "pictures": list(map(picture_json, result.pictures)),
+            "proposed": None if result.proposed is None else shares_json(result.proposed),
             "next": None if result.next is None else write_cursor(result.next, result.version),
         }
 
