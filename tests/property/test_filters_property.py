@@ -105,6 +105,50 @@ def test_the_rows_that_pass_are_those_whose_records_pass(register: list[Record],
             assert np.flatnonzero(postings.select(one)).tolist() == expected
 
 
+def expected_counts(register: list[Record], name: str, under: str | None) -> dict[Any, int]:
+    """The number of records with each value, or with each code one level below `under` or a code below that."""
+    counts: dict[Any, int] = {}
+    for record in register:
+        value = getattr(record, name)
+        items = set(value if isinstance(value, tuple) else () if value is None else (value,))
+        if name == "vienna_codes":
+            level = 1 if under is None else under.count(".") + 2
+            prefix = "" if under is None else under + "."
+            items = {
+                ".".join(code.split(".")[:level])
+                for code in items
+                if code.startswith(prefix) and code.count(".") >= level - 1
+            }
+        for item in items:
+            counts[item] = counts.get(item, 0) + 1
+    return counts
+
+
+@given(
+    st.lists(records, min_size=1, max_size=12),
+    st.none() | filters,
+    st.none() | st.sampled_from(["01", "01.01", "26", "26.01", "99"]),
+)
+@settings(derandomize=True, deadline=None, max_examples=200)
+def test_the_logos_that_pass_are_counted_by_value(
+    register: list[Record], condition: Filter | None, under: str | None
+) -> None:
+    writer = PostingsWriter()
+    for record in register:
+        writer.add(record)
+    with tempfile.TemporaryDirectory() as version:
+        writer.write(Path(version), [field.name for field in FIELDS])
+        postings = Postings(Path(version), [field.name for field in FIELDS], len(register))
+        mask = None if condition is None else postings.select(condition)
+        passing = [record for record in register if condition is None or passes(record, condition)]
+        for field in FIELDS:
+            if field.kind.facet:
+                parent = under if field.name == "vienna_codes" else None
+                counted = postings.count_values(field, mask, under=parent, most=1000)
+                assert dict(counted) == expected_counts(passing, field.name, parent)
+                assert [count for _, count in counted] == sorted((count for _, count in counted), reverse=True)
+
+
 @given(filters)
 @settings(derandomize=True, deadline=None, max_examples=200)
 def test_json_keeps_the_filter(one: Filter) -> None:

@@ -200,3 +200,51 @@ def test_a_long_chain_is_not_deep() -> None:
     for year in range(1901, 1930):
         chain |= Filter.where(year=year)
     assert Filter.from_json(chain.to_json()) == chain
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "condition"),
+    [
+        ("vienna", "26.1, 3", Filter.where(vienna_codes=["3", "26.01"])),
+        ("vienna_codes", "26.1", Filter.where(vienna_codes="26.01")),
+        ("vienna", "-26.1,3", ~Filter.where(vienna_codes=["3", "26.01"])),
+        ("nice", "9", Filter.where(nice_classes=9)),
+        ("nice", "1..9", Filter.where(nice_classes=(1, 9))),
+        ("nice", "-1 .. 9", ~Filter.where(nice_classes=(1, 9))),
+        ("year", "2010..", Filter.where(year=(2010, None))),
+        ("year", "..2010", Filter.where(year=(None, 2010))),
+        ("year", "..", Filter.where(year=(None, None))),
+        ("application_date", "2010-01-01..2010-02-01", Filter.where(application_date=("2010-01-01", "2010-02-01"))),
+        ("status", " registered , ended ", Filter.where(status=["registered", "ended"])),
+        ("company", "Example, Bakery..", Filter.words(company="example bakery")),
+        ("text", "-sun", ~Filter.where(text="sun")),
+    ],
+)
+def test_a_text_is_a_condition(name: str, text: str, condition: Filter) -> None:
+    assert Filter.parse([(name, text)]) == condition
+
+
+def test_all_texts_and_the_tree_must_be_passed() -> None:
+    assert Filter.parse([]) is None
+    assert Filter.parse([("status", "ended"), ("office", "EM")], {"field": "year", "is": 2019}) == And(
+        (STATUS, OFFICE, Filter.where(year=2019))
+    )
+    assert Filter.parse([], {"field": "status", "is": "ended"}) == STATUS
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("colour", "red", "no field 'colour' to filter by"),
+        ("vienna", "", "vienna_codes is: "),
+        ("vienna", "--26", "vienna_codes is: "),
+        ("status", "a,,b", "status is: None is not a valid value"),
+        ("status", "a..b,", "status is: None is not a valid value"),
+        ("year", "2019..2010", "year between: the first value, 2019, is after the last, 2010"),
+        ("text", "-", "text words: None is not a valid value"),
+        ("text", "-!", "text words: needs at least one word"),
+    ],
+)
+def test_a_text_that_is_not_a_condition_is_named(name: str, text: str, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        Filter.parse([(name, text)])
