@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from logo_similarity.domain import (
     STAGES,
     CellMatch,
     Explanation,
+    Facets,
     Hit,
     Logo,
     Matched,
@@ -27,6 +29,7 @@ from logo_similarity.domain import (
     RegionMatch,
     SearchResult,
     Timings,
+    ValueCount,
 )
 from logo_similarity.errors import (
     ConfigError,
@@ -36,6 +39,7 @@ from logo_similarity.errors import (
     ServiceError,
     TryLaterError,
 )
+from logo_similarity.filters import Filter
 from logo_similarity.version import __version__
 
 try:
@@ -81,14 +85,43 @@ class ServiceLogo:
     image_url: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ServicePage:
+    """A page of logos of a service, in the order of its catalog."""
+
+    logos: tuple[ServiceLogo, ...]
+    passed: int
+    """Number of logos that pass the filter, on all pages."""
+    next: str | None
+    """The cursor of the next page; None: this is the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCatalog:
+    """What a service can search."""
+
+    version: str
+    created: dt.datetime
+    newest: dt.date | None
+    """Latest application date of its logos; None: not known."""
+    logos: int
+    fields: tuple[str, ...]
+    encoder_id: str
+    encoder_sha256: str
+    engine: str
+    """Version of the software."""
+    description: Mapping[str, Any]
+    """The whole response, as JSON."""
+
+
 class _Call(NamedTuple, Generic[Answer]):
     """A request, and how to read its response."""
 
     method: str
     path: str
     read: Callable[[dict[str, Any]], Answer]
-    parameters: Mapping[str, str] = {}
-    image: bytes | None = None
+    parameters: Mapping[str, str | list[str]] = {}
+    images: tuple[bytes, ...] = ()
 
 
 class Client:
@@ -126,7 +159,7 @@ class Client:
         return self._send(_search_call(query))
 
     def explain(self, query: Query, logo_id: str) -> Explanation:
-        """Why a logo is a hit of a query, or is none. Only the image of the query counts.
+        """Why a logo is a hit of a query, or is none. Only the first picture of the query counts.
 
         Raises:
             NotFoundError: the catalog does not contain the logo.
@@ -139,6 +172,20 @@ class Client:
             return self._send(_logo_call(logo_id))
         except NotFoundError:
             return None
+
+    def logos(self, condition: Filter | None = None, *, limit: int = 100, cursor: str | None = None) -> ServicePage:
+        """The logos that pass a filter, in the order of the catalog; `cursor` is `next` of the page before."""
+        return self._send(_logos_call(condition, limit, cursor))
+
+    def facets(
+        self, condition: Filter | None = None, fields: Sequence[str] = (), *, under: str | None = None, limit: int = 50
+    ) -> Facets:
+        """How many of the logos that pass a filter have each value; `fields` are all that have facets by default."""
+        return self._send(_facets_call(condition, fields, under, limit))
+
+    def catalog(self) -> ServiceCatalog:
+        """What the service can search."""
+        return self._send(_catalog_call())
 
     def close(self) -> None:
         """Close all connections."""
@@ -184,6 +231,22 @@ class AsyncClient:
             return await self._send(_logo_call(logo_id))
         except NotFoundError:
             return None
+
+    async def logos(
+        self, condition: Filter | None = None, *, limit: int = 100, cursor: str | None = None
+    ) -> ServicePage:
+        """See `Client.logos`."""
+        return await self._send(_logos_call(condition, limit, cursor))
+
+    async def facets(
+        self, condition: Filter | None = None, fields: Sequence[str] = (), *, under: str | None = None, limit: int = 50
+    ) -> Facets:
+        """See `Client.facets`."""
+        return await self._send(_facets_call(condition, fields, under, limit))
+
+    async def catalog(self) -> ServiceCatalog:
+        """See `Client.catalog`."""
+        return await self._send(_catalog_call())
 
     async def close(self) -> None:
         """Close all connections."""
@@ -256,17 +319,43 @@ def _headers(api_key: str | None) -> dict[str, str]:
 
 
 def _search_call(query: Query) -> _Call[ServiceAnswer]:
-    return _Call("POST", "v1/search", _read_search, _parameters(query), _image(query))
+    return _Call("POST", "v1/search", _read_search, _parameters(query), _images(query))
 
 
 def _explain_call(query: Query, logo_id: str) -> _Call[Explanation]:
-    if query.image is None:
-        raise InvalidRequestError("the query has no image to explain a hit with; give it one")
-    return _Call("POST", "v1/explain", _read_explanation, {"logo_id": logo_id}, _image(query))
+    if query.image is None and query.logo_id is None:
+        raise InvalidRequestError("the query has no image and no logo_id to explain a hit with; give it one of them")
+    pictures = {
+        name: value for name, value in _parameters(query).items() if name in ("crop", "invert", "greyscale", "logo_id")
+    }
+    images = _images(query)[:1]
+    return _Call("POST" if images else "GET", "v1/explain", _read_explanation, {"hit_id": logo_id, **pictures}, images)
 
 
 def _logo_call(logo_id: str) -> _Call[ServiceLogo]:
     return _Call("GET", f"v1/logos/{quote(logo_id)}", _read_logo)
+
+
+def _logos_call(condition: Filter | None, limit: int, cursor: str | None) -> _Call[ServicePage]:
+    parameters = {**_filter(condition), "limit": str(limit), **({} if cursor is None else {"cursor": cursor})}
+    return _Call("GET", "v1/logos", _read_page, parameters)
+
+
+def _facets_call(condition: Filter | None, fields: Sequence[str], under: str | None, limit: int) -> _Call[Facets]:
+    parameters: dict[str, str | list[str]] = {**_filter(condition), "limit": str(limit)}
+    if fields:
+        parameters["field"] = list(fields)
+    if under is not None:
+        parameters["under"] = under
+    return _Call("GET", "v1/facets", _read_facets, parameters)
+
+
+def _catalog_call() -> _Call[ServiceCatalog]:
+    return _Call("GET", "v1/catalog", _read_catalog)
+
+
+def _filter(condition: Filter | None) -> dict[str, str]:
+    return {} if condition is None else {"filter": json.dumps(condition.to_json(), ensure_ascii=False)}
 
 
 def _parameters(query: Query) -> dict[str, str]:
@@ -277,24 +366,24 @@ def _parameters(query: Query) -> dict[str, str]:
         for parameter in PARAMETERS
         if given[parameter.name] != parameter.default
     }
-    if query.filter is not None:
-        parameters["filter"] = json.dumps(query.filter.to_json(), ensure_ascii=False)
-    return parameters
+    return {**parameters, **_filter(query.filter)}
 
 
-def _image(query: Query) -> bytes | None:
-    if query.image is not None and not isinstance(query.image, bytes):
-        raise InvalidRequestError("the image is an array; a service needs the content of an image file")
-    return query.image
+def _images(query: Query) -> tuple[bytes, ...]:
+    images = () if query.image is None else (query.image, *query.more_images)
+    for image in images:
+        if not isinstance(image, bytes):
+            raise InvalidRequestError("an image is an array; a service needs the content of image files")
+    return images  # type: ignore[return-value]  # checked above
 
 
 def _options(call: _Call[Any]) -> dict[str, Any]:
     """Arguments of a request. A form even without a file: a search requires one."""
     if call.method == "GET":
         return {"params": call.parameters}
-    if call.image is None:
+    if not call.images:
         return {"files": {name: (None, value) for name, value in call.parameters.items()}}
-    return {"params": call.parameters, "files": {"file": call.image}}
+    return {"params": call.parameters, "files": [("file", image) for image in call.images]}
 
 
 def _read(call: _Call[Answer], response: httpx2.Response) -> Answer:
@@ -345,8 +434,8 @@ def _read_search(answer: dict[str, Any]) -> ServiceAnswer:
             parts=answer["parts"],
             version=catalog["version"],
             timings=Timings(**{stage: answer["timings_ms"][stage] for stage in STAGES}),
-            exact=answer.get("exact", False),
-            passed=answer.get("passed"),
+            exact=answer["exact"],
+            passed=answer["passed"],
             words=answer["words"],
         ),
         image_urls=tuple(hit["image_url"] for hit in hits),
@@ -378,6 +467,33 @@ def _logo(answer: dict[str, Any]) -> Logo:
 
 def _read_logo(answer: dict[str, Any]) -> ServiceLogo:
     return ServiceLogo(_logo(answer), answer["image_url"])
+
+
+def _read_page(answer: dict[str, Any]) -> ServicePage:
+    return ServicePage(tuple(map(_read_logo, answer["logos"])), answer["passed"], answer["next"])
+
+
+def _read_facets(answer: dict[str, Any]) -> Facets:
+    counts = {
+        name: tuple(ValueCount(one["value"], one["count"]) for one in values)
+        for name, values in answer["facets"].items()
+    }
+    return Facets(answer["passed"], counts)
+
+
+def _read_catalog(answer: dict[str, Any]) -> ServiceCatalog:
+    newest = answer["newest"]
+    return ServiceCatalog(
+        version=answer["version"],
+        created=dt.datetime.fromisoformat(answer["created"]),
+        newest=None if newest is None else dt.date.fromisoformat(newest),
+        logos=answer["logos"],
+        fields=tuple(field["name"] for field in answer["fields"]),
+        encoder_id=answer["encoder"]["id"],
+        encoder_sha256=answer["encoder"]["sha256"],
+        engine=answer["engine"],
+        description=answer,
+    )
 
 
 def _read_explanation(answer: dict[str, Any]) -> Explanation:

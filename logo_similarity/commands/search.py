@@ -158,7 +158,7 @@ def _search_here(
             from logo_similarity.catalog.files import replacing
             from logo_similarity.reports.record import record_case
 
-            recorded = record_case(query, result, engine, name=images[0].name if images else "")
+            recorded = record_case(query, result, engine, names=[image.name for image in images])
             with replacing(case) as file:
                 file.write(recorded.to_json())
         manifest = engine.manifest

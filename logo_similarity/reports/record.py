@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -65,28 +66,21 @@ class Repetition:
     changes: Changes
 
 
-def record_case(query: Query, result: SearchResult, engine: SearchEngine, *, name: str = "") -> Case:
+def record_case(query: Query, result: SearchResult, engine: SearchEngine, *, names: Sequence[str] = ()) -> Case:
     """The case of a search that was just made: no hit is reviewed.
 
     Args:
-        query: its image is a PNG or JPEG file, or None.
+        query: its images are PNG or JPEG files.
         result: the result of the query.
         engine: the engine that searched.
-        name: file name of the image.
+        names: file names of the images.
 
     Raises:
-        CaseError: the image has another format, or too many bytes.
+        CaseError: an image has another format, or too many bytes.
     """
-    if query.image is not None and not isinstance(query.image, bytes):
-        raise CaseError("the image is an array; a case needs the content of a PNG or JPEG file")
-    given = {parameter.name: getattr(query, parameter.name) for parameter in PARAMETERS}
-    changed = {
-        parameter.name: given[parameter.name] for parameter in PARAMETERS if given[parameter.name] != parameter.default
-    }
-    try:
-        pictures = () if query.image is None else (Picture(data=query.image, name=name[-200:]),)
-    except ValueError as error:
-        raise CaseError(f"{name}: a case holds PNG and JPEG files of at most 5 MB; {_reason(error)}") from None
+    images = () if query.image is None else (query.image, *query.more_images)
+    given = {name: getattr(query, name) for name in Parameters.model_fields}
+    defaults = {parameter.name: parameter.default for parameter in PARAMETERS}
     return Case(
         case=VERSION,
         searched_at=dt.datetime.now(dt.UTC).replace(microsecond=0),
@@ -94,15 +88,28 @@ def record_case(query: Query, result: SearchResult, engine: SearchEngine, *, nam
         catalog=_catalog(engine),
         encoder=_encoder(engine),
         query=CaseQuery(
-            pictures=pictures,
+            pictures=tuple(_picture(image, name) for image, name in itertools.zip_longest(images, names, fillvalue="")),
+            logo_id=query.logo_id,
+            crop=query.crop_box,
+            invert=query.invert,
+            greyscale=query.greyscale,
             filter=None if query.filter is None else query.filter.to_json(),
-            parameters=Parameters(**changed),
+            parameters=Parameters(**{name: value for name, value in given.items() if value != defaults[name]}),
         ),
         searched=Searched(
             passed=result.passed, exact=result.exact, reranked=result.reranked, parts=result.parts, words=result.words
         ),
         hits=tuple(map(case_hit, result.hits)),
     )
+
+
+def _picture(image: object, name: str) -> Picture:
+    if not isinstance(image, bytes):
+        raise CaseError("an image is an array; a case needs the content of a PNG or JPEG file")
+    try:
+        return Picture(data=image, name=name[-200:])
+    except ValueError as error:
+        raise CaseError(f"{name}: a case holds PNG and JPEG files of at most 5 MB; {_reason(error)}") from None
 
 
 def case_hit(hit: Hit) -> CaseHit:
@@ -130,9 +137,9 @@ def repeat_search(case: Case, engine: SearchEngine) -> Repetition:
     """Make the search of a case again, and compare the lists.
 
     Raises:
-        BadImageError: the picture is refused.
-        CaseError: this engine cannot make the search.
-        InvalidRequestError: a parameter is not valid for this catalog.
+        BadImageError: a picture is refused.
+        InvalidRequestError: a parameter is not valid, or not for this catalog.
+        NotFoundError: the logo of the query is not in the catalog.
     """
     result = engine.search(query_of(case))
     catalog = _catalog(engine)
@@ -152,21 +159,19 @@ def query_of(case: Case) -> Query:
     """The query of a case.
 
     Raises:
-        CaseError: this engine has no such query.
-        InvalidRequestError: a parameter is out of its range.
+        InvalidRequestError: a parameter is out of its range, or the parts of the query exclude each other.
     """
     query = case.query
-    if len(query.pictures) > 1:
-        raise CaseError("the search has several pictures, which this version cannot search for together")
-    if query.logo_id is not None or query.crop is not None or query.invert or query.greyscale:
-        raise CaseError(
-            "the search has a logo, a region or changed colours as its query, which this version cannot repeat"
-        )
-    given = {name: value for name, value in query.parameters if value is not None}
+    images = [picture.data for picture in query.pictures]
     return Query(
-        image=query.pictures[0].data if query.pictures else None,
+        image=next(iter(images), None),
+        more_images=tuple(images[1:]),
+        logo_id=query.logo_id,
+        crop=None if query.crop is None else ",".join(map(str, query.crop)),
+        invert=query.invert,
+        greyscale=query.greyscale,
         filter=None if query.filter is None else Filter.from_json(query.filter),
-        **given,
+        **{name: value for name, value in query.parameters if value is not None},
     )
 
 
@@ -191,6 +196,7 @@ def _catalog(engine: SearchEngine) -> CaseCatalog:
         logos=manifest.count,
         fields=manifest.fields,
         built=manifest.created,
+        newest=engine.metadata.newest(),
     )
 
 

@@ -82,7 +82,7 @@ def make_report(
     if engine is not None:
         try:
             repetition, reason = repeat_search(case, engine), ""
-        except (CaseError, InvalidRequestError) as error:
+        except (InvalidRequestError, NotFoundError) as error:
             reason = str(error)
     rows = _rows(case.hits, () if repetition is None else repetition.result.hits)
     now = {} if repetition is None else {hit.logo.logo_id: hit for hit in repetition.result.hits}

@@ -82,9 +82,9 @@ def test_a_picture_that_is_none_is_refused(client: TestClient, case: Case) -> No
     assert (response.status_code, response.json()["code"]) == (422, "image_undecodable")
 
 
-def test_a_parameter_that_the_catalog_cannot_serve_is_reported(client: TestClient, case: Case) -> None:
+def test_hits_that_a_filter_excludes_are_gone(client: TestClient, case: Case) -> None:
     content = json.loads(case.to_json())
-    content["query"]["filter"] = {"field": "status", "is": ["registered"]}
+    content["query"]["filter"] = {"field": "company", "is": ["Nobody"]}
     answer = post(client, json.dumps(content).encode(), "?format=json").json()
     assert answer["repetition"]["changes"]["gone"] == [hit.id for hit in case.hits]
 

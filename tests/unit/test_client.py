@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from logo_similarity.errors import (
     UnauthorizedError,
 )
 from logo_similarity.field_kinds import as_json
+from logo_similarity.filters import Filter
 from tests.commands import run
 from tests.samples import SampleCatalog
 from tests.service import KEY, Server, serving
@@ -85,6 +87,49 @@ def test_a_logo(service: Server) -> None:
         assert client.logo("EM/none") is None
 
 
+def test_queries_of_every_kind_are_sent(service: Server, sample_catalog: SampleCatalog, query: Query) -> None:
+    other = (sample_catalog.images / sample_catalog.files[8]).read_bytes()
+    queries = [
+        Query(logo_id="EM/000003", top_k=3),
+        Query(image=query.image, more_images=(other,), top_k=3),
+        Query(image=query.image, crop="0,0,0.5,1", greyscale=True, top_k=3),
+        Query(image=query.image, filter=Filter.where(year=2023) & ~Filter.where(company="Company 3"), top_k=3),
+    ]
+    with SearchEngine.open(sample_catalog.root) as engine, Client(service.url, api_key=KEY) as client:
+        for one in queries:
+            answer, expected = client.search(one).result, engine.search(one)
+            assert [hit.logo.logo_id for hit in answer.hits] == [hit.logo.logo_id for hit in expected.hits]
+            assert (answer.passed, answer.exact) == (expected.passed, expected.exact)
+        explanation = client.explain(queries[0], "EM/000004")
+        assert explanation.hit.logo.logo_id == "EM/000004"
+        assert explanation.regions == engine.explain(queries[0], "EM/000004").regions
+
+
+def test_lists_counts_and_the_catalog(service: Server, sample_catalog: SampleCatalog) -> None:
+    with SearchEngine.open(sample_catalog.root) as engine, Client(service.url, api_key=KEY) as client:
+        condition = Filter.where(company=["Company 1", "Company 2", "Company 3"])
+        first = client.logos(condition, limit=2)
+        second = client.logos(condition, limit=2, cursor=first.next)
+        ids = [one.logo.logo_id for page in (first, second) for one in page.logos]
+        assert ids == ["EM/000001", "EM/000002", "EM/000003"]
+        assert (first.passed, second.next) == (3, None)
+        counts = client.facets(condition, ["vienna_codes"], under="26")
+        assert counts == engine.facets(condition, ["vienna_codes"], under="26", most=50)
+        described = client.catalog()
+        assert (described.version, described.logos, described.fields) == (engine.version, 200, engine.manifest.fields)
+        assert described.encoder_sha256 == engine.manifest.encoder.sha256
+        assert described.created == engine.manifest.created
+        assert described.newest == dt.date(2023, 1, 1)
+
+
+@pytest.mark.anyio
+async def test_lists_counts_and_the_catalog_for_asyncio(service: Server) -> None:
+    async with AsyncClient(service.url, api_key=KEY) as client:
+        assert (await client.logos(limit=1)).passed == 200
+        assert (await client.facets(fields=["year"])).counts["year"][0] == (2023, 200)
+        assert (await client.catalog()).logos == 200
+
+
 @pytest.mark.anyio
 async def test_the_same_for_asyncio(service: Server, query: Query) -> None:
     async with AsyncClient(service.url, api_key=KEY) as client:
@@ -104,7 +149,7 @@ def test_errors_have_the_type_and_the_message_that_the_service_reports(service: 
             client.search(replace(query, image=query.image[:200]))  # type: ignore[index]
         with pytest.raises(NotFoundError, match="EM/none"):
             client.explain(query, "EM/none")
-        with pytest.raises(InvalidRequestError, match="no image to explain"):
+        with pytest.raises(InvalidRequestError, match="no image and no logo_id to explain"):
             client.explain(Query(words="x"), "EM/000003")
         with pytest.raises(InvalidRequestError, match="is an array"):
             client.search(Query(image=np.zeros((9, 9, 3), np.uint8)))

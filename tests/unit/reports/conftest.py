@@ -30,4 +30,4 @@ def case(sample_catalog: SampleCatalog, engine: SearchEngine) -> Case:
     image = (sample_catalog.images / sample_catalog.files[3]).read_bytes()
     condition = Filter.where(vienna_codes=["26.1", "27"]) & ~Filter.where(year=(None, 1999))
     query = Query(image=image, filter=condition, top_k=10)
-    return record_case(query, engine.search(query), engine, name="logo.jpg")
+    return record_case(query, engine.search(query), engine, names=["logo.jpg"])

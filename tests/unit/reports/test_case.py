@@ -112,7 +112,7 @@ def test_an_image_of_another_format_cannot_be_recorded(engine: SearchEngine) -> 
     image = cv2.imencode(".bmp", np.full((32, 32, 3), 255, np.uint8))[1].tobytes()
     query = Query(image=image)
     with pytest.raises(CaseError, match=r"logo\.bmp: a case holds PNG and JPEG files"):
-        record_case(query, engine.search(query), engine, name="logo.bmp")
+        record_case(query, engine.search(query), engine, names=["logo.bmp"])
 
 
 def test_the_json_schema_is_that_of_the_model() -> None:
