@@ -99,7 +99,8 @@ export function createDetail(actions) {
     drawPair(own);
     try {
       const regions = await fetchRegions(hit, state, signal);
-      if (regions !== null && !signal.aborted) drawPair(regions, t("detail.no-regions"));
+      const parts = regions?.filter((region) => !(isWhole(region.query_box) && isWhole(region.hit_box)));
+      if (regions !== null && !signal.aborted) drawPair(parts.length > 0 ? parts : regions, t("detail.no-regions"));
     } catch (error) {
       if (error.name !== "AbortError" && !signal.aborted) drawPair(own, t("detail.unexplained"));
     }
@@ -188,6 +189,8 @@ export function createDetail(actions) {
 
 /** The whole record of a logo: {id, image_url, metadata}. */
 export const fetchLogo = (path, signal) => get(path, [], { signal });
+
+const isWhole = (box) => box.join() === "0,0,1,1";
 
 /** The page of the office for a logo; null if there is no template, or it is not an HTTP address. */
 function officeLink(template, { id, metadata }) {

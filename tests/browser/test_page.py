@@ -539,3 +539,10 @@ def test_german(visit: Visit, page_catalog: SampleCatalog) -> None:
     expect(tiles(page).first).to_have_accessible_name(re.compile("near-identical"))
     page.reload()
     expect(page.get_by_role("button", name="Auf Deutsch anzeigen")).to_be_visible()
+
+
+def test_a_language_that_is_no_locale(visit: Visit) -> None:
+    """Chromium passes on the language of the system, such as that of LANG=C."""
+    visitor = visit()
+    visitor.context.add_init_script("Object.defineProperty(navigator, 'languages', { value: ['en-US@posix'] })")
+    expect(visitor.open().locator("#register")).to_contain_text("120 marks")
