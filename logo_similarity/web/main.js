@@ -395,10 +395,13 @@ async function keepCase(value) {
   renderCase();
   grid.repaint();
   detail.repaint();
+  $("case").setAttribute("aria-busy", "true");
   try {
-    await saveCase(current);
+    await saveCase(value);
   } catch {
     toast(t("case.unsaved"));
+  } finally {
+    if (current === value) $("case").setAttribute("aria-busy", "false");
   }
 }
 
@@ -554,7 +557,10 @@ function listenToControls() {
   document.addEventListener("click", (event) => { if (!event.target.closest("#export-button, #export-menu")) closeExport(); });
   addEventListener("popstate", () => apply(fromAddress(location.hash)));
   addEventListener("online", () => { if ($("message").dataset.kind === "wait") clearMessage("wait"); });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) lookAtVersion(); });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) lookAtVersion();
+    else if (document.activeElement?.id === "note") document.activeElement.blur(); // keeps a note before the tab is closed
+  });
   setInterval(() => { if (!document.hidden) lookAtVersion(); }, LOOK_MINUTES * 60_000);
 }
 

@@ -256,7 +256,7 @@ def test_a_case_survives_a_reload_and_moves_to_another_browser(visit: Visit, pag
     page.keyboard.type("=cmd()")
     page.keyboard.press("Escape")
     page.get_by_label("Name of the case").fill("Matter 17")
-    page.get_by_label("Name of the case").blur()
+    page.locator("#case[aria-busy=false]").wait_for()
     page.reload()
     expect(page.get_by_label("Name of the case")).to_have_value("Matter 17")
     expect(page.locator("#case .kept li")).to_have_count(1)
