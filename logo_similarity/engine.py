@@ -18,12 +18,7 @@ from logo_similarity.catalog.manifest import (
     MANIFEST,
     METADATA,
     MODEL_FOLDER,
-    PART_BOXES,
-    PART_INDEX,
-    PART_MAP,
-    PART_OFFSETS,
     PATCHES,
-    PLACES,
     ROW_MAP,
     WORDS,
     Manifest,
@@ -51,7 +46,7 @@ from logo_similarity.domain import (
     Timings,
     ValueCount,
 )
-from logo_similarity.embed.describe import Floats, Patches, describe, describe_parts, within
+from logo_similarity.embed.describe import Floats, describe, describe_parts, within
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.text import thread_reader
 from logo_similarity.errors import CatalogError, InvalidRequestError, NotFoundError
@@ -61,7 +56,14 @@ from logo_similarity.filters import Filter, find_field
 from logo_similarity.image.adjust import adjust
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
-from logo_similarity.image.preprocess import PREPROCESSING_VERSION
+from logo_similarity.opening import (
+    check_preprocessing,
+    open_parts,
+    open_patches,
+    open_places,
+    open_row_map,
+    trial_image,
+)
 from logo_similarity.search.candidates import Candidates, CandidateSource, Ids, IdSet, Mask, merge
 from logo_similarity.search.evidence import ImageEvidence
 from logo_similarity.search.expect import Tail
@@ -79,7 +81,7 @@ from logo_similarity.search.parts import (
     match_parts,
     shorten,
 )
-from logo_similarity.search.rows import FilteredMap, GroupedMap, IdentityMap, RowMap, open_array
+from logo_similarity.search.rows import FilteredMap
 from logo_similarity.search.score import RERANKED, score
 from logo_similarity.search.sounds import fold
 from logo_similarity.search.word_fusion import fuse_words, limit_identical, places_of
@@ -142,11 +144,11 @@ class SearchEngine:
         folder = folders.current() if version is None else folders.folder(version)
         manifest = read_manifest(folder)
         check_sizes(folder, manifest)
-        _check_preprocessing(folder, manifest)
+        check_preprocessing(folder, manifest)
         encoder = Encoder.open(folder / MODEL_FOLDER, device=device, threads=1)
         index = VectorIndex.open(folder / INDEX)
         metadata = Metadata(folder / METADATA)
-        patches = _open_patches(folder, encoder) if PATCHES in manifest.files and encoder.has_patches else None
+        patches = open_patches(folder, encoder) if PATCHES in manifest.files and encoder.has_patches else None
         logos = {MANIFEST: manifest.count, METADATA: metadata.count()}
         images = {MANIFEST: manifest.distinct_images, INDEX: index.count}
         if patches is not None:
@@ -164,9 +166,9 @@ class SearchEngine:
             )
         complete = file_names(manifest.fields) <= manifest.files.keys()
         postings = Postings(folder, manifest.fields, manifest.count) if complete else None
-        row_map = _open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
+        row_map = open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
         base = HnswSource(index, patches, row_map, manifest.index.ef_search)
-        parts, places = _open_parts(folder, manifest), _open_places(folder, manifest)
+        parts, places = open_parts(folder, manifest), open_places(folder, manifest)
         words = WordIndex.open(folder / WORDS, manifest.count) if WORDS in manifest.files else None
         decoder = Decoder(limits or ImageLimits())
         engine = cls(folder.name, manifest, encoder, base, (base,), parts, places, metadata, postings, words, decoder)
@@ -180,7 +182,7 @@ class SearchEngine:
             CatalogError: the embedding, the patches, the words or the metadata of a row are damaged.
             EncoderError: the output of the model is not an embedding.
         """
-        hits = self.search(Query(image=_test_image())).hits
+        hits = self.search(Query(image=trial_image())).hits
         if not hits or not all(math.isfinite(hit.score) for hit in hits):
             raise CatalogError(f"{self.version}: damaged: a search for a test image has no valid results")
         vectors = self.base.row_map.vector_of(np.asarray(rows)).tolist()
@@ -714,78 +716,5 @@ class _Clock:
         self._last = now
 
 
-def _open_patches(folder: Path, encoder: Encoder) -> Patches:
-    """Map the patches and compare their shape with the encoder's."""
-    path = folder / PATCHES
-    patches: Patches = open_array(path)
-    if patches.ndim != 3 or patches.dtype != np.int8:
-        raise CatalogError(
-            f"{path}: damaged: the array is {patches.dtype} {patches.shape}; expected int8 (count, cells, channels)"
-        )
-    expected = describe(_test_image(), encoder).patches
-    if expected is None or patches.shape[1:] != expected.shape:
-        shape = None if expected is None else expected.shape
-        raise CatalogError(
-            f"{path}: patches of shape {patches.shape[1:]}; the encoder computes patches of shape {shape}"
-        )
-    return patches
-
-
-def _open_row_map(folder: Path, names: Sequence[str], count: int, distinct: int) -> RowMap:
-    if distinct == count:
-        return IdentityMap()
-    offsets, rows, vectors = (folder / name for name in names)
-    return GroupedMap.open(offsets, rows, vectors, row_count=count, vector_count=distinct)
-
-
-def _open_parts(folder: Path, manifest: Manifest) -> PartIndex | None:
-    entry = manifest.parts
-    if entry is None or entry.count == 0:
-        return None
-    parts = PartIndex.open(
-        folder / PART_INDEX,
-        folder / PART_OFFSETS,
-        folder / PART_BOXES,
-        _open_row_map(folder, PART_MAP, entry.count, entry.distinct),
-        count=entry.count,
-        vectors=manifest.distinct_images,
-        ef_search=entry.index.ef_search,
-    )
-    found = (parts.index.count, parts.index.dimension, parts.index.edges)
-    if found != (entry.distinct, min(DIMENSIONS, manifest.dimension), entry.index.m):
-        raise CatalogError(
-            f"{folder / PART_INDEX}: damaged: it has {found[0]} parts of {found[1]} dimensions with {found[2]} edges each, "
-            "not those that the manifest lists"
-        )
-    return parts
-
-
-def _open_places(folder: Path, manifest: Manifest) -> Floats | None:
-    if PLACES not in manifest.files:
-        return None
-    places: Floats = open_array(folder / PLACES)
-    if places.dtype != np.float32 or places.shape != (manifest.distinct_images, len(Place._fields)):
-        raise CatalogError(
-            f"{folder / PLACES}: damaged: the array is {places.dtype} {places.shape}; expected float32 "
-            f"({manifest.distinct_images}, {len(Place._fields)})"
-        )
-    return places
-
-
 def _descending(scores: Floats) -> Floats:
     return np.sort(scores)[::-1]
-
-
-def _test_image() -> NDArray[np.uint8]:
-    """(64, 64, 3) uint8 RGB: a cross on white."""
-    canvas = np.full((64, 64, 3), 255, np.uint8)
-    canvas[28:36, 8:56] = canvas[8:56, 28:36] = (200, 80, 20)
-    return canvas
-
-
-def _check_preprocessing(folder: Path, manifest: Manifest) -> None:
-    if manifest.encoder.preprocessing != PREPROCESSING_VERSION:
-        raise CatalogError(
-            f"{folder}: built with preprocessing version {manifest.encoder.preprocessing}, but queries use version "
-            f"{PREPROCESSING_VERSION}, so scores would be wrong; build the catalog again"
-        )

@@ -235,7 +235,7 @@ CASES = (
     ),
     Case(
         "image_format_unsupported",
-        lambda s: s.find(b"%PDF-1.7"),
+        lambda s: s.find(b"8BPS\0\1"),
         "convert the image to one of the accepted formats",
     ),
     Case(

@@ -95,8 +95,11 @@ def _needs_admission(scope: Scope, routes: RouteTable) -> bool:
 
 
 async def run_while_connected(request: Request, gate: Gate, job: Callable[[], Result]) -> Result | None:
-    """Run `job` through the gate. Returns None if the client disconnects; a waiting job is then cancelled."""
-    work = asyncio.ensure_future(gate.run(job, request.scope[RESERVATION]))
+    """Run `job` through the gate, the first one of a request in its reserved place.
+
+    Returns None if the client disconnects; a waiting job is then cancelled.
+    """
+    work = asyncio.ensure_future(gate.run(job, request.scope.pop(RESERVATION, None)))
     disconnect = asyncio.ensure_future(_disconnect(request))
     with IN_FLIGHT.track_inprogress():
         try:

@@ -22,8 +22,8 @@ from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogChangedError, InvalidRequestError
 from logo_similarity.filters import Filter
 
-LONGEST_CURSOR = 60_000
-"""Maximum length of a cursor, in characters. One with four pictures of five parts and a thousand rows has 50,000."""
+LONGEST_CURSOR = 64_000
+"""Maximum length of a cursor, in characters. One with four pictures of five parts and a thousand rows has 62,000."""
 LENGTH_TOLERANCE = 1e-3
 _ROWS, _FLOATS, _PATCHES = np.dtype("<i4"), np.dtype("<f4"), np.dtype("i1")
 

@@ -20,7 +20,7 @@ from logo_similarity.wording import allowed_values
 
 LONGEST_FILTER = 4_000
 """Maximum length of a filter in a request, in characters."""
-LONGEST_FIELD = 64_000
+LONGEST_FIELD = 66_000
 """Maximum size of a form field, in bytes: a cursor is the longest."""
 FILTER = "filter"
 PICTURE_PARAMETERS = ("logo_id", "crop", "invert", "greyscale")

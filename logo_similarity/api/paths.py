@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from logo_similarity.keys.document import Role
 
-SEARCH_PATH, EXPLAIN_PATH = "/v1/search", "/v1/explain"
+SEARCH_PATH, BATCH_PATH, EXPLAIN_PATH = "/v1/search", "/v1/search/batch", "/v1/explain"
 UNMATCHED = "unmatched"
 """Template of a path that no route matches, in metrics and logs too."""
 
@@ -39,6 +39,7 @@ POLICIES: Mapping[str, Policy] = {
     "/readyz": _PROBE,
     "/metrics": _PROBE,
     SEARCH_PATH: Policy("search", admission=True),
+    BATCH_PATH: Policy("search", admission=True),
     EXPLAIN_PATH: Policy("search", admission=True),
     "/v1/catalog": Policy("search"),
     "/v1/facets": Policy("search"),

@@ -55,7 +55,7 @@ EXAMPLE_PROBLEM: JsonDict = {
     "status": 415,
     "code": "image_format_unsupported",
     "title": "Unsupported image format",
-    "detail": f"SVG is not among the accepted formats: {ACCEPTED}",
+    "detail": f"Photoshop is not among the accepted formats: {ACCEPTED}",
 }
 
 
@@ -283,12 +283,9 @@ class PictureOut(BaseModel):
     parts: Annotated[list[BoxOut], Field(description="The parts of the mark; none if it is one piece.")]
 
 
-class SearchResponse(BaseModel):
-    """The response to a search, best hit first."""
+class SearchAnswer(BaseModel):
+    """What a search found, best hit first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_SEARCH]})
-
-    query_id: str
     results: list[HitOut]
     reranked: bool
     parts: Annotated[bool, Field(description="Whether parts of the images were compared, too.")]
@@ -309,11 +306,35 @@ class SearchResponse(BaseModel):
         str | None,
         Field(description="`cursor` of the next page, valid for this catalog version. Null on the last page."),
     ]
+
+
+class SearchResponse(SearchAnswer):
+    """The response to a search, best hit first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_SEARCH]})
+
+    query_id: str
     cached: Annotated[
         bool, Field(description="Whether the results come from an earlier search with the same image and parameters.")
     ]
     catalog: CatalogOut
     timings_ms: TimingsOut
+
+
+class BatchEntry(BaseModel):
+    """The search for one image."""
+
+    name: Annotated[str | None, Field(description="File name of the image.")]
+    code: Annotated[str | None, Field(description="Error code if the image has no results.")]
+    detail: Annotated[str | None, Field(description="Why it has none.")]
+    answer: SearchAnswer | None
+
+
+class BatchResponse(BaseModel):
+    """The searches for several images, in the order of the request."""
+
+    searches: list[BatchEntry]
+    catalog: CatalogOut
 
 
 class Problem(BaseModel):

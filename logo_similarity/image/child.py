@@ -31,6 +31,14 @@ PIXELS, REFUSED = b"P", b"R"
 REQUEST = struct.Struct("<Q")
 PIXELS_HEAD = struct.Struct("<II")
 REFUSED_HEAD = struct.Struct("<I")
+_DRAWINGS = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M0 0h8v8z"/></svg>',
+    b"""%PDF-1.4
+    1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
+    2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
+    3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 16 16]>>endobj
+    trailer<</Root 1 0 R>>""",
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -96,10 +104,12 @@ def _allow_seconds(seconds: float) -> None:
 
 
 def _load_decoders() -> None:
-    """Decode a small picture of each format, so that the libraries allocate what they keep before memory is bounded."""
+    """Decode or draw a small picture of each format, so that the libraries allocate what they keep before memory is bounded."""
     picture = np.zeros((16, 16, 3), np.uint8)
     for image_format in Format:
         decode(cv2.imencode(image_format.extensions[0], picture)[1].tobytes())
+    for drawing in _DRAWINGS:
+        decode(drawing)
 
 
 if __name__ == "__main__":

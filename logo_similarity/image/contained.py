@@ -27,7 +27,7 @@ from logo_similarity.errors import (
 )
 from logo_similarity.image.child import PIXELS, PIXELS_HEAD, REFUSED, REFUSED_HEAD, REQUEST, STARTED
 from logo_similarity.image.decode import ImageLimits, Pixels, check_bytes, checked_header, decode_checked
-from logo_similarity.image.formats import Format, recognise
+from logo_similarity.image.formats import Format, drawing_of, recognise
 from logo_similarity.image.header import KEPT_PIXELS, Header
 
 PLAIN_MEMORY = 64_000_000
@@ -73,7 +73,7 @@ class Decoder:
             OverloadedError: the machine was too busy to decode the file in time.
         """
         check_bytes(data, self.limits)
-        if recognise(data) in _NOT_BY_HEADER:
+        if drawing_of(data) is not None or recognise(data) in _NOT_BY_HEADER:
             return self._decode_in_child(data)
         header = checked_header(data, self.limits)
         return decode_checked(data, header) if _is_plain(header) else self._decode_in_child(data)

@@ -16,7 +16,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from logo_similarity.errors import BadImageError, ImageTooComplexError, ImageTooLargeError, ImageTooSmallError
 from logo_similarity.image import png, tiff
 from logo_similarity.image.avif import AvifFacts
-from logo_similarity.image.formats import Format
+from logo_similarity.image.drawings import draw
+from logo_similarity.image.formats import Format, drawing_of
 from logo_similarity.image.header import KEPT_PIXELS, Header, read_header
 from logo_similarity.image.png import PngFacts
 from logo_similarity.image.tiff import TiffFacts
@@ -77,17 +78,22 @@ def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> Pixels:
     palette, CMYK and 16-bit files become 8-bit RGB. The header bounds pixels and memory, but not the time of every
     file: use `contained.Decoder` for untrusted files.
 
+    A drawing (SVG, PDF) is drawn; see `image.drawings`.
+
     Returns:
         (h, w, 3) uint8 RGB, contiguous, at most `KEPT_PIXELS` pixels.
 
     Raises:
-        UnsupportedFormatError: not one of the formats of `Format`.
+        UnsupportedFormatError: not one of the formats of `Format` and `Drawing`.
         ImageTooLargeError: more bytes or pixels than the limits; raised before anything is decoded.
         ImageTooComplexError: decoding would take too much memory, or the file has too many scans.
         ImageTooSmallError: a side shorter than the limit.
         BadImageError: empty, cut off or damaged.
     """
     check_bytes(data, limits)
+    drawing = drawing_of(data)
+    if drawing is not None:
+        return cv2.cvtColor(_without_alpha(draw(drawing, data)), cv2.COLOR_BGR2RGB)
     return decode_checked(data, checked_header(data, limits))
 
 

@@ -36,8 +36,17 @@ class Format(Enum):
         """Of a container that other formats use too: bytes 8 to 12 (RIFF), or any brand in the first box (ISO)."""
 
 
+class Drawing(Enum):
+    """The formats that are drawn, not decoded: a query may have them."""
+
+    SVG = "SVG"
+    PDF = "PDF"
+
+
 ACCEPTED = ", ".join(image_format.title for image_format in Format)
 """For messages and descriptions."""
+ACCEPTED_QUERIES = f"{ACCEPTED}, SVG, PDF (first page)"
+"""The same for the image of a query."""
 EXTENSIONS = tuple(extension for image_format in Format for extension in image_format.extensions)
 
 _SIGNATURES = tuple((image_format.magic, image_format.brands, image_format) for image_format in Format)
@@ -64,9 +73,22 @@ _OTHER_MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "gzip"),
     (b"PK\x03\x04", "ZIP"),
 )
+_DRAWING_STARTS = (b"%", b"<", b"\xef", b" ", b"\t", b"\r", b"\n")
+_SVG_START = 4096
+"""Comments and a document type may precede the root of an SVG, up to here."""
 _OTHER_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF"}
 _BRAND_BYTES = 128
 """Brands are looked for up to here."""
+
+
+def drawing_of(data: bytes) -> Drawing | None:
+    """The kind of drawing that a file has, by its first bytes; None: it is an image, or something else."""
+    if data[:1] not in _DRAWING_STARTS:
+        return None
+    if data.startswith(b"%PDF-"):
+        return Drawing.PDF
+    start = data[:_SVG_START].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return Drawing.SVG if start.startswith(b"<") and b"<svg" in start else None
 
 
 def recognise(data: bytes) -> Format:

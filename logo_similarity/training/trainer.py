@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from logo_similarity.cpu import usable_cores
 from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import InputSpec, preprocess
 from logo_similarity.search.score import nearness
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from logo_similarity.embed.encoder import Encoder
     from logo_similarity.training.dataset import TrainingSet
 
 
@@ -131,6 +133,23 @@ def embed_files(
 ) -> NDArray[np.float32]:
     """The embeddings of n image files, (n, dimension) float32, unit length."""
     return compute_files(network, lambda images: functional.normalize(network(images)[0], dim=1), files, side, report)
+
+
+def encode_files(
+    encoder: Encoder, files: Sequence[Path], report: Callable[[int], None] = lambda _: None
+) -> NDArray[np.float32]:
+    """The embeddings of n image files by an encoder, (n, dimension) float32, unit length."""
+    embeddings = np.empty((len(files), encoder.dimension), np.float32)
+
+    def encode(number: int) -> None:
+        pixels = preprocess(load_image(files[number]), encoder.model.input_spec)
+        embeddings[number] = encoder.infer(pixels[np.newaxis])[0]
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for done, _ in enumerate(pool.map(encode, range(len(files))), 1):
+            if done % FILES_AT_ONCE == 0 or done == len(files):
+                report(done)
+    return embeddings
 
 
 class Trainer:

@@ -65,8 +65,7 @@ def test_cut_files(client: TestClient, sample_catalog: SampleCatalog) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b'<svg xmlns="http://www.w3.org/2000/svg"/>',
-        b"%PDF-1.7",
+        b"%!PS-Adobe-3.0 EPSF-3.0",
         b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00heicmif1",
         b"P6\n1 1\n255\n...",
         b"8BPS\x00\x01",

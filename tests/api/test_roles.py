@@ -31,7 +31,7 @@ from tests.samples import SampleCatalog
 OPEN = {"/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/files/{token}/{name}"}
 OPEN |= {"/docs/assets/{digest}/{name}", "/web/{digest}/{name}"}
 SEARCH = {
-    "/v1/search", "/v1/explain", "/v1/catalog", "/v1/facets", "/v1/logos", "/v1/logos/{logo_id:path}",
+    "/v1/search", "/v1/search/batch", "/v1/explain", "/v1/catalog", "/v1/facets", "/v1/logos", "/v1/logos/{logo_id:path}",
     "/v1/image/{image_id:path}",
 }  # fmt: skip
 ADMIN = {"/v1/keys"}
@@ -287,7 +287,7 @@ def test_the_table_names_every_route_and_no_other(service: Service) -> None:
     for template, policy in POLICIES.items():
         role = None if template in OPEN else "search" if template in SEARCH else "admin"
         assert policy.role == role, template
-        assert policy.admission == (template in {"/v1/search", "/v1/explain"}), template
+        assert policy.admission == (template in {"/v1/search", "/v1/search/batch", "/v1/explain"}), template
         assert policy.log_level == (logging.DEBUG if template in PROBES else logging.INFO), template
         assert policy.traced == (template not in PROBES | UNTRACED), template
     assert policy_of("/v1/new") == Policy("admin")

@@ -13,6 +13,8 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from numpy.typing import NDArray
 
+from logo_similarity.api.cursor import LONGEST_CURSOR
+from logo_similarity.api.schemas import BatchResponse
 from tests.pictures import encode
 from tests.samples import SampleCatalog
 
@@ -254,7 +256,9 @@ def test_a_cursor_that_was_changed_is_refused(
     assert response.json()["code"] == "invalid_request"
 
 
-@pytest.mark.parametrize("cursor", ["x", "e30=", "bnVsbA==", "W10=", "é", "W" * 60_000, "W" * 60_001])
+@pytest.mark.parametrize(
+    "cursor", ["x", "e30=", "bnVsbA==", "W10=", "é", "W" * LONGEST_CURSOR, "W" * (LONGEST_CURSOR + 1)]
+)
 def test_texts_that_are_no_cursor(client: TestClient, cursor: str) -> None:
     response = client.post("/v1/search", files={"cursor": (None, cursor)})
     assert response.status_code == 422
@@ -285,3 +289,33 @@ def test_a_crop_is_explained(client: TestClient, pictures: list[bytes]) -> None:
     ).json()
     assert answer["hit"]["band"] == "near-identical"
     assert all(cell["query_box"][0] >= 0.499 for cell in answer["cells"])
+
+
+def batch(client: TestClient, *images: bytes, **parameters: Any) -> Response:
+    files = [("file", (f"{number}.jpg", image)) for number, image in enumerate(images)]
+    return client.post("/v1/search/batch", params=parameters, files=files or None)
+
+
+def test_each_image_of_a_batch_is_searched_for(client: TestClient, pictures: list[bytes]) -> None:
+    response = batch(client, pictures[6], b"no image", pictures[40], top_k=5, status="registered")
+    answer = response.json()
+    assert response.status_code == 200
+    assert [search["name"] for search in answer["searches"]] == ["0.jpg", "1.jpg", "2.jpg"]
+    first, second, third = answer["searches"]
+    assert second["code"] == "image_undecodable"
+    assert second["answer"] is None
+    for entry, image in ((first, pictures[6]), (third, pictures[40])):
+        alone = search(client, image, top_k=5, status="registered")
+        assert entry["code"] is None
+        assert ids(entry["answer"]) == ids(alone)
+        assert entry["answer"]["passed"] == 150
+        assert client.get(entry["answer"]["results"][0]["image_url"]).status_code == 200
+    assert BatchResponse.model_validate(answer).catalog.logos == 200
+
+
+def test_batches_that_are_refused(client: TestClient, pictures: list[bytes]) -> None:
+    refused(batch(client), 422, "file: is missing")
+    refused(batch(client, pictures[6], office="EM"), 422, "this catalog has no office to filter by")
+    refused(batch(client, pictures[6], crop="0"), 422, "crop: is not valid")
+    assert batch(client, *[pictures[6]] * 21).status_code == 400
+    assert len(batch(client, *[pictures[6]] * 20, top_k=1).json()["searches"]) == 20

@@ -13,7 +13,7 @@ from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import CatalogDetailsOut, EncoderOut, FacetsOut, FieldOut, ValueCountOut
 from logo_similarity.embed.text import can_read
 from logo_similarity.fields import select_fields
-from logo_similarity.image.formats import ACCEPTED
+from logo_similarity.image.formats import ACCEPTED_QUERIES
 from logo_similarity.version import __version__
 
 router = CheckedRouter()
@@ -46,7 +46,7 @@ def catalog(runtime: RuntimeDep) -> CatalogDetailsOut:
         reads_words=can_read(),
         encoder=EncoderOut(id=manifest.encoder.id, sha256=manifest.encoder.sha256),
         engine=__version__,
-        accepts=ACCEPTED,
+        accepts=ACCEPTED_QUERIES,
         max_upload_bytes=runtime.settings.max_upload_bytes,
         record_url=runtime.settings.record_url,
     )

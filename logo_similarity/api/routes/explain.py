@@ -17,7 +17,7 @@ from logo_similarity.api.runtime import Runtime
 from logo_similarity.api.schemas import ExplanationOut, hit_json
 from logo_similarity.domain import Explanation
 from logo_similarity.domain import Query as ImageQuery
-from logo_similarity.image.formats import ACCEPTED
+from logo_similarity.image.formats import ACCEPTED_QUERIES
 
 router = CheckedRouter()
 
@@ -52,7 +52,7 @@ async def explain_image(
     links: LinksDep,
     hit_id: HitId,
     parameters: PictureParametersDep,
-    file: Annotated[UploadFile, File(description=f"The image of the search. {ACCEPTED}.")],
+    file: Annotated[UploadFile, File(description=f"The image of the search. {ACCEPTED_QUERIES}.")],
 ) -> Response:
     """Returns the hit that a search would return for this logo, and the regions and cells of the two images that match.
 

@@ -24,7 +24,7 @@ def test_a_picture_is_read(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (encode(quarters(), "PNG")[:60], "the PNG file is cut off"),
-        (b"<svg/>", "SVG is not among the accepted formats"),
+        (b"%!PS", "PostScript is not among the accepted formats"),
         (encode(quarters(4, 4), "PNG"), "the image is 4 x 4 pixels"),
         (None, r"cannot be read \(No such file or directory\)"),
     ],
