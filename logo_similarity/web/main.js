@@ -484,7 +484,7 @@ async function takeFiles(files, add = false) {
   else change({ pictures, logo: "", crop: null });
 }
 
-const choosePicture = (add) => chooseFile("image/*", true, (files) => takeFiles(files, add));
+const choosePicture = (add) => chooseFile("image/*,.pdf", true, (files) => takeFiles(files, add));
 
 function chooseFile(accept, multiple, take) {
   const input = h("input", { type: "file", accept, multiple, hidden: true, on: {

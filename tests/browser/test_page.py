@@ -315,14 +315,14 @@ def test_files_that_cannot_be_searched_for(visit: Visit, tmp_path: Path) -> None
     page = visitor.open()
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    large, text, vector = tmp_path / "large.png", tmp_path / "notes.png", tmp_path / "mark.svg"
+    large, text, photo = tmp_path / "large.png", tmp_path / "notes.png", tmp_path / "mark.heic"
     large.write_bytes(bytes(300_001))
     text.write_text("not a picture")
-    vector.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    photo.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     for file, title in (
         (large, "The picture is too large"),
         (text, "The file cannot be read as a picture"),
-        (vector, "This format is not accepted"),
+        (photo, "This format is not accepted"),
     ):
         with page.expect_file_chooser() as chooser:
             page.keyboard.press("u")
