@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from logo_similarity.commands.build import build
 from logo_similarity.commands.catalogs import catalog_app
+from logo_similarity.commands.codes import codes_app
 from logo_similarity.commands.doctor import doctor
 from logo_similarity.commands.evaluate import evaluate
 from logo_similarity.commands.explain import explain
@@ -19,6 +20,7 @@ from logo_similarity.commands.images import images_app
 from logo_similarity.commands.keys import keys_app
 from logo_similarity.commands.options import example
 from logo_similarity.commands.plan import plan
+from logo_similarity.commands.report import report
 from logo_similarity.commands.search import search
 from logo_similarity.commands.serve import serve
 from logo_similarity.commands.train import train
@@ -85,6 +87,7 @@ def before_command(
 app.command(epilog=example("build register.csv --images images"))(build)
 app.command(epilog=example("search logo.png --top-k 5"))(search)
 app.command(epilog=example("explain logo.png 075d1f55-a324-5351-b637-f32323df9837"))(explain)
+app.command(epilog=example("report case.json --out report.pdf"))(report)
 app.command(epilog=example("serve --images images"))(serve)
 app.command(epilog=example("evaluate data/benchmark"))(evaluate)
 app.command(epilog=example("plan --memory 8"))(plan)
@@ -92,6 +95,7 @@ app.command(epilog=example("doctor --url https://logos.example"))(doctor)
 app.command(epilog=example("train data/training --out run"))(train)
 app.command(epilog=example("export timm:vit_small_patch14_dinov2.lvd142m --out dinov2"))(export)
 app.add_typer(catalog_app, name="catalog")
+app.add_typer(codes_app, name="codes")
 app.add_typer(keys_app, name="keys")
 app.add_typer(images_app, name="images")
 

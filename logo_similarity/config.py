@@ -107,6 +107,14 @@ class Settings(BaseSettings):
     s3_access_key: SecretStr | None = Field(None, description="S3 access key id.")
     s3_secret_key: SecretStr | None = Field(None, description="S3 secret key.")
 
+    vienna_names: Path | None = Field(
+        None,
+        description="File of the official Vienna list, as WIPO publishes it in XML. Default: short names of the categories.",
+    )
+    fonts_dir: Path | None = Field(
+        None, description="Folder of further fonts for PDF reports, besides those of the system."
+    )
+
     catalog_url: BucketUrl | None = Field(
         None, description="Location of the published catalog that this machine follows, `s3://bucket/prefix`."
     )

@@ -71,6 +71,10 @@ class InvalidRequestError(LogoSimilarityError):
     title = "The request is not valid"
 
 
+class CaseError(InvalidRequestError):
+    """A document is not a case, or is one of an unknown version."""
+
+
 class UnauthorizedError(LogoSimilarityError):
     """The API key is missing, unknown, revoked or expired."""
 
@@ -202,6 +206,21 @@ class BuildError(LogoSimilarityError):
 
     code = "build_failed"
     title = "The build failed"
+
+
+class ReportError(LogoSimilarityError):
+    """A report could not be made. For operators."""
+
+    code = "report_failed"
+    title = "The report could not be made"
+
+
+class ReportsUnavailableError(ReportError):
+    """The libraries that PDF reports need are not installed."""
+
+    status = 501
+    code = "reports_unavailable"
+    title = "The service cannot make PDF reports"
 
 
 class ServiceError(LogoSimilarityError):

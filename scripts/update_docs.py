@@ -286,6 +286,13 @@ def errors() -> str:
     return "\n".join(lines)
 
 
+def case_schema() -> str:
+    """The JSON Schema of a case."""
+    from logo_similarity.reports.case import Case as RecordedCase
+
+    return json.dumps(RecordedCase.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 def settings_table() -> str:
     """Every setting with its default and description."""
     lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
@@ -505,6 +512,7 @@ def main() -> None:
     write("ingest.md", fields=fields_table())
     write("operate.md", sizes=sizes())
     write("api.md", answers=answers(), errors=errors())
+    (DOCS / "case.schema.json").write_text(case_schema())
     write("search.md", scores=scores(), words=word_figures())
 
 

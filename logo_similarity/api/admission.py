@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from logo_similarity.api.errors import document, problem_of
 from logo_similarity.api.middleware import client_address
-from logo_similarity.api.paths import POLICIES
+from logo_similarity.api.paths import POLICIES, REPORT_PATH
 from logo_similarity.api.refusals import RefusalLog
 from logo_similarity.api.routing import RouteTable
 from logo_similarity.embed.gate import RETRY_SECONDS, Gate
@@ -79,8 +79,11 @@ class AdmissionMiddleware:
             return
         content_type = dict(scope["headers"]).get(b"content-type", FORM)
         if not content_type.lower().startswith(FORM):
+            is_report = self._routes.template(scope) == REPORT_PATH
             error = MediaTypeError(
-                "send multipart/form-data with the image in the field `file`: curl -F file=@logo.png; or words: curl -F "
+                "send multipart/form-data with the case in the field `case`: curl -F case=@case.json"
+                if is_report
+                else "send multipart/form-data with the image in the field `file`: curl -F file=@logo.png; or words: curl -F "
                 "words=example"
             )
             await problem_of(error)(scope, receive, send)

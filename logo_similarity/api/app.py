@@ -23,7 +23,19 @@ from logo_similarity.api.connections import REASONS
 from logo_similarity.api.errors import CODES, MEDIA_TYPE, add_handlers
 from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
 from logo_similarity.api.paths import UNMATCHED
-from logo_similarity.api.routes import catalog, docs, explain, files, health, keys, logos, page, search
+from logo_similarity.api.routes import (
+    catalog,
+    classification,
+    docs,
+    explain,
+    files,
+    health,
+    keys,
+    logos,
+    page,
+    report,
+    search,
+)
 from logo_similarity.api.routing import RouteTable
 from logo_similarity.api.runtime import Runtime
 from logo_similarity.api.schemas import Problem
@@ -95,7 +107,9 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
     refusals = _problems(*UPLOAD_REFUSALS, 404)
     app.include_router(explain.router, tags=["search"], dependencies=keyed, responses=refusals)
     app.include_router(catalog.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 422, 429, 503))
+    app.include_router(report.router, tags=["search"], dependencies=keyed, responses=_problems(*UPLOAD_REFUSALS, 501))
     app.include_router(logos.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 404, 422, 429, 503))
+    app.include_router(classification.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 422, 429))
     app.include_router(keys.router, tags=["operations"], dependencies=keyed, responses=_problems(401, 403, 429))
     app.include_router(docs.router)
     app.include_router(files.router)

@@ -11,11 +11,13 @@ from fastapi import Depends, Form, Query
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import SkipJsonSchema
 
+from logo_similarity.classification import Language
 from logo_similarity.domain import PARAMETERS, Parameter
 from logo_similarity.errors import InvalidRequestError
 from logo_similarity.field_kinds import Operator
 from logo_similarity.fields import FIELDS, RegisterField
 from logo_similarity.filters import Filter
+from logo_similarity.reports.formats import ReportFormat
 from logo_similarity.wording import allowed_values
 
 LONGEST_FILTER = 4_000
@@ -46,6 +48,9 @@ EXPECTED = {
     "under": "a code, for example 26.01",
     FILTER: f"a filter as JSON, at most {LONGEST_FILTER:,} characters",
     **{field.parameter: "a shorter text" for field in FIELDS},
+    "language": f"one of {', '.join(Language)}",
+    "case": "a case as a JSON file, as curl -F case=@case.json does",
+    "format": f"one of {', '.join(ReportFormat)}",
     **{parameter.name: _allowed_values(parameter) for parameter in PARAMETERS},
 }
 """What to send for each parameter, for messages."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from logo_similarity.keys.document import Role
 
 SEARCH_PATH, BATCH_PATH, EXPLAIN_PATH = "/v1/search", "/v1/search/batch", "/v1/explain"
+REPORT_PATH = "/v1/report"
 UNMATCHED = "unmatched"
 """Template of a path that no route matches, in metrics and logs too."""
 
@@ -44,8 +45,11 @@ POLICIES: Mapping[str, Policy] = {
     "/v1/catalog": Policy("search"),
     "/v1/facets": Policy("search"),
     "/v1/logos": Policy("search"),
+    REPORT_PATH: Policy("search", admission=True),
     "/v1/logos/{logo_id:path}": Policy("search"),
     "/v1/image/{image_id:path}": Policy("search"),
+    "/v1/classification/vienna": Policy("search"),
+    "/v1/classification/nice": Policy("search"),
     "/v1/files/{token}/{name}": Policy(None, traced=False),
     "/v1/keys": Policy("admin"),
     UNMATCHED: Policy("admin", traced=False),  # the path may contain part of a signed link

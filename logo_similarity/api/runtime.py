@@ -15,6 +15,7 @@ from logo_similarity.api.live import LiveCatalog, pull
 from logo_similarity.api.live_keys import LiveKeys
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
+from logo_similarity.classification import Classifications, load_classifications
 from logo_similarity.config import Settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.gate import Gate
@@ -42,6 +43,8 @@ class Runtime:
     """The published catalog that this service follows, if any."""
     tracing: Tracing | None
     trial: Trial
+    classifications: Classifications
+    """The names of Vienna codes and Nice classes."""
 
     @classmethod
     def of(cls, settings: Settings) -> Runtime:
@@ -75,6 +78,7 @@ class Runtime:
             remote=open_remote(settings),
             tracing=open_tracing(settings),
             trial=trial,
+            classifications=load_classifications(settings.vienna_names),
         )
 
     @contextmanager

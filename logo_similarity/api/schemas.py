@@ -373,6 +373,23 @@ class KeysOut(BaseModel):
     keys: list[KeyOut]
 
 
+class ClassificationOut(BaseModel):
+    """The names of a classification's codes."""
+
+    scheme: str
+    source: Annotated[
+        str,
+        Field(
+            description="`built-in`: short names in this project's own words, for Vienna codes only of the categories; "
+            "`file`: the official list in LOGO_VIENNA_NAMES."
+        ),
+    ]
+    codes: Annotated[
+        dict[str, str],
+        Field(description="Names by code. A code that is not listed has the name of the nearest code above it."),
+    ]
+
+
 class Health(BaseModel):
     """State of the process."""
 

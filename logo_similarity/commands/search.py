@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,19 +11,17 @@ import typer
 from rich.cells import cell_len
 from rich.text import Text
 
-from logo_similarity.commands.options import AsJson, Catalogs, Device
+from logo_similarity.commands.options import AsJson, Catalogs, Device, KeyFile, Url, read_key
 from logo_similarity.commands.parameters import with_parameters
 from logo_similarity.config import load_settings
 from logo_similarity.errors import BadImageError, SourceError
 from logo_similarity.fields import FIELDS, select_fields
 from logo_similarity.filters import Filter
 from logo_similarity.terminal import err, out, print_json, print_lines, printable
-from logo_similarity.wording import counted
 
 if TYPE_CHECKING:
-    from logo_similarity.catalog.manifest import Manifest
-    from logo_similarity.catalog.metadata import Metadata
-    from logo_similarity.domain import Hit, SearchResult
+    from logo_similarity.config import Settings
+    from logo_similarity.domain import Hit, Query, SearchResult
     from logo_similarity.field_kinds import JsonValue
 
 WHOLE_COLUMNS = (
@@ -65,6 +63,12 @@ def search(
         ),
     ] = None,
     device: Device = None,
+    url: Url = None,
+    key_file: KeyFile = None,
+    case: Annotated[
+        Path | None,
+        typer.Option("--case", help="File to record the search in, as a case for `logo-similarity report`."),
+    ] = None,
     as_json: AsJson = False,
     **parameters: Any,  # noqa: ANN401 - each of the type that `Query` declares
 ) -> None:
@@ -77,31 +81,36 @@ def search(
 
     On a terminal the hits are printed as a table: long texts are shortened, and columns that are empty in every hit are
     left out. Elsewhere each hit is one line of tab-separated values, without a header.
+
+    With --url a running service searches its catalog instead.
     """
     from logo_similarity.domain import Query
-    from logo_similarity.engine import SearchEngine
-    from logo_similarity.image.decode import ImageLimits
 
     if columns is not None and as_json:
         raise typer.BadParameter("cannot be combined with --json", param_hint="--columns")
     chosen = None if columns is None else [name.strip() for name in columns.split(",")]
-    settings = load_settings(catalogs=catalogs, device=device)
-    limits = ImageLimits.of(settings)
     if not images and parameters["words"] is None and parameters["logo_id"] is None:
         raise typer.BadParameter("name an image file, or give --words or --logo-id", param_hint="IMAGE")
+    if url is not None and (catalogs is not None or device is not None):
+        raise typer.BadParameter("cannot be combined with --catalogs or --device", param_hint="--url")
+    if case is not None and url is not None:
+        raise typer.BadParameter("cannot be combined with --url", param_hint="--case")
+    if key_file is not None and url is None:
+        raise typer.BadParameter("needs --url", param_hint="--key-file")
     pictures = list(map(_read, images or ()))
-    with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
-        try:
-            image, more = next(iter(pictures), None), tuple(pictures[1:])
-            result = engine.search(Query(image=image, more_images=more, filter=_filter(where or ()), **parameters))
-        except BadImageError as error:
-            raise SourceError(f"{', '.join(map(str, images or ()))}: {error}") from None
-        with_evidence = result.words is not None and bool(result.pictures)
-        columns_of_catalog = _columns_of(engine.manifest, with_evidence=with_evidence)
-        if chosen is not None:
-            _check_columns(chosen, result.hits, engine.metadata)
+    query = Query(
+        image=next(iter(pictures), None), more_images=tuple(pictures[1:]), filter=_filter(where or ()), **parameters
+    )
+    try:
+        result, columns_of_catalog = (
+            _search_here(query, load_settings(catalogs=catalogs, device=device), chosen, case, images or ())
+            if url is None
+            else _search_there(query, url, read_key(key_file), chosen)
+        )
+    except BadImageError as error:
+        raise SourceError(f"{', '.join(map(str, images or ()))}: {error}") from None
     if result.passed is not None:
-        err.print(f"{result.passed:,} of {counted(engine.manifest.count, 'logo')} pass the filter", markup=False)
+        err.print(f"logos that pass the filter: {result.passed:,}", markup=False)
     if result.words is not None and parameters["words"] is None:
         err.print(f"words in the image: {printable(result.words)}", markup=False)
     if as_json:
@@ -133,6 +142,58 @@ def _filter(conditions: Sequence[str]) -> Filter | None:
     return Filter.parse(texts, {"and": trees} if trees else None)
 
 
+def _search_here(
+    query: Query, settings: Settings, chosen: Sequence[str] | None, case: Path | None, images: Sequence[Path]
+) -> tuple[SearchResult, list[str]]:
+    """The result of a search of the live catalog, and its default columns. Raises BadParameter if a column is unknown."""
+    from logo_similarity.engine import SearchEngine
+    from logo_similarity.image.decode import ImageLimits
+
+    limits = ImageLimits.of(settings)
+    with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
+        result = engine.search(query)
+        if chosen is not None:
+            _check_columns(chosen, result.hits, engine.metadata.extra_columns)
+        if case is not None:
+            from logo_similarity.catalog.files import replacing
+            from logo_similarity.reports.record import record_case
+
+            recorded = record_case(query, result, engine, name=images[0].name if images else "")
+            with replacing(case) as file:
+                file.write(recorded.to_json())
+        manifest = engine.manifest
+        has_copies = manifest.distinct_images < manifest.count
+        return result, _default_columns(
+            result, manifest.fields, has_parts=manifest.parts is not None, has_copies=has_copies
+        )
+
+
+def _search_there(
+    query: Query, url: str, key: str | None, chosen: Sequence[str] | None
+) -> tuple[SearchResult, list[str]]:
+    """The same of a service."""
+    from logo_similarity.client import Client
+
+    with Client(url, api_key=key) as client:
+        answer = client.search(query)
+    if chosen is not None:
+        _check_columns(chosen, answer.result.hits)
+    has_copies = any(hit.copies for hit in answer.result.hits)
+    return answer.result, _default_columns(
+        answer.result, answer.fields, has_parts=answer.result.parts, has_copies=has_copies
+    )
+
+
+def _default_columns(result: SearchResult, fields: Sequence[str], *, has_parts: bool, has_copies: bool) -> list[str]:
+    evidence = ["image_score", "word_similarity"] if result.words is not None and result.pictures else []
+    columns = ["score", *evidence, "expect", "band", "id", *(field.name for field in select_fields(fields))]
+    if has_parts:
+        columns.append("matched")
+    if has_copies:
+        columns.append("copies")
+    return columns
+
+
 def print_hits(hits: Sequence[Hit], columns: Sequence[str]) -> None:
     """Print one line a hit: a table on a terminal, tab-separated values elsewhere."""
     rows = [[values.get(column, "") for column in columns] for values in map(_values, hits)]
@@ -146,23 +207,12 @@ def print_hits(hits: Sequence[Hit], columns: Sequence[str]) -> None:
         print_lines(rows)
 
 
-def _columns_of(manifest: Manifest, *, with_evidence: bool) -> list[str]:
-    """The columns that are printed by default."""
-    evidence = ["image_score", "word_similarity"] if with_evidence else []
-    columns = ["score", *evidence, "expect", "band", "id", *(field.name for field in select_fields(manifest.fields))]
-    if manifest.parts is not None:
-        columns.append("matched")
-    if manifest.distinct_images < manifest.count:
-        columns.append("copies")
-    return columns
-
-
-def _check_columns(names: Sequence[str], hits: Sequence[Hit], metadata: Metadata) -> None:
+def _check_columns(names: Sequence[str], hits: Sequence[Hit], further: Callable[[], Iterable[str]] = tuple) -> None:
     """Raise BadParameter if a name is neither a field nor a further column of the source."""
     known = [*WHOLE_COLUMNS, *(field.name for field in FIELDS)]
     if not set(names).difference(known, *(hit.logo.record.extra for hit in hits)):
         return
-    known += metadata.extra_columns()  # only now, since it reads every row of the catalog
+    known += further()  # only now, since it reads every row of the catalog
     for name in names:
         if name not in known:
             raise typer.BadParameter(

@@ -26,6 +26,15 @@ class ImageStore(Protocol):
         """
         ...
 
+    def read(self, filename: str, max_bytes: int) -> bytes:
+        """The image file with this name.
+
+        Raises:
+            NotFoundError: it does not exist, or has more than `max_bytes`.
+            StoreError: the store does not respond.
+        """
+        ...
+
     async def check(self) -> None:
         """Raise StoreError, with the reason and a remedy, if images cannot be read."""
         ...

@@ -74,6 +74,21 @@ class LocalStore:
         expires, filename = self._read_token(token)
         if self._clock() > expires:
             raise LinkRefusedError("The link has expired. Request a new one.")
+        return self._path(filename)
+
+    def read(self, filename: str, max_bytes: int) -> bytes:
+        """See `ImageStore.read`."""
+        try:
+            with self._path(filename).open("rb") as file:
+                content = file.read(max_bytes + 1)
+        except OSError:
+            raise NotFoundError("The image is not in the store.") from None
+        if len(content) > max_bytes:
+            raise NotFoundError(f"The image has more than {max_bytes:,} bytes.")
+        return content
+
+    def _path(self, filename: str) -> Path:
+        """The path of a file below the folder. Raises NotFoundError."""
         try:
             folder = self._folder.resolve(strict=True)
             path = (folder / filename).resolve(strict=True)

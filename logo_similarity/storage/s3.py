@@ -121,6 +121,15 @@ class S3Service:
             data = await asyncio.to_thread(result.bytes)
             return StoredObject(bytes(data), result.attributes.get("Content-Type"))
 
+    def read(self, filename: str, max_bytes: int) -> bytes:
+        """See `ImageStore.read`."""
+        key = _key(filename)
+        with self._errors():
+            result = obstore.get(self._store, key)
+            if result.meta["size"] > max_bytes:
+                raise NotFoundError(f"The image has more than {max_bytes:,} bytes.")
+            return bytes(result.bytes())
+
     async def head(self, filename: str) -> ObjectInfo:
         """Describe an object. Raises NotFoundError if it does not exist."""
         key = _key(filename)

@@ -32,7 +32,7 @@ OPEN = {"/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/f
 OPEN |= {"/docs/assets/{digest}/{name}", "/web/{digest}/{name}"}
 SEARCH = {
     "/v1/search", "/v1/search/batch", "/v1/explain", "/v1/catalog", "/v1/facets", "/v1/logos", "/v1/logos/{logo_id:path}",
-    "/v1/image/{image_id:path}",
+    "/v1/image/{image_id:path}", "/v1/classification/vienna", "/v1/classification/nice", "/v1/report",
 }  # fmt: skip
 ADMIN = {"/v1/keys"}
 PROBES = {"/healthz", "/readyz", "/metrics"}
@@ -287,7 +287,8 @@ def test_the_table_names_every_route_and_no_other(service: Service) -> None:
     for template, policy in POLICIES.items():
         role = None if template in OPEN else "search" if template in SEARCH else "admin"
         assert policy.role == role, template
-        assert policy.admission == (template in {"/v1/search", "/v1/search/batch", "/v1/explain"}), template
+        admitted = {"/v1/search", "/v1/search/batch", "/v1/explain", "/v1/report"}
+        assert policy.admission == (template in admitted), template
         assert policy.log_level == (logging.DEBUG if template in PROBES else logging.INFO), template
         assert policy.traced == (template not in PROBES | UNTRACED), template
     assert policy_of("/v1/new") == Policy("admin")

@@ -76,6 +76,8 @@ def test_a_whole_life_stays_on_the_machine(place: Place) -> None:
     query = min(images.iterdir())
     assert json.loads(place.run("build", str(images), "--json"))["count"] == 40
     assert json.loads(place.run("search", str(query), "--json"))["results"][0]["score"] > 0.99
+    place.run("search", str(query), "--case", "case.json")
+    place.run("report", "case.json", "--out", "report.pdf", "--images", str(images))
     assert json.loads(place.run("evaluate", str(place.register), "--copies", "2", "--json"))["pictures"] == 40
     place.run("catalog", "verify")
     place.run("plan")
@@ -94,6 +96,8 @@ def test_a_whole_life_stays_on_the_machine(place: Place) -> None:
             until(lambda: service.poll() is not None or client.get("/readyz").status_code == 200)
             best = client.post("/v1/search?top_k=1", files={"file": query.read_bytes()}).json()["results"][0]
             assert client.get(best["image_url"]).content == query.read_bytes()
+            case = (place.work / "case.json").read_bytes()
+            assert client.post("/v1/report", files={"case": case}).content.startswith(b"%PDF")
         processes = psutil.Process(service.pid).children(recursive=True)
         ended, _ = psutil.wait_procs(processes, timeout=IDLE_SECONDS)
         assert ended == [], log.read_text()
@@ -104,7 +108,7 @@ def test_a_whole_life_stays_on_the_machine(place: Place) -> None:
     assert "SIGSYS" not in log.read_text(), "a worker reached for the network"
     assert [json.loads(line)["event"] for line in log.read_text().splitlines()]  # no library writes lines of its own
     assert place.left_behind() == []
-    assert [path.name for path in place.work.iterdir()] == ["catalogs"]
+    assert sorted(path.name for path in place.work.iterdir()) == ["case.json", "catalogs", "report.pdf"]
 
 
 @pytest.mark.parametrize(

@@ -210,3 +210,12 @@ async def test_a_bucket_that_does_not_exist_is_a_store_error_that_says_so(settin
         await service.check()
     with pytest.raises((StoreError, NotFoundError)):
         await service.put("a.jpg", b"data", content_type="image/jpeg")
+
+
+async def test_an_image_is_read_by_its_name(service: S3Service) -> None:
+    await service.put("sub/a.jpg", b"12345", content_type="image/jpeg")
+    assert service.read("sub/a.jpg", 5) == b"12345"
+    with pytest.raises(NotFoundError, match="more than 4 bytes"):
+        service.read("sub/a.jpg", 4)
+    with pytest.raises(NotFoundError):
+        service.read("none.jpg", 5)

@@ -214,3 +214,14 @@ def test_open_store_gives_what_the_settings_name(folder: Path) -> None:
 def test_a_link_life_beyond_what_s3_allows_is_a_wrong_setting() -> None:
     with pytest.raises(ConfigError, match="LOGO_LINK_SECONDS"):
         open_store(Settings(s3_bucket="logos", link_seconds=7 * 24 * 3600 + 1))
+
+
+def test_an_image_is_read_by_its_name(folder: Path) -> None:
+    store = LocalStore(folder, secret="s", link_seconds=1)
+    for name in NAMES:
+        assert store.read(name, 100) == name.encode()
+    with pytest.raises(NotFoundError, match="more than 3 bytes"):
+        store.read("a.jpg", 3)
+    for name in ("none.jpg", "../secret.txt", "sub", "a\0b"):
+        with pytest.raises(NotFoundError, match="not in the store"):
+            store.read(name, 100)

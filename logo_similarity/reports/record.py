@@ -1,0 +1,202 @@
+"""Recording a search as a case, and making the search of a case again."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from logo_similarity.domain import PARAMETERS, Hit, Query, SearchResult
+from logo_similarity.engine import SearchEngine
+from logo_similarity.errors import CaseError
+from logo_similarity.filters import Filter
+from logo_similarity.reports.case import (
+    VERSION,
+    Case,
+    CaseCatalog,
+    CaseEncoder,
+    CaseHit,
+    CaseMatched,
+    CaseQuery,
+    Parameters,
+    Picture,
+    RegisterData,
+    Searched,
+)
+from logo_similarity.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A hit of both lists that has another rank among the hits of both."""
+
+    logo_id: str
+    before: int
+    """Its rank in the case, from 1."""
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What differs between the list of a case and that of its repetition."""
+
+    new: tuple[str, ...] = ()
+    """Ids of the logos that are only in the new list, in its order."""
+    gone: tuple[str, ...] = ()
+    """Those that are only in the case."""
+    deleted: tuple[str, ...] = ()
+    """Those of `gone` that the catalog no longer contains."""
+    moved: tuple[Moved, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.gone or self.moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """The search of a case, made again."""
+
+    at: dt.datetime
+    catalog: CaseCatalog
+    encoder: CaseEncoder
+    same_catalog: bool
+    """Whether the catalog is the version that the case names: its name contains a digest of its content."""
+    result: SearchResult
+    changes: Changes
+
+
+def record_case(query: Query, result: SearchResult, engine: SearchEngine, *, name: str = "") -> Case:
+    """The case of a search that was just made: no hit is reviewed.
+
+    Args:
+        query: its image is a PNG or JPEG file, or None.
+        result: the result of the query.
+        engine: the engine that searched.
+        name: file name of the image.
+
+    Raises:
+        CaseError: the image has another format, or too many bytes.
+    """
+    if query.image is not None and not isinstance(query.image, bytes):
+        raise CaseError("the image is an array; a case needs the content of a PNG or JPEG file")
+    given = {parameter.name: getattr(query, parameter.name) for parameter in PARAMETERS}
+    changed = {
+        parameter.name: given[parameter.name] for parameter in PARAMETERS if given[parameter.name] != parameter.default
+    }
+    try:
+        pictures = () if query.image is None else (Picture(data=query.image, name=name[-200:]),)
+    except ValueError as error:
+        raise CaseError(f"{name}: a case holds PNG and JPEG files of at most 5 MB; {_reason(error)}") from None
+    return Case(
+        case=VERSION,
+        searched_at=dt.datetime.now(dt.UTC).replace(microsecond=0),
+        engine=__version__,
+        catalog=_catalog(engine),
+        encoder=_encoder(engine),
+        query=CaseQuery(
+            pictures=pictures,
+            filter=None if query.filter is None else query.filter.to_json(),
+            parameters=Parameters(**changed),
+        ),
+        searched=Searched(
+            passed=result.passed, exact=result.exact, reranked=result.reranked, parts=result.parts, words=result.words
+        ),
+        hits=tuple(map(case_hit, result.hits)),
+    )
+
+
+def case_hit(hit: Hit) -> CaseHit:
+    """A hit in the form of a case, not reviewed."""
+    record = hit.logo.record
+    return CaseHit(
+        id=record.logo_id,
+        score=hit.score,
+        cosine=hit.cosine,
+        copies=hit.copies,
+        expect=hit.expect,
+        band=hit.band,
+        matched=None if hit.matched is None else CaseMatched(**hit.matched._asdict()),
+        image_score=hit.image_score,
+        word_similarity=hit.word_similarity,
+        word_field=hit.word_field,
+        metadata=RegisterData(
+            **{name: getattr(record, name) for name in RegisterData.model_fields if name != "extra"},
+            extra=dict(record.extra),
+        ),
+    )
+
+
+def repeat_search(case: Case, engine: SearchEngine) -> Repetition:
+    """Make the search of a case again, and compare the lists.
+
+    Raises:
+        BadImageError: the picture is refused.
+        CaseError: this engine cannot make the search.
+        InvalidRequestError: a parameter is not valid for this catalog.
+    """
+    result = engine.search(query_of(case))
+    catalog = _catalog(engine)
+    changes = compare([hit.id for hit in case.hits], [hit.logo.logo_id for hit in result.hits])
+    deleted = tuple(logo_id for logo_id in changes.gone if engine.logo(logo_id) is None)
+    return Repetition(
+        at=dt.datetime.now(dt.UTC).replace(microsecond=0),
+        catalog=catalog,
+        encoder=_encoder(engine),
+        same_catalog=catalog.version == case.catalog.version,
+        result=result,
+        changes=replace(changes, deleted=deleted),
+    )
+
+
+def query_of(case: Case) -> Query:
+    """The query of a case.
+
+    Raises:
+        CaseError: this engine has no such query.
+        InvalidRequestError: a parameter is out of its range.
+    """
+    query = case.query
+    if len(query.pictures) > 1:
+        raise CaseError("the search has several pictures, which this version cannot search for together")
+    if query.logo_id is not None or query.crop is not None or query.invert or query.greyscale:
+        raise CaseError(
+            "the search has a logo, a region or changed colours as its query, which this version cannot repeat"
+        )
+    given = {name: value for name, value in query.parameters if value is not None}
+    return Query(
+        image=query.pictures[0].data if query.pictures else None,
+        filter=None if query.filter is None else Filter.from_json(query.filter),
+        **given,
+    )
+
+
+def compare(before: Sequence[str], now: Sequence[str]) -> Changes:
+    """What differs between two lists of ids. `deleted` is empty."""
+    old, new = {one: place for place, one in enumerate(before)}, {one: place for place, one in enumerate(now)}
+    common_before, common_now = [one for one in before if one in new], [one for one in now if one in old]
+    order_now = {one: place for place, one in enumerate(common_now)}
+    return Changes(
+        new=tuple(one for one in now if one not in old),
+        gone=tuple(one for one in before if one not in new),
+        moved=tuple(
+            Moved(one, old[one] + 1, new[one] + 1) for place, one in enumerate(common_before) if order_now[one] != place
+        ),
+    )
+
+
+def _catalog(engine: SearchEngine) -> CaseCatalog:
+    manifest = engine.manifest
+    return CaseCatalog(
+        version=engine.version,
+        logos=manifest.count,
+        fields=manifest.fields,
+        built=manifest.created,
+    )
+
+
+def _encoder(engine: SearchEngine) -> CaseEncoder:
+    return CaseEncoder(id=engine.manifest.encoder.id, sha256=engine.manifest.encoder.sha256)
+
+
+def _reason(error: ValueError) -> str:
+    return str(error).splitlines()[-2].strip() if len(str(error).splitlines()) > 2 else str(error)

@@ -1,0 +1,272 @@
+"""The client against a real service, and against one that refuses as often as a test needs."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pytest
+
+from logo_similarity import client as client_module
+from logo_similarity.client import NO_ROW, AsyncClient, Client
+from logo_similarity.domain import PartsMode, Query
+from logo_similarity.engine import SearchEngine
+from logo_similarity.errors import (
+    BadImageError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    QuotaSpentError,
+    ServiceError,
+    UnauthorizedError,
+)
+from logo_similarity.field_kinds import as_json
+from tests.commands import run
+from tests.samples import SampleCatalog
+from tests.service import KEY, Server, serving
+
+
+@pytest.fixture(scope="module")
+def service(sample_catalog: SampleCatalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(sample_catalog, tmp_path_factory.mktemp("service"), LOGO_WORKERS="1", LOGO_THREADS="1") as server:
+        yield server
+
+
+@pytest.fixture
+def query(sample_catalog: SampleCatalog) -> Query:
+    return Query(image=(sample_catalog.images / sample_catalog.files[3]).read_bytes(), top_k=7, parts=PartsMode.OFF)
+
+
+def test_a_search_is_that_of_the_engine(service: Server, sample_catalog: SampleCatalog, query: Query) -> None:
+    with SearchEngine.open(sample_catalog.root) as engine, Client(service.url, api_key=KEY) as client:
+        expected, answer = engine.search(query), client.search(query)
+        assert answer.logos == engine.manifest.count
+        assert answer.fields == engine.manifest.fields
+    assert answer.result.version == expected.version
+    assert not answer.result.parts
+    assert len(answer.result.hits) == len(answer.image_urls) == 7
+    for hit, own in zip(answer.result.hits, expected.hits, strict=True):
+        assert hit.logo.id == NO_ROW
+        assert replace(hit.logo.record, filename=own.logo.filename) == own.logo.record
+        assert hit.band == own.band
+        assert hit == own._replace(logo=hit.logo)
+
+
+def test_parameters_and_words_are_sent(service: Server, query: Query) -> None:
+    with Client(service.url, api_key=KEY) as client:
+        assert not client.search(replace(query, rerank=False)).result.reranked
+        answer = client.search(Query(words="gradle", top_k=1))
+        assert answer.result.words == "gradle"
+        assert answer.result.hits[0].cosine is None
+        assert client.search(query).cached
+
+
+def test_an_explanation_is_that_of_the_engine(service: Server, sample_catalog: SampleCatalog, query: Query) -> None:
+    query = Query(image=query.image)
+    with SearchEngine.open(sample_catalog.root) as engine, Client(service.url, api_key=KEY) as client:
+        expected, explanation = engine.explain(query, "EM/000003"), client.explain(query, "EM/000003")
+    assert explanation.regions == expected.regions
+    assert len(explanation.cells) == len(expected.cells) > 0
+    assert explanation.cells[0].query_box == expected.cells[0].query_box
+
+
+def test_a_logo(service: Server) -> None:
+    with Client(service.url, api_key=KEY) as client:
+        found = client.logo("EM/000003")
+        assert found is not None
+        assert found.logo.record.company == "Company 3"
+        assert found.image_url is None or found.image_url.startswith("http")
+        assert client.logo("EM/none") is None
+
+
+@pytest.mark.anyio
+async def test_the_same_for_asyncio(service: Server, query: Query) -> None:
+    async with AsyncClient(service.url, api_key=KEY) as client:
+        answer = await client.search(query)
+        assert answer.result.hits[0].logo.logo_id == "EM/000003"
+        assert (await client.explain(query, "EM/000003")).hit.logo.logo_id == "EM/000003"
+        assert await client.logo("EM/none") is None
+        found = await client.logo("EM/000003")
+        assert found is not None
+        with pytest.raises(NotFoundError):
+            await client.explain(query, "EM/none")
+
+
+def test_errors_have_the_type_and_the_message_that_the_service_reports(service: Server, query: Query) -> None:
+    with Client(service.url, api_key=KEY) as client:
+        with pytest.raises(BadImageError, match="damaged or cut off"):
+            client.search(replace(query, image=query.image[:200]))  # type: ignore[index]
+        with pytest.raises(NotFoundError, match="EM/none"):
+            client.explain(query, "EM/none")
+        with pytest.raises(InvalidRequestError, match="no image to explain"):
+            client.explain(Query(words="x"), "EM/000003")
+        with pytest.raises(InvalidRequestError, match="is an array"):
+            client.search(Query(image=np.zeros((9, 9, 3), np.uint8)))
+    with Client(service.url, api_key="wrong") as client, pytest.raises(UnauthorizedError, match="valid key"):
+        client.search(query)
+
+
+@pytest.mark.parametrize("url", ["logos.example", "ftp://x", "http://", "http://x:y", ""])
+def test_an_invalid_address_is_refused(url: str) -> None:
+    with pytest.raises(InvalidRequestError, match="is not an HTTP address"):
+        Client(url)
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nbreak", "schlüssel"])
+def test_an_invalid_key_is_refused_before_it_is_sent(key: str) -> None:
+    with pytest.raises(InvalidRequestError, match="the API key has"):
+        Client("http://127.0.0.1:1", api_key=key)
+
+
+class Moody(HTTPServer):
+    """Answers requests as `answers` lists: a status, headers and a body each; the last one again and again."""
+
+    def __init__(self, answers: list[tuple[int, dict[str, str], bytes]]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers = answers
+        self.asked = 0
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Moody
+
+    def do_GET(self) -> None:
+        status, headers, body = self.server.answers[min(self.server.asked, len(self.server.answers) - 1)]
+        self.server.asked += 1
+        if status:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def problem(status: int, code: str, retry_after: str | None = "0") -> tuple[int, dict[str, str], bytes]:
+    content = {"status": status, "code": code, "title": "A title", "detail": "a detail"}
+    return status, {} if retry_after is None else {"Retry-After": retry_after}, json.dumps(content).encode()
+
+
+GOOD: tuple[int, dict[str, str], bytes] = 200, {}, json.dumps({"id": "a", "image_url": None, "metadata": {}}).encode()
+CUT_OFF = 0, dict[str, str](), b""
+
+
+def test_a_request_that_is_refused_for_a_limited_time_is_repeated() -> None:
+    refusals = [problem(503, "overloaded"), problem(429, "rate_limited"), CUT_OFF]
+    with Moody([*refusals, GOOD]) as server, Client(server.url) as client:
+        assert client.logo("a") is not None
+        assert server.asked == 4
+
+
+@pytest.mark.anyio
+async def test_an_asynchronous_request_is_repeated_too() -> None:
+    with Moody([problem(503, "overloaded"), CUT_OFF, GOOD]) as server:
+        async with AsyncClient(server.url) as client:
+            assert await client.logo("a") is not None
+        assert server.asked == 3
+
+
+def test_the_last_refusal_is_raised_with_its_time() -> None:
+    with Moody([problem(503, "overloaded")]) as server, Client(server.url) as client:
+        with pytest.raises(OverloadedError, match="a detail") as refusal:
+            client.logo("a")
+        assert refusal.value.retry_after == 0
+        assert server.asked == client_module.MOST_ATTEMPTS
+
+
+def test_a_request_that_must_wait_for_too_long_is_not_repeated() -> None:
+    with Moody([problem(429, "quota_spent", "3600")]) as server, Client(server.url) as client:
+        with pytest.raises(QuotaSpentError) as refusal:
+            client.logo("a")
+        assert (refusal.value.retry_after, server.asked) == (3600, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (problem(503, "image_store_unavailable", None), "a detail"),
+        (problem(500, "catalog_invalid", None), "500 a detail"),
+        (problem(413, "body_too_large", None), "413 a detail"),
+        ((502, {}, b"<html>"), "answers 502"),
+        ((200, {}, b"<html>"), "responds, but not as logo-similarity does"),
+        ((200, {}, b"[]"), "responds, but not as logo-similarity does"),
+        ((307, {"Location": "http://127.0.0.1:1/"}, b""), "responds, but not as logo-similarity does"),
+    ],
+)
+def test_other_failures_are_not_repeated(answer: tuple[int, dict[str, str], bytes], message: str) -> None:
+    with Moody([answer]) as server, Client(server.url) as client:
+        with pytest.raises(Exception, match=message) as failure:
+            client.logo("a")
+        assert server.asked == 1
+        assert isinstance(failure.value, ServiceError) or failure.value.args == ("a detail",)
+
+
+def test_a_service_that_is_not_reachable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_backoff", lambda _: 0)
+    with (
+        Client("http://127.0.0.1:9") as client,
+        pytest.raises(ServiceError, match=r"http://127\.0\.0\.1:9/ is not reachable"),
+    ):
+        client.logo("a")
+
+
+def test_the_command_prints_the_same_as_for_a_catalog(
+    service: Server, sample_catalog: SampleCatalog, tmp_path: Path
+) -> None:
+    image = sample_catalog.images / sample_catalog.files[5]
+    key = tmp_path / "key"
+    key.write_text(f"{KEY}\n")
+    words = ("search", image, "--top-k", 4)
+    here, there = (*words, "--catalogs", sample_catalog.root), (*words, "--url", service.url, "--key-file", key)
+    own, other = run(*here), run(*there)
+    assert other.returncode == 0, other.stderr
+    assert other.stdout == own.stdout
+    columns = ("--columns", "id,company")
+    assert run(*there, *columns).stdout == run(*here, *columns).stdout
+    answers = [json.loads(run(*command, "--json").stdout) for command in (here, there)]
+    for answer in answers:
+        del answer["timings_ms"]
+        for hit in answer["results"]:
+            del hit["filename"]
+    assert as_json(answers[1]) == as_json(answers[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--url", "http://127.0.0.1:9", "--catalogs", "x"), "cannot be combined with --catalogs or --device"),
+        (("--key-file", "x"), "needs --url"),
+    ],
+)
+def test_options_that_exclude_each_other(options: tuple[str, ...], message: str) -> None:
+    outcome = run("search", "--words", "x", *options)
+    assert outcome.returncode == 2
+    assert message in " ".join(outcome.stderr.split())
+
+
+def test_the_command_names_what_is_wrong_with_a_key(service: Server, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    for name, message in (("empty", "has no API key"), ("none", "No such file")):
+        outcome = run("search", "--words", "x", "--url", service.url, "--key-file", tmp_path / name)
+        assert outcome.returncode == 1
+        assert message in outcome.stderr
+    outcome = run("search", "--words", "x", "--url", service.url, "--columns", "colour", LOGO_API_KEYS=KEY)
+    assert "unknown column 'colour'" in outcome.stderr
+    assert "valid key" in run("search", "--words", "x", "--url", service.url).stderr
