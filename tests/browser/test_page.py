@@ -215,6 +215,16 @@ def test_filters_have_live_counts_and_are_in_the_address(visit: Visit) -> None:
     assert page.url.endswith("#vienna=27.05.03")
 
 
+def test_codes_have_names_in_the_language_of_the_page(visit: Visit) -> None:
+    page = visit().open()
+    expect(page.get_by_role("checkbox", name=re.compile("^27 Styles of letters"))).to_be_visible()
+    page.get_by_label("Find a code or a heading").fill("26")
+    page.get_by_label("Find a code or a heading").press("Enter")
+    expect(page.locator("#chips")).to_contain_text("Vienna codes: 26 Geometric shapes and bodies")
+    german = visit(locale="de-DE").open()
+    expect(german.locator("#filters")).to_contain_text("Geometrische")
+
+
 def test_no_results_say_which_filter_excludes_everything(visit: Visit) -> None:
     page = visit().open("#status=ended&text=nothingofthiskind")
     message = page.locator("#message")
