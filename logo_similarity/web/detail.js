@@ -132,7 +132,8 @@ export function createDetail(actions) {
     const shared = actions.sharedWith();
     const names = Object.keys(hit.metadata).filter((name) => name !== "extra");
     const other = shown.queryLogo?.metadata ?? null;
-    const row = (label, name, value, against) => h("tr", {}, h("th", { scope: "row" }, label), other && h("td", {}, cell(name, against, shared)), h("td", {}, cell(name, value, shared)));
+    const ofHit = Object.fromEntries(names.map((name) => [name, [hit.metadata[name]].flat().map(String)]));
+    const row = (label, name, value, against) => h("tr", {}, h("th", { scope: "row" }, label), other && h("td", {}, cell(name, against, ofHit)), h("td", {}, cell(name, value, shared)));
     const filled = names.filter((name) => valueText(name, hit.metadata[name]) || (other && valueText(name, other[name])));
     const extra = Object.entries(hit.metadata.extra ?? {}).filter(([, value]) => valueText("", value));
     const office = officeLink(catalog?.record_url, hit);
