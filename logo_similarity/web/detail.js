@@ -99,7 +99,8 @@ export function createDetail(actions) {
     drawPair(own);
     try {
       const regions = await fetchRegions(hit, state, signal);
-      if (regions !== null && !signal.aborted) drawPair(regions, t("detail.no-regions"));
+      const parts = regions?.filter((region) => !(isWhole(region.query_box) && isWhole(region.hit_box)));
+      if (regions !== null && !signal.aborted) drawPair(parts.length > 0 ? parts : regions, t("detail.no-regions"));
     } catch (error) {
       if (error.name !== "AbortError" && !signal.aborted) drawPair(own, t("detail.unexplained"));
     }
@@ -131,7 +132,8 @@ export function createDetail(actions) {
     const shared = actions.sharedWith();
     const names = Object.keys(hit.metadata).filter((name) => name !== "extra");
     const other = shown.queryLogo?.metadata ?? null;
-    const row = (label, name, value, against) => h("tr", {}, h("th", { scope: "row" }, label), other && h("td", {}, cell(name, against, shared)), h("td", {}, cell(name, value, shared)));
+    const ofHit = Object.fromEntries(names.map((name) => [name, [hit.metadata[name]].flat().map(String)]));
+    const row = (label, name, value, against) => h("tr", {}, h("th", { scope: "row" }, label), other && h("td", {}, cell(name, against, ofHit)), h("td", {}, cell(name, value, shared)));
     const filled = names.filter((name) => valueText(name, hit.metadata[name]) || (other && valueText(name, other[name])));
     const extra = Object.entries(hit.metadata.extra ?? {}).filter(([, value]) => valueText("", value));
     const office = officeLink(catalog?.record_url, hit);
@@ -188,6 +190,8 @@ export function createDetail(actions) {
 
 /** The whole record of a logo: {id, image_url, metadata}. */
 export const fetchLogo = (path, signal) => get(path, [], { signal });
+
+const isWhole = (box) => box.join() === "0,0,1,1";
 
 /** The page of the office for a logo; null if there is no template, or it is not an HTTP address. */
 function officeLink(template, { id, metadata }) {

@@ -175,7 +175,10 @@ export function createFilters(root, { change }) {
     const tree = isTree(field);
     const known = facets[field.name] ?? [];
     const missing = [...choice.is, ...choice.not].filter((value) => !known.some((one) => String(one.value) === value) && !(tree && value.includes(".")));
-    const values = [...missing.map((value) => ({ value, count: 0 })), ...known];
+    const isChosen = ({ value }) => choice.is.includes(String(value)) || choice.not.includes(String(value));
+    // A choice beyond the first values comes first, so that it can be seen and taken back.
+    const late = known.slice(SHOWN).filter(isChosen);
+    const values = [...missing.map((value) => ({ value, count: 0 })), ...late, ...known.filter((one) => !late.includes(one))];
     const shown = group.more ? values : values.slice(0, SHOWN);
     return [
       tree && Object.keys(names.vienna ?? {}).length > 0 && codeSearch(group, choice),

@@ -20,10 +20,19 @@ export async function setLanguage(chosen) {
   const answer = await fetch(new URL(`./${chosen}.json`, import.meta.url));
   texts = await answer.json();
   language = chosen;
-  locale = navigator.languages.find((tag) => tag.startsWith(chosen)) ?? chosen;
+  locale = navigator.languages.find((tag) => tag.startsWith(chosen) && isLocale(tag)) ?? chosen;
   plural = new Intl.PluralRules(chosen);
   document.documentElement.lang = chosen;
   translate(document);
+}
+
+/** Browsers take their languages from the system, which also has names such as "en-US@posix". */
+function isLocale(tag) {
+  try {
+    return Intl.getCanonicalLocales(tag).length > 0;
+  } catch {
+    return false;
+  }
 }
 
 export const currentLanguage = () => language;

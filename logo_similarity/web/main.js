@@ -133,7 +133,7 @@ async function search() {
     showAnswer(found.results ? found : null, found.results ?? found.logos, found.passed ?? null);
   } catch (error) {
     if (mine !== sequence || error.name === "AbortError") return;
-    showAnswer(null, [], null);
+    showAnswer(null, [], null, false);
     showError(error);
   } finally {
     if (mine === sequence) setBusy(false);
@@ -145,7 +145,7 @@ async function findLike(wanted, signal) {
   for (const digest of wanted.pictures) {
     const picture = await findPicture(digest);
     if (picture === null) {
-      showAnswer(null, [], null);
+      showAnswer(null, [], null, false);
       showMessage({ kind: "info", title: t("missing.title"), text: t("missing.text"), actions: [[t("drop.choose"), () => choosePicture(false)]] });
       return null;
     }
@@ -161,13 +161,14 @@ async function findLike(wanted, signal) {
 
 const browse = (wanted, signal) => get("v1/logos", [...wanted.filters, ["limit", String(wanted.top)]], { signal });
 
-function showAnswer(newAnswer, newHits, newPassed) {
+/** Show results. `searched`: whether they are an answer, so that none at all has to be explained. */
+function showAnswer(newAnswer, newHits, newPassed, searched = true) {
   answer = newAnswer;
   hits = newHits;
   passed = newPassed;
   rememberLinks(hits);
   clearMessage();
-  renderResults(true);
+  renderResults(true, searched);
   renderQuery();
   if (state.hit && detail.hit()?.id !== state.hit) showHit();
   takeFocus();
@@ -213,7 +214,7 @@ function renderBar() {
   fill($("rail-button"), thumb && h("span", { class: "thumb" }, thumb), t("rail.open"), active > 0 && h("span", { class: "badge" }, number(active)));
 }
 
-function renderResults(isNew) {
+function renderResults(isNew, searched = isNew) {
   renderBar();
   const nothing = !hasQuery(state) && state.filters.length === 0;
   $("start").hidden = !nothing;
@@ -223,7 +224,7 @@ function renderResults(isNew) {
   const sections = arrange(hits, { sort: state.sort, group: state.group, hidden });
   const more = hits.length >= state.top ? TOPS.filter((top) => top > state.top) : [];
   grid.show(sections, { total: hits.length, more, scroll: isNew });
-  if (!isNew || nothing) return;
+  if (!searched || nothing) return;
   const counts = [...countBands(hits)].filter(([band, count]) => count > 0 && band !== "unknown").map(([band, count]) => `${number(count)} ${t(`band.${band}`)}`);
   announce([t("grid.count", { n: hits.length }), ...counts].join(", "));
   if (hits.length === 0) showNothing();
@@ -395,10 +396,13 @@ async function keepCase(value) {
   renderCase();
   grid.repaint();
   detail.repaint();
+  $("case").setAttribute("aria-busy", "true");
   try {
-    await saveCase(current);
+    await saveCase(value);
   } catch {
     toast(t("case.unsaved"));
+  } finally {
+    if (current === value) $("case").setAttribute("aria-busy", "false");
   }
 }
 
@@ -481,7 +485,7 @@ async function takeFiles(files, add = false) {
   else change({ pictures, logo: "", crop: null });
 }
 
-const choosePicture = (add) => chooseFile("image/*", true, (files) => takeFiles(files, add));
+const choosePicture = (add) => chooseFile("image/*,.pdf", true, (files) => takeFiles(files, add));
 
 function chooseFile(accept, multiple, take) {
   const input = h("input", { type: "file", accept, multiple, hidden: true, on: {
@@ -554,7 +558,10 @@ function listenToControls() {
   document.addEventListener("click", (event) => { if (!event.target.closest("#export-button, #export-menu")) closeExport(); });
   addEventListener("popstate", () => apply(fromAddress(location.hash)));
   addEventListener("online", () => { if ($("message").dataset.kind === "wait") clearMessage("wait"); });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) lookAtVersion(); });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) lookAtVersion();
+    else if (document.activeElement?.id === "note") document.activeElement.blur(); // keeps a note before the tab is closed
+  });
   setInterval(() => { if (!document.hidden) lookAtVersion(); }, LOOK_MINUTES * 60_000);
 }
 

@@ -215,6 +215,16 @@ def test_filters_have_live_counts_and_are_in_the_address(visit: Visit) -> None:
     assert page.url.endswith("#vienna=27.05.03")
 
 
+def test_codes_have_names_in_the_language_of_the_page(visit: Visit) -> None:
+    page = visit().open()
+    expect(page.get_by_role("checkbox", name=re.compile("^27 Styles of letters"))).to_be_visible()
+    page.get_by_label("Find a code or a heading").fill("26")
+    page.get_by_label("Find a code or a heading").press("Enter")
+    expect(page.locator("#chips")).to_contain_text("Vienna codes: 26 Geometric shapes and bodies")
+    german = visit(locale="de-DE").open()
+    expect(german.locator("#filters")).to_contain_text("Geometrische")
+
+
 def test_no_results_say_which_filter_excludes_everything(visit: Visit) -> None:
     page = visit().open("#status=ended&text=nothingofthiskind")
     message = page.locator("#message")
@@ -256,7 +266,7 @@ def test_a_case_survives_a_reload_and_moves_to_another_browser(visit: Visit, pag
     page.keyboard.type("=cmd()")
     page.keyboard.press("Escape")
     page.get_by_label("Name of the case").fill("Matter 17")
-    page.get_by_label("Name of the case").blur()
+    page.locator("#case[aria-busy=false]").wait_for()
     page.reload()
     expect(page.get_by_label("Name of the case")).to_have_value("Matter 17")
     expect(page.locator("#case .kept li")).to_have_count(1)
@@ -315,14 +325,14 @@ def test_files_that_cannot_be_searched_for(visit: Visit, tmp_path: Path) -> None
     page = visitor.open()
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    large, text, vector = tmp_path / "large.png", tmp_path / "notes.png", tmp_path / "mark.svg"
+    large, text, photo = tmp_path / "large.png", tmp_path / "notes.png", tmp_path / "mark.heic"
     large.write_bytes(bytes(300_001))
     text.write_text("not a picture")
-    vector.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    photo.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     for file, title in (
         (large, "The picture is too large"),
         (text, "The file cannot be read as a picture"),
-        (vector, "This format is not accepted"),
+        (photo, "This format is not accepted"),
     ):
         with page.expect_file_chooser() as chooser:
             page.keyboard.press("u")
@@ -539,3 +549,10 @@ def test_german(visit: Visit, page_catalog: SampleCatalog) -> None:
     expect(tiles(page).first).to_have_accessible_name(re.compile("near-identical"))
     page.reload()
     expect(page.get_by_role("button", name="Auf Deutsch anzeigen")).to_be_visible()
+
+
+def test_a_language_that_is_no_locale(visit: Visit) -> None:
+    """Chromium passes on the language of the system, such as that of LANG=C."""
+    visitor = visit()
+    visitor.context.add_init_script("Object.defineProperty(navigator, 'languages', { value: ['en-US@posix'] })")
+    expect(visitor.open().locator("#register")).to_contain_text("120 marks")
