@@ -44,7 +44,8 @@ def test_the_answer_has_the_promised_form(client: TestClient, sample_catalog: Sa
     assert best["metadata"]["status"] == "registered"
     assert best["metadata"]["office"] is None
     assert answer["catalog"]["logos"] == 200
-    assert set(answer["catalog"]["fields"]) == {"text", "company", "vienna_codes", "application_date", "year"}
+    codes = {"vienna_codes", "nice_classes"}
+    assert set(answer["catalog"]["fields"]) == {"text", "company", *codes, "status", "application_date", "year"}
     expects = [hit["expect"] for hit in answer["results"]]
     assert expects == sorted(expects)
     stages = [part.split(";")[0].strip() for part in response.headers["Server-Timing"].split(",")]
