@@ -158,7 +158,8 @@ async function findLike(wanted, signal) {
   if (wanted.words) pairs.push(["words", wanted.words]);
   else if (wanted.pictures.length > 0 && catalog?.reads_words) pairs.push(["read_words", "true"]);
   if (wanted.pictures.length > 0) pairs.push(...pictureParameters(wanted));
-  pairs.push(["top_k", String(wanted.top)], ...wanted.filters);
+  if (wanted.pictures.length > 0 || wanted.logo) pairs.push(["propose", "true"]);
+  pairs.push(["top_k", String(wanted.top)], ...wanted.filters.filter(([name]) => name !== "propose"));
   return post("v1/search", pairs, { signal });
 }
 
@@ -169,6 +170,7 @@ function showAnswer(newAnswer, newHits, newPassed, searched = true) {
   answer = newAnswer;
   hits = newHits;
   passed = newPassed;
+  filters.propose(answer?.proposed ?? null);
   rememberLinks(hits);
   clearMessage();
   renderResults(true, searched);

@@ -556,3 +556,38 @@ def test_a_language_that_is_no_locale(visit: Visit) -> None:
     visitor = visit()
     visitor.context.add_init_script("Object.defineProperty(navigator, 'languages', { value: ['en-US@posix'] })")
     expect(visitor.open().locator("#register")).to_contain_text("120 marks")
+
+
+def test_codes_of_the_nearest_are_offered_as_filters(visit: Visit, page_catalog: SampleCatalog) -> None:
+    page = visit().open()
+    proposed = page.get_by_role("region", name="Frequent among the nearest")
+    choose(page, picture(page_catalog, 5))
+    expect(proposed.get_by_role("button").first).to_have_text("26.01.01Geometric shapes and bodies100%")
+    expect(proposed).to_contain_text("A help for filtering, not a classification of the query.")
+    assert proposed.get_by_role("button").count() <= 5
+    second = proposed.get_by_role("button").nth(1)
+    code = second.locator(".code").inner_text()
+    with page.expect_response("**/v1/search"):
+        second.click()
+    settled(page)
+    assert page.url.endswith(f"&vienna={code}")
+    expect(page.locator("#chips")).to_contain_text(f"Vienna codes: {code}")
+    expect(tiles(page)).to_have_count(6)
+    chosen = proposed.get_by_role("button", name=code)
+    expect(chosen).to_have_attribute("aria-pressed", "true")
+    with page.expect_response("**/v1/search"):
+        chosen.click()
+    settled(page)
+    assert "vienna" not in page.url
+
+    # Words say nothing about figures.
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.locator("#words").fill(text_of(page_catalog, 9))
+    page.locator("#words").press("Enter")
+    tiles(page).first.wait_for()
+    settled(page)
+    expect(proposed).to_have_count(0)
+
+    german = visit(locale="de-DE").open()
+    choose(german, picture(page_catalog, 5))
+    expect(german.get_by_role("region", name="Häufig unter den nächsten")).to_contain_text("26.01.01Geometrische")
