@@ -16,7 +16,7 @@ import { announce, clearMessage, describeError, showMessage, showWaiting, toast 
 import { addPicture, findPicture, pictureNow } from "./pictures.js";
 import { createQuery, dropZone } from "./query.js";
 import { UnreadablePicture, countOthers, recordSearch } from "./report.js";
-import { EMPTY, GROUPS, SORTS, TOPS, fromAddress, hasQuery, pictureParameters, searchKey, toAddress } from "./state.js";
+import { EMPTY, GROUPS, MOST_PICTURES, SORTS, TOPS, fromAddress, hasQuery, pictureParameters, searchKey, toAddress } from "./state.js";
 import { deleteCase, isLasting, readCases, saveCase } from "./store.js";
 
 const TYPING_PAUSE = 400;
@@ -520,8 +520,8 @@ async function takeFiles(files, add = false) {
     return;
   }
   const digests = [];
-  for (const file of all.slice(0, 8)) digests.push(await addPicture(file, file.name || t("query.pasted")));
-  const pictures = [...new Set([...(add ? state.pictures : []), ...digests])].slice(0, 8);
+  for (const file of all.slice(0, MOST_PICTURES)) digests.push(await addPicture(file, file.name || t("query.pasted")));
+  const pictures = [...new Set([...(add ? state.pictures : []), ...digests])].slice(0, MOST_PICTURES);
   closeRail();
   focusResults = true;
   if (JSON.stringify(pictures) === JSON.stringify(state.pictures)) search(); // the same picture again: a shared link, or a retry

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from playwright.sync_api import Page, Route, expect
 
+from logo_similarity.domain import MOST_IMAGES
 from tests.browsing import HOSTILE_COMPANY, HOSTILE_TEXT, Visit, choose, settled, tiles
 from tests.samples import SampleCatalog
 from tests.service import KEY, serving
@@ -165,6 +166,13 @@ def test_several_views_of_one_mark(visit: Visit, page_catalog: SampleCatalog) ->
     with page.expect_response("**/v1/search"):
         page.get_by_role("button", name="Remove this view").first.click()
     expect(tiles(page).first).to_have_accessible_name(re.compile(re.escape(f"Mark {text_of(page_catalog, 11)} EM/")))
+
+
+def test_more_views_than_the_service_accepts_are_left_out(visit: Visit, page_catalog: SampleCatalog) -> None:
+    page = visit().open()
+    choose(page, *(picture(page_catalog, number) for number in range(5, 11)))
+    expect(page.locator(".view-thumb")).to_have_count(MOST_IMAGES)
+    expect(page.get_by_role("button", name="Add another view of this mark")).to_have_count(0)
 
 
 def test_a_dropped_and_a_pasted_picture_are_searched_for(visit: Visit, page_catalog: SampleCatalog) -> None:
