@@ -51,9 +51,9 @@ def answer() -> str:
     with running(ROOT / "catalogs", workers=1, threads=1, cores=None, images=SAMPLES) as service:
         client = Client(service)
         for image in (*images[:WARM_UP], query):
-            _, response = client.search(image, top_k=2)
+            _, response = client.search(image, top_k=1)
     shown = json.loads(json.dumps(response).replace(f"127.0.0.1:{service.port}/", "127.0.0.1:8000/"))
-    command = f"curl -F file=@samples/images/{query.name} 'http://127.0.0.1:8000/v1/search?top_k=2'"
+    command = f"curl -F file=@samples/images/{query.name} 'http://127.0.0.1:8000/v1/search?top_k=1'"
     return f"    {command}\n\n```json\n{compact(without_empty_metadata(shorten(shown)))}\n```"
 
 
@@ -311,14 +311,14 @@ def scores() -> str:
 
 
 def shorten(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """JSON with numbers of four digits, and without most of a link's signature."""
+    """JSON with numbers of four digits, and without most of a signature or a cursor."""
     if isinstance(value, dict):
         return {key: shorten(item) for key, item in value.items()}
     if isinstance(value, list):
         return [shorten(item) for item in value]
     if isinstance(value, float):
         return float(f"{value:.4g}")
-    return re.sub(r"(/v1/files/.{12})[^/]+", r"\1...", value) if isinstance(value, str) else value
+    return re.sub(r"(/v1/files/.{12})[^/]+|(^\S{24})\S{200,}$", r"\1\2...", value) if isinstance(value, str) else value
 
 
 def without_empty_metadata(response: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from logo_similarity.catalog.manifest import (
     VECTOR_OFFSETS,
     WORDS,
 )
-from logo_similarity.catalog.postings import FILTERS
+from logo_similarity.catalog.postings import POSTINGS
 from logo_similarity.catalog.publish import digest_files
 from logo_similarity.embed.model import MODEL_JSON
 from logo_similarity.fields import Record
@@ -227,7 +227,7 @@ def wide_patches(version: Path) -> None:
 
 def row_past_the_end(version: Path) -> None:
     """Posting lists whose last row does not exist. The file of the year has one key, of 8 bytes."""
-    path = version / FILTERS / "year.values"
+    path = version / POSTINGS / "year.values"
     content = path.read_bytes()
     path.write_bytes(content[:-12] + struct.pack("<I", 2**31) + content[-8:])
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from logo_similarity.errors import BadImageError, ImageTooSmallError
 from logo_similarity.image.formats import Drawing
 
-SIDE = 1024
+SIDE = 512
 """Longer side of the result, in pixels."""
 LEAST_SIDE = 8
 """Shortest side, as for images."""

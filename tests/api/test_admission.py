@@ -66,7 +66,7 @@ async def test_searches_are_refused_while_the_gate_is_full(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize(
-    "scope", [search(method="GET"), search(route="/v1/keys"), {"type": "lifespan"}], ids=["GET", "keys", "lifespan"]
+    "scope", [search(method="HEAD"), search(route="/v1/keys"), {"type": "lifespan"}], ids=["HEAD", "keys", "lifespan"]
 )
 async def test_all_other_requests_pass_a_full_gate(gate: Gate, scope: dict[str, Any]) -> None:
     reservations = []

@@ -24,14 +24,16 @@ def test_the_answer_has_the_promised_form(client: TestClient, sample_catalog: Sa
     assert response.status_code == 200
     answer = response.json()
     SearchResponse.model_validate(answer, strict=False)
-    assert set(answer) == {"query_id", "results", "reranked", "parts", "words", "cached", "catalog", "timings_ms"}
+    asked = {"reranked", "parts", "words", "exact", "passed", "pictures", "proposed", "next"}
+    assert set(answer) == {"query_id", "results", *asked, "cached", "catalog", "timings_ms"}
     assert uuid.UUID(answer["query_id"])
     assert len(answer["results"]) == 5
     best = answer["results"][0]
     evidence = {"image_score", "word_similarity", "word_field"}
     assert (
         set(best)
-        == {"score", "cosine", "copies", "expect", "band", "matched", "id", "image_url", "metadata"} | evidence
+        == {"score", "cosine", "copies", "expect", "band", "matched", "picture", "id", "image_url", "metadata"}
+        | evidence
     )
     assert {best[name] for name in evidence} == {None}
     assert best["score"] >= 0.999
@@ -39,9 +41,11 @@ def test_the_answer_has_the_promised_form(client: TestClient, sample_catalog: Sa
     assert best["metadata"]["company"] == "Company 7"
     assert best["metadata"]["vienna_codes"] == ["26.01.01", "27.05.01"]
     assert best["metadata"]["application_date"] == "2023-01-01"
-    assert best["metadata"]["status"] is None
+    assert best["metadata"]["status"] == "registered"
+    assert best["metadata"]["office"] is None
     assert answer["catalog"]["logos"] == 200
-    assert set(answer["catalog"]["fields"]) == {"text", "company", "vienna_codes", "application_date", "year"}
+    codes = {"vienna_codes", "nice_classes"}
+    assert set(answer["catalog"]["fields"]) == {"text", "company", *codes, "status", "application_date", "year"}
     expects = [hit["expect"] for hit in answer["results"]]
     assert expects == sorted(expects)
     stages = [part.split(";")[0].strip() for part in response.headers["Server-Timing"].split(",")]

@@ -163,8 +163,8 @@ def test_a_thousand_parts(client: TestClient, sample_catalog: SampleCatalog) -> 
     refused(response, 400, "malformed_request")
 
 
-def test_two_files(client: TestClient, sample_catalog: SampleCatalog) -> None:
-    files = [("file", ("a", picture(sample_catalog))), ("file", ("b", picture(sample_catalog)))]
+def test_too_many_files(client: TestClient, sample_catalog: SampleCatalog) -> None:
+    files = [("file", ("a", picture(sample_catalog)))] * 5
     refused(client.post("/v1/search", files=files), 400, "malformed_request")
 
 
@@ -200,7 +200,7 @@ def test_an_invalid_parameter_is_named_with_the_values_that_are_allowed(
 
 
 def test_a_missing_image_is_named(client: TestClient) -> None:
-    image = "send an image file, as curl -F file=@logo.png does, or words"
+    image = "send an image file, as curl -F file=@logo.png does, or words or a logo_id"
     assert client.post("/v1/search").json()["detail"] == f"file: is missing; {image}"
     text = client.post("/v1/search", files=[("file", (None, "text"))])
     assert text.json()["detail"] == f"file: is not valid; {image}"

@@ -24,7 +24,7 @@ def picture(sample_catalog: SampleCatalog) -> bytes:
 
 def test_every_result_has_the_members_and_a_link_of_its_own(client: TestClient, picture: bytes) -> None:
     results = search(client, picture, "?top_k=1000").json()["results"]
-    evidence = ("image_score", "word_similarity", "word_field")
+    evidence = ("picture", "image_score", "word_similarity", "word_field")
     assert {tuple(hit) for hit in results} == {
         ("score", "cosine", "copies", "expect", "band", "matched", *evidence, "id", "image_url", "metadata")
     }

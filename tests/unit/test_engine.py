@@ -12,7 +12,7 @@ import pytest
 from logo_similarity import engine as engine_module
 from logo_similarity.catalog.manifest import MANIFEST, PATCHES, EncoderEntry, Manifest, read_manifest, version_name
 from logo_similarity.catalog.metadata import Metadata, write_metadata
-from logo_similarity.catalog.postings import FILTERS
+from logo_similarity.catalog.postings import POSTINGS
 from logo_similarity.catalog.publish import digest_files
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import PartsMode, Query, Timings
@@ -224,7 +224,7 @@ def test_a_catalog_without_posting_lists_opens_and_refuses_filters(
     shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
     folder = Catalog(tmp_path / "catalogs")
     version = folder.current()
-    shutil.rmtree(version / FILTERS)
+    shutil.rmtree(version / POSTINGS)
     changed = read_manifest(version).model_copy(update={"files": digest_files(version)})
     (version / MANIFEST).write_bytes(changed.to_json())
     folder.flip(version.rename(version.with_name(version_name(changed))).name)
@@ -274,12 +274,7 @@ def no_patches(version: Path, manifest: Manifest) -> Manifest:
 
 
 def no_postings(version: Path, manifest: Manifest) -> Manifest:
-    (version / FILTERS / "year.values").write_bytes(b"posting2")
-    return manifest
-
-
-def earlier_postings(version: Path, manifest: Manifest) -> Manifest:
-    (version / FILTERS / "year.values").write_bytes(b"postings" + bytes(64))
+    (version / POSTINGS / "year.values").write_bytes(b"postings")
     return manifest
 
 
@@ -302,7 +297,6 @@ def other_encoder(_: Path, manifest: Manifest) -> Manifest:
         (no_patches, "damaged"),
         (fewer_logos, "different numbers of logos"),
         (no_postings, "year.values: damaged"),
-        (earlier_postings, "year.values: written by an earlier version of this software; build the catalog again"),
         (lambda _, manifest: manifest.model_copy(update={"dimension": 7}), "different numbers of dimensions"),
         (other_preprocessing, "build the catalog again"),
         (other_encoder, "not the encoder"),

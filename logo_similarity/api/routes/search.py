@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple
 import orjson
 from fastapi import File, Form, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
+from pydantic.json_schema import SkipJsonSchema
 
 from logo_similarity.api.admission import run_while_connected
 from logo_similarity.api.cursor import LONGEST_CURSOR, read_cursor, write_cursor
@@ -52,14 +53,14 @@ async def search(
             "mark: for each logo, the one that it resembles most counts. Optional with `words` or `logo_id`."
         ),
     ] = None,
-    cursor: Annotated[
-        str | None,
-        Form(max_length=LONGEST_CURSOR, description="`next` of the previous page, without any other parameter."),
-    ] = None,
+    # Not documented as a field, since forms generated from the OpenAPI document would fill it in and send it.
+    cursor: Annotated[SkipJsonSchema[str | None], Form(max_length=LONGEST_CURSOR)] = None,
 ) -> Response:
     """Returns the most similar logos, the most surprising hits first. A score of 1 means the same image.
 
     Send an image, or the `logo_id` of a logo of the catalog, or `words`, or `words` and one of the others.
+
+    A further page is asked for with the form field `cursor` alone, the `next` of the previous page.
 
     Only logos that pass the filter are searched. Each field of the register is a parameter that filters by it.
 

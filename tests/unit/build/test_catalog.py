@@ -261,7 +261,7 @@ def test_a_version_with_other_posting_lists_is_not_used_again(
 
 def test_a_build_writes_the_posting_lists_of_the_fields_that_occur(sample_catalog: SampleCatalog) -> None:
     manifest = read_manifest(Catalog(sample_catalog.root).current())
-    written = {name for name in manifest.files if name.startswith("filters/")}
+    written = {name for name in manifest.files if name.startswith("postings/")}
     assert written == file_names(manifest.fields)
-    assert "filters/vienna_codes.values" in written
-    assert "filters/office.values" not in written
+    assert "postings/vienna_codes.values" in written
+    assert "postings/office.values" not in written

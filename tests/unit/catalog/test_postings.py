@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logo_similarity.catalog.postings import FILTERS, Postings, PostingsWriter, file_names
+from logo_similarity.catalog.postings import POSTINGS, Postings, PostingsWriter, file_names
 from logo_similarity.errors import CatalogError
-from logo_similarity.fields import Record
+from logo_similarity.fields import Record, select_fields
 from logo_similarity.filters import Filter
 
 RECORDS = (
@@ -115,13 +115,13 @@ def test_a_field_without_words_has_a_file(tmp_path: Path) -> None:
 
 def test_files_are_those_of_the_fields_that_occur(tmp_path: Path) -> None:
     version = write(tmp_path / "v")
-    (version / FILTERS / "left-over.values.partial").touch()
+    (version / POSTINGS / "left-over.values.partial").touch()
     write(version, fields=("company", "year"))
     names = {path.relative_to(version).as_posix() for path in version.rglob("*.*")}
     assert (
         names
         == file_names(("company", "year"))
-        == {f"{FILTERS}/{n}" for n in ("company.values", "company.words", "year.values")}
+        == {f"{POSTINGS}/{n}" for n in ("company.values", "company.words", "year.values")}
     )
 
 
@@ -133,7 +133,7 @@ def test_same_records_make_the_same_files(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
-HEADER = "<8sQQQQ"
+HEADER = "<8sQQQQQ"
 HEADER_BYTES = struct.calcsize(HEADER)
 
 
@@ -160,6 +160,7 @@ ROWS = KEY_STARTS + 4 * 8
         patch("<Q", 16, 2),
         patch("<Q", 16, 2**64 - 1),
         patch("<Q", 24, 2**63),
+        patch("<Q", 32, 1),
         patch("<q", STARTS, 1),
         patch("<q", STARTS, -1),
         patch("<q", STARTS + 8, 3),
@@ -173,17 +174,55 @@ ROWS = KEY_STARTS + 4 * 8
     ],
 )  # fmt: skip
 def test_numbers_that_point_outside_are_refused(tmp_path: Path, damage: Callable[[bytearray], object]) -> None:
-    path = write(tmp_path / "v") / FILTERS / "year.values"
+    path = write(tmp_path / "v") / POSTINGS / "year.values"
     content = bytearray(path.read_bytes())
     assert len(content) == ROWS + 3 * 4 + 3 * 8
     damage(content)
     path.write_bytes(content)
-    with pytest.raises(CatalogError, match=r"filters/year\.values: (damaged|cannot be read)"):
+    with pytest.raises(CatalogError, match=r"postings/year\.values: (damaged|cannot be read)"):
         Postings(tmp_path / "v", FIELDS, len(RECORDS))
 
 
+# 70 logos, of which 69 have the first status, so its rows are a bitmap of two words.
+MANY = tuple(
+    Record(logo_id=str(row), filename=f"{row}.png", status="ended" if row == 7 else "registered") for row in range(70)
+)
+DENSE = HEADER_BYTES + 2 * 3 * 8
+BITMAP = DENSE + 8
+
+
+def test_the_rows_of_a_frequent_value_are_a_bitmap(tmp_path: Path) -> None:
+    version = write(tmp_path / "v", MANY, ("status",))
+    content = (version / POSTINGS / "status.values").read_bytes()
+    assert struct.unpack_from("<8sQQQQQ", content)[2:5] == (2, 1, 1)
+    assert struct.unpack_from("<2Q", content, BITMAP) == (2**64 - 1 - 2**7, 2**6 - 1)
+    postings = Postings(version, ("status",), len(MANY))
+    assert np.flatnonzero(~postings.select(W(status="registered"))).tolist() == [7]
+    assert np.flatnonzero(postings.select(W(status="ended"))).tolist() == [7]
+    assert postings.select(W(status=["ended", "registered"])).all()
+    (field,) = select_fields(["status"])
+    assert postings.count_values(field, None, most=5) == [("registered", 69), ("ended", 1)]
+    passing = np.zeros(len(MANY), np.bool_)
+    passing[[6, 7, 63, 64, 69]] = True
+    assert postings.count_values(field, passing, most=5) == [("registered", 4), ("ended", 1)]
+    passing[7] = False
+    assert postings.count_values(field, passing, most=5) == [("registered", 4)]
+
+
+@pytest.mark.parametrize(
+    "damage", [patch("<q", DENSE, 0), patch("<q", DENSE, 2), patch("<q", DENSE, -1), patch("<Q", BITMAP + 8, 2**6)]
+)
+def test_damaged_bitmaps_are_refused(tmp_path: Path, damage: Callable[[bytearray], object]) -> None:
+    path = write(tmp_path / "v", MANY, ("status",)) / POSTINGS / "status.values"
+    content = bytearray(path.read_bytes())
+    damage(content)
+    path.write_bytes(content)
+    with pytest.raises(CatalogError, match=r"postings/status\.values: damaged"):
+        Postings(tmp_path / "v", ("status",), len(MANY))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match=r"filters/office\.values: cannot be read"):
+    with pytest.raises(CatalogError, match=r"postings/office\.values: cannot be read"):
         Postings(write(tmp_path / "v", fields=("year",)), ("office",), len(RECORDS))
 
 
@@ -193,5 +232,5 @@ def test_files_of_another_number_of_logos_are_refused(tmp_path: Path) -> None:
 
 
 def test_files_are_mapped(postings: Postings) -> None:
-    assert any("/filters/year.values" in line for line in Path("/proc/self/maps").read_text().splitlines())
+    assert any("/postings/year.values" in line for line in Path("/proc/self/maps").read_text().splitlines())
     assert postings.select(W(year=2019)).any()
