@@ -54,9 +54,8 @@ format: .venv/installed-dev
 bench: .venv/installed .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks.run
 
-# The pictures of the page in the documentation, in a browser on the catalog of `make demo`.
+# The pictures of the page in the documentation, in a browser on a new catalog like that of `make demo`.
 screenshots: .venv/installed-dev
-	$(BIN)/logo-similarity build samples/marks.jsonl --images samples --out catalogs
 	$(BIN)/python -m scripts.screenshots
 
 # Pins every dependency with its hashes. Needs uv (pip install uv).

@@ -1,6 +1,6 @@
 """Draw `docs/page.png` and `docs/page-hit.png`: the page with a search of the sample catalog, and with one hit opened.
 
-`make screenshots` builds the catalog of `make demo` first.
+`make screenshots` runs it. It builds the catalog of `make demo` anew: an earlier one may lack what the page shows.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.catalog.sources import open_source
 from scripts.chromium import OPTIONS, find_chromium
 from scripts.update_readme import ROOT, SAMPLES
 
@@ -103,10 +106,13 @@ def _write(page: Page, path: Path) -> None:
 
 def main() -> None:
     """Draw both pictures."""
-    with served(ROOT / "catalogs", SAMPLES) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*OPTIONS])
-        draw(browser, url, MARK, DOCS)
-        browser.close()
+    with tempfile.TemporaryDirectory() as folder:
+        catalogs = Path(folder)
+        build_catalog(open_source(SAMPLES / "marks.jsonl", images=SAMPLES), catalogs, BuildOptions())
+        with served(catalogs, SAMPLES) as url, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*OPTIONS])
+            draw(browser, url, MARK, DOCS)
+            browser.close()
     for name in NAMES:
         print(f"docs/{name}: {(DOCS / name).stat().st_size:,} bytes")
 
