@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test faults faults-tools mutants test-torch lint format bench lock clean
+.PHONY: demo test faults faults-tools mutants test-torch lint format bench screenshots lock clean
 .DEFAULT_GOAL := demo
 
 # Builds a catalog of the sample logos and the synthetic register, and serves it at http://127.0.0.1:8000.
@@ -53,6 +53,10 @@ format: .venv/installed-dev
 
 bench: .venv/installed .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks.run
+
+# The pictures of the page in the documentation, in a browser on a new catalog like that of `make demo`.
+screenshots: .venv/installed-dev
+	$(BIN)/python -m scripts.screenshots
 
 # Pins every dependency with its hashes. Needs uv (pip install uv).
 lock:

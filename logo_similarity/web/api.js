@@ -44,20 +44,20 @@ export function get(path, parameters = [], { signal, quiet = false } = {}) {
   return request(`${path}${query ? `?${query}` : ""}`, { signal }, quiet);
 }
 
-/** POST a form; `pairs` of name and value. */
-export function post(path, pairs, { signal, query = [], quiet = false } = {}) {
+/** POST a form; `pairs` of name and value. The answer is a JSON document, or a file (a Blob) with `file`. */
+export function post(path, pairs, { signal, query = [], quiet = false, file = false } = {}) {
   const form = new FormData();
   for (const [name, value] of pairs) form.append(name, value);
   const suffix = query.length ? `?${new URLSearchParams(query)}` : "";
-  return request(`${path}${suffix}`, { method: "POST", body: form, signal }, quiet);
+  return request(`${path}${suffix}`, { method: "POST", body: form, signal }, quiet, file);
 }
 
 /**
- * The JSON answer to a request. A missing key is asked for; a busy service or a lost connection is waited for.
+ * The answer to a request. A missing key is asked for; a busy service or a lost connection is waited for.
  *
  * `quiet`: a request in the background. It waits for nothing and asks for nothing.
  */
-async function request(path, options, quiet) {
+async function request(path, options, quiet, file = false) {
   for (let attempt = 1; ; attempt += 1) {
     const key = sessionStorage.getItem(KEY);
     let response;
@@ -73,7 +73,7 @@ async function request(path, options, quiet) {
     }
     if (response.ok) {
       listeners.ready();
-      return response.json();
+      return file ? response.blob() : response.json();
     }
     const error = new ApiError(response.status, await problemOf(response), Number(response.headers.get("Retry-After")) || null);
     if (error.status === 401 && !quiet) {

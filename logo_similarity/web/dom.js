@@ -70,9 +70,9 @@ export function debounce(action, milliseconds) {
   };
 }
 
-/** Save a text as a file of the user. */
-export function download(name, type, text) {
-  const url = URL.createObjectURL(new Blob([text], { type }));
+/** Save a text or a Blob as a file of the user. */
+export function download(name, type, content) {
+  const url = URL.createObjectURL(new Blob([content], { type }));
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

@@ -3,12 +3,13 @@
 import { get } from "./api.js";
 import { debounce, fill, h, iconButton } from "./dom.js";
 import { fieldLabel } from "./describe.js";
-import { number, t } from "./i18n.js";
+import { number, percent, t } from "./i18n.js";
 import { choiceOf, withChoice } from "./state.js";
 
 const PAUSE = 150; // ms after the last keystroke
 const SHOWN = 8; // values of a field before "more"
 const MOST_VALUES = 50;
+const MOST_PROPOSED = 5;
 const OPEN = new Set(["nice_classes", "vienna_codes", "status", "office"]);
 
 /** How a field is chosen from: a list of values, a range, or a text. */
@@ -34,6 +35,7 @@ export function createFilters(root, { change }) {
   let facets = {};
   let names = {}; // scheme -> {code: name}
   let passed = null;
+  let proposed = {}; // field -> codes that many of the nearest results have, [{value, share}]
   let sequence = 0;
   let abort = new AbortController();
   const groups = new Map(); // parameter -> {field, form, body, count, expanded, matchAll, more}
@@ -101,6 +103,12 @@ export function createFilters(root, { change }) {
       if (error.name !== "AbortError" && error.status !== 404) summary.textContent = "";
     }
   }, PAUSE);
+
+  /** Show the codes that an answer proposes, above those of the register; null: none. */
+  function propose(codes) {
+    proposed = codes ?? {};
+    if (catalog !== null) draw();
+  }
 
   const without = (parameter) => filters.filter(([name]) => name !== parameter);
 
@@ -181,6 +189,7 @@ export function createFilters(root, { change }) {
     const values = [...missing.map((value) => ({ value, count: 0 })), ...late, ...known.filter((one) => !late.includes(one))];
     const shown = group.more ? values : values.slice(0, SHOWN);
     return [
+      proposals(group, choice),
       tree && Object.keys(names.vienna ?? {}).length > 0 && codeSearch(group, choice),
       choice.is.length > 1 && isList(field) && h("div", { class: "any-all", role: "group", "aria-label": t("filters.combine") }, [false, true].map((all) =>
         h("button", { type: "button", class: "toggle", "aria-pressed": String(choice.all === all), on: { click: () => { group.matchAll = all; set(field.parameter, { ...choice, all }); } } },
@@ -190,6 +199,21 @@ export function createFilters(root, { change }) {
       values.length > SHOWN && h("button", { type: "button", class: "link", on: { click: () => { group.more = !group.more; draw(); } } },
         group.more ? t("filters.fewer") : t("filters.more", { n: values.length - SHOWN })),
     ];
+  }
+
+  /** Codes of the nearest results: a help for filtering, and nothing that the service claims about the query. */
+  function proposals(group, choice) {
+    const { field } = group;
+    const codes = (proposed[field.name] ?? []).slice(0, MOST_PROPOSED);
+    if (codes.length === 0) return null;
+    return h("section", { class: "proposed", "aria-label": t("filters.proposed") },
+      h("p", { class: "quiet" }, t("filters.proposed")),
+      h("ul", {}, codes.map(({ value, share }) => {
+        const name = nameAbove(field, value);
+        return h("li", {}, h("button", { type: "button", class: "value", title: t("filters.proposed.help", { code: name ? `${value} ${name}` : value, share: percent(share) }), "aria-pressed": String(choice.is.includes(value)), "data-focus": `proposed:${value}`, on: { click: () => set(field.parameter, flipped(choice, "is", value)) } },
+          h("span", { class: "name" }, h("span", { class: "code" }, value), name), h("span", { class: "count" }, percent(share))));
+      })),
+      h("p", { class: "quiet" }, t("filters.proposed.note")));
   }
 
   function valueRow(group, choice, { value: raw, count }, tree) {
@@ -264,6 +288,17 @@ export function createFilters(root, { change }) {
     return "";
   }
 
+  /** The name of a code, or of the nearest code above it that has one. */
+  function nameAbove(field, value) {
+    const levels = value.split(".");
+    while (levels.length > 0) {
+      const name = nameOfValue(field, levels.join("."));
+      if (name) return name;
+      levels.pop();
+    }
+    return "";
+  }
+
   /** What each condition says, as texts for chips, with the filters without it. */
   function describe() {
     return filters.map(([parameter, expression], index) => {
@@ -300,7 +335,7 @@ export function createFilters(root, { change }) {
     root.querySelector("summary")?.focus();
   }
 
-  return { build, update, describe, culprits, focus, nameOfValue };
+  return { build, update, propose, describe, culprits, focus, nameOfValue };
 }
 
 /** The choice with this value added to `is` or `not`, or removed if it is there. */

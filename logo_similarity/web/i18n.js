@@ -67,6 +67,9 @@ export const number = (value) => new Intl.NumberFormat(locale).format(value);
 /** A number with two significant digits: 0.0251 is 0.025, 41.7 is 42. */
 export const rounded = (value) => new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 }).format(value);
 
+/** A share as a whole percentage: 0.4 is 40 %. */
+export const percent = (value) => new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 }).format(value);
+
 /** A date of the register ("2023-01-31") as people write it. */
 export function date(iso) {
   const day = new Date(iso);

@@ -15,7 +15,8 @@ import { listenToKeys, showHelp } from "./keys.js";
 import { announce, clearMessage, describeError, showMessage, showWaiting, toast } from "./messages.js";
 import { addPicture, findPicture, pictureNow } from "./pictures.js";
 import { createQuery, dropZone } from "./query.js";
-import { EMPTY, GROUPS, SORTS, TOPS, fromAddress, hasQuery, pictureParameters, searchKey, toAddress } from "./state.js";
+import { UnreadablePicture, countOthers, recordSearch } from "./report.js";
+import { EMPTY, GROUPS, MOST_PICTURES, SORTS, TOPS, fromAddress, hasQuery, pictureParameters, searchKey, toAddress } from "./state.js";
 import { deleteCase, isLasting, readCases, saveCase } from "./store.js";
 
 const TYPING_PAUSE = 400;
@@ -25,6 +26,7 @@ let state = EMPTY;
 let catalog = null;
 let names = {};
 let answer = null; // the latest answer to a search, with its results
+let answered = null; // {state, at}: what it is an answer to, and when it came
 let hits = []; // results, or the logos that pass the filters if there is no query
 let passed = null;
 let queryLogo = null;
@@ -130,6 +132,7 @@ async function search() {
     const found = hasQuery(wanted) ? await findLike(wanted, signal) : await browse(wanted, signal);
     if (mine !== sequence || found === null) return;
     noticeVersion(found.catalog, true);
+    answered = { state: wanted, at: new Date().toISOString() };
     showAnswer(found.results ? found : null, found.results ?? found.logos, found.passed ?? null);
   } catch (error) {
     if (mine !== sequence || error.name === "AbortError") return;
@@ -155,7 +158,8 @@ async function findLike(wanted, signal) {
   if (wanted.words) pairs.push(["words", wanted.words]);
   else if (wanted.pictures.length > 0 && catalog?.reads_words) pairs.push(["read_words", "true"]);
   if (wanted.pictures.length > 0) pairs.push(...pictureParameters(wanted));
-  pairs.push(["top_k", String(wanted.top)], ...wanted.filters);
+  if (wanted.pictures.length > 0 || wanted.logo) pairs.push(["propose", "true"]);
+  pairs.push(["top_k", String(wanted.top)], ...wanted.filters.filter(([name]) => name !== "propose"));
   return post("v1/search", pairs, { signal });
 }
 
@@ -166,6 +170,7 @@ function showAnswer(newAnswer, newHits, newPassed, searched = true) {
   answer = newAnswer;
   hits = newHits;
   passed = newPassed;
+  filters.propose(answer?.proposed ?? null);
   rememberLinks(hits);
   clearMessage();
   renderResults(true, searched);
@@ -432,6 +437,44 @@ async function exportCase() {
   download(`${fileName()}.json`, "application/json", toJson(current, catalog && { version: catalog.version, logos: catalog.logos }, pictures));
 }
 
+/** The search on the screen with its decisions, as the service and the command line take it; null if there is none. */
+async function recordedSearch(most) {
+  if (answer === null) {
+    toast(t("report.nothing"));
+    return null;
+  }
+  const found = { answer, ...answered };
+  const pictures = (await Promise.all(found.state.pictures.map(findPicture))).filter((picture) => picture !== null);
+  return recordSearch(current, found, catalog, pictures, most);
+}
+
+/** Make a file of the recorded search. `make` returns the file, which is saved under the name of the case. */
+async function exportRecord(most, type, extension, make) {
+  try {
+    const others = answer && countOthers(current, answer);
+    const record = await recordedSearch(most);
+    if (record === null) return;
+    download(`${fileName()}.${extension}`, type, await make(new Blob([JSON.stringify(record)], { type: "application/json" })));
+    toast([t("report.saved"), others > 0 && t("report.others", { n: others })].filter(Boolean).join(" "));
+  } catch (error) {
+    const { title, text } = error instanceof UnreadablePicture
+      ? { title: t("report.failed"), text: t("report.picture", { name: error.message }) }
+      : describeError(error, catalog);
+    const close = [t("message.close"), () => clearMessage()];
+    const instead = [t("export.record"), () => { clearMessage(); exportSearch(); }];
+    showMessage({ kind: "error", title, text, actions: error.code === "reports_unavailable" ? [instead, close] : [close] });
+  }
+}
+
+const exportSearch = () => exportRecord(undefined, "application/json", "case.json", (record) => record);
+
+function exportReport() {
+  return exportRecord(catalog?.max_upload_bytes, "application/pdf", "pdf", (record) => {
+    toast(t("report.making"));
+    return post("v1/report", [["case", new File([record], "case.json", { type: "application/json" })]], { query: [["format", "pdf"]], file: true });
+  });
+}
+
 async function importCase(file) {
   try {
     const { value, pictures } = fromJson(await file.text());
@@ -477,8 +520,8 @@ async function takeFiles(files, add = false) {
     return;
   }
   const digests = [];
-  for (const file of all.slice(0, 8)) digests.push(await addPicture(file, file.name || t("query.pasted")));
-  const pictures = [...new Set([...(add ? state.pictures : []), ...digests])].slice(0, 8);
+  for (const file of all.slice(0, MOST_PICTURES)) digests.push(await addPicture(file, file.name || t("query.pasted")));
+  const pictures = [...new Set([...(add ? state.pictures : []), ...digests])].slice(0, MOST_PICTURES);
   closeRail();
   focusResults = true;
   if (JSON.stringify(pictures) === JSON.stringify(state.pictures)) search(); // the same picture again: a shared link, or a retry
@@ -579,8 +622,10 @@ function toggleExport() {
   }
   const item = (key, action) => h("button", { type: "button", role: "menuitem", on: { click: () => { closeExport(); action(); } } }, t(key));
   fill(menu,
+    item("export.report", exportReport),
     item("export.json", exportCase),
     item("export.csv", () => download(`${fileName()}.csv`, "text/csv", toCsv(current))),
+    item("export.record", exportSearch),
     item("export.hits", () => download("results.csv", "text/csv", hitsToCsv(hits))),
     item("export.link", copyLink));
   menu.hidden = false;

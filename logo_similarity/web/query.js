@@ -5,10 +5,10 @@ import { t } from "./i18n.js";
 import { logoImage } from "./images.js";
 import { findPicture } from "./pictures.js";
 import { nameOf } from "./describe.js";
+import { MOST_PICTURES } from "./state.js";
 
 const SMALLEST = 0.02; // side of a crop box, as a share of the picture; a smaller drag is a click
 const STEP = 0.02;
-const MOST_PICTURES = 8;
 
 /**
  * The query in the rail.

@@ -17,6 +17,7 @@ export const EMPTY = Object.freeze({
 });
 export const SORTS = ["close", "newest", "oldest", "name", "applicant"];
 export const GROUPS = ["none", "picture", "applicant"];
+export const MOST_PICTURES = 4; // of a query, as the service accepts
 export const TOPS = [100, 300, 1000];
 const OWN = new Set(["words", "logo_id", "picture", "crop", "invert", "greyscale", "top_k", "sort", "group", "hit"]);
 
@@ -44,7 +45,7 @@ export function fromAddress(fragment) {
     ...EMPTY,
     words: (pairs.get("words") ?? "").slice(0, 200),
     logo: pairs.get("logo_id") ?? "",
-    pictures: pairs.getAll("picture").filter((digest) => /^[0-9a-f]{16,64}$/.test(digest)).slice(0, 8),
+    pictures: pairs.getAll("picture").filter((digest) => /^[0-9a-f]{16,64}$/.test(digest)).slice(0, MOST_PICTURES),
     crop: isBox(crop) ? crop : null,
     invert: pairs.get("invert") === "true",
     greyscale: pairs.get("greyscale") === "true",

@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
-from tests.browsing import HOSTILE_COMPANY, HOSTILE_TEXT, OPTIONS, Visit, Visitor, find_chromium
+from scripts.chromium import OPTIONS, find_chromium
+from tests.browsing import HOSTILE_COMPANY, HOSTILE_TEXT, Visit, Visitor
 from tests.samples import SAMPLES, SampleCatalog
 from tests.service import Server, serving
 

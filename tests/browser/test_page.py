@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from playwright.sync_api import Page, Route, expect
 
+from logo_similarity.domain import MOST_IMAGES
 from tests.browsing import HOSTILE_COMPANY, HOSTILE_TEXT, Visit, choose, settled, tiles
 from tests.samples import SampleCatalog
 from tests.service import KEY, serving
@@ -165,6 +166,13 @@ def test_several_views_of_one_mark(visit: Visit, page_catalog: SampleCatalog) ->
     with page.expect_response("**/v1/search"):
         page.get_by_role("button", name="Remove this view").first.click()
     expect(tiles(page).first).to_have_accessible_name(re.compile(re.escape(f"Mark {text_of(page_catalog, 11)} EM/")))
+
+
+def test_more_views_than_the_service_accepts_are_left_out(visit: Visit, page_catalog: SampleCatalog) -> None:
+    page = visit().open()
+    choose(page, *(picture(page_catalog, number) for number in range(5, 11)))
+    expect(page.locator(".view-thumb")).to_have_count(MOST_IMAGES)
+    expect(page.get_by_role("button", name="Add another view of this mark")).to_have_count(0)
 
 
 def test_a_dropped_and_a_pasted_picture_are_searched_for(visit: Visit, page_catalog: SampleCatalog) -> None:
@@ -556,3 +564,38 @@ def test_a_language_that_is_no_locale(visit: Visit) -> None:
     visitor = visit()
     visitor.context.add_init_script("Object.defineProperty(navigator, 'languages', { value: ['en-US@posix'] })")
     expect(visitor.open().locator("#register")).to_contain_text("120 marks")
+
+
+def test_codes_of_the_nearest_are_offered_as_filters(visit: Visit, page_catalog: SampleCatalog) -> None:
+    page = visit().open()
+    proposed = page.get_by_role("region", name="Frequent among the nearest")
+    choose(page, picture(page_catalog, 5))
+    expect(proposed.get_by_role("button").first).to_have_text("26.01.01Geometric shapes and bodies100%")
+    expect(proposed).to_contain_text("A help for filtering, not a classification of the query.")
+    assert proposed.get_by_role("button").count() <= 5
+    second = proposed.get_by_role("button").nth(1)
+    code = second.locator(".code").inner_text()
+    with page.expect_response("**/v1/search"):
+        second.click()
+    settled(page)
+    assert page.url.endswith(f"&vienna={code}")
+    expect(page.locator("#chips")).to_contain_text(f"Vienna codes: {code}")
+    expect(tiles(page)).to_have_count(6)
+    chosen = proposed.get_by_role("button", name=code)
+    expect(chosen).to_have_attribute("aria-pressed", "true")
+    with page.expect_response("**/v1/search"):
+        chosen.click()
+    settled(page)
+    assert "vienna" not in page.url
+
+    # Words say nothing about figures.
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.locator("#words").fill(text_of(page_catalog, 9))
+    page.locator("#words").press("Enter")
+    tiles(page).first.wait_for()
+    settled(page)
+    expect(proposed).to_have_count(0)
+
+    german = visit(locale="de-DE").open()
+    choose(german, picture(page_catalog, 5))
+    expect(german.get_by_role("region", name="Häufig unter den nächsten")).to_contain_text("26.01.01Geometrische")
