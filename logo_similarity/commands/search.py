@@ -72,7 +72,7 @@ def search(
     as_json: AsJson = False,
     **parameters: Any,  # noqa: ANN401 - each of the type that `Query` declares
 ) -> None:
-    """Find the logos most similar to an image, a logo of the catalog, or words.
+    """Find the logos most similar to an image, a logo or words.
 
     A score of 1 means the same image. A score is not a probability: unrelated logos reach 0.8 (docs/search.md). The
     column expect is the number of unrelated logos that the catalog shows by chance with as much evidence; the hits are

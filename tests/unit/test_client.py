@@ -66,6 +66,7 @@ def test_parameters_and_words_are_sent(service: Server, query: Query) -> None:
         answer = client.search(Query(words="gradle", top_k=1))
         assert answer.result.words == "gradle"
         assert answer.result.hits[0].cosine is None
+        client.search(query)
         assert client.search(query).cached
 
 

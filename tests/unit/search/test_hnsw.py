@@ -86,7 +86,7 @@ def test_cosines_of_a_scan_and_of_a_search_are_the_same(index: VectorIndex) -> N
     rows, cosines = index.search(query, 50, ef_search=500)
     others, other_cosines = index.scan(query, np.sort(rows), 50)
     assert others.tolist() == rows.tolist()
-    np.testing.assert_array_equal(other_cosines, cosines)
+    np.testing.assert_allclose(other_cosines, cosines, rtol=0, atol=3e-7)  # processors may sum in another order
 
 
 @pytest.fixture(scope="module")
