@@ -136,8 +136,10 @@ class Postings:
         else:
             numbers = np.arange(len(postings))
         counts = postings.count(numbers, passing)
-        best = np.argsort(-counts, kind="stable")[:most]
-        best = best[counts[best] > 0]
+        # Sorting the counts of all names takes longer than counting them.
+        least = max(1, int(np.partition(counts, -most)[-most])) if len(counts) > most else 1
+        frequent = np.flatnonzero(counts >= least)
+        best = frequent[np.argsort(-counts[frequent], kind="stable")[:most]]
         return [
             (field.kind.item_of(postings[number]), count)
             for number, count in zip(numbers[best].tolist(), counts[best].tolist(), strict=True)
@@ -233,7 +235,9 @@ class _PostingList:
     def count(self, numbers: NDArray[np.int64], passing: Mask | None) -> NDArray[np.int64]:
         """How many rows of each of these keys, in ascending order, pass; None: all rows do."""
         counts = np.zeros(len(numbers), np.int64)
-        is_dense = np.isin(numbers, self._dense)
+        is_dense = np.zeros(len(self), np.bool_)
+        is_dense[self._dense] = True
+        is_dense = is_dense[numbers]
         counts[~is_dense] = self._count_listed(numbers[~is_dense], passing)
         packed = None if passing is None else _pack(passing)
         bitmaps = (self._bitmaps[place] for place in np.searchsorted(self._dense, numbers[is_dense]))
