@@ -58,6 +58,13 @@ def test_a_logo_of_the_catalog_finds_what_its_image_finds(client: TestClient, pi
     assert by_logo["pictures"][0]["content"] == pytest.approx(by_image["pictures"][0]["content"], abs=0.01)
 
 
+def test_the_stored_parts_of_a_logo_are_searched_for(client: TestClient) -> None:
+    """They have fewer dimensions than whole images."""
+    answers = [search(client, logo_id=f"EM/{number:06}", top_k=5) for number in range(10)]
+    assert sum(bool(answer["pictures"][0]["parts"]) for answer in answers) > 3
+    assert all(len(answer["results"]) == 5 and answer["parts"] for answer in answers)
+
+
 def test_a_logo_and_words(client: TestClient) -> None:
     answer = search(client, logo_id="EM/000006", words="Company 9", word_weight=0.9, top_k=5)
     assert ids(answer)[0] == "EM/000009"
