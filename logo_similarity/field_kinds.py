@@ -21,6 +21,7 @@ LONGEST_TEXT = 10_000
 LONGEST_KEY = 200
 DEEPEST_NESTING = 20
 VIENNA = re.compile(r"^(\d{1,2})(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?$", re.ASCII)
+US_DESIGN_DIGITS = re.compile(r"^(?:\d{4}|\d{6})$", re.ASCII)
 LEVEL = "."
 """Between the levels of a code."""
 _WORD = re.compile(r"[^\W_]+")
@@ -214,6 +215,14 @@ class Keyword(_TextKind):
 
 
 @dataclass(frozen=True, slots=True)
+class Reference(_TextKind):
+    """A number or name that an office gives to one mark."""
+
+    facet = False
+    operators = (Operator.IS,)
+
+
+@dataclass(frozen=True, slots=True)
 class Date(ScalarKind[dt.date]):
     """A day; the time of a date with time is dropped."""
 
@@ -396,6 +405,17 @@ def canonical_vienna_code(text: str) -> str | None:
     """
     match = VIENNA.match(text.strip())
     return ".".join(part.zfill(2) for part in match.groups() if part is not None) if match else None
+
+
+def canonical_us_design_code(text: str) -> str | None:
+    """A US design search code in the form of its manual: "020119" and "2.1.19" become "02.01.19".
+
+    Categories ("02") and divisions ("02.01") are shorter. None if the text is not such a code.
+    """
+    text = text.strip()
+    if US_DESIGN_DIGITS.match(text):
+        text = LEVEL.join(text[i : i + 2] for i in range(0, len(text), 2))
+    return canonical_vienna_code(text)
 
 
 def clean_text(value: object) -> str | None:

@@ -23,7 +23,9 @@ from logo_similarity.field_kinds import (
     Name,
     Number,
     Numbers,
+    Reference,
     V,
+    canonical_us_design_code,
     canonical_vienna_code,
 )
 
@@ -53,6 +55,11 @@ def _year_of_application(values: Mapping[str, Any]) -> int | None:
     return None if date is None else int(date.year)
 
 
+def _owner_or_applicant(values: Mapping[str, Any]) -> str | None:
+    owner: str | None = values["company"] or values["applicant"]
+    return owner
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One logo of a source, before it has a row in a catalog.
@@ -72,9 +79,13 @@ class Record:
     )
     company: str | None = register_field(
         Name(),
-        "Applicant or owner.",
+        "Owner, or the applicant if the source names no owner.",
         example="Example Corp",
-        spellings=("applicant", "applicant name", "owner", "owner name", "holder", "proprietor"),
+        spellings=("owner", "owner name", "holder", "proprietor"),
+        derive=_owner_or_applicant,
+    )
+    applicant: str | None = register_field(
+        Name(), "Applicant.", example="Example Holding Ltd", spellings=("applicant name", "original applicant")
     )
     vienna_codes: tuple[str, ...] = register_field(
         Codes(item="code", canonical=canonical_vienna_code),
@@ -83,6 +94,13 @@ class Record:
         parameter="vienna",
         spellings=("vienna", "vienna code", "vienna class", "vienna classes", "vienna classification"),
     )
+    us_design_codes: tuple[str, ...] = register_field(
+        Codes(item="code", canonical=canonical_us_design_code),
+        "US design search codes, padded: `02.01.19`. They are not Vienna codes.",
+        example=("02.01.19",),
+        parameter="us_design",
+        spellings=("design search code", "design search codes", "us design code"),
+    )
     nice_classes: tuple[int, ...] = register_field(
         Numbers(item="class", least=1, most=45),
         "Nice classes, 1 to 45.",
@@ -90,11 +108,29 @@ class Record:
         parameter="nice",
         spellings=("nice", "nice class", "nice classification", "class", "classes"),
     )
+    goods: str | None = register_field(
+        FreeText(),
+        "Goods and services.",
+        example="Computer software",
+        spellings=("goods and services", "goods services", "specification"),
+    )
+    mark_feature: str | None = register_field(
+        Keyword(),
+        "What the mark consists of: `word`, `figurative`, `combined` or `other`.",
+        example="combined",
+        spellings=("mark type", "mark category", "kind of mark"),
+    )
     status: str | None = register_field(
         Keyword(),
-        "Status in the register.",
+        "Status: `pending`, `registered`, `ended`, `expired` or `unknown`; in a table, any words.",
         example="registered",
         spellings=("mark status", "legal status", "current status"),
+    )
+    office_status: str | None = register_field(
+        Keyword(),
+        "Status in the words or codes of the office, where they differ from `status`.",
+        example="Section 8 & 15 accepted",
+        spellings=("status code",),
     )
     office: str | None = register_field(
         Keyword(),
@@ -102,11 +138,29 @@ class Record:
         example="US",
         spellings=("office code", "registration office", "registration office code"),
     )
+    registration_number: str | None = register_field(
+        Reference(),
+        "Number of the registration.",
+        example="1234567",
+        spellings=("registration no", "reg no", "registered number"),
+    )
     application_date: dt.date | None = register_field(  # noqa: RUF009 - returns a field
         Date(),
         "Date of application.",
         example=dt.date(2023, 1, 1),
         spellings=("filed", "filing date", "date filed"),
+    )
+    registration_date: dt.date | None = register_field(  # noqa: RUF009 - returns a field
+        Date(), "Date of registration.", example=dt.date(2023, 9, 1), spellings=("registered", "date registered")
+    )
+    expiry_date: dt.date | None = register_field(  # noqa: RUF009 - returns a field
+        Date(),
+        "Date on which the registration expires.",
+        example=dt.date(2033, 1, 1),
+        spellings=("expiration date", "expires", "renewal due date"),
+    )
+    transaction_date: dt.date | None = register_field(  # noqa: RUF009 - returns a field
+        Date(), "Date of the office's latest change to the record.", example=dt.date(2024, 2, 1), spellings=("updated",)
     )
     year: int | None = register_field(
         Number(least=1800, most=2200),

@@ -193,8 +193,8 @@ def _within_bounds(whole: Filter) -> Filter:
 def find_field(name: str) -> RegisterField[Any]:
     """The field with this name or parameter. Raises InvalidRequestError if no field has it."""
     if name not in _FIELDS:
-        fields = ", ".join(f"{field.name} ({', '.join(field.kind.operators)})" for field in FIELDS)
-        raise InvalidRequestError(f"no field {name!r:.50} to filter by; the fields and their operators are {fields}")
+        fields = ", ".join(field.name for field in FIELDS)
+        raise InvalidRequestError(f"no field {name!r:.50} to filter by; the fields are {fields}")
     return _FIELDS[name]
 
 

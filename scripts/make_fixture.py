@@ -90,6 +90,9 @@ def write_source(folder: Path) -> list[str]:
             "status": "registered",
             "office": "XX",
             "application_date": f"2020-01-{number % 28 + 1:02}",
+            "us_design_codes": ["020119"],
+            "mark_feature": "figurative",
+            "registration_number": number,
             "more": {"number": number},
         }
         for number, row in enumerate(rows)

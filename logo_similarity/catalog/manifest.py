@@ -15,7 +15,7 @@ from logo_similarity.catalog.files import read_small, sha256_file
 from logo_similarity.errors import CatalogError
 from logo_similarity.wording import counted
 
-FORMAT: Literal[3] = 3
+FORMAT: Literal[4] = 4
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 INDEX = "index.faiss"
@@ -135,7 +135,7 @@ class SourceEntry(_Part):
 class Manifest(_Part):
     """The content of `manifest.json`."""
 
-    format: Literal[3] = FORMAT
+    format: Literal[4] = FORMAT
     software: Text
     created: dt.datetime
     inputs: Sha256

@@ -53,7 +53,7 @@ export function statusKind(status) {
 export function valueText(name, value) {
   if (value === null || value === undefined || value.length === 0) return "";
   if (Array.isArray(value)) return value.join(", ");
-  if (name === "application_date") return date(value);
+  if (name.endsWith("_date")) return date(value);
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 

@@ -190,7 +190,7 @@ export function createFilters(root, { change }) {
     const shown = group.more ? values : values.slice(0, SHOWN);
     return [
       proposals(group, choice),
-      tree && Object.keys(names.vienna ?? {}).length > 0 && codeSearch(group, choice),
+      group.field.name === "vienna_codes" && Object.keys(names.vienna ?? {}).length > 0 && codeSearch(group, choice),
       choice.is.length > 1 && isList(field) && h("div", { class: "any-all", role: "group", "aria-label": t("filters.combine") }, [false, true].map((all) =>
         h("button", { type: "button", class: "toggle", "aria-pressed": String(choice.all === all), on: { click: () => { group.matchAll = all; set(field.parameter, { ...choice, all }); } } },
           t(all ? "filters.all" : "filters.any")))),
@@ -283,7 +283,7 @@ export function createFilters(root, { change }) {
   }
 
   function nameOfValue(field, value) {
-    if (isTree(field)) return names.vienna?.[value] ?? "";
+    if (field.name === "vienna_codes") return names.vienna?.[value] ?? "";
     if (field.name === "nice_classes") return names.nice?.[value] ?? "";
     return "";
   }

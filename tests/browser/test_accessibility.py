@@ -32,7 +32,7 @@ def test_no_serious_fault(visit: Visit, page_catalog: SampleCatalog, scheme: str
     tiles(page).nth(1).click()
     page.keyboard.press("x")
     page.keyboard.press("Escape")
-    page.locator("summary", has_text="Applicant").click()
+    page.locator("summary", has_text="Owner").click()
     page.get_by_role("checkbox", name="registered").check()
     expect(page.locator("#chips button")).to_have_count(1)
     settled(page)  # results are dimmed during a search

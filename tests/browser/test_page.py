@@ -65,7 +65,7 @@ def test_a_chosen_picture_is_compared_side_by_side(visit: Visit, page_catalog: S
     expect(panel.locator("figure img")).to_have_count(2)
     expect(panel).to_contain_text("The pictures are practically the same.")
     expect(panel).to_contain_text("Expected by chance:")
-    expect(panel.locator("tr", has_text="Applicant")).to_contain_text("Company 0")
+    expect(panel.locator("tr", has_text="Owner")).to_contain_text("Company 0")
     office = panel.get_by_role("link", name="Open at the office")
     expect(office).to_have_attribute("href", "https://office.example/EM/EM%2F000005")
     expect(office).to_have_attribute("rel", "noreferrer noopener")

@@ -1,4 +1,4 @@
-"""Catalogs of every format since 3, as they were written then, opened by this version."""
+"""Catalogs of every format since 4, as they were written then, opened by this version."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from logo_similarity.errors import CatalogError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 SAMPLES = Path(__file__).parent.parent.parent / "samples" / "images"
-FORMATS = range(3, FORMAT + 1)
-REFUSED = 2
+FORMATS = range(4, FORMAT + 1)
+REFUSED = 3
 
 
 @pytest.mark.parametrize("number", FORMATS)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.catalog.manifest import (
+    FORMAT,
     MANIFEST,
     EncoderEntry,
     FileEntry,
@@ -143,17 +144,17 @@ def test_a_damaged_version_changes_nothing(catalogs: Catalog) -> None:
 @pytest.mark.parametrize(
     ("number", "reason"),
     [
-        (b"1", "the catalog has format 1; this version of the software reads format 3: build it again"),
-        (b"2", "the catalog has format 2; this version of the software reads format 3: build it again"),
-        (b"4", "the catalog has format 4; this version of the software reads format 3: build it again"),
+        (b"1", f"the catalog has format 1; this version of the software reads format {FORMAT}: build it again"),
+        (b"2", f"the catalog has format 2; this version of the software reads format {FORMAT}: build it again"),
+        (b"99", f"the catalog has format 99; this version of the software reads format {FORMAT}: build it again"),
         (b"-1", "format.*damaged, or built by an incompatible version of this software: build it again"),
         (b"1" * 4_000, "format.*damaged, or built by an incompatible version of this software: build it again"),
-        (b'"3"', "format.*damaged, or built by an incompatible version of this software: build it again"),
+        (b'"%d"' % FORMAT, "format.*damaged, or built by an incompatible version of this software: build it again"),
     ],
 )
 def test_a_manifest_of_another_format_says_what_to_do(catalogs: Catalog, number: bytes, reason: str) -> None:
     folder = catalogs.root / add_version(catalogs.root, 1)
-    content = (folder / MANIFEST).read_bytes().replace(b'"format": 3', b'"format": ' + number)
+    content = (folder / MANIFEST).read_bytes().replace(b'"format": %d' % FORMAT, b'"format": ' + number)
     (folder / MANIFEST).write_bytes(content)
     renamed = folder.rename(folder.with_name("20261101T000000Z-" + hashlib.sha256(content).hexdigest()[:8]))
     with pytest.raises(CatalogError, match=reason):

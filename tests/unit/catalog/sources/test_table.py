@@ -189,7 +189,7 @@ def test_a_parquet_file_that_breaks_off_is_said(folder: Path) -> None:
         ("Image-File;Owner Name", {"filename": "Image-File", "company": "Owner Name"}),
         ("Vienna Classes;FILED;ID", {"vienna_codes": "Vienna Classes", "application_date": "FILED", "logo_id": "ID"}),
         ('"the ""mark""";"""Mark Text"""', {"text": '"Mark Text"'}),
-        ("text;company;Year;Applicant;logo_id", {"year": "Year"}),
+        ("text;company;Year;Applicant;logo_id", {"year": "Year", "applicant": "Applicant"}),
     ],
 )
 def test_a_mapping_of_columns_with_usual_names_is_suggested(folder: Path, columns: str, mapped: dict[str, str]) -> None:
