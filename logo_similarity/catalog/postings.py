@@ -3,12 +3,13 @@
 A file holds the posting lists of one field, `<field>.values` those of its values and `<field>.words` those of its words.
 All numbers are little-endian:
 
-    header      magic, number of logos, n keys, p postings, d dense keys, size of all keys in bytes
+    header      magic, number of logos, n keys, p postings, d dense keys, size of all keys in bytes, m numbers
     starts      (n + 1,) int64: the rows of key i are rows[starts[i]:starts[i + 1]]
     key starts  (n + 1,) int64: the same for the bytes of the keys
     dense       (d,) int64, ascending: the keys whose rows are a bitmap, because it is smaller than a list
     bitmaps     (d, w) uint64: bit r % 64 of word r // 64 is set if row r has the key
     rows        (p,) uint32, ascending within a key
+    numbers     (m,) uint32: for each row, 1 + the key in whose list it is, or 0. Absent if a row is in two lists
     keys        the keys in ascending order, without a separator
 
 The keys have the order of their values, so the logos with a value in a range are one slice of `rows`. A logo with a code
@@ -36,7 +37,7 @@ from logo_similarity.field_kinds import LEVEL, Codes, Kind, Operator, words
 from logo_similarity.fields import FIELDS, Record, RegisterField, select_fields
 from logo_similarity.filters import And, Condition, Filter, Not, Or
 
-POSTINGS_LAYOUT = 2
+POSTINGS_LAYOUT = 3
 """Incremented when the content of the files changes: a build of the same inputs then makes a new version."""
 POSTINGS = "postings"
 VALUES, WORDS = "values", "words"
@@ -45,7 +46,7 @@ BLOCK = 65_536
 Mask = NDArray[np.bool_]
 """(count,) bool: for each row of the catalog, whether it passes."""
 _MAGIC = b"postings"
-_HEADER = struct.Struct("<8sQQQQQ")
+_HEADER = struct.Struct("<8sQQQQQQ")
 _START, _ROW, _WORD = np.dtype("<i8"), np.dtype("<u4"), np.dtype("<u8")
 _WORD_BITS = 64
 
@@ -180,11 +181,13 @@ class _Collector:
         rows, starts = np.frombuffer(self._rows, np.uint32)[order], _starts(sizes)
         is_dense = sizes * _ROW.itemsize > _words(count) * _WORD.itemsize
         dense = np.flatnonzero(is_dense)
+        listed_sizes = np.where(is_dense, 0, sizes)
         listed = rows[~np.repeat(is_dense, sizes)]
+        numbers = _numbers_of_rows(listed, listed_sizes, count)
         key_sizes = [len(key) for key in keys]
         with replacing(path) as file:
-            file.write(_HEADER.pack(_MAGIC, count, len(keys), len(listed), len(dense), sum(key_sizes)))
-            file.write(_starts(np.where(is_dense, 0, sizes)).tobytes())
+            file.write(_HEADER.pack(_MAGIC, count, len(keys), len(listed), len(dense), sum(key_sizes), len(numbers)))
+            file.write(_starts(listed_sizes).tobytes())
             file.write(_starts(key_sizes).tobytes())
             file.write(dense.astype(_START).tobytes())
             for number in dense.tolist():
@@ -192,6 +195,7 @@ class _Collector:
                 mask[rows[starts[number] : starts[number + 1]]] = True
                 file.write(_pack(mask).tobytes())
             file.write(listed.astype(_ROW).tobytes())
+            file.write(numbers.tobytes())
             file.writelines(keys)
 
 
@@ -251,6 +255,9 @@ class _PostingList:
         sizes = last - first
         if passing is None or not len(numbers):
             return np.asarray(sizes)
+        if len(self._numbers):  # one pass over the rows instead of jumps from list to list
+            counts = np.bincount(self._numbers[passing], minlength=len(self) + 1)
+            return np.asarray(counts[numbers + 1])
         if sizes.sum() == last[-1] - first[0]:  # neighbouring keys
             rows = self._rows[first[0] : last[-1]]
         else:
@@ -262,16 +269,17 @@ class _PostingList:
         """Set the arrays. Returns whether all positions and rows in them are valid."""
         if len(content) < _HEADER.size:
             return False
-        magic, logos, keys, postings, dense, key_bytes = _HEADER.unpack(content[: _HEADER.size].tobytes())
+        magic, logos, keys, postings, dense, key_bytes, numbers = _HEADER.unpack(content[: _HEADER.size].tobytes())
         starts = (keys + 1) * _START.itemsize
         bitmaps = dense * _words(count) * _WORD.itemsize
-        sizes = (starts, starts, dense * _START.itemsize, bitmaps, postings * _ROW.itemsize, key_bytes)
+        lists = (postings * _ROW.itemsize, numbers * _ROW.itemsize)
+        sizes = (starts, starts, dense * _START.itemsize, bitmaps, *lists, key_bytes)
         if (magic, logos, _HEADER.size + sum(sizes)) != (_MAGIC, count, len(content)):
             return False
         pieces = [content[a:b] for a, b in itertools.pairwise(np.cumsum((_HEADER.size, *sizes)))]
         self._starts, self._key_starts, self._dense = (piece.view(_START) for piece in pieces[:3])
         self._bitmaps = pieces[3].view(_WORD).reshape(dense, _words(count))
-        self._rows, self._keys = pieces[4].view(_ROW), pieces[5]
+        self._rows, self._numbers, self._keys = pieces[4].view(_ROW), pieces[5].view(_ROW), pieces[6]
         if not (_ascends(self._starts, postings) and _ascends(self._key_starts, key_bytes)):
             return False
         # Every key has either a list or a bitmap. No bit may stand for a row beyond the last.
@@ -281,6 +289,7 @@ class _PostingList:
             np.array_equal(without_list, self._dense)
             and not beyond.any()
             and (postings == 0 or int(self._rows.max()) < count)
+            and (numbers == 0 or (numbers == count and int(self._numbers.max()) <= keys))
         )
 
 
@@ -307,6 +316,19 @@ def _spans(condition: Condition) -> Iterable[tuple[bytes | None, bytes | None]]:
         return ((key, key) for key in map(kind.key, condition.values))
     first, last = (None if end is None else kind.key(end) for end in condition.values)
     return [(first, last)]
+
+
+def _numbers_of_rows(rows: NDArray[np.uint32], sizes: NDArray[np.int64], count: int) -> NDArray[np.uint32]:
+    """For each of `count` rows, 1 + the number of the list that it is in, or 0; empty if a row is in two lists.
+
+    Args:
+        rows: the rows of all lists, one list after the other.
+        sizes: the number of rows of each list.
+        count: number of logos.
+    """
+    numbers = np.zeros(count, _ROW)
+    numbers[rows] = np.repeat(np.arange(1, len(sizes) + 1, dtype=_ROW), sizes)
+    return numbers if np.count_nonzero(numbers) == len(rows) > 0 else np.zeros(0, _ROW)
 
 
 def _blocks(rows: NDArray[np.uint32]) -> Iterator[NDArray[np.intp]]:

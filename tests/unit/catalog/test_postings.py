@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import struct
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def test_same_records_make_the_same_files(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
-HEADER = "<8sQQQQQ"
+HEADER = "<8sQQQQQQ"
 HEADER_BYTES = struct.calcsize(HEADER)
 
 
@@ -142,10 +143,11 @@ def patch(layout: str, position: int, value: int) -> Callable[[bytearray], objec
     return lambda content: struct.pack_into(layout, content, position, value)
 
 
-# The file of the years of RECORDS: three keys of 8 bytes, one posting each.
+# The file of the years of the four RECORDS: three keys of 8 bytes, one posting each.
 STARTS = HEADER_BYTES
 KEY_STARTS = STARTS + 4 * 8
 ROWS = KEY_STARTS + 4 * 8
+NUMBERS = ROWS + 3 * 4
 
 
 @pytest.mark.parametrize(
@@ -161,6 +163,7 @@ ROWS = KEY_STARTS + 4 * 8
         patch("<Q", 16, 2**64 - 1),
         patch("<Q", 24, 2**63),
         patch("<Q", 32, 1),
+        patch("<Q", 48, 3),
         patch("<q", STARTS, 1),
         patch("<q", STARTS, -1),
         patch("<q", STARTS + 8, 3),
@@ -171,12 +174,13 @@ ROWS = KEY_STARTS + 4 * 8
         patch("<q", KEY_STARTS + 24, 2**40),
         patch("<I", ROWS, 4),
         patch("<I", ROWS + 8, 2**32 - 1),
+        patch("<I", NUMBERS, 4),
     ],
 )  # fmt: skip
 def test_numbers_that_point_outside_are_refused(tmp_path: Path, damage: Callable[[bytearray], object]) -> None:
     path = write(tmp_path / "v") / POSTINGS / "year.values"
     content = bytearray(path.read_bytes())
-    assert len(content) == ROWS + 3 * 4 + 3 * 8
+    assert len(content) == NUMBERS + 4 * 4 + 3 * 8
     damage(content)
     path.write_bytes(content)
     with pytest.raises(CatalogError, match=r"postings/year\.values: (damaged|cannot be read)"):
@@ -194,7 +198,7 @@ BITMAP = DENSE + 8
 def test_the_rows_of_a_frequent_value_are_a_bitmap(tmp_path: Path) -> None:
     version = write(tmp_path / "v", MANY, ("status",))
     content = (version / POSTINGS / "status.values").read_bytes()
-    assert struct.unpack_from("<8sQQQQQ", content)[2:5] == (2, 1, 1)
+    assert struct.unpack_from(HEADER, content)[2:5] == (2, 1, 1)
     assert struct.unpack_from("<2Q", content, BITMAP) == (2**64 - 1 - 2**7, 2**6 - 1)
     postings = Postings(version, ("status",), len(MANY))
     assert np.flatnonzero(~postings.select(W(status="registered"))).tolist() == [7]
@@ -219,6 +223,21 @@ def test_damaged_bitmaps_are_refused(tmp_path: Path, damage: Callable[[bytearray
     path.write_bytes(content)
     with pytest.raises(CatalogError, match=r"postings/status\.values: damaged"):
         Postings(tmp_path / "v", ("status",), len(MANY))
+
+
+@pytest.mark.parametrize("passing", [[], [0], [1, 2], [0, 1, 2, 3, 4, 5]])
+@pytest.mark.parametrize("repeated", [False, True])
+def test_values_are_counted_among_the_logos_that_pass(tmp_path: Path, passing: list[int], repeated: bool) -> None:
+    """A file in which no logo has two values holds one number a logo; both forms give the same counts."""
+    classes = [(9,), (42,), (), (9,), (35,), (35, 42) if repeated else (9,)]
+    records = [Record(logo_id=str(row), filename="x.png", nice_classes=one) for row, one in enumerate(classes)]
+    postings = Postings(write(tmp_path / "v", records, ("nice_classes",)), ("nice_classes",), len(records))
+    (field,) = select_fields(["nice_classes"])
+    mask = np.isin(np.arange(len(records)), passing)
+    expected = Counter(number for row in passing for number in classes[row])
+    counted = postings.count_values(field, mask, most=5)
+    assert dict(counted) == expected
+    assert [count for _, count in counted] == sorted(expected.values(), reverse=True)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
