@@ -256,7 +256,8 @@ class _PostingList:
         if passing is None or not len(numbers):
             return np.asarray(sizes)
         if len(self._numbers):  # one pass over the rows instead of jumps from list to list
-            counts = np.bincount(self._numbers[passing], minlength=len(self) + 1)
+            # `compress` takes less than half the time of indexing by a mask.
+            counts = np.bincount(np.compress(passing, self._numbers), minlength=len(self) + 1)
             return np.asarray(counts[numbers + 1])
         if sizes.sum() == last[-1] - first[0]:  # neighbouring keys
             rows = self._rows[first[0] : last[-1]]
