@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -170,7 +169,7 @@ def scraped(sample_catalog: SampleCatalog, tmp_path_factory: pytest.TempPathFact
     with serving(sample_catalog, tmp_path_factory.mktemp("scraped")) as server, server.client() as client:
         image = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
         assert client.post("/v1/search", files={"file": image}).status_code == 200
-        page = httpx2.get(server.url + "/metrics").text
+        page = server.get("/metrics").text
     series: Scraped = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:

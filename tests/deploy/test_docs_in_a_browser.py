@@ -6,7 +6,6 @@ import re
 import subprocess
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.samples import SampleCatalog
@@ -21,7 +20,7 @@ BROWSER = (
 @pytest.mark.parametrize("width", [1280, 380])
 def test_the_page_shows_every_operation_and_its_form(sample_catalog: SampleCatalog, tmp_path: Path, width: int) -> None:
     with serving(sample_catalog, tmp_path, LOGO_WORKERS="1") as server:
-        described = httpx2.get(server.url + "/openapi.json").json()["paths"]
+        described = server.get("/openapi.json").json()["paths"]
         address = f"{server.url}/docs#/search/search_v1_search_post"
         options = [f"--window-size={width},1000", f"--user-data-dir={tmp_path / 'profile'}"]
         done = subprocess.run(

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from tests.samples import SampleCatalog
@@ -65,10 +64,10 @@ def test_searches_succeed_beside_more_idle_connections_than_the_bound(
             silent = stack.enter_context(connect(server))
             silent.sendall(sent)
         for _ in range(20):
-            answer = httpx2.post(server.url + "/v1/search", files={"file": picture}, timeout=PATIENCE)
+            answer = server.post("/v1/search", files={"file": picture}, timeout=PATIENCE)
             assert answer.status_code == 200
             assert answer.json()["results"][0]["id"] == "EM/000003"
-    page = httpx2.get(server.url + "/metrics").text
+    page = server.get("/metrics").text
     assert 'logo_connections_refused_total{reason="idle"}' in page
     assert server.events("connections_refused")
     assert {client for line in server.events("connections_refused") for client in line["clients"]} == {"127.0.0.1"}
@@ -132,7 +131,7 @@ def test_the_connections_fit_in_the_descriptors(
         for _ in range(600):
             stack.enter_context(connect(server))
         for _ in range(5):
-            answer = httpx2.post(server.url + "/v1/search", files={"file": picture}, timeout=PATIENCE)
+            answer = server.post("/v1/search", files={"file": picture}, timeout=PATIENCE)
             assert answer.status_code == 200
         assert len(list(Path(f"/proc/{worker}/fd").iterdir())) < limit
 
@@ -144,7 +143,7 @@ def test_only_a_trusted_proxy_names_the_client(
     settings = {"LOGO_TRUSTED_PROXIES": proxies, "LOGO_WORKERS": "1", "FORWARDED_ALLOW_IPS": "*"}
     with serving(sample_catalog, tmp_path, **settings) as server:
         headers = {"X-Forwarded-For": "203.0.113.5, 198.51.100.9"}
-        assert httpx2.get(server.url + "/v1/logos/x", headers=headers).status_code == 401
+        assert server.get("/v1/logos/x", headers=headers).status_code == 401
         until(lambda: bool(server.events("request")))
         assert [(line["client"], line["route"]) for line in server.events("request")] == [
             (seen, "/v1/logos/{logo_id:path}")

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-import httpx2
 import pytest
 
 from logo_similarity.catalog.manifest import MANIFEST, SIGNATURE, read_manifest
@@ -79,7 +78,7 @@ def read_entries(version: Path) -> dict[str, str]:
 
 def all_answer(server: Server, picture: bytes, version: str) -> None:
     for _ in range(4 * WORKERS):  # enough new connections to meet every worker
-        answer = httpx2.post(server.url + "/v1/search", files={"file": picture}, timeout=60)
+        answer = server.post("/v1/search", files={"file": picture}, timeout=60)
         assert answer.status_code == 200, answer.text
         assert answer.json()["catalog"]["version"] == version
 
@@ -142,7 +141,7 @@ def test_a_service_whose_live_version_cannot_be_opened_serves_the_one_that_was_o
             folder.flip(bad.name)  # by hand: `catalog activate` would refuse it
         until(lambda: server.log.read_text().count('"catalog_refused"') == WORKERS)
         all_answer(server, picture, good.name)
-        assert f'logo_catalog_swaps_total{{outcome="refused"}} {WORKERS}.0' in httpx2.get(server.url + "/metrics").text
+        assert f'logo_catalog_swaps_total{{outcome="refused"}} {WORKERS}.0' in server.get("/metrics").text
     with serving(catalog, tmp_path, **own) as server:
         until(lambda: server.log.read_text().count('"event": "ready"') == WORKERS)
         log = server.log.read_text()

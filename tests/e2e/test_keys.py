@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.samples import SampleCatalog
@@ -32,7 +31,7 @@ def keys(place: str, *words: str, **environment: str) -> str:
 
 def statuses(server: Server, key: str, times: int = 12) -> list[int]:
     """Of one request on each of so many connections, which the workers share."""
-    return [httpx2.get(server.url + LOGO, headers={"X-API-Key": key}).status_code for _ in range(times)]
+    return [server.get(LOGO, headers={"X-API-Key": key}).status_code for _ in range(times)]
 
 
 def until_ready(server: Server) -> None:
@@ -143,7 +142,7 @@ def test_an_empty_keys_file_revokes_no_key_and_starts_no_service(
         place.write_bytes(content)
         until(lambda: len(server.events("keys_not_read")) == WORKERS)
         assert set(statuses(server, secret)) == {200}
-        assert "logo_keys_unread_total 0.0" not in httpx2.get(server.url + "/metrics").text
+        assert "logo_keys_unread_total 0.0" not in server.get("/metrics").text
     done = subprocess.run(
         command("serve"), env={**os.environ, **settings, "LOGO_CATALOGS": str(sample_catalog.root)},
         capture_output=True, text=True, check=False,

@@ -28,7 +28,7 @@ OPEN = {"LOGO_API_KEYS": ""}
 def search(server: Server, catalog: SampleCatalog, number: int = 3) -> httpx2.Response:
     """On a connection of its own."""
     picture = (catalog.images / catalog.files[number]).read_bytes()
-    return httpx2.post(server.url + "/v1/search?top_k=1", files={"file": picture}, timeout=PATIENCE)
+    return server.post("/v1/search?top_k=1", files={"file": picture}, timeout=PATIENCE)
 
 
 def refuses(server: Server) -> bool:
@@ -57,20 +57,20 @@ def test_a_service_drains_before_it_closes_the_port(sample_catalog: SampleCatalo
     ):
         until(lambda: clients.outcomes["good"] > 20)
         server.process.send_signal(signal.SIGTERM)
-        until(lambda: httpx2.get(server.url + "/readyz").status_code == 503)
+        until(lambda: server.get("/readyz").status_code == 503)
         # Each is a new connection, which either of the workers accepts.
-        answers = [httpx2.get(server.url + "/readyz") for _ in range(20)]
+        answers = [server.get("/readyz") for _ in range(20)]
         assert {answer.status_code for answer in answers} == {503}
         assert {answer.json()["code"] for answer in answers} == {"not_ready"}
         assert {search(server, sample_catalog, number).status_code for number in range(20)} == {200}
-        assert httpx2.get(server.url + "/healthz").status_code == 200
+        assert server.get("/healthz").status_code == 200
         # A client that keeps its connection is told to look for another one.
-        until(lambda: httpx2.get(server.url + "/healthz").headers.get("Connection") == "close")
+        until(lambda: server.get("/healthz").headers.get("Connection") == "close")
         # A worker that dies meanwhile is replaced, and the new one drains as well.
         victim = server.workers()[0]
         os.kill(victim, signal.SIGKILL)
         until(lambda: events(server).count("ready") == 3)
-        assert {httpx2.get(server.url + "/readyz").status_code for _ in range(20)} == {503}
+        assert {server.get("/readyz").status_code for _ in range(20)} == {503}
         cut = clients.outcomes["cut off"]
         good = clients.outcomes["good"]
         until(lambda: clients.outcomes["good"] > good + 20)
@@ -163,7 +163,7 @@ def test_a_worker_that_hangs_keeps_no_port_of_a_dead_master(sample_catalog: Samp
             hanging.resume()
             other.resume()
             one.suspend()
-            until(lambda: httpx2.get(server.url + "/healthz").status_code == 200)  # so the remaining one has started
+            until(lambda: server.get("/healthz").status_code == 200)  # so the remaining one has started
         try:
             server.process.kill()
             server.process.wait()

@@ -8,8 +8,6 @@ import secrets
 import subprocess
 from pathlib import Path
 
-import httpx2
-
 from tests.samples import SampleCatalog
 from tests.seaweedfs import S3Server
 from tests.service import KEY, command, serving
@@ -36,16 +34,16 @@ def test_no_key_no_signature_and_no_credential(
             headers = {"X-API-Key": header, "X-Request-ID": "mine"}
             for number in range(10):
                 picture = (sample_catalog.images / sample_catalog.files[number]).read_bytes()
-                answer = httpx2.post(server.url + "/v1/search", files={"file": picture}, headers=headers)
+                answer = server.post("/v1/search", files={"file": picture}, headers=headers)
                 if answer.status_code == 200:
                     url = answer.json()["results"][0]["image_url"]
                     hidden.add(url.partition("X-Amz-Signature=")[2])
-                    httpx2.get(server.url + "/v1/image/EM/000001", headers=headers)
+                    server.get("/v1/image/EM/000001", headers=headers)
                     # Somebody pastes a link, or a key, where it does not belong.
-                    httpx2.get(server.url + "/v1/logos/" + url, headers=headers)
-                    httpx2.get(server.url + "/v1/logos/x", params={"key": header}, headers=headers)
-        httpx2.post(server.url + "/v1/search", content=b"broken", headers={"X-API-Key": KEY})
-        httpx2.get(server.url + "/v1/files/altered/x.jpg")
+                    server.get("/v1/logos/" + url, headers=headers)
+                    server.get("/v1/logos/x", params={"key": header}, headers=headers)
+        server.post("/v1/search", content=b"broken", headers={"X-API-Key": KEY})
+        server.get("/v1/files/altered/x.jpg")
         (worker, _) = server.workers()
         os.kill(worker, 9)
     log = server.log.read_text()

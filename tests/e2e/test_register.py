@@ -13,6 +13,7 @@ from logo_similarity.domain import Query
 from logo_similarity.engine import SearchEngine
 
 LOGOS = 4_000
+pytestmark = pytest.mark.xdist_group("register")  # the catalog is made once, in one process
 
 
 @pytest.fixture(scope="module")

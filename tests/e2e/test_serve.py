@@ -36,7 +36,7 @@ def search(client: httpx2.Client, catalog: SampleCatalog, number: int = 0) -> ht
 
 
 def searches_counted(server: Server) -> float:
-    text = httpx2.get(server.url + "/metrics").text
+    text = server.get("/metrics").text
     found = re.search(
         r'^logo_requests_total\{method="POST",route="/v1/search",status="200"\} (\S+)$', text, re.MULTILINE
     )
@@ -110,7 +110,7 @@ def test_metrics_are_those_of_all_workers(server: Server, sample_catalog: Sample
 def test_counters_of_alerts_are_there_before_the_first_event(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
     """`increase()` does not see the step from no series to 1."""
     with serving(sample_catalog, tmp_path) as fresh:
-        lines = httpx2.get(fresh.url + "/metrics").text.splitlines()
+        lines = fresh.get("/metrics").text.splitlines()
     for series in (
         'logo_catalog_swaps_total{outcome="refused"}',
         'logo_catalog_swaps_total{outcome="swapped"}',
@@ -126,7 +126,7 @@ def test_counters_of_alerts_are_there_before_the_first_event(sample_catalog: Sam
 
 
 def test_metrics_name_the_build_and_every_process(server: Server) -> None:
-    text = httpx2.get(server.url + "/metrics").text
+    text = server.get("/metrics").text
     assert re.search(
         rf'^logo_build_info{{faiss="[\d.]+",onnxruntime="[\d.]+",python="3[\d.]+",version="{__version__}"}} 1.0$',
         text, re.MULTILINE,
@@ -171,7 +171,7 @@ def test_a_killed_worker_is_replaced_and_the_metrics_live_on(server: Server, sam
     until(lambda: len(server.workers()) == 2 and victim not in server.workers())
     assert survivor in server.workers()
     (server.metrics / "counter_999999.db").touch()  # what a worker leaves that is killed as it starts
-    until(lambda: httpx2.get(server.url + "/readyz").status_code == 200)
+    until(lambda: server.get("/readyz").status_code == 200)
     for number in range(10):
         with server.client() as client:
             until(lambda number=number, client=client: search(client, sample_catalog, number).status_code == 200)
@@ -195,7 +195,7 @@ def test_neither_keys_nor_signatures_are_logged(server: Server, sample_catalog: 
     with server.client() as client:
         url = search(client, sample_catalog).json()["results"][0]["image_url"]
     assert httpx2.get(url).status_code == 200
-    assert httpx2.get(server.url + "/v1/logos/x", headers={"X-API-Key": "wrong-key"}).status_code == 401
+    assert server.get("/v1/logos/x", headers={"X-API-Key": "wrong-key"}).status_code == 401
     text = server.log.read_text()
     assert '"route": "/v1/search"' in text
     assert KEY not in text
@@ -441,16 +441,16 @@ def test_only_what_an_earlier_run_left_is_deleted(sample_catalog: SampleCatalog,
     settings = {"LOGO_WORKERS": "1", "LOGO_API_KEYS": "", "LOGO_HOST": "0.0.0.0", "LOGO_ALLOW_ANONYMOUS": "true"}
     kept = {"register.db", ".usage.db", "counter_1.db", foreign.name}
     with serving(sample_catalog, tmp_path, **settings) as server:
-        page = httpx2.get(server.url + "/metrics")
+        page = server.get("/metrics")
         assert page.status_code == 200
         assert "logo_catalog_logos" in page.text
-        assert httpx2.get(server.url + "/v1/logos/EM/000001").status_code == 200  # without a key
+        assert server.get("/v1/logos/EM/000001").status_code == 200  # without a key
         (own,) = {path.name for path in metrics.iterdir()} - kept
         # A second service that starts meanwhile leaves the folder of this one alone.
         (tmp_path / "second").mkdir()
         with serving(sample_catalog, tmp_path / "second", **settings, LOGO_METRICS_DIR=str(metrics)):
             assert (metrics / own).is_dir()
-            assert httpx2.get(server.url + "/metrics").status_code == 200
+            assert server.get("/metrics").status_code == 200
     assert {path.name for path in metrics.iterdir()} == kept
     assert (metrics / "register.db").read_bytes() == b"another program's data"
 

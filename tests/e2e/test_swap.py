@@ -97,7 +97,7 @@ def all_serving(two: Two, images: Path, folder: Path, settings: dict[str, str] =
 
 def versions_of_workers(server: Server) -> set[str]:
     """Which versions answer, over enough new connections to meet every worker."""
-    return {httpx2.get(server.url + "/readyz").json()["catalog"]["version"] for _ in range(12)}
+    return {server.get("/readyz").json()["catalog"]["version"] for _ in range(12)}
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_swaps_under_load_fail_nobody_and_mix_nothing(sample_catalog: SampleCata
         over.set()
         for client in clients:
             client.join()
-        metrics = httpx2.get(server.url + "/metrics").text
+        metrics = server.get("/metrics").text
     assert seen.wrong == []
     assert set(seen.versions) == set(names)
     assert f'logo_catalog_swaps_total{{outcome="swapped"}} {WORKERS * SWAPS}.0' in metrics
@@ -137,8 +137,8 @@ def test_a_bad_version_is_refused_and_the_old_one_stays(
         until(lambda: len(server.events("catalog_refused")) == WORKERS)
         assert "index.faiss" in server.events("catalog_refused")[0]["error"]
         assert versions_of_workers(server) == {good}
-        assert httpx2.post(server.url + "/v1/search", files={"file": picture}).json()["catalog"]["version"] == good
-        assert f'logo_catalog_swaps_total{{outcome="refused"}} {WORKERS}.0' in httpx2.get(server.url + "/metrics").text
+        assert server.post("/v1/search", files={"file": picture}).json()["catalog"]["version"] == good
+        assert f'logo_catalog_swaps_total{{outcome="refused"}} {WORKERS}.0' in server.get("/metrics").text
 
 
 def test_a_version_that_is_deleted_while_it_is_open_goes_on_answering(
@@ -149,7 +149,7 @@ def test_a_version_that_is_deleted_while_it_is_open_goes_on_answering(
     with all_serving(two, sample_catalog.images, tmp_path) as server:
         shutil.rmtree(live)
         for number, file in enumerate(sample_catalog.files[:20]):
-            answer = httpx2.post(server.url + "/v1/search", files={"file": (sample_catalog.images / file).read_bytes()})
+            answer = server.post("/v1/search", files={"file": (sample_catalog.images / file).read_bytes()})
             assert answer.json()["results"][0]["id"] == f"{letter}{number}"
 
 

@@ -55,14 +55,14 @@ def collecting() -> Iterator[tuple[str, list[Span]]]:
 
 def search(server: Server, catalog: SampleCatalog, **headers: str) -> httpx2.Response:
     picture = (catalog.images / catalog.files[0]).read_bytes()
-    return httpx2.post(server.url + "/v1/search", files={"file": picture}, headers={"X-API-Key": KEY, **headers})
+    return server.post("/v1/search", files={"file": picture}, headers={"X-API-Key": KEY, **headers})
 
 
 def test_a_search_is_a_span_with_its_stages_inside(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
     with collecting() as (endpoint, spans):
         with serving(sample_catalog, tmp_path, LOGO_OTLP_ENDPOINT=endpoint, LOGO_WORKERS="1") as server:
             answer = search(server, sample_catalog, traceparent=f"00-{TRACE}-{PARENT}-01")
-            assert httpx2.get(server.url + "/v1/logos/x").status_code == 401
+            assert server.get("/v1/logos/x").status_code == 401
             assert httpx2.get(answer.json()["results"][0]["image_url"]).status_code == 200
         # The service has ended, and has sent what it had.
         (one,) = (span for span in spans if span.name == "POST /v1/search")
@@ -106,7 +106,7 @@ def test_a_collector_that_says_nothing_delays_no_stop(sample_catalog: SampleCata
         port = silent.getsockname()[1]
         with serving(sample_catalog, tmp_path, LOGO_OTLP_ENDPOINT=f"http://127.0.0.1:{port}") as server:
             for _ in range(700):  # more than one batch
-                assert httpx2.get(server.url + "/v1/logos/x").status_code == 401
+                assert server.get("/v1/logos/x").status_code == 401
             server.process.terminate()
             assert server.process.wait(15) == 0
 

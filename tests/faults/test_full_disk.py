@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from logo_similarity.build.catalog import BuildOptions, build_catalog
@@ -140,7 +139,7 @@ def test_a_service_goes_on_answering(sample_catalog: SampleCatalog, tmp_path: Pa
         for size in ((tmp_path / "usage.db").stat().st_size, 0):
             subprocess.run(["prlimit", f"--pid={worker}", f"--fsize={size}"], check=True)
             for _ in range(200):
-                answer = httpx2.post(server.url + "/v1/search", files={"file": picture}, headers={"X-API-Key": key})
+                answer = server.post("/v1/search", files={"file": picture}, headers={"X-API-Key": key})
                 assert answer.status_code == 200
         assert server.workers() == [worker]
 

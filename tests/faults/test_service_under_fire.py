@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import httpx2
 import psutil
 import pytest
 
@@ -27,7 +26,7 @@ def test_killed_workers_cost_at_most_what_they_were_at(sample_catalog: SampleCat
             victim = server.workers()[kill % 2]
             psutil.Process(victim).kill()
             until(lambda kill=kill: server.log.read_text().count('"event": "ready"') == 3 + kill)
-            assert httpx2.get(server.url + "/metrics").status_code == 200
+            assert server.get("/metrics").status_code == 200
         asked = clients.outcomes["good"]
         until(lambda: clients.outcomes["good"] > asked + 100)
     lost = clients.outcomes.pop("cut off", 0)
@@ -67,7 +66,7 @@ def test_connections_that_say_nothing_keep_nobody_out(
             for one in silent:
                 one.sendall(sent)
             for _ in range(20):
-                answer = httpx2.post(server.url + "/v1/search", files={"file": picture})
+                answer = server.post("/v1/search", files={"file": picture})
                 assert answer.status_code == 200
         finally:
             for one in silent:

@@ -11,7 +11,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Self
 
-import httpx2
 import psutil
 import pytest
 
@@ -89,7 +88,7 @@ def test_searches_succeed_beside_endless_heads(
             end = time.monotonic() + seconds
             while time.monotonic() < end:
                 began = time.monotonic()
-                answer = httpx2.post(server.url + "/v1/search", files={"file": picture}, timeout=PATIENCE)
+                answer = server.post("/v1/search", files={"file": picture}, timeout=PATIENCE)
                 statuses[answer.status_code] += 1
                 slowest = max(slowest, time.monotonic() - began)
                 time.sleep(max(0, 1 - (time.monotonic() - began)))
