@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urljoin
 
 import typer
 from rich.cells import cell_len
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from logo_similarity.config import Settings
     from logo_similarity.domain import Hit, Query, SearchResult
     from logo_similarity.field_kinds import JsonValue
+
+ReadFile = Callable[[int, int], "bytes | None"]
+"""The image file of a hit, by its place in the list, with at most so many bytes; None: it cannot be read."""
 
 WHOLE_COLUMNS = (
     "score", "expect", "band", "matched", "cosine", "image_score", "word_similarity", "word_field", "copies", "id",
@@ -63,6 +67,14 @@ def search(
         ),
     ] = None,
     device: Device = None,
+    image_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            help="Folder of the images, which are shown in terminals that can: with Sixel or kitty's protocol, and the extra "
+            "`pictures`.  [LOGO_IMAGES_DIR]",
+        ),
+    ] = None,
     url: Url = None,
     key_file: KeyFile = None,
     case: Annotated[
@@ -91,8 +103,8 @@ def search(
     chosen = None if columns is None else [name.strip() for name in columns.split(",")]
     if not images and parameters["words"] is None and parameters["logo_id"] is None:
         raise typer.BadParameter("name an image file, or give --words or --logo-id", param_hint="IMAGE")
-    if url is not None and (catalogs is not None or device is not None):
-        raise typer.BadParameter("cannot be combined with --catalogs or --device", param_hint="--url")
+    if url is not None and not (catalogs is device is image_folder is None):
+        raise typer.BadParameter("cannot be combined with --catalogs, --device or --images", param_hint="--url")
     if case is not None and url is not None:
         raise typer.BadParameter("cannot be combined with --url", param_hint="--case")
     if key_file is not None and url is None:
@@ -102,8 +114,9 @@ def search(
         image=next(iter(pictures), None), more_images=tuple(pictures[1:]), filter=_filter(where or ()), **parameters
     )
     try:
-        result, columns_of_catalog = (
-            _search_here(query, load_settings(catalogs=catalogs, device=device), chosen, case, images or ())
+        settings = load_settings(catalogs=catalogs, device=device, images_dir=image_folder)
+        result, columns_of_catalog, read_file = (
+            _search_here(query, settings, chosen, case, images or ())
             if url is None
             else _search_there(query, url, read_key(key_file), chosen)
         )
@@ -117,6 +130,24 @@ def search(
         print_json(_answer(result))
     else:
         print_hits(result.hits, chosen or columns_of_catalog)
+        _show(result.hits, read_file, settings)
+
+
+def _show(hits: Sequence[Hit], read_file: ReadFile, settings: Settings) -> None:
+    """Show the images of the first hits, if the terminal can and there is any."""
+    from logo_similarity.commands.pictures import SHOWN, find_drawing, print_pictures
+
+    draw = find_drawing()
+    if draw is None:
+        return
+    from logo_similarity.image.contained import Decoder
+    from logo_similarity.image.decode import ImageLimits
+
+    limits = ImageLimits.of(settings)
+    files = [read_file(place, limits.max_bytes) for place in range(min(SHOWN, len(hits)))]
+    if any(file is not None for file in files):
+        with Decoder(limits) as decoder:
+            print_pictures(files, draw, decoder)
 
 
 def _read(image: Path) -> bytes:
@@ -144,10 +175,24 @@ def _filter(conditions: Sequence[str]) -> Filter | None:
 
 def _search_here(
     query: Query, settings: Settings, chosen: Sequence[str] | None, case: Path | None, images: Sequence[Path]
-) -> tuple[SearchResult, list[str]]:
-    """The result of a search of the live catalog, and its default columns. Raises BadParameter if a column is unknown."""
+) -> tuple[SearchResult, list[str], ReadFile]:
+    """The result of a search of the live catalog, its default columns and its images.
+
+    Raises:
+        BadParameter: a column is unknown.
+    """
     from logo_similarity.engine import SearchEngine
+    from logo_similarity.errors import NotFoundError, StoreError
     from logo_similarity.image.decode import ImageLimits
+    from logo_similarity.storage import open_store
+
+    store = open_store(settings)
+
+    def read_file(place: int, most: int) -> bytes | None:
+        try:
+            return None if store is None else store.read(result.hits[place].logo.filename, most)
+        except (NotFoundError, StoreError):
+            return None
 
     limits = ImageLimits.of(settings)
     with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
@@ -163,25 +208,45 @@ def _search_here(
                 file.write(recorded.to_json())
         manifest = engine.manifest
         has_copies = manifest.distinct_images < manifest.count
-        return result, _default_columns(
-            result, manifest.fields, has_parts=manifest.parts is not None, has_copies=has_copies
-        )
+        columns = _default_columns(result, manifest.fields, has_parts=manifest.parts is not None, has_copies=has_copies)
+        return result, columns, read_file
 
 
 def _search_there(
     query: Query, url: str, key: str | None, chosen: Sequence[str] | None
-) -> tuple[SearchResult, list[str]]:
+) -> tuple[SearchResult, list[str], ReadFile]:
     """The same of a service."""
     from logo_similarity.client import Client
+
+    def read_file(place: int, most: int) -> bytes | None:
+        link = answer.image_urls[place]
+        return None if link is None else _fetch(urljoin(url, link), most)
 
     with Client(url, api_key=key) as client:
         answer = client.search(query)
     if chosen is not None:
         _check_columns(chosen, answer.result.hits)
     has_copies = any(hit.copies for hit in answer.result.hits)
-    return answer.result, _default_columns(
-        answer.result, answer.fields, has_parts=answer.result.parts, has_copies=has_copies
-    )
+    columns = _default_columns(answer.result, answer.fields, has_parts=answer.result.parts, has_copies=has_copies)
+    return answer.result, columns, read_file
+
+
+def _fetch(link: str, most: int) -> bytes | None:
+    """The image behind a link, which needs no key; None: it has expired, is larger, or nothing responds."""
+    import httpx2
+
+    file = bytearray()
+    try:
+        with httpx2.stream("GET", link) as response:
+            if response.is_error:
+                return None
+            for piece in response.iter_bytes():
+                file += piece
+                if len(file) > most:
+                    return None
+    except httpx2.TransportError:
+        return None
+    return bytes(file)
 
 
 def _default_columns(result: SearchResult, fields: Sequence[str], *, has_parts: bool, has_copies: bool) -> list[str]:
