@@ -103,7 +103,7 @@ def search(
     chosen = None if columns is None else [name.strip() for name in columns.split(",")]
     if not images and parameters["words"] is None and parameters["logo_id"] is None:
         raise typer.BadParameter("name an image file, or give --words or --logo-id", param_hint="IMAGE")
-    if url is not None and not (catalogs is device is image_folder is None):
+    if url is not None and any(option is not None for option in (catalogs, device, image_folder)):
         raise typer.BadParameter("cannot be combined with --catalogs, --device or --images", param_hint="--url")
     if case is not None and url is not None:
         raise typer.BadParameter("cannot be combined with --url", param_hint="--case")
