@@ -19,17 +19,20 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from logo_similarity.build.embeddings import SHARD_ROWS, embed_records, load_shard, read_outcomes, shard_count
+from logo_similarity.build.embeddings import embed_records, read_outcomes
 from logo_similarity.build.identical import number_vectors
 from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, reject_line, write_records
+from logo_similarity.build.reuse import KnownImages
+from logo_similarity.build.shards import SHARD_ROWS, Digests, load_shard, shard_count
 from logo_similarity.build.texts import load_texts, read_texts
 from logo_similarity.build.words import WordsWriter
 from logo_similarity.catalog.files import create_array, replacing, sync_file
 from logo_similarity.catalog.manifest import (
     FORMAT,
+    IMAGE_DIGESTS,
     INDEX,
     METADATA,
     MODEL_FOLDER,
@@ -128,7 +131,7 @@ def build_catalog(
     """Build a catalog version from `source` in the folder `root`, and make it live.
 
     If a version of the same inputs exists, it is made live instead. An interrupted build resumes when it is run again,
-    and produces the same content.
+    and produces the same content. An image that the live version has, byte for byte, is not embedded again.
 
     Raises:
         SourceError: the source cannot be read.
@@ -158,10 +161,21 @@ def build_catalog(
             folder.flip(version[0].name)
         else:
             work.mkdir(exist_ok=True)
-            manifest = _make_version(source, work, encoder, precomputed, inputs, options, progress)
+            known = None if precomputed is not None else _known_images(folder, encoder, progress)
+            manifest = _make_version(source, work, encoder, precomputed or known, inputs, options, progress)
             version = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
         shutil.rmtree(work, ignore_errors=True)
         return BuildResult(*version, reused=reused)
+
+
+def _known_images(folder: Catalog, encoder: Encoder, progress: Progress) -> KnownImages | None:
+    """The images of the live version; None: no version is live, or its embeddings cannot be used again."""
+    try:
+        version = folder.current()
+    except CatalogError:
+        return None
+    progress("verifying the live version", 0, None)
+    return KnownImages.open(version, encoder)
 
 
 def _find_version(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
@@ -186,12 +200,15 @@ def _make_version(
     source: Source,
     work: Path,
     encoder: Encoder,
-    precomputed: PrecomputedEmbeddings | None,
+    computed: PrecomputedEmbeddings | KnownImages | None,
     inputs: str,
     options: BuildOptions,
     progress: Progress,
 ) -> Manifest:
-    """Write everything but the manifest into `work / VERSION`. Returns the manifest."""
+    """Write everything but the manifest into `work / VERSION`. Returns the manifest.
+
+    `computed` has the embeddings of all images, or those of an earlier version; None: there are none.
+    """
     records, version = work / RECORDS, work / VERSION
     version.mkdir(exist_ok=True)
     if not records.exists():
@@ -201,7 +218,7 @@ def _make_version(
     def on_rows(done: int) -> None:
         progress("logos embedded", done, total)
 
-    if precomputed is None:
+    if not isinstance(computed, PrecomputedEmbeddings):
         embed_records(
             records,
             total,
@@ -210,11 +227,12 @@ def _make_version(
             encoder,
             threads=options.threads,
             limits=options.limits,
+            known=computed,
             on_rows=on_rows,
         )
     else:
-        precomputed.check(records, source.images, encoder, options.limits)
-        precomputed.write_shards(records, total, work / SHARDS, on_rows)
+        computed.check(records, source.images, encoder, options.limits)
+        computed.write_shards(records, total, work / SHARDS, on_rows)
     if options.read_words:
         read_texts(
             records,
@@ -286,8 +304,11 @@ def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers) -> 
         _write_row_map(version, GroupedMap.of(vector_of))
     arrays: dict[Path, np.memmap[Any, np.dtype[Any]]] = {}
     row = 0
+    digests: list[Digests] = []
     for number in range(shard_count(total)):
         shard = load_shard(work / SHARDS, number)
+        if shard.digests is not None:
+            digests.append(shard.digests)
         vectors = vector_of[row : row + len(shard.embeddings)]
         row += len(vectors)
         described = {
@@ -301,6 +322,9 @@ def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers) -> 
     for path, written in arrays.items():
         written.flush()
         sync_file(path)
+    if digests:
+        with replacing(version / IMAGE_DIGESTS) as file:
+            np.save(file, np.concatenate(digests), allow_pickle=False)
 
 
 def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from logo_similarity.build.embeddings import Shard, load_shard
+from logo_similarity.build.shards import Shard, load_shard
 from logo_similarity.embed.describe import Floats
 from logo_similarity.search.rows import Numbers
 

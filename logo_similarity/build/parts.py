@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from logo_similarity.build.embeddings import load_shard_parts
 from logo_similarity.build.identical import number_parts
+from logo_similarity.build.shards import load_shard_parts
 from logo_similarity.catalog.files import replacing, sync_file
 from logo_similarity.catalog.manifest import (
     PART_BOXES,

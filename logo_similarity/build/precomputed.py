@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from logo_similarity.build.embeddings import SHARD_ROWS, Shard, ShardParts, make_parts, shard_count, write_shard
 from logo_similarity.build.records import read_records
+from logo_similarity.build.shards import SHARD_ROWS, Shard, ShardParts, make_parts, shard_count, write_shard
 from logo_similarity.catalog.files import sha256_file
 from logo_similarity.embed.describe import Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder

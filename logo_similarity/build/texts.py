@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from logo_similarity.build.embeddings import SHARD_ROWS, shard_count
 from logo_similarity.build.records import read_records
+from logo_similarity.build.shards import SHARD_ROWS, shard_count
 from logo_similarity.catalog.files import replacing
 from logo_similarity.embed.text import thread_reader
 from logo_similarity.errors import BadImageError

@@ -27,6 +27,8 @@ ROW_VECTORS = "row_vectors.npy"
 ROW_MAP = (VECTOR_OFFSETS, VECTOR_ROWS, ROW_VECTORS)
 """The files of a `search.rows.GroupedMap`. They exist if logos of the catalog have identical images."""
 PLACES = "places.npy"
+IMAGE_DIGESTS = "image_digests.npy"
+"""(count, 32) uint8: sha256 of the image file of each logo. A catalog that was built from embeddings alone lacks it."""
 PARTS_FOLDER = "parts"
 PART_OFFSETS = f"{PARTS_FOLDER}/offsets.npy"
 PART_BOXES = f"{PARTS_FOLDER}/boxes.npy"

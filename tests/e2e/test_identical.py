@@ -219,7 +219,7 @@ def test_identical_files_and_other_files_of_the_same_pixels_are_one_image(pictur
         (tmp_path / "images" / f"again-{number:02}.jpg").write_bytes(pictures.files[8])
     (tmp_path / "images" / "other.bmp").write_bytes(encode(decode(pictures.files[8]), "BMP"))
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("catalog", "embeddings"):
+        for module in ("catalog", "embeddings", "shards"):
             patch.setattr(f"logo_similarity.build.{module}.SHARD_ROWS", 16)
         result = build_catalog(open_source(tmp_path / "images"), tmp_path / "catalogs", BuildOptions(threads=2))
     assert (result.manifest.count, result.manifest.distinct_images) == (71, 30)

@@ -11,14 +11,14 @@ import signal
 import sys
 from pathlib import Path
 
-from logo_similarity.build import catalog, embeddings, records
+from logo_similarity.build import catalog, embeddings, records, shards
 from logo_similarity.catalog import versions
 from logo_similarity.catalog.sources import open_source
 
 
 def main(source: Path, out: Path, fatal_stage: str, fatal_number: int) -> None:
     # Small steps, so that a small source has many of them; they do not show in the result.
-    for module in (catalog, embeddings):
+    for module in (catalog, embeddings, shards):
         setattr(module, "SHARD_ROWS", 32)  # noqa: B010 - a constant, as mypy knows
     records.REPORT_ROWS = 40
     seen = 0

@@ -19,7 +19,8 @@ ROWS = 10
 def test_only_missing_shards_are_made(
     sample_catalog: SampleCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("logo_similarity.build.embeddings.SHARD_ROWS", 4)
+    for module in ("embeddings", "shards"):
+        monkeypatch.setattr(f"logo_similarity.build.{module}.SHARD_ROWS", 4)
     table = tmp_path / "marks.jsonl"
     table.write_text("\n".join((sample_catalog.root.parent / "marks.jsonl").read_text().splitlines()[:ROWS]))
     write_records(open_source(table, images=sample_catalog.images), tmp_path / "records", tmp_path / "rejects")

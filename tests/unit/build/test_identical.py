@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logo_similarity.build.embeddings import Shard, write_shard
 from logo_similarity.build.identical import number_vectors
+from logo_similarity.build.shards import Shard, write_shard
 
 ROWS = 60
 

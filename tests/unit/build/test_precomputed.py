@@ -173,7 +173,7 @@ def test_the_progress_of_writing_shards_ends_with_all_records(
     sample_catalog: SampleCatalog, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("logo_similarity.build.precomputed.SHARD_ROWS", 80)
-    monkeypatch.setattr("logo_similarity.build.embeddings.SHARD_ROWS", 80)
+    monkeypatch.setattr("logo_similarity.build.shards.SHARD_ROWS", 80)
     write_records(open_source(table(sample_catalog)), tmp_path / "records", tmp_path / "rejects")
     encoder = Encoder.open(Catalog(sample_catalog.root).current() / MODEL_FOLDER, device="cpu", threads=1)
     steps: list[int] = []

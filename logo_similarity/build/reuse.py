@@ -1,0 +1,93 @@
+"""Images of an earlier version, whose embeddings a build takes over instead of computing them again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logo_similarity.build.shards import DIGEST_BYTES, Digests, ShardParts, StoredImage
+from logo_similarity.catalog.manifest import IMAGE_DIGESTS, INDEX, PATCHES, ROW_MAP, verify
+from logo_similarity.embed.describe import Floats, Patches
+from logo_similarity.embed.encoder import Encoder
+from logo_similarity.errors import CatalogError
+from logo_similarity.image.preprocess import PREPROCESSING_VERSION
+from logo_similarity.opening import open_parts, open_patches, open_places, open_row_map
+from logo_similarity.search.hnsw import VectorIndex
+from logo_similarity.search.part_index import PartIndex
+from logo_similarity.search.parts import DIMENSIONS
+from logo_similarity.search.rows import RowMap, open_array
+
+_KEY = np.dtype("<u8")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownImages:
+    """The images of a version, by the sha256 of their files. It needs 16 bytes of memory for each logo."""
+
+    digests: Digests
+    """(rows, 32) uint8, mapped."""
+    keys: NDArray[np.uint64]
+    """The first 8 bytes of each digest, ascending."""
+    rows: NDArray[np.int64]
+    """The row that each key is of."""
+    row_map: RowMap
+    embeddings: Floats
+    patches: Patches | None
+    places: Floats
+    parts: PartIndex | None
+
+    @classmethod
+    def open(cls, version: Path, encoder: Encoder) -> Self | None:
+        """The images of a version, every byte of which is verified.
+
+        None if the version is damaged, was built with another encoder or preprocessing, or without images.
+        """
+        try:
+            manifest = verify(version)
+            built_with = (manifest.encoder.sha256, manifest.encoder.preprocessing)
+            if built_with != (encoder.model.sha256, PREPROCESSING_VERSION) or IMAGE_DIGESTS not in manifest.files:
+                return None
+            places = open_places(version, manifest)
+            digests: Digests = open_array(version / IMAGE_DIGESTS)
+            if places is None or manifest.parts is None or digests.shape != (manifest.count, DIGEST_BYTES):
+                return None
+            keys = np.ascontiguousarray(digests[:, : _KEY.itemsize]).view(_KEY)[:, 0]
+            order = np.argsort(keys, kind="stable")
+            return cls(
+                digests,
+                keys[order],
+                order,
+                open_row_map(version, ROW_MAP, manifest.count, manifest.distinct_images),
+                VectorIndex.open(version / INDEX).vectors,
+                open_patches(version, encoder) if PATCHES in manifest.files else None,
+                places,
+                open_parts(version, manifest),
+            )
+        except CatalogError:
+            return None
+
+    def find(self, digest: bytes) -> StoredImage | None:
+        """What is stored of the image file with this sha256; None: the version does not have it."""
+        key = np.frombuffer(digest, _KEY, 1)[0]
+        place = int(np.searchsorted(self.keys, key))
+        while place < len(self.keys) and self.keys[place] == key:
+            row = self.rows[place]
+            if self.digests[row].tobytes() == digest:
+                return self._stored(digest, int(self.row_map.vector_of(np.array([row]))[0]))
+            place += 1
+        return None
+
+    def _stored(self, digest: bytes, vector: int) -> StoredImage:
+        parts = ShardParts(np.zeros(1, np.int32), np.empty((0, DIMENSIONS), np.float32), np.empty((0, 4), np.uint16))
+        if self.parts is not None:
+            first, last = self.parts.offsets[vector : vector + 2].tolist()
+            entries = self.parts.row_map.vector_of(np.arange(first, last))
+            parts = ShardParts(
+                np.array([last - first], np.int32), self.parts.index.vectors[entries], self.parts.boxes[first:last]
+            )
+        patches = None if self.patches is None else self.patches[vector]
+        return StoredImage(digest, self.embeddings[vector], patches, self.places[vector], parts)
