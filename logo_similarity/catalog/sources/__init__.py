@@ -82,9 +82,8 @@ def _recognise(path: Path) -> str:
         return "l3d"
     if path.exists() and is_register(path):
         return "register"
-    if path.is_dir():
-        if any(name.lower().endswith(EXTENSIONS) for name in image_names(path)):
-            return "folder"
+    if path.is_dir() and any(name.lower().endswith(EXTENSIONS) for name in image_names(path)):
+        return "folder"
     if not path.exists():
         raise SourceError(f"{path}: no such file or folder")
     reason = ": the folder contains neither images nor metadata" if path.is_dir() else ""

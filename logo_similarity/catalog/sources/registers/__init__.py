@@ -94,7 +94,8 @@ def is_register(path: Path) -> bool:
     Raises:
         SourceError: a file cannot be read.
     """
-    return any(map(_is_known, read_documents(path)))
+    with closing(read_documents(path)) as documents:
+        return any(map(_is_known, documents))
 
 
 def _is_known(document: Document) -> bool:

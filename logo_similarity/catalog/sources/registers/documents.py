@@ -8,16 +8,15 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, cast
 
 from logo_similarity.errors import SourceError
 from logo_similarity.image.folder import image_names
 from logo_similarity.image.formats import EXTENSIONS
-from logo_similarity.wording import counted
 
 PIECE_BYTES = 1 << 20
 HEAD_BYTES = 1 << 16
@@ -41,7 +40,7 @@ class Document:
     """Its name in the register, with the names of the ZIP files around it: "apc.zip/apc.xml"."""
     head: bytes
     """Its first 64 KB, decompressed."""
-    _rest: BinaryIO = field(repr=False)
+    _rest: IO[bytes] = field(repr=False)
     _limit: int = field(repr=False)
 
     def pieces(self) -> Iterator[bytes]:
@@ -85,7 +84,7 @@ def register_files(path: Path) -> Iterator[Path]:
         yield path
 
 
-def read_documents(path: Path) -> Iterator[Document]:
+def read_documents(path: Path) -> Generator[Document]:
     """The documents in a file or folder, in the order of their names; other files are passed over.
 
     Raises:
@@ -93,7 +92,7 @@ def read_documents(path: Path) -> Iterator[Document]:
     """
     for file in register_files(path):
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-        with reading(name), file.open("rb") as opened:
+        with reading(name), file.open("rb", buffering=0) as opened:
             yield from _documents(opened, name, file.stat().st_size, DEEPEST_NESTING)
 
 
@@ -107,29 +106,34 @@ def zips_with_images(path: Path) -> Iterator[str]:
                         yield str(file)
 
 
-def _documents(file: BinaryIO, name: str, size: int, depth: int) -> Iterator[Document]:
-    buffered = io.BufferedReader(cast("io.RawIOBase", file), HEAD_BYTES)
-    start = buffered.peek(len(ZIP))[: len(ZIP)]
-    if start.startswith(GZIP):
-        with gzip.open(buffered) as unpacked:
-            yield from _text(cast("BinaryIO", unpacked), name, size)
-    elif start == ZIP:
-        if depth == 0:
-            raise SourceError(
-                f"{name}: is nested in more than {counted(DEEPEST_NESTING, 'ZIP file')}; unpack the outer ones"
-            )
-        yield from _members(buffered, name, size, depth)
-    else:
-        yield from _text(buffered, name, size)
+def _documents(file: IO[bytes] | io.RawIOBase, name: str, size: int, depth: int) -> Iterator[Document]:
+    with io.BufferedReader(cast("io.RawIOBase", file), HEAD_BYTES) as buffered:
+        start = buffered.peek(len(ZIP))[: len(ZIP)]
+        if start.startswith(GZIP):
+            with gzip.open(buffered) as unpacked:
+                yield from _text(cast("IO[bytes]", unpacked), name, size)
+        elif start != ZIP:
+            yield from _text(buffered, name, size)
+        elif depth == DEEPEST_NESTING:
+            yield from _members(buffered, name, size, depth)
+        elif depth == 0:
+            raise SourceError(f"{name}: is inside {DEEPEST_NESTING} other ZIP files; unpack the outer ones")
+        elif size > LARGEST_NESTED:
+            raise SourceError(f"{name}: has more than {LARGEST_NESTED >> 30} GB; unpack the ZIP file around it")
+        else:
+            # A ZIP file is read from its end, and to go there in a compressed file takes as long as to read it.
+            with tempfile.TemporaryFile() as copy:
+                shutil.copyfileobj(buffered, copy, PIECE_BYTES)
+                yield from _members(copy, name, size, depth)
 
 
-def _text(file: BinaryIO, name: str, size: int) -> Iterator[Document]:
+def _text(file: IO[bytes], name: str, size: int) -> Iterator[Document]:
     head = _read_fully(file, HEAD_BYTES)
     if head.lstrip().startswith(MARKUP):
         yield Document(name, head, file, max(EXPANDED_BYTES, MOST_EXPANSION * size))
 
 
-def _read_fully(file: BinaryIO, size: int) -> bytes:
+def _read_fully(file: IO[bytes], size: int) -> bytes:
     """Up to `size` bytes: a decompressor may return fewer at a time."""
     head = b""
     while len(head) < size and (piece := file.read(size - len(head))):
@@ -137,7 +141,7 @@ def _read_fully(file: BinaryIO, size: int) -> bytes:
     return head
 
 
-def _members(file: BinaryIO, name: str, size: int, depth: int) -> Iterator[Document]:
+def _members(file: IO[bytes], name: str, size: int, depth: int) -> Iterator[Document]:
     with zipfile.ZipFile(file) as archive:
         members = [
             member
@@ -150,17 +154,4 @@ def _members(file: BinaryIO, name: str, size: int, depth: int) -> Iterator[Docum
         for member in members:
             inner = f"{name}/{member.filename}"
             with reading(inner), archive.open(member) as opened:
-                if opened.peek(len(ZIP)).startswith(ZIP):
-                    yield from _nested(cast("BinaryIO", opened), inner, member, depth)
-                else:
-                    yield from _documents(cast("BinaryIO", opened), inner, member.compress_size, depth)
-
-
-def _nested(file: BinaryIO, name: str, member: zipfile.ZipInfo, depth: int) -> Iterator[Document]:
-    """The documents of a ZIP file in another one. It is copied to the disk first, since it is read from its end."""
-    if member.file_size > LARGEST_NESTED:
-        raise SourceError(f"{name}: has more than {LARGEST_NESTED >> 30} GB; unpack the ZIP file around it")
-    with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(file, copy, PIECE_BYTES)
-        copy.seek(0)
-        yield from _documents(cast("BinaryIO", copy), name, member.file_size, depth - 1)
+                yield from _documents(opened, inner, member.file_size, depth - 1)

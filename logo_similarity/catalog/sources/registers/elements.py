@@ -58,7 +58,7 @@ def read_root(document: Document) -> Root | None:
     tag = _root_tag(document)
     if tag is None:
         return None
-    namespaces = {prefix: uri for prefix, uri in _namespaces(tag[4])}
+    namespaces = dict(_namespaces(tag[4]))
     return Root(tag[3].decode("utf8", "replace"), namespaces.get(tag[2] or b"", b"").decode("utf8", "replace"))
 
 

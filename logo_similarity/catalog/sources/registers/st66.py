@@ -117,7 +117,7 @@ def _read_mark(
     return Mark(
         where=where,
         logo_id=logo_id,
-        images=tuple(_image_names(where, number, images)),
+        images=tuple(_image_names(number, images)),
         fields={
             "text": joined(texts_of(mark, "WordMarkSpecification/MarkVerbalElementText")),
             # The USPTO lists all owners and applicants of the past under this name, and the latest is the owner.
@@ -153,7 +153,7 @@ def _is_deleted(element: Element) -> bool:
     return (attribute_of(element, "operationCode") or "").lower() == "delete"
 
 
-def _image_names(where: str, number: str, images: list[Element]) -> Iterator[str]:
+def _image_names(number: str, images: list[Element]) -> Iterator[str]:
     for image in images:
         for path in ("MarkImageFilename", "MarkImageURI"):
             if (text := text_of(image, path)) is not None:

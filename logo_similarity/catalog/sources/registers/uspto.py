@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SERIAL_NUMBER = re.compile(r"^\d{8}$", re.ASCII)
 FIRST_OWNER = 20
 """Types of parties from this number on are owners, those below are applicants."""
+LONGEST_NUMBER = 10
 
 
 def is_uspto(root: Root) -> bool:
@@ -45,11 +46,13 @@ def read_uspto(document: Document) -> Iterator[Mark | Reject]:
 
 
 def _read_case_file(where: str, case_file: Element) -> Mark | Reject:
-    serial = _text(case_file, "serial-number")
-    if serial is None or not SERIAL_NUMBER.match(serial):
+    case = _values(case_file)
+    serial = case.get("serial-number", "")
+    if not SERIAL_NUMBER.match(serial):
         return Reject(where, f"the serial number {abbreviate(serial)} does not have eight digits")
     logo_id = f"US-{serial}"
-    drawing = _text(case_file, "case-file-header/mark-drawing-code")
+    header = _values(case_file.find("case-file-header"))
+    drawing = header.get("mark-drawing-code")
     if drawing is not None and drawing.startswith(WITHOUT_IMAGE):
         return Reject(where, without_image(drawing), logo_id)
     owner, applicant = _parties(case_file)
@@ -58,19 +61,19 @@ def _read_case_file(where: str, case_file: Element) -> Mark | Reject:
         logo_id=logo_id,
         images=(serial,),
         fields={
-            "text": _text(case_file, "case-file-header/mark-identification"),
+            "text": header.get("mark-identification"),
             "company": owner,
             "applicant": applicant,
             "us_design_codes": _texts(case_file, "design-searches/design-search/code"),
             "nice_classes": nice_classes_of(_texts(case_file, "classifications/classification/international-code")),
             "goods": joined(_statements(case_file, "GS")),
             "mark_feature": None if drawing is None else DRAWING_CODES.get(drawing[0]),
-            **status_fields("US", _text(case_file, "case-file-header/status-code")),
+            **status_fields("US", header.get("status-code")),
             "office": "US",
-            "registration_number": number_of(_text(case_file, "registration-number")),
-            "application_date": day_of(_text(case_file, "case-file-header/filing-date")),
-            "registration_date": day_of(_text(case_file, "case-file-header/registration-date")),
-            "transaction_date": day_of(_text(case_file, "transaction-date")),
+            "registration_number": number_of(case.get("registration-number")),
+            "application_date": day_of(header.get("filing-date")),
+            "registration_date": day_of(header.get("registration-date")),
+            "transaction_date": day_of(case.get("transaction-date")),
         },
     )
 
@@ -83,9 +86,9 @@ def without_image(drawing_code: str) -> str:
 def _parties(case_file: Element) -> tuple[str | None, str | None]:
     """The latest owner and the latest applicant: those with the highest type and, among these, the highest entry number."""
     parties = [
-        (_number(party, "party-type"), _number(party, "entry-number"), name)
-        for party in case_file.iterfind("case-file-owners/case-file-owner")
-        if (name := _text(party, "party-name")) is not None
+        (_as_number(party.get("party-type")), _as_number(party.get("entry-number")), name)
+        for party in map(_values, case_file.iterfind("case-file-owners/case-file-owner"))
+        if (name := party.get("party-name")) is not None
     ]
     applicants = [party for party in parties if party[0] < FIRST_OWNER]
     # Of parties with equal numbers the first counts.
@@ -94,18 +97,20 @@ def _parties(case_file: Element) -> tuple[str | None, str | None]:
 
 
 def _statements(case_file: Element, kind: str) -> Iterator[str | None]:
-    for statement in case_file.iterfind("case-file-statements/case-file-statement"):
-        if (_text(statement, "type-code") or "").startswith(kind):
-            yield _text(statement, "text")
+    for statement in map(_values, case_file.iterfind("case-file-statements/case-file-statement")):
+        if statement.get("type-code", "").startswith(kind):
+            yield statement.get("text")
 
 
-def _number(element: Element, path: str) -> int:
-    text = _text(element, path) or ""
-    return int(text) if text.isdecimal() and len(text) < 10 else 0
+def _as_number(text: str | None) -> int:
+    return int(text) if text is not None and text.isdecimal() and len(text) < LONGEST_NUMBER else 0
 
 
-def _text(element: Element, path: str) -> str | None:
-    return (element.findtext(path) or "").strip() or None
+def _values(element: Element | None) -> dict[str, str]:
+    """The texts of an element's children by their names, without blank ones. One pass is faster than a search for each."""
+    if element is None:
+        return {}
+    return {child.tag: text for child in element if (text := (child.text or "").strip())}
 
 
 def _texts(element: Element, path: str) -> list[str]:
