@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST_RECORD = 16 << 20
 """Bytes of a record. The longest known one, of the USPTO, has 10.9 MB."""
+MOST_TAGS = 1_000_000
+"""Start and end tags of a record: a parsed element takes 30 times the memory of its tag."""
 LONGEST_TAG = 4_096
 PROLOG = re.compile(rb"(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>)*", re.DOTALL)
 ROOT_TAG = re.compile(rb"<((?:([\w.-]+):)?([\w.-]+))([^>]*)>")
@@ -115,6 +117,8 @@ class _Cutter:
             number += 1
             line = self._line
             text = self._cut(start)
+            if isinstance(text, bytes) and text.count(b"<") > MOST_TAGS:
+                text = f"has more than {MOST_TAGS:,} tags"
             if isinstance(text, bytes):
                 record = _parse(text, self._namespaces)
                 if not isinstance(record, tuple):
@@ -132,8 +136,11 @@ class _Cutter:
                 return match
             if match is None:
                 self._advance(max(self._position, len(self._buffer) - LONGEST_TAG))
-            elif (end := self._buffer.find(HIDDEN[match[0]], match.end())) >= 0 or not self._hidden:
-                self._advance(match.end() if end < 0 else end)
+            elif not self._hidden:
+                self._advance(match.end())
+                continue
+            elif (end := self._buffer.find(HIDDEN[match[0]], match.end())) >= 0:
+                self._advance(end)
                 continue
             elif len(self._buffer) - match.start() > LONGEST_RECORD:
                 self._hidden = False
@@ -237,7 +244,7 @@ def _namespaces(text: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _starts(names: tuple[str, ...]) -> re.Pattern[bytes]:
     """Start tags of these elements, with or without a prefix (groups 1 and 2: its name, the rest), and hidden sections."""
     alternatives = "|".join(map(re.escape, names)).encode()
-    return re.compile(rb"<!--|<!\[CDATA\[|<((?:[\w.-]+:)?(?:%s))((?:\s[^>]*)?/?)>" % alternatives)
+    return re.compile(rb"<!--|<!\[CDATA\[|<((?:[\w.-]+:)?(?:%s))((?:\s[^<>]*)?/?)>" % alternatives)
 
 
 @cache

@@ -58,9 +58,7 @@ def test_a_real_answer_of_tsdr() -> None:
 
 def test_a_real_zip_file_of_tsdr() -> None:
     row = read_one(REAL / "tsdr.zip")
-    assert row == Reject(
-        "tsdr.zip/status_st66.xml[0]", "a mark with the drawing code '1' has no image", "US-76044902"
-    )
+    assert row == Reject("tsdr.zip/status_st66.xml[0]", "a mark with the drawing code '1' has no image", "US-76044902")
 
 
 def test_a_mark_of_euipo(tmp_path: Path) -> None:
@@ -84,7 +82,9 @@ def test_a_mark_of_euipo(tmp_path: Path) -> None:
 def test_applicants_are_in_files_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(st66(MARK))
     (tmp_path / "b.xml").write_text(
-        st66(applicant("77", "<OrganizationName>Alt GmbH</OrganizationName>") + applicant("78", "<LastName>X</LastName>"))
+        st66(
+            applicant("77", "<OrganizationName>Alt GmbH</OrganizationName>") + applicant("78", "<LastName>X</LastName>")
+        )
     )
     (tmp_path / "c.xml").write_text(st66(applicant("77", "<FirstName>Ann</FirstName><LastName>Lee</LastName>")))
     (record,) = read(tmp_path)
