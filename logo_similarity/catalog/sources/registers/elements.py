@@ -69,11 +69,16 @@ def has_element(document: Document, name: str) -> bool:
     return any(match[1] for match in _starts((name,)).finditer(_head(document)))
 
 
-def read_elements(document: Document, *names: str) -> Iterator[XmlRecord | Reject]:
+def read_elements(document: Document, *names: str, skip: str | None = None) -> Iterator[XmlRecord | Reject]:
     """The elements with one of these names, in any namespace, but not those inside another one of them.
 
     An element that is not well-formed, not closed, or longer than 16 MB becomes a reject, and so does a document that is not
     closed.
+
+    Args:
+        document: an XML document.
+        names: names of elements, without prefixes.
+        skip: an element inside them whose content is not parsed, since nothing is read from it.
 
     Raises:
         SourceError: the document cannot be decompressed.
@@ -83,7 +88,7 @@ def read_elements(document: Document, *names: str) -> Iterator[XmlRecord | Rejec
     except LookupError:
         yield Reject(document.name, f"the encoding {_encoding(document.head)!r} is unknown")
         return
-    cutter = _Cutter(document.name, names, pieces)
+    cutter = _Cutter(document.name, names, skip, pieces)
     yield from cutter.records()
     root = _root_tag(document)
     if root is not None and not root[4].endswith(b"/") and not cutter.broke_off and b"</" + root[1] not in cutter.tail:
@@ -95,10 +100,11 @@ def read_elements(document: Document, *names: str) -> Iterator[XmlRecord | Rejec
 class _Cutter:
     """Cuts the records out of a text that arrives in pieces."""
 
-    def __init__(self, name: str, names: tuple[str, ...], pieces: Iterator[bytes]) -> None:
+    def __init__(self, name: str, names: tuple[str, ...], skip: str | None, pieces: Iterator[bytes]) -> None:
         self._name = name
         self._pieces = pieces
         self._starts = _starts(names)
+        self._skip = None if skip is None else (f"<{skip}>".encode(), f"</{skip}>".encode())
         self._buffer = b""
         self._position = 0
         self._line = 1
@@ -117,6 +123,8 @@ class _Cutter:
             number += 1
             line = self._line
             text = self._cut(start)
+            if self._skip is not None and isinstance(text, bytes):
+                text = _leave_out(text, *self._skip)
             if isinstance(text, bytes) and text.count(b"<") > MOST_TAGS:
                 text = f"has more than {MOST_TAGS:,} tags"
             if isinstance(text, bytes):
@@ -206,6 +214,15 @@ class _Cutter:
         self._buffer = self._buffer[self._position :] + piece
         self._position = 0
         return True
+
+
+def _leave_out(text: bytes, start: bytes, end: bytes) -> bytes:
+    """A text without the content between the first `start` and the last `end`, but with its line ends."""
+    first, last = text.find(start), text.rfind(end)
+    if not 0 <= first < last:
+        return text
+    first += len(start)
+    return text[:first] + b"\n" * text.count(b"\n", first, last) + text[last:]
 
 
 def _parse(text: bytes, namespaces: dict[bytes, bytes]) -> Element | tuple[int, str]:

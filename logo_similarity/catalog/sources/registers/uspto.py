@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 SERIAL_NUMBER = re.compile(r"^\d{8}$", re.ASCII)
+CASE = ("serial-number", "registration-number", "transaction-date")
+HEADER = ("filing-date", "registration-date", "status-code", "mark-identification", "mark-drawing-code")
+PARTY = ("entry-number", "party-type", "party-name")
+STATEMENT = ("type-code", "text")
+"""The children of each element that are read."""
 FIRST_OWNER = 20
 """Types of parties from this number on are owners, those below are applicants."""
 LONGEST_NUMBER = 10
@@ -41,17 +46,17 @@ def is_uspto(root: Root) -> bool:
 
 def read_uspto(document: Document) -> Iterator[Mark | Reject]:
     """The case files of a document; a mark without an image is a reject."""
-    for record in read_elements(document, "case-file"):
+    for record in read_elements(document, "case-file", skip="case-file-event-statements"):
         yield record if isinstance(record, Reject) else _read_case_file(record.where, record.element)
 
 
 def _read_case_file(where: str, case_file: Element) -> Mark | Reject:
-    case = _values(case_file)
+    case = _values(case_file, CASE)
     serial = case.get("serial-number", "")
     if not SERIAL_NUMBER.match(serial):
         return Reject(where, f"the serial number {abbreviate(serial)} does not have eight digits")
     logo_id = f"US-{serial}"
-    header = _values(case_file.find("case-file-header"))
+    header = _values(case_file.find("case-file-header"), HEADER)
     drawing = header.get("mark-drawing-code")
     if drawing is not None and drawing.startswith(WITHOUT_IMAGE):
         return Reject(where, without_image(drawing), logo_id)
@@ -87,8 +92,8 @@ def _parties(case_file: Element) -> tuple[str | None, str | None]:
     """The latest owner and the latest applicant: those with the highest type and, among these, the highest entry number."""
     parties = [
         (_as_number(party.get("party-type")), _as_number(party.get("entry-number")), name)
-        for party in map(_values, case_file.iterfind("case-file-owners/case-file-owner"))
-        if (name := party.get("party-name")) is not None
+        for element in case_file.iterfind("case-file-owners/case-file-owner")
+        if (name := (party := _values(element, PARTY)).get("party-name")) is not None
     ]
     applicants = [party for party in parties if party[0] < FIRST_OWNER]
     # Of parties with equal numbers the first counts.
@@ -97,7 +102,8 @@ def _parties(case_file: Element) -> tuple[str | None, str | None]:
 
 
 def _statements(case_file: Element, kind: str) -> Iterator[str | None]:
-    for statement in map(_values, case_file.iterfind("case-file-statements/case-file-statement")):
+    for element in case_file.iterfind("case-file-statements/case-file-statement"):
+        statement = _values(element, STATEMENT)
         if statement.get("type-code", "").startswith(kind):
             yield statement.get("text")
 
@@ -106,11 +112,11 @@ def _as_number(text: str | None) -> int:
     return int(text) if text is not None and text.isdecimal() and len(text) < LONGEST_NUMBER else 0
 
 
-def _values(element: Element | None) -> dict[str, str]:
-    """The texts of an element's children by their names, without blank ones. One pass is faster than a search for each."""
+def _values(element: Element | None, names: tuple[str, ...]) -> dict[str, str]:
+    """The texts of these children of an element, without blank ones. One pass is faster than a search for each."""
     if element is None:
         return {}
-    return {child.tag: text for child in element if (text := (child.text or "").strip())}
+    return {child.tag: text for child in element.iterchildren(*names) if (text := (child.text or "").strip())}
 
 
 def _texts(element: Element, path: str) -> list[str]:

@@ -159,3 +159,12 @@ def test_a_record_with_too_many_tags_costs_only_itself(monkeypatch: pytest.Monke
     monkeypatch.setattr(elements, "MOST_TAGS", 10)
     rows = read(f"<a><r>{'<c/>' * 8}</r><r>{'<c/>' * 9}</r></a>")
     assert rows == ["", "a.xml[1]: the record at line 1 has more than 10 tags"]
+
+
+def test_the_content_of_a_skipped_element_is_not_parsed() -> None:
+    text = "<a><r>1<s>&\n\n</s>2</r><r>\n&</r></a>"
+    first, second = read_elements(document(text), "r", skip="s")
+    assert isinstance(first, XmlRecord)
+    assert "".join(map(str, first.element.itertext())) == "1\n\n2"
+    assert isinstance(second, Reject)
+    assert "at line 4" in second.reason
