@@ -10,6 +10,10 @@ from logo_similarity.catalog.sources.rows import RowError, abbreviate, checked_f
 from logo_similarity.image.folder import image_names
 from logo_similarity.image.formats import EXTENSIONS
 
+BESIDE = "./"
+"""Start of a name that many images have: it tells which image it is only in the folder of the document."""
+AMBIGUOUS = ""
+
 
 class Names(Protocol):
     """Turns the name of an image in a source into its name on disk."""
@@ -22,7 +26,8 @@ class Names(Protocol):
         """The name on disk of an image that a register names loosely; None: there is none.
 
         Extensions and case do not matter. A candidate is the path of the image below `folder` or below the image folder, or
-        the name that only one image has, or that of the folder of only one image. The first candidate that fits counts.
+        the name that only one image has, or that of the folder of only one image. If it starts with `BESIDE`, it is a path
+        below `folder` only. The first candidate that fits counts.
         """
         ...
 
@@ -42,7 +47,7 @@ class NamesAsWritten:
 
     def find(self, _folder: str, candidates: Sequence[str]) -> str | None:
         """The first candidate. Raises RowError if it could lead outside the image folder."""
-        return checked_filename(candidates[0]) if candidates else None
+        return checked_filename(candidates[0].removeprefix(BESIDE)) if candidates else None
 
 
 class ImageNames:
@@ -78,14 +83,14 @@ class ImageNames:
         if self._loose is None:
             self._loose = _index_loosely({*self._first.values(), *self._others})
         for candidate in candidates:
-            key = _without_extension(candidate)
-            for path in (f"{folder}/{key}".casefold(), key):
+            key = _without_extension(candidate.removeprefix(BESIDE))
+            paths = [f"{folder}/{key}".casefold()] if folder != "." else []
+            if not candidate.startswith(BESIDE):
+                paths.append(key)
+            for path in paths:
                 if name := self._loose.get(path):
                     return name
         return None
-
-
-AMBIGUOUS = ""
 
 
 def _index_loosely(names: Iterable[str]) -> dict[str, str]:

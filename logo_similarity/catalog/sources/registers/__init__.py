@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -28,6 +29,7 @@ from logo_similarity.fields import Record
 from logo_similarity.image.folder import image_names
 from logo_similarity.image.formats import EXTENSIONS
 
+ZIP_NAME = re.compile(r"\.zip/", re.IGNORECASE)
 Rows = Iterator[Mark | Removal | Reject]
 XML_FORMATS: tuple[tuple[Callable[[Root], bool], Callable[[Document], Rows]], ...] = (
     (is_uspto, read_uspto),
@@ -73,7 +75,8 @@ class RegisterSource:
                 return None if row is None else row[0]
 
             for document in read_documents(self._path):
-                folder = PurePosixPath(document.name.replace(".zip/", "/")).parent.as_posix()
+                # The images of a ZIP file are beside its documents where it was unpacked into a folder of its name.
+                folder = PurePosixPath(ZIP_NAME.sub("/", document.name)).parent.as_posix()
                 for row in _read(document, name_of):
                     yield _record(row, names.find(folder, row.images)) if isinstance(row, Mark) else row
 

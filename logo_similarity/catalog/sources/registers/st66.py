@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from logo_similarity.catalog.sources.images import BESIDE
 from logo_similarity.catalog.sources.registers.documents import Document
 from logo_similarity.catalog.sources.registers.elements import Root, has_element, read_elements, read_root
 from logo_similarity.catalog.sources.registers.marks import (
@@ -40,6 +41,8 @@ OFFICES = {"euipo": "EM", "oami": "EM", "romarin": "WO", "madrid": "WO"}
 """Offices by a word in the namespace, for records that do not name theirs."""
 ROOTS = ("Transaction", "TradeMark", "TradeMarks", "Applicants", "Representatives")
 EM_DIGITS = 9
+IPAS_IMAGE = "logo"
+"""Offices with WIPO's IPAS call every image this."""
 MOST_APPLICANTS = 1_000
 """Applicants behind a mark that are kept in memory."""
 CLASSES = "GoodsServicesDetails/GoodsServices/ClassDescriptionDetails/ClassDescription"
@@ -157,12 +160,13 @@ def _image_names(number: str, images: list[Element]) -> Iterator[str]:
     for image in images:
         for path in ("MarkImageFilename", "MarkImageURI"):
             if (text := text_of(image, path)) is not None:
-                yield PurePosixPath(text.replace("\\", "/")).name
+                name = PurePosixPath(text.replace("\\", "/")).name
+                yield BESIDE + name if PurePosixPath(name).stem.lower() == IPAS_IMAGE else name
     yield number
     if (part := WO_PART.match(number)) is not None:
         yield part[1]
     # TSDR names the image in its ZIP files like this, and not in the XML.
-    yield "markImage"
+    yield BESIDE + "markImage"
 
 
 def _category_codes(images: list[Element]) -> Iterator[str]:

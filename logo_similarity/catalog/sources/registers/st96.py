@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from logo_similarity.catalog.sources.images import BESIDE
 from logo_similarity.catalog.sources.registers.documents import Document
 from logo_similarity.catalog.sources.registers.elements import Root, read_elements
 from logo_similarity.catalog.sources.registers.marks import (
@@ -112,7 +113,7 @@ def _image_names(number: str, images: list[Element]) -> Iterator[str]:
         if stem and name.lower() != NO_IMAGE and (stem == number or not USAGE_PICTURE.search(stem)):
             yield PurePosixPath(name.replace("\\", "/")).name
     yield number
-    yield "markImage"
+    yield BESIDE + "markImage"
 
 
 def _vienna_codes(images: list[Element]) -> Iterator[str]:

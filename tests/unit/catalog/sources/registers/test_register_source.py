@@ -90,12 +90,22 @@ def test_the_image_beside_the_document_comes_first(tmp_path: Path) -> None:
     assert [row.filename for row in rows(tmp_path) if isinstance(row, Record)] == ["1/logo.jpg", "2/logo.jpg"]
 
 
+def test_a_name_that_all_images_have_tells_nothing_elsewhere(tmp_path: Path) -> None:
+    mark = (
+        "<TradeMark><RegistrationOfficeCode>AL</RegistrationOfficeCode><ApplicationNumber>1</ApplicationNumber>"
+        "<MarkImageDetails><MarkImage><MarkImageFilename>ATTACHMENT/logo.png</MarkImageFilename></MarkImage>"
+        "</MarkImageDetails></TradeMark>"
+    )
+    (tmp_path / "mark.xml").write_text(st66(mark))
+    assert filename(touch(tmp_path, "logo.png", "2/logo.png", "markImage.jpg")) == ""
+
+
 def test_the_image_of_a_zip_file_is_found_where_it_was_unpacked(tmp_path: Path) -> None:
     text = (REAL / "tsdr-st66.xml").read_text()
-    (tmp_path / "sn1.zip").write_bytes(zip_of(status__xml=text, markImage__jpg=b""))
+    (tmp_path / "sn1.ZIP").write_bytes(zip_of(status__xml=text, markImage__jpg=b""))
     images = touch(tmp_path / "images", "sn1/markImage.jpg", "sn1/markThumbnailImage.jpg", "sn2/markImage.jpg")
-    assert filename(tmp_path / "sn1.zip") == "sn1/markImage.jpg"
-    assert filename(tmp_path / "sn1.zip", images) == "sn1/markImage.jpg"
+    assert filename(tmp_path / "sn1.ZIP") == "sn1/markImage.jpg"
+    assert filename(tmp_path / "sn1.ZIP", images) == "sn1/markImage.jpg"
 
 
 def test_images_in_zip_files_have_to_be_unpacked(tmp_path: Path) -> None:
