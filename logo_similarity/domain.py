@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -37,6 +38,17 @@ class Reject:
     """Its id; None: not known."""
     filename: str | None = None
     """Its image; None: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A logo that a source deletes: earlier records of it are not indexed."""
+
+    logo_id: str
+    where: str
+    """The position of the row in the source, as `Record.where`."""
+    transaction_date: dt.date | None = None
+    """Date of the deletion; None: it is later than every row before it."""
 
 
 class _LogoRow(NamedTuple):

@@ -226,6 +226,21 @@ FIELDS: tuple[RegisterField[Any], ...] = tuple(
 """The fields of a register, in the order of `Record`."""
 
 
+def merge_records(old: Record, new: Record) -> Record:
+    """A later record of a logo over an earlier one: a field that the later one lacks keeps its value."""
+    values: dict[str, Any] = {}
+    extra = {**old.extra, **new.extra}
+    for field in FIELDS:
+        value = getattr(new, field.name)
+        if value != field.kind.empty:
+            values[field.name] = value
+            if field.name + UNREADABLE not in new.extra:
+                extra.pop(field.name + UNREADABLE, None)
+        else:
+            values[field.name] = getattr(old, field.name)
+    return Record(logo_id=new.logo_id, filename=new.filename or old.filename, extra=extra, where=new.where, **values)
+
+
 def select_fields(names: Collection[str]) -> tuple[RegisterField[Any], ...]:
     """The fields with these names, in the order of `Record`: `Manifest.fields` has those of a catalog."""
     return tuple(field for field in FIELDS if field.name in names)

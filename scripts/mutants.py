@@ -40,6 +40,7 @@ IMAGE = "tests/unit/image"
 CATALOG = "tests/unit/catalog"
 BUILD = "tests/unit/build"
 SOURCES = (f"{CATALOG}/sources",)
+REGISTERS = f"{CATALOG}/sources/registers"
 EVALUATION = "tests/unit/evaluation"
 TESTS: dict[str, tuple[str, ...]] = {
     "image/formats.py": (f"{IMAGE}/test_formats.py", f"{IMAGE}/test_header.py"),
@@ -71,10 +72,20 @@ TESTS: dict[str, tuple[str, ...]] = {
     "catalog/sources/folder.py": SOURCES,
     "catalog/sources/images.py": SOURCES,
     "catalog/sources/l3d.py": SOURCES,
+    "catalog/sources/registers/__init__.py": (f"{REGISTERS}/test_register_source.py",),
+    "catalog/sources/registers/documents.py": (f"{REGISTERS}/test_documents.py",),
+    "catalog/sources/registers/elements.py": (f"{REGISTERS}/test_elements.py",),
+    "catalog/sources/registers/euipo.py": (f"{REGISTERS}/test_euipo.py",),
+    "catalog/sources/registers/kipris.py": (f"{REGISTERS}/test_kipris.py",),
+    "catalog/sources/registers/marks.py": (REGISTERS,),
+    "catalog/sources/registers/st66.py": (f"{REGISTERS}/test_st66.py",),
+    "catalog/sources/registers/st96.py": (f"{REGISTERS}/test_st96.py",),
+    "catalog/sources/registers/uspto.py": (f"{REGISTERS}/test_uspto.py",),
     "catalog/sources/rows.py": SOURCES,
     "catalog/sources/table.py": SOURCES,
     "fields.py": ("tests/unit/test_fields.py", *SOURCES),
     "field_kinds.py": ("tests/unit/test_field_kinds.py", f"{CATALOG}/test_metadata.py", *SOURCES),
+    "build/merging.py": (f"{BUILD}/test_merging.py",),
     "build/records.py": (f"{BUILD}/test_records.py",),
     "catalog/metadata.py": (f"{CATALOG}/test_metadata.py",),
     "build/inputs.py": (f"{BUILD}/test_inputs.py",),

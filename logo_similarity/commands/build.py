@@ -25,7 +25,8 @@ def build(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A table (CSV, JSON Lines, Parquet), a folder of images, or a folder in the L3D layout.",
+            help="A table (CSV, JSON Lines, Parquet), files of a register (XML, JSON, ZIP, or a folder of them), a folder of "
+            "images, or a folder in the L3D layout.",
         ),
     ],
     catalogs: Annotated[
@@ -33,10 +34,13 @@ def build(
         typer.Option("--out", help="Folder of the catalog versions.  [LOGO_CATALOGS, default: catalogs]"),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="Kind of the source: table, folder or l3d. Default: detected.")
+        str | None, typer.Option(help="Kind of the source: table, register, folder or l3d. Default: detected.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Folder of the images. Default: images/ beside a table or in an L3D folder.")
+        Path | None,
+        typer.Option(
+            help="Folder of the images. Default: images/ beside a table or file, or in a folder of a register or L3D."
+        ),
     ] = None,
     mapping: Annotated[Path | None, typer.Option(help="TOML file that maps the columns of a table to fields.")] = None,
     model: Annotated[

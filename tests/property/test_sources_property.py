@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from logo_similarity.build.records import count_lines, read_records, write_records
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.domain import Reject
+from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
 
@@ -63,7 +63,7 @@ def source(name: str, content: bytes) -> Iterator[Path]:
         yield folder if name.endswith(".json") else folder / name
 
 
-def read(path: Path) -> list[Record | Reject]:
+def read(path: Path) -> list[Record | Removal | Reject]:
     """The rows, the same in two readings, and written and read back without a loss."""
     found = list(open_source(path).rows())
     assert found == list(open_source(path).rows())

@@ -1,0 +1,141 @@
+"""Registers as offices publish them: XML and JSON in several formats, with later records that update earlier ones."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+
+from logo_similarity.catalog.sources.images import ImageNames, OpenNames
+from logo_similarity.catalog.sources.registers.documents import (
+    Document,
+    read_documents,
+    register_files,
+    zips_with_images,
+)
+from logo_similarity.catalog.sources.registers.elements import Root, read_root
+from logo_similarity.catalog.sources.registers.euipo import is_euipo, read_euipo
+from logo_similarity.catalog.sources.registers.kipris import is_kipris, read_kipris
+from logo_similarity.catalog.sources.registers.marks import Mark
+from logo_similarity.catalog.sources.registers.st66 import is_st66, read_applicants, read_st66
+from logo_similarity.catalog.sources.registers.st96 import is_st96, read_st96
+from logo_similarity.catalog.sources.registers.uspto import is_uspto, read_uspto
+from logo_similarity.catalog.sources.rows import RowError, make_record, make_reject
+from logo_similarity.domain import Reject, Removal
+from logo_similarity.errors import SourceError
+from logo_similarity.fields import Record
+from logo_similarity.image.folder import image_names
+from logo_similarity.image.formats import EXTENSIONS
+
+ZIP_NAME = re.compile(r"\.zip/", re.IGNORECASE)
+Rows = Iterator[Mark | Removal | Reject]
+XML_FORMATS: tuple[tuple[Callable[[Root], bool], Callable[[Document], Rows]], ...] = (
+    (is_uspto, read_uspto),
+    (is_st96, read_st96),
+    (is_kipris, read_kipris),
+)
+"""How each format is recognised, and read."""
+
+
+class RegisterSource:
+    """Files of one or several offices, each recognised by what it contains.
+
+    A logo may have several rows, and a removal deletes those before it: `build.records` merges them. A record with an empty
+    filename has no image in the image folder; another record of its logo may have one.
+    """
+
+    kind = "register"
+
+    def __init__(self, path: Path, images: Path | None = None, names: OpenNames = ImageNames) -> None:
+        if not path.exists():
+            raise SourceError(f"{path}: no such file or folder")
+        self._path = path
+        self._names = names
+        folder = path if path.is_dir() else path.parent
+        usual = folder / "images"
+        self.images = images or (usual if usual.is_dir() else folder)
+
+    def files(self) -> Iterator[Path]:
+        """All files that may contain records."""
+        return register_files(self._path)
+
+    def rows(self) -> Iterator[Record | Removal | Reject]:
+        """The records of every file, in the order of the files' names."""
+        names = self._names(self.images)
+        if isinstance(names, ImageNames):
+            self._check_images()
+        # A database without a name is kept in memory while it is small, and in a temporary file otherwise.
+        with closing(sqlite3.connect("")) as applicants:
+            _index_applicants(applicants, self._path)
+
+            def name_of(key: str) -> str | None:
+                row = applicants.execute("SELECT name FROM applicants WHERE key = ?", (key,)).fetchone()
+                return None if row is None else row[0]
+
+            for document in read_documents(self._path):
+                # The images of a ZIP file are beside its documents where it was unpacked into a folder of its name.
+                folder = PurePosixPath(ZIP_NAME.sub("/", document.name)).parent.as_posix()
+                for row in _read(document, name_of):
+                    yield _record(row, names.find(folder, row.images)) if isinstance(row, Mark) else row
+
+    def _check_images(self) -> None:
+        """Raise SourceError if the image folder has no images, but ZIP files of the register do."""
+        if any(name.lower().endswith(EXTENSIONS) for name in image_names(self.images)):
+            return
+        for archive in zips_with_images(self._path):
+            raise SourceError(
+                f"{self.images}: contains no images, but {archive} does; unpack the ZIP files with images into a folder "
+                f"(unzip -n {archive} -d IMAGES) and name it with --images IMAGES"
+            )
+
+
+def is_register(path: Path) -> bool:
+    """Whether a file is one of a register, or a folder contains one.
+
+    Raises:
+        SourceError: a file cannot be read.
+    """
+    with closing(read_documents(path)) as documents:
+        return any(map(_is_known, documents))
+
+
+def _is_known(document: Document) -> bool:
+    root = read_root(document)
+    if root is None:
+        return is_euipo(document)
+    return is_st66(root) or any(is_format(root) for is_format, _ in XML_FORMATS)
+
+
+def _read(document: Document, name_of: Callable[[str], str | None]) -> Rows:
+    root = read_root(document)
+    if root is not None:
+        for is_format, read in XML_FORMATS:
+            if is_format(root):
+                return read(document)
+        if is_st66(root):
+            return read_st66(document, name_of)
+    elif is_euipo(document):
+        return read_euipo(document)
+    return iter((Reject(document.name, "the file has none of the known formats of registers"),))
+
+
+def _index_applicants(database: sqlite3.Connection, path: Path) -> None:
+    """Write the names of applicants that have documents of their own. The last document that names one counts."""
+    database.execute("CREATE TABLE applicants (key TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID")
+    for document in read_documents(path):
+        root = read_root(document)
+        if root is not None and is_st66(root):
+            database.executemany("INSERT OR REPLACE INTO applicants VALUES (?, ?)", read_applicants(document))
+
+
+def _record(mark: Mark, filename: str | None) -> Record | Reject:
+    if filename is None and mark.fields.get("mark_feature") == "word":
+        return Reject(mark.where, "a word mark without an image", mark.logo_id)
+    try:
+        return make_record(
+            where=mark.where, logo_id=mark.logo_id, filename=filename or "", fields=mark.fields, extra=mark.extra
+        )
+    except RowError as error:
+        return make_reject(mark.where, error, logo_id=mark.logo_id, filename=filename)
