@@ -14,6 +14,7 @@ from pathlib import Path
 
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.domain import Reject
+from logo_similarity.fields import Record
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 TABLE = SAMPLES / "marks.jsonl"
@@ -35,6 +36,7 @@ def rows() -> Iterator[dict[str, object]]:
         for record in source.rows():
             if isinstance(record, Reject):
                 raise ValueError(f"{record.where}: {record.reason}")  # noqa: TRY004 - the value is at fault
+            assert isinstance(record, Record)  # a table removes nothing
             metadata = record.metadata()
             extra = metadata.pop("extra")
             assert isinstance(extra, dict)

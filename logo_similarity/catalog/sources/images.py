@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -97,7 +98,8 @@ def _index_loosely(names: Iterable[str]) -> dict[str, str]:
     """Images by their path without the extension, by their last name, and by the name of their folder."""
     paths: dict[str, str] = {}
     for name in sorted(name for name in names if name.lower().endswith(EXTENSIONS)):
-        paths.setdefault(_without_extension(name), name)
+        with suppress(RowError):  # a name that no record may have
+            paths.setdefault(_without_extension(name), checked_filename(name))
     short: dict[str, str] = {}
     for path, name in paths.items():
         parent, _, last = path.rpartition("/")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 
-from logo_similarity.catalog.sources.images import ImageNames, OpenNames
+from logo_similarity.catalog.sources.images import ImageNames, Names, OpenNames
 from logo_similarity.catalog.sources.registers.documents import (
     Document,
     read_documents,
@@ -19,7 +19,7 @@ from logo_similarity.catalog.sources.registers.elements import Root, read_root
 from logo_similarity.catalog.sources.registers.euipo import is_euipo, read_euipo
 from logo_similarity.catalog.sources.registers.kipris import is_kipris, read_kipris
 from logo_similarity.catalog.sources.registers.marks import Mark
-from logo_similarity.catalog.sources.registers.st66 import is_st66, read_applicants, read_st66
+from logo_similarity.catalog.sources.registers.st66 import NameOf, is_st66, read_applicants, read_st66
 from logo_similarity.catalog.sources.registers.st96 import is_st96, read_st96
 from logo_similarity.catalog.sources.registers.uspto import is_uspto, read_uspto
 from logo_similarity.catalog.sources.rows import RowError, make_record, make_reject
@@ -31,12 +31,14 @@ from logo_similarity.image.formats import EXTENSIONS
 
 ZIP_NAME = re.compile(r"\.zip/", re.IGNORECASE)
 Rows = Iterator[Mark | Removal | Reject]
-XML_FORMATS: tuple[tuple[Callable[[Root], bool], Callable[[Document], Rows]], ...] = (
-    (is_uspto, read_uspto),
-    (is_st96, read_st96),
-    (is_kipris, read_kipris),
+Reader = Callable[[Document, NameOf], Rows]
+XML_FORMATS: tuple[tuple[Callable[[Root], bool], Reader], ...] = (
+    (is_uspto, lambda document, _: read_uspto(document)),
+    (is_st96, lambda document, _: read_st96(document)),
+    (is_kipris, lambda document, _: read_kipris(document)),
+    (is_st66, read_st66),
 )
-"""How each format is recognised, and read."""
+"""How each format is recognised by its root element, and read. The first that fits counts."""
 
 
 class RegisterSource:
@@ -75,10 +77,14 @@ class RegisterSource:
                 return None if row is None else row[0]
 
             for document in read_documents(self._path):
+                read = _reader_of(document)
+                if read is None:
+                    yield Reject(document.name, "the file has none of the known formats of registers")
+                    continue
                 # The images of a ZIP file are beside its documents where it was unpacked into a folder of its name.
                 folder = PurePosixPath(ZIP_NAME.sub("/", document.name)).parent.as_posix()
-                for row in _read(document, name_of):
-                    yield _record(row, names.find(folder, row.images)) if isinstance(row, Mark) else row
+                for row in read(document, name_of):
+                    yield _record(row, names, folder) if isinstance(row, Mark) else row
 
     def _check_images(self) -> None:
         """Raise SourceError if the image folder has no images, but ZIP files of the register do."""
@@ -98,27 +104,14 @@ def is_register(path: Path) -> bool:
         SourceError: a file cannot be read.
     """
     with closing(read_documents(path)) as documents:
-        return any(map(_is_known, documents))
+        return any(_reader_of(document) is not None for document in documents)
 
 
-def _is_known(document: Document) -> bool:
-    root = read_root(document)
-    if root is None:
-        return is_euipo(document)
-    return is_st66(root) or any(is_format(root) for is_format, _ in XML_FORMATS)
-
-
-def _read(document: Document, name_of: Callable[[str], str | None]) -> Rows:
+def _reader_of(document: Document) -> Reader | None:
     root = read_root(document)
     if root is not None:
-        for is_format, read in XML_FORMATS:
-            if is_format(root):
-                return read(document)
-        if is_st66(root):
-            return read_st66(document, name_of)
-    elif is_euipo(document):
-        return read_euipo(document)
-    return iter((Reject(document.name, "the file has none of the known formats of registers"),))
+        return next((read for is_format, read in XML_FORMATS if is_format(root)), None)
+    return (lambda document, _: read_euipo(document)) if is_euipo(document) else None
 
 
 def _index_applicants(database: sqlite3.Connection, path: Path) -> None:
@@ -130,12 +123,13 @@ def _index_applicants(database: sqlite3.Connection, path: Path) -> None:
             database.executemany("INSERT OR REPLACE INTO applicants VALUES (?, ?)", read_applicants(document))
 
 
-def _record(mark: Mark, filename: str | None) -> Record | Reject:
-    if filename is None and mark.fields.get("mark_feature") == "word":
-        return Reject(mark.where, "a word mark without an image", mark.logo_id)
+def _record(mark: Mark, names: Names, folder: str) -> Record | Reject:
     try:
+        filename = names.find(folder, mark.images)
+        if filename is None and mark.fields.get("mark_feature") == "word":
+            raise RowError("a word mark without an image")  # noqa: TRY301 - as the other faults of the row
         return make_record(
-            where=mark.where, logo_id=mark.logo_id, filename=filename or "", fields=mark.fields, extra=mark.extra
+            where=mark.where, logo_id=mark.logo_id, filename=filename or "", fields=mark.fields, extra={}
         )
     except RowError as error:
-        return make_reject(mark.where, error, logo_id=mark.logo_id, filename=filename)
+        return make_reject(mark.where, error, logo_id=mark.logo_id)

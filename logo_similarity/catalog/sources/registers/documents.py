@@ -92,6 +92,7 @@ def read_documents(path: Path) -> Generator[Document]:
     """
     for file in register_files(path):
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        name = name.encode("utf8", "replace").decode()  # it is written into messages and reports
         with reading(name), file.open("rb", buffering=0) as opened:
             yield from _documents(opened, name, file.stat().st_size, DEEPEST_NESTING)
 

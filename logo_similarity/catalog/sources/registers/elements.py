@@ -26,6 +26,7 @@ LONGEST_RECORD = 16 << 20
 """Bytes of a record. The longest known one, of the USPTO, has 10.9 MB."""
 MOST_TAGS = 1_000_000
 """Start and end tags of a record: a parsed element takes 30 times the memory of its tag."""
+MOST_NAMESPACES = 100
 LONGEST_TAG = 4_096
 PROLOG = re.compile(rb"(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>)*", re.DOTALL)
 ROOT_TAG = re.compile(rb"<((?:([\w.-]+):)?([\w.-]+))([^>]*)>")
@@ -204,7 +205,9 @@ class _Cutter:
     def _advance(self, position: int, *, declare: bool = True) -> None:
         self._line += self._buffer.count(b"\n", self._position, position)
         if declare and self._buffer.find(b"xmlns", self._position, position) >= 0:
-            self._namespaces.update(_namespaces(self._buffer[self._position : position]))
+            for prefix, uri in _namespaces(self._buffer[self._position : position]):
+                if prefix in self._namespaces or len(self._namespaces) < MOST_NAMESPACES:
+                    self._namespaces[prefix] = uri
         self._position = position
 
     def _read_more(self) -> bool:
@@ -234,7 +237,7 @@ def _parse(text: bytes, namespaces: dict[bytes, bytes]) -> Element | tuple[int, 
     try:
         return etree.fromstring(wrapped, _parser())[0]
     except etree.XMLSyntaxError as error:
-        return max((error.lineno or 1) - 1, 0), error.msg.partition(", line ")[0]
+        return max((error.lineno or 1) - 1, 0), " ".join(error.msg.partition(", line ")[0].split())
 
 
 @cache

@@ -5,6 +5,7 @@ A page has neither images nor Vienna codes, a detailed record has both. Records 
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import re
@@ -29,10 +30,10 @@ def is_euipo(document: Document) -> bool:
     import ijson
 
     try:
-        for prefix, event, key in ijson.parse(io.BytesIO(document.head)):
+        for prefix, event, key in ijson.parse(io.BytesIO(document.head.removeprefix(codecs.BOM_UTF8)), use_float=True):
             if event == "map_key" and prefix in ("", "item") and key in KEYS:
                 return True
-    except ijson.JSONError:  # the head ends before the document does
+    except (ijson.JSONError, ValueError, OverflowError):  # also because the head ends before the document does
         pass
     return False
 

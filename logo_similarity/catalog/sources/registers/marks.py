@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,6 @@ class Mark:
     """Names by which its image may be found, the most specific first: see `ImageNames.find`."""
     fields: Mapping[str, object]
     """Values of the register's fields by name."""
-    extra: Mapping[str, object] = field(default_factory=dict)
 
 
 def text_of(element: Element, path: str) -> str | None:

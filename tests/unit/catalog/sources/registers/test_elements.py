@@ -168,3 +168,10 @@ def test_the_content_of_a_skipped_element_is_not_parsed() -> None:
     assert "".join(map(str, first.element.itertext())) == "1\n\n2"
     assert isinstance(second, Reject)
     assert "at line 4" in second.reason
+
+
+def test_the_number_of_namespaces_is_limited() -> None:
+    declared = "".join(f'<e xmlns:p{number}="u"/>' for number in range(200))
+    first, second = read(f"<a>{declared}<r><p99:c/>1</r><r><p100:c/>2</r></a>")
+    assert first == "1"
+    assert "Namespace prefix p100 on c is not defined" in second

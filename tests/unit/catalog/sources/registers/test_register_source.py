@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,23 @@ def test_names_that_lead_outside_find_nothing(tmp_path: Path, name: str) -> None
     touch(tmp_path, "x.jpg", "in/other.jpg")
     (tmp_path / "in" / "a.xml").write_text(st66(mark))
     assert filename(tmp_path / "in") == ""
+
+
+def test_a_name_that_leads_outside_is_a_reject_if_names_are_used_as_written(tmp_path: Path) -> None:
+    mark = (
+        "<TradeMark><RegistrationOfficeCode>FR</RegistrationOfficeCode><ApplicationNumber>../../x</ApplicationNumber>"
+        "</TradeMark>"
+    )
+    (tmp_path / "a.xml").write_text(st66(mark))
+    (row,) = read(tmp_path)
+    assert isinstance(row, Reject)
+    assert "leads outside the image folder" in row.reason
+
+
+def test_names_that_are_not_unicode_are_not_used(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"\xff")
+    (tmp_path / f"{odd}.xml").write_text(uspto(MARK))
+    touch(tmp_path, f"90000001/{odd}.jpg")
+    (row,) = rows(tmp_path)
+    assert isinstance(row, Record)
+    assert (row.where, row.filename) == ("?.xml[0]", "")
