@@ -24,7 +24,7 @@ from logo_similarity.build.identical import number_vectors
 from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
-from logo_similarity.build.records import count_lines, reject_line, write_records
+from logo_similarity.build.records import count_lines, reject_line, reject_of, write_records
 from logo_similarity.build.reuse import KnownImages
 from logo_similarity.build.shards import SHARD_ROWS, Digests, load_shard, shard_count
 from logo_similarity.build.texts import load_texts, read_texts
@@ -57,6 +57,7 @@ from logo_similarity.catalog.publish import copy_model, digest_files, publish
 from logo_similarity.catalog.signature import sign
 from logo_similarity.catalog.sources import Source
 from logo_similarity.catalog.trial import Trial
+from logo_similarity.catalog.updates import UPDATES, UpdateRow, read_files, read_updates, record_row, write_updates
 from logo_similarity.catalog.versions import WORK_PREFIX, Catalog, TryVersion
 from logo_similarity.domain import Reject
 from logo_similarity.embed.describe import Floats
@@ -162,7 +163,13 @@ def build_catalog(
         else:
             work.mkdir(exist_ok=True)
             known = None if precomputed is not None else _known_images(folder, encoder, progress)
-            manifest = _make_version(source, work, encoder, precomputed or known, inputs, options, progress)
+            if not (work / RECORDS).exists():
+                write_records(
+                    source, work / RECORDS, work / SOURCE_REJECTS, lambda done: progress("rows read", done, None)
+                )
+            manifest = make_version(
+                work, source.kind, source.images, encoder, precomputed or known, inputs, options, progress
+            )
             version = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
         shutil.rmtree(work, ignore_errors=True)
         return BuildResult(*version, reused=reused)
@@ -196,23 +203,33 @@ def _find_version(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[
     return None
 
 
-def _make_version(
-    source: Source,
+def make_version(
     work: Path,
+    kind: str,
+    images: Path,
     encoder: Encoder,
     computed: PrecomputedEmbeddings | KnownImages | None,
     inputs: str,
     options: BuildOptions,
     progress: Progress,
 ) -> Manifest:
-    """Write everything but the manifest into `work / VERSION`. Returns the manifest.
+    """Write everything but the manifest into `work / VERSION`, and return the manifest.
 
-    `computed` has the embeddings of all images, or those of an earlier version; None: there are none.
+    Args:
+        work: has the records and rejects of the source.
+        kind: the kind of the source.
+        images: the folder that the filenames are relative to.
+        encoder: embeds the images.
+        computed: has the embeddings of all images, or those of an earlier version; None: there are none.
+        inputs: digest of all inputs.
+        options: of the build.
+        progress: see `Progress`.
+
+    Raises:
+        BuildError, InvalidRequestError: as `build_catalog`.
     """
     records, version = work / RECORDS, work / VERSION
     version.mkdir(exist_ok=True)
-    if not records.exists():
-        write_records(source, records, work / SOURCE_REJECTS, lambda done: progress("rows read", done, None))
     total = count_lines(records)
 
     def on_rows(done: int) -> None:
@@ -222,7 +239,7 @@ def _make_version(
         embed_records(
             records,
             total,
-            source.images,
+            images,
             work / SHARDS,
             encoder,
             threads=options.threads,
@@ -231,13 +248,13 @@ def _make_version(
             on_rows=on_rows,
         )
     else:
-        computed.check(records, source.images, encoder, options.limits)
+        computed.check(records, images, encoder, options.limits)
         computed.write_shards(records, total, work / SHARDS, on_rows)
     if options.read_words:
         read_texts(
             records,
             total,
-            source.images,
+            images,
             work / TEXTS,
             threads=options.threads,
             limits=options.limits,
@@ -246,9 +263,10 @@ def _make_version(
     progress("finding identical images", 0, None)
     vector_of = number_vectors(work / SHARDS, shard_count(total))
     if not len(vector_of):
-        raise BuildError(_explain_rejects(work, source.images, total))
+        raise BuildError(_explain_rejects(work, images, total))
     _write_arrays(work, version, total, vector_of)
     logo_ids, fields = _write_rows(work, version, total)
+    _write_updates(work, version, total)
     vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
     curve = _write_index(vectors, work, version, options, progress)
     recall = _check_recall(curve, options, progress)
@@ -285,7 +303,7 @@ def _make_version(
             curve=tuple(CurvePoint(ef_search=point.ef_search, value=point.value) for point in curve),
         ),
         parts=parts,
-        source=SourceEntry(kind=source.kind, read=len(vector_of) + rejected, indexed=len(vector_of), rejected=rejected),
+        source=SourceEntry(kind=kind, read=len(vector_of) + rejected, indexed=len(vector_of), rejected=rejected),
         files=digest_files(version),
     )
 
@@ -340,9 +358,9 @@ def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, 
         rejected.write((work / SOURCE_REJECTS).read_bytes())
 
         def rows() -> Iterator[Record]:
-            for number, (records, rejects) in enumerate(read_outcomes(work / SHARDS, total, work / RECORDS)):
+            for number, (records, unread) in enumerate(read_outcomes(work / SHARDS, total, work / RECORDS)):
                 texts = load_texts(work / TEXTS, number)
-                rejected.writelines(reject_line(reject) for reject in rejects)
+                rejected.writelines(reject_line(reject_of(*one)) for one in unread)
                 for record in records:
                     logo_ids.update(record.logo_id.encode() + b"\n")
                     postings.add(record)
@@ -357,11 +375,27 @@ def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, 
     return logo_ids.hexdigest(), fields
 
 
+def _write_updates(work: Path, version: Path, total: int) -> None:
+    """Write what a later import needs to know, if the source is one that is updated."""
+    if not (work / UPDATES).exists():
+        return
+
+    def rows() -> Iterator[UpdateRow]:
+        known: set[str] = set()
+        for row in read_updates(work / UPDATES):
+            known.add(row.logo_id)
+            yield row
+        for _, unread in read_outcomes(work / SHARDS, total, work / RECORDS):
+            yield from (record_row(record) for record, _ in unread if record.logo_id not in known)
+
+    write_updates(version / UPDATES, rows(), read_files(work / UPDATES).items())
+
+
 def _explain_rejects(work: Path, images: Path, total: int) -> str:
     """The message of a build whose rows are all rejected."""
     rejects = [Reject(**json.loads(line)) for line in (work / SOURCE_REJECTS).read_bytes().splitlines()]
-    for _, unreadable in read_outcomes(work / SHARDS, total, work / RECORDS):
-        rejects += unreadable
+    for _, unread in read_outcomes(work / SHARDS, total, work / RECORDS):
+        rejects += [reject_of(*one) for one in unread]
     reasons = "; ".join(map(_describe_reject, rejects[:EXAMPLES]))
     return (
         f"no logo could be indexed with the images in {images} (--images names another folder); rows rejected: "

@@ -11,10 +11,9 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
-from logo_similarity.build.records import read_records, reject_of
+from logo_similarity.build.records import read_records
 from logo_similarity.build.reuse import KnownImages
 from logo_similarity.build.shards import SHARD_ROWS, StoredImage, make_shard, shard_count, write_shard
-from logo_similarity.domain import Reject
 from logo_similarity.embed.describe import describe, describe_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError
@@ -99,14 +98,14 @@ def embed_records(
             raise
 
 
-def read_outcomes(shards: Path, total: int, records: Path) -> Iterator[tuple[list[Record], list[Reject]]]:
-    """For each shard: the records with an embedding, and the rejects."""
+def read_outcomes(shards: Path, total: int, records: Path) -> Iterator[tuple[list[Record], list[tuple[Record, str]]]]:
+    """For each shard: the records with an embedding, and the others with the reason why they have none."""
     reader = read_records(records)
     for number in range(shard_count(total)):
         reasons = dict(json.loads((shards / f"{number:06}.json").read_bytes()))
         batch = list(islice(reader, SHARD_ROWS))
         indexed = [record for position, record in enumerate(batch) if position not in reasons]
-        yield indexed, [reject_of(batch[position], reason) for position, reason in reasons.items()]
+        yield indexed, [(batch[position], reason) for position, reason in reasons.items()]
 
 
 def _describe_file(path: Path, encoder: Encoder, decoder: Decoder, known: KnownImages | None) -> StoredImage | str:

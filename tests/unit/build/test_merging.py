@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from logo_similarity.build.merging import merge_rows
+from logo_similarity.build.merging import MergedLogo, merge_logos, without_image
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record, merge_records
@@ -25,9 +25,12 @@ def record(number: int | None = None, logo_id: str = "1", filename: str = "1.png
 
 
 def merged(folder: Path, *rows: Row) -> list[Record | Reject]:
-    found = list(merge_rows(iter(rows), folder / "updates.sqlite"))
+    logos = list(merge_logos(rows, folder / "merging.sqlite"))
     assert list(folder.iterdir()) == []
-    return found
+    records = [logo.record if isinstance(logo, MergedLogo) else logo for logo in logos]
+    return [
+        one if isinstance(one, Reject) or one.filename else without_image(one) for one in records if one is not None
+    ]
 
 
 def test_later_values_replace_earlier_ones() -> None:
@@ -107,10 +110,10 @@ def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
         raise SourceError("broken")
 
     with pytest.raises(SourceError):
-        list(merge_rows(rows(), tmp_path / "updates.sqlite"))
+        list(merge_logos(rows(), tmp_path / "updates.sqlite"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"none/updates\.sqlite"):
-        list(merge_rows(iter([record(1)]), tmp_path / "none" / "updates.sqlite"))
+        list(merge_logos([record(1)], tmp_path / "none" / "updates.sqlite"))
