@@ -17,6 +17,8 @@ from logo_similarity.fields import Record
 from tests.registers import REAL, case_file, read_text, uspto, zip_of
 
 tried = settings(derandomize=True, deadline=None, max_examples=60)
+written = settings(tried, max_examples=20)
+"""Each example waits for the disk."""
 
 
 @st.composite
@@ -51,7 +53,7 @@ def records_of(*files: list[str], zipped: bool) -> list[Record]:
         return list(read_records(Path(made) / "records"))
 
 
-@tried
+@written
 @given(case_files(), st.data())
 def test_any_order_and_split_of_the_updates_gives_the_same_records(updates: list[str], data: st.DataObject) -> None:
     expected = records_of(updates, zipped=False)

@@ -26,6 +26,7 @@ from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.search.build import EF_SEARCHES
 from logo_similarity.version import __version__
+from tests.registers import case_file, uspto, zip_of
 from tests.samples import SampleCatalog
 
 POOR = BuildOptions(threads=2, m=2, ef_construction=1, ef_search=1, recall_floor=0.0, self_floor=0.0)
@@ -75,6 +76,38 @@ def test_every_reject_has_its_position_its_id_and_its_file(sample_catalog: Sampl
         "marks.csv:6": (None, None),
         "marks.csv:8": ("broken", "broken.jpg"),
     }
+
+
+@pytest.mark.slow
+def test_a_register_is_built_from_its_files_and_updated_by_a_new_one(
+    sample_catalog: SampleCatalog, tmp_path: Path
+) -> None:
+    images, register = tmp_path / "images", tmp_path / "daily"
+    images.mkdir()
+    register.mkdir()
+    serials = ["90000001", "90000002", "90000003"]
+    for serial, file in zip(serials, sample_catalog.files, strict=False):
+        shutil.copy(sample_catalog.images / file, images / f"{serial}{Path(file).suffix}")
+    status, word_mark = "<status-code>{}</status-code>", "<mark-drawing-code>4000</mark-drawing-code>"
+    cases = [case_file(serial, header=status.format(641)) for serial in serials]
+    (register / "1.zip").write_bytes(zip_of(a__xml=uspto(*cases, case_file("90000009", header=word_mark))))
+    options = BuildOptions(threads=2)
+
+    def build_register() -> tuple[BuildResult, list[str | None]]:
+        result = build_catalog(open_source(register, images=images), tmp_path / "catalogs", options)
+        with SearchEngine.open(result.folder.parent) as engine:
+            logos = [engine.logo(f"US-{serial}") for serial in serials]
+        return result, [logo and logo.record.status for logo in logos]
+
+    first, statuses = build_register()
+    assert statuses == ["pending"] * 3
+    counts = first.manifest.source
+    assert (counts.kind, counts.indexed, counts.rejected) == ("register", 3, 1)
+    (register / "2.xml").write_text(uspto(case_file(serials[1], header=status.format(700), date="20240102")))
+    second, statuses = build_register()
+    assert second.folder != first.folder
+    assert statuses == ["pending", "registered", "pending"]
+    assert build_register()[0].reused
 
 
 def test_a_build_without_a_logo_names_rows_and_images(tmp_path: Path) -> None:

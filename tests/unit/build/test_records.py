@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.build.records import REPORT_ROWS, count_lines, read_records, write_records
-from logo_similarity.domain import Reject
+from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
 
@@ -35,17 +35,19 @@ ROWS: tuple[Record | Reject, ...] = (*RECORDS, Reject("x", "bad"))
 class Rows:
     """A source of given rows, that can break off."""
 
-    kind = "test"
     images = Path()
 
-    def __init__(self, rows: Sequence[Record | Reject], error: BaseException | None = None) -> None:
+    def __init__(
+        self, rows: Sequence[Record | Removal | Reject], error: BaseException | None = None, kind: str = "test"
+    ) -> None:
+        self.kind = kind
         self._rows = rows
         self._error = error
 
     def files(self) -> Iterator[Path]:
         return iter(())
 
-    def rows(self) -> Iterator[Record | Reject]:
+    def rows(self) -> Iterator[Record | Removal | Reject]:
         yield from self._rows
         if self._error is not None:
             raise self._error
@@ -134,3 +136,36 @@ def test_a_number_that_json_cannot_hold_is_an_error(tmp_path: Path) -> None:
     record = Record(logo_id="a", filename="a.jpg", extra={"weight": float("nan")})
     with pytest.raises(ValueError, match="JSON compliant"):
         write_records(Rows([record]), tmp_path / "records", tmp_path / "rejects")
+
+
+def test_the_records_of_a_register_are_merged(tmp_path: Path) -> None:
+    rows: list[Record | Removal | Reject] = [
+        Record(logo_id="2", filename="2.jpg", text="old", company="A", where="a.xml[0]"),
+        Record(logo_id="1", filename="1.jpg", where="a.xml[1]"),
+        Reject("a.xml[2]", "bad"),
+        Record(logo_id="2", filename="", text="new", where="b.xml[0]"),
+        Record(logo_id="3", filename="", where="b.xml[1]"),
+        Removal("1", "b.xml[2]"),
+    ]
+    write_records(Rows(rows, kind="register"), tmp_path / "records", tmp_path / "rejects")
+    assert list(read_records(tmp_path / "records")) == [Record(logo_id="2", filename="2.jpg", text="new", company="A")]
+    assert [(line["where"], line["reason"]) for line in lines(tmp_path / "rejects")] == [
+        ("a.xml[2]", "bad"),
+        ("b.xml[1]", "no image of the logo in the image folder"),
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["records", "rejects"]
+
+
+def test_progress_counts_the_rows_of_a_register(tmp_path: Path) -> None:
+    told: list[int] = []
+    rows = [RECORDS[1]] * REPORT_ROWS
+    write_records(Rows(rows, kind="register"), tmp_path / "records", tmp_path / "rejects", told.append)
+    assert told == [REPORT_ROWS]
+
+
+def test_other_sources_remove_nothing(tmp_path: Path) -> None:
+    rows: list[Record | Removal] = [RECORDS[1], Removal("b", "marks.csv:3")]
+    write_records(Rows(rows), tmp_path / "records", tmp_path / "rejects")
+    assert list(read_records(tmp_path / "records")) == [RECORDS[1]]
+    reason = "only registers can delete logos; remove the row"
+    assert lines(tmp_path / "rejects") == [{"where": "marks.csv:3", "reason": reason, "logo_id": "b", "filename": None}]
