@@ -11,9 +11,19 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from logo_similarity.build.records import read_records
 from logo_similarity.build.reuse import KnownImages
-from logo_similarity.build.shards import SHARD_ROWS, StoredImage, make_shard, shard_count, write_shard
+from logo_similarity.build.shards import (
+    DIGEST_BYTES,
+    SHARD_ROWS,
+    Digests,
+    StoredImage,
+    make_shard,
+    shard_count,
+    write_shard,
+)
 from logo_similarity.embed.describe import describe, describe_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError
@@ -21,6 +31,8 @@ from logo_similarity.fields import Record
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
 
+FILE_DIGESTS = "file-digests.bin"
+"""Beside the records: for each, the sha256 of its image file, 32 bytes, or zeros if it has to be read."""
 TASK_ROWS = 16
 """Records per task: enough to make the overhead of a task negligible, few enough to keep all threads busy."""
 SHARDS_AHEAD = 2
@@ -69,8 +81,14 @@ def embed_records(
         write_shard(shards, number, *make_shard(outcomes, encoder.dimension))
         return len(outcomes)
 
-    def work(batch: list[Record]) -> list[StoredImage | str]:
-        return [_describe_file(images / record.filename, encoder, decoder, known) for record in batch]
+    digests = records.with_name(FILE_DIGESTS)
+    digest_of = _read_digests(digests) if known is not None and digests.exists() else lambda _: None
+
+    def work(batch: list[Record], first: int) -> list[StoredImage | str]:
+        return [
+            _describe_file(images / record.filename, encoder, decoder, known, digest_of(place))
+            for place, record in enumerate(batch, first)
+        ]
 
     with Decoder(limits) as decoder, ThreadPoolExecutor(threads, "embed") as pool:
         try:
@@ -84,9 +102,9 @@ def embed_records(
                 if not pending or number != pending[-1][0] + 1:
                     reader = read_records(records, number * SHARD_ROWS)
                 batch = list(islice(reader, rows))
-                pending.append(
-                    (number, [pool.submit(work, batch[i : i + TASK_ROWS]) for i in range(0, len(batch), TASK_ROWS)])
-                )
+                first = number * SHARD_ROWS
+                starts = range(0, len(batch), TASK_ROWS)
+                pending.append((number, [pool.submit(work, batch[i : i + TASK_ROWS], first + i) for i in starts]))
                 if len(pending) == SHARDS_AHEAD:
                     done += finish_oldest()
                     on_rows(done)
@@ -108,8 +126,18 @@ def read_outcomes(shards: Path, total: int, records: Path) -> Iterator[tuple[lis
         yield indexed, [(batch[position], reason) for position, reason in reasons.items()]
 
 
-def _describe_file(path: Path, encoder: Encoder, decoder: Decoder, known: KnownImages | None) -> StoredImage | str:
-    """What is stored of an image file, or the reason why the image is rejected."""
+def _read_digests(path: Path) -> Callable[[int], bytes | None]:
+    """The digests in a file: the one at a place, or None if the image has to be read."""
+    digests: Digests = np.memmap(path, np.uint8, "r").view(np.ndarray).reshape(-1, DIGEST_BYTES)
+    return lambda place: digests[place].tobytes() if digests[place].any() else None
+
+
+def _describe_file(
+    path: Path, encoder: Encoder, decoder: Decoder, known: KnownImages | None, digest: bytes | None
+) -> StoredImage | str:
+    """What is stored of an image file, or the reason why the image is rejected. One of a known digest is not read."""
+    if known is not None and digest is not None and (stored := known.find(digest)) is not None:
+        return stored
     try:
         if path.stat().st_size > decoder.limits.max_bytes:
             return f"the file has more than {decoder.limits.max_bytes:,} bytes (LOGO_MAX_UPLOAD_BYTES)"

@@ -70,13 +70,17 @@ class KnownImages:
         except CatalogError:
             return None
 
+    def digest(self, row: int) -> bytes:
+        """Sha256 of the image file of a row."""
+        return self.digests[row].tobytes()
+
     def find(self, digest: bytes) -> StoredImage | None:
         """What is stored of the image file with this sha256; None: the version does not have it."""
         key = np.frombuffer(digest, _KEY, 1)[0]
         place = int(np.searchsorted(self.keys, key))
         while place < len(self.keys) and self.keys[place] == key:
             row = self.rows[place]
-            if self.digests[row].tobytes() == digest:
+            if self.digest(int(row)) == digest:
                 return self._stored(digest, int(self.row_map.vector_of(np.array([row]))[0]))
             place += 1
         return None

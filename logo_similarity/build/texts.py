@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -52,9 +52,14 @@ def read_texts(
             if not (texts / _name(number)).exists():
                 found = pool.map(lambda record: _read(images, record, decoder), batch)
                 words = {record.logo_id: text for record, text in zip(batch, found, strict=True) if text is not None}
-                with replacing(texts / _name(number)) as file:
-                    file.write(json.dumps(words, ensure_ascii=False).encode())
+                write_texts(texts, number, words)
             on_rows(number * SHARD_ROWS + len(batch))
+
+
+def write_texts(texts: Path, number: int, words: Mapping[str, str]) -> None:
+    """Write the words of one shard by the id of the logo."""
+    with replacing(texts / _name(number)) as file:
+        file.write(json.dumps(words, ensure_ascii=False).encode())
 
 
 def load_texts(texts: Path, number: int) -> dict[str, str]:

@@ -114,7 +114,7 @@ def build(
         device=settings.device,
         limits=ImageLimits.of(settings),
         trial=Trial.of(settings),
-        signing_key=_signing_key(settings),
+        signing_key=signing_key(settings),
     )
     names: OpenNames = NamesAsWritten if embeddings else ImageNames
     opened = open_source(source, kind=kind, images=images, mapping=mapping, names=names)
@@ -123,16 +123,16 @@ def build(
     _print_result(result, as_json=as_json)
 
 
-def _signing_key(settings: Settings) -> Ed25519PrivateKey | None:
+def signing_key(settings: Settings) -> Ed25519PrivateKey | None:
     """The key that signs the version. Raises ConfigError if the version would be refused without one."""
     from logo_similarity.catalog.signature import signing_key_of
 
-    signing_key = signing_key_of(settings)
-    if signing_key is None and settings.catalog_public_key is not None:
+    key = signing_key_of(settings)
+    if key is None and settings.catalog_public_key is not None:
         raise ConfigError(
             "LOGO_CATALOG_PUBLIC_KEY is set, so an unsigned version would be refused: set LOGO_CATALOG_SIGNING_KEY too"
         )
-    return signing_key
+    return key
 
 
 def _print_result(result: BuildResult, *, as_json: bool) -> None:

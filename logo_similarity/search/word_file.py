@@ -92,6 +92,14 @@ class WordArrays:
             raise CatalogError(f"{path}: damaged: a number in it is out of range")
         return index
 
+    def text(self, row: int, field: str) -> str | None:
+        """The words of a row in a field, one of `FIELDS`; None if it has none."""
+        name = int(self.row_names[row * len(FIELDS) + FIELDS.index(field)])
+        if name == NONE:
+            return None
+        keys = self.name_keys[self.name_starts[name] : self.name_starts[name + 1]].tolist()
+        return " ".join(self.keys[self.key_starts[key] : self.key_starts[key + 1]].tobytes().decode() for key in keys)
+
     def content(self, logos: int) -> Iterator[bytes]:
         """The content of the file, in pieces."""
         arrays = [getattr(self, field.name) for field in fields(self)]

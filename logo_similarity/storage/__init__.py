@@ -35,6 +35,14 @@ class ImageStore(Protocol):
         """
         ...
 
+    def write(self, filename: str, data: bytes) -> None:
+        """Store the content of an image file under this name, durably, in place of an earlier one.
+
+        Raises:
+            StoreError: the store does not respond, or refuses it.
+        """
+        ...
+
     async def check(self) -> None:
         """Raise StoreError, with the reason and a remedy, if images cannot be read."""
         ...

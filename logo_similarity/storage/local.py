@@ -15,6 +15,7 @@ from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 from itsdangerous.signer import SigningAlgorithm
 
+from logo_similarity.catalog.files import replacing
 from logo_similarity.errors import LinkRefusedError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
@@ -86,6 +87,16 @@ class LocalStore:
         if len(content) > max_bytes:
             raise NotFoundError(f"The image has more than {max_bytes:,} bytes.")
         return content
+
+    def write(self, filename: str, data: bytes) -> None:
+        """See `ImageStore.write`."""
+        path = self._folder / filename
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                file.write(data)
+        except OSError as error:
+            raise StoreError(f"{path}: the image cannot be written: {error.strerror}") from error
 
     def _path(self, filename: str) -> Path:
         """The path of a file below the folder. Raises NotFoundError."""

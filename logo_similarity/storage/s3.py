@@ -16,6 +16,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from logo_similarity.errors import ConfigError, NotFoundError, StoreError
+from logo_similarity.image.formats import recognise
 from logo_similarity.storage.errors import store_errors
 
 if TYPE_CHECKING:
@@ -109,9 +110,16 @@ class S3Service:
 
     async def put(self, filename: str, data: bytes, *, content_type: str) -> None:
         """Create or replace an object."""
+        await asyncio.to_thread(self._put, filename, data, content_type)
+
+    def write(self, filename: str, data: bytes) -> None:
+        """See `ImageStore.write`. Raises BadImageError if the file is not an image in an accepted format."""
+        self._put(filename, data, recognise(data).media_type)
+
+    def _put(self, filename: str, data: bytes, content_type: str) -> None:
         key = _key(filename)
         with self._errors():
-            await asyncio.to_thread(obstore.put, self._store, key, data, attributes={"Content-Type": content_type})
+            obstore.put(self._store, key, data, attributes={"Content-Type": content_type})
 
     async def get(self, filename: str) -> StoredObject:
         """Read an object. Raises NotFoundError if it does not exist."""

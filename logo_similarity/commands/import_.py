@@ -1,0 +1,101 @@
+"""`logo-similarity import`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from logo_similarity.commands.build import signing_key
+from logo_similarity.commands.options import AsJson, Catalogs, Device, Threads
+from logo_similarity.config import load_settings
+from logo_similarity.cpu import usable_cores
+from logo_similarity.errors import ConfigError
+from logo_similarity.terminal import err, out, print_json, printable, progress
+from logo_similarity.wording import counted
+
+if TYPE_CHECKING:
+    from logo_similarity.build.importing import ImportResult
+
+OUTCOMES = {
+    "added": "added", "changed": "changed", "ended": "no longer in force", "unchanged": "unchanged",
+    "removed": "removed", "images_missing": "left out, without an image", "rejected": "rejected",
+}  # fmt: skip
+
+
+def import_(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="Files of a register or changes to it, a table, or a folder of images."),
+    ],
+    catalogs: Catalogs = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Kind of the source: register, table, folder or l3d. Default: detected.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the source's images. Default: images/ beside it, or its own folder.")
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="TOML file that maps the columns of a table to fields.")] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="Folder that the service reads images from, to add new ones.  [LOGO_IMAGES_DIR]"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    threads: Threads = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Apply files of a register to the live catalog.
+
+    Later records of a logo update earlier ones, by the dates of the office, so the files may come in any order and more
+    than once. The images of the live catalog are neither needed nor embedded again. Images that are new go into the image
+    store, and the result becomes live as a new version. An import that is interrupted continues when it is run again.
+    """
+    from logo_similarity.build.catalog import BuildOptions
+    from logo_similarity.build.importing import import_source
+    from logo_similarity.catalog.sources import open_source
+    from logo_similarity.catalog.trial import Trial
+    from logo_similarity.image.decode import ImageLimits
+    from logo_similarity.storage import open_store
+
+    settings = load_settings(catalogs=catalogs, images_dir=store, device=device)
+    image_store = open_store(settings)
+    if image_store is None:
+        raise ConfigError(
+            "no image store for new images: name the folder with --store, or set LOGO_IMAGES_DIR or LOGO_S3_BUCKET"
+        )
+    options = BuildOptions(
+        threads=threads or usable_cores(),
+        device=settings.device,
+        limits=ImageLimits.of(settings),
+        trial=Trial.of(settings),
+        signing_key=signing_key(settings),
+    )
+    opened = open_source(source, kind=kind, images=images, mapping=mapping)
+    with progress(err) as report:
+        result = import_source(opened, settings.catalogs, options, image_store.write, dry_run=dry_run, progress=report)
+    if as_json:
+        print_json({"version": result.folder.name, "published": result.published, **asdict(result.summary)})
+    else:
+        _print(result, dry_run=dry_run)
+
+
+def _print(result: ImportResult, *, dry_run: bool) -> None:
+    summary = result.summary
+    for name, words in OUTCOMES.items():
+        if count := getattr(summary, name):
+            examples = ", ".join(summary.examples.get(name, ()))
+            out.print(
+                f"{count:>11,} {words}"
+                + (f" ({printable(examples)}{', ...' if count > 5 else ''})" if examples else "")
+            )
+    for reason, count in summary.reasons.items():
+        err.print(f"{counted(count, 'row')} rejected: {printable(reason)}")
+    if result.published:
+        out.print(f"{result.folder.name} is live: {counted(result.manifest.count, 'logo')}")
+    elif dry_run:
+        out.print(f"dry run: {result.folder.name} stays live")
+    else:
+        out.print(f"nothing to change: {result.folder.name} stays live")

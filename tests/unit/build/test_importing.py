@@ -1,0 +1,181 @@
+"""Imports into a live version."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logo_similarity.build import embeddings
+from logo_similarity.build.importing import ImportResult, import_source
+from logo_similarity.catalog.sources import open_source
+from logo_similarity.catalog.updates import UPDATES, read_updates
+from logo_similarity.catalog.versions import Catalog
+from logo_similarity.domain import Query, Reject, Removal
+from logo_similarity.engine import SearchEngine
+from logo_similarity.errors import CatalogError
+from logo_similarity.fields import Record
+from tests.importing import FILES, OPTIONS, Desk, Row, day
+from tests.registers import case_file, uspto
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    desk = Desk(tmp_path)
+    desk.build(*(desk.record(f"US-{n}", 2, n, text=f"text {n}", status="registered") for n in range(5)))
+    return desk
+
+
+def test_what_becomes_of_each_logo(desk: Desk) -> None:
+    result = desk.add(
+        desk.record("US-0", 3, text="changed"),
+        desk.record("US-1", 3, status="ended"),
+        desk.record("US-2", 2, text="text 2"),
+        Removal("US-3", "here", day(3)),
+        desk.record("US-7", 3, 7, text="new"),
+        desk.record("US-8", 3, text="no image"),
+        Reject("here", "not readable"),
+    )
+    summary = result.summary
+    assert result.published
+    assert (summary.added, summary.changed, summary.unchanged, summary.removed) == (1, 2, 1, 1)
+    assert (summary.ended, summary.images_missing, summary.rejected) == (1, 1, 1)
+    assert summary.reasons == {"not readable": 1}
+    assert summary.examples["added"] == ["US-7"]
+    assert desk.texts() == {
+        "US-0": "changed", "US-1": "text 1", "US-2": "text 2", "US-4": "text 4", "US-7": "new"
+    }  # fmt: skip
+    assert [record.status for record in desk.logos()][:2] == ["registered", "ended"]
+    (new,) = [record for record in desk.logos() if record.logo_id == "US-7"]
+    assert (desk.store / new.filename).read_bytes() == FILES[7].read_bytes()
+    with SearchEngine.open(desk.root) as engine:
+        assert engine.search(Query(image=FILES[7].read_bytes())).hits[0].logo.logo_id == "US-7"
+        assert engine.search(Query(image=FILES[4].read_bytes())).hits[0].logo.logo_id == "US-4"
+
+
+def test_images_of_the_live_version_are_not_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (*desk.store.iterdir(), *desk.images.iterdir()):
+        path.unlink()
+    described: list[object] = []
+    describe = embeddings.describe
+    monkeypatch.setattr(embeddings, "describe", lambda pixels, *rest: (described.append(1), describe(pixels, *rest))[1])
+    result = desk.add(desk.record("US-1", 3, text="changed"), desk.record("US-9", 3, 9))
+    assert result.manifest.count == 6
+    assert len(described) == 1
+
+
+def test_an_import_without_news_publishes_nothing(desk: Desk) -> None:
+    rows = [desk.record("US-1", 3, text="changed"), desk.record("US-9", 3, 9), desk.record("US-8", 3, text="later")]
+    first = desk.add(*rows)
+    again = desk.add(*rows)
+    assert not again.published
+    assert again.folder == first.folder
+    assert again.summary.unchanged == 2
+    assert [path.name for path in desk.root.iterdir() if path.name.startswith(".build")] == []
+
+
+def test_a_dry_run_changes_nothing(desk: Desk) -> None:
+    before = {path: path.stat().st_mtime_ns for path in desk.root.rglob("*") if path.name != ".lock"}
+    result = desk.add(Removal("US-0", "here"), desk.record("US-9", 3, 9), dry_run=True)
+    assert (result.summary.added, result.summary.removed, result.published) == (1, 1, False)
+    after = {path: path.stat().st_mtime_ns for path in desk.root.rglob("*") if path.name != ".lock"}
+    assert {path: time for path, time in after.items() if path.is_file()} == {
+        path: time for path, time in before.items() if path.is_file()
+    }
+    assert len(list(desk.store.rglob("*"))) == 5
+
+
+def test_an_image_that_comes_later_brings_its_logo(desk: Desk) -> None:
+    desk.add(desk.record("US-8", 3, text="eight", goods="hats"))
+    assert "US-8" not in desk.texts()
+    desk.add(desk.record("US-8", 4, 8))
+    (logo,) = [record for record in desk.logos() if record.logo_id == "US-8"]
+    assert (logo.text, logo.goods) == ("eight", "hats")
+
+
+def test_an_image_that_cannot_be_decoded_is_a_reject_and_its_record_is_kept(desk: Desk) -> None:
+    broken = desk.record("US-8", 3, 8, text="eight")
+    (desk.images / broken.filename).write_bytes(b"not an image")
+    desk.add(broken, desk.record("US-9", 3, 9))
+    assert "US-8" not in desk.texts()
+    assert not any(path.read_bytes() == b"not an image" for path in desk.store.rglob("*") if path.is_file())
+    desk.add(desk.record("US-8", 4, 8))
+    assert desk.texts()["US-8"] == "eight"
+
+
+def test_a_changed_image_without_a_changed_record_is_noticed(desk: Desk) -> None:
+    shutil.copy(FILES[20], desk.images / "US-1-1.jpg")
+    record = Record(logo_id="US-1", filename="US-1-1.jpg", transaction_date=day(2), text="text 1", status="registered")
+    assert desk.add(record).summary.changed == 1
+    with SearchEngine.open(desk.root) as engine:
+        best = engine.search(Query(image=FILES[20].read_bytes())).hits[0]
+    assert (best.logo.logo_id, best.score) == ("US-1", pytest.approx(1, abs=1e-3))
+
+
+UPDATES_OF_ONE = (
+    {"date": 3, "text": "three", "goods": "g3"},
+    {"date": 5, "status": "ended"},
+    {"date": 6, "text": "five"},
+)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[::4])
+def test_any_order_of_imports_gives_the_same_catalog(tmp_path: Path, order: tuple[int, ...]) -> None:
+    """One of the four is a removal between the updates."""
+    desk = Desk(tmp_path)
+    desk.build(desk.record("US-0", 1, 0, text="zero", company="C"), desk.record("US-1", 1, 1))
+    rows: list[Row] = [desk.record("US-0", **values) for values in UPDATES_OF_ONE]  # type: ignore[arg-type]
+    rows[1:1] = [Removal("US-0", "here", day(4))]
+    for place in order[:2]:
+        desk.add(rows[place])
+    desk.add(*(rows[place] for place in order[2:]))
+    assert [record.logo_id for record in desk.logos()] == ["US-1"]  # its image was deleted on the fourth day
+    kept = [row for row in read_updates(Catalog(desk.root).current() / UPDATES) if row.logo_id == "US-0"]
+    assert [json.loads(row.record)["text"] for row in kept if row.record is not None] == [None, "five"]
+
+
+def test_a_killed_import_is_taken_up_again(desk: Desk) -> None:
+    rows = [desk.record("US-0", 3, text="changed"), desk.record("US-9", 3, 9), Removal("US-1", "here", day(3))]
+    stages = ["rows read", "logos embedded", "finding identical images", "images indexed", "checking recall",
+              "computing digests", "images stored"]  # fmt: skip
+
+    def stop_at(stage: str) -> Any:
+        def progress(name: str, _done: int, _total: int | None) -> None:
+            if name == stage:
+                raise KeyboardInterrupt
+
+        return progress
+
+    live = Catalog(desk.root).current()
+    for stage in stages[1:]:
+        with pytest.raises(KeyboardInterrupt):
+            desk.add(*rows, progress=stop_at(stage))
+        assert Catalog(desk.root).current() == live
+    assert desk.add(*rows).published
+    assert desk.texts() == {"US-0": "changed", "US-2": "text 2", "US-3": "text 3", "US-4": "text 4", "US-9": None}
+
+
+def test_a_file_that_was_imported_is_not_read_again(desk: Desk, tmp_path: Path) -> None:
+    desk.image("00000009.jpg", 9)
+    file = tmp_path / "daily.xml"
+    file.write_text(uspto(case_file("00000009", header="<mark-drawing-code>3000</mark-drawing-code>")))
+
+    def add() -> ImportResult:
+        source = open_source(file, images=desk.images)
+        return import_source(source, desk.root, OPTIONS, lambda _name, _content: None)
+
+    assert add().summary.examples["added"] == ["US-00000009"]
+    again = add()
+    assert not again.published
+    assert again.summary.unchanged == 0
+
+
+def test_a_catalog_of_embeddings_alone_cannot_be_updated(desk: Desk, tmp_path: Path) -> None:
+    path = Catalog(desk.root).current() / "patches.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\7")
+    with pytest.raises(CatalogError, match="its embeddings cannot be used again"):
+        desk.add(desk.record("US-9", 3, 9))

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from logo_similarity.cli import app
+from tests.importing import Desk
+from tests.registers import case_file, uspto
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    desk = Desk(tmp_path)
+    desk.build(desk.record("US-00000001", 1, 1, text="one"), desk.record("US-00000002", 1, 2, text="two"))
+    header = "<mark-drawing-code>3000</mark-drawing-code><mark-identification>{}</mark-identification>"
+    changes = (("00000002", "changed"), ("00000003", "new"), ("00000004", "no image"))
+    files = [case_file(serial, header=header.format(text), date="20240301") for serial, text in changes]
+    (tmp_path / "daily.xml").write_text(uspto(*files, "<case-file><serial-number>x</serial-number></case-file>"))
+    desk.image("00000003.jpg", 3)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOGO_CATALOGS", "catalogs")
+    monkeypatch.delenv("LOGO_IMAGES_DIR", raising=False)
+    return tmp_path
+
+
+def run(*words: str) -> Result:
+    outcome = CliRunner().invoke(app, ["import", "daily.xml", "--images", "images", *words])
+    assert outcome.exit_code == 0, outcome.output
+    return outcome
+
+
+def test_changes_are_applied_and_summed_up(folder: Path) -> None:
+    dry = run("--store", "store", "--dry-run").output
+    assert "1 added (US-00000003)" in dry
+    assert "dry run" in dry
+    printed = run("--store", "store").output
+    assert "1 changed (US-00000002)" in printed
+    assert "1 left out, without an image (US-00000004)" in printed
+    assert "1 row rejected: " in printed
+    assert "is live: 3 logos" in printed
+    assert len([path for path in (folder / "store").rglob("*") if path.is_file()]) == 3
+    assert "nothing to change" in run("--store", "store").output
+
+
+def test_json(folder: Path) -> None:
+    summary = json.loads(run("--store", "store", "--json").stdout)
+    assert (summary["added"], summary["changed"], summary["images_missing"], summary["rejected"]) == (1, 1, 1, 2)
+    assert summary["published"]
+    assert summary["version"] == (folder / "catalogs" / "CURRENT").read_text().strip()
+
+
+def test_without_an_image_store_nothing_is_imported(folder: Path) -> None:
+    outcome = CliRunner().invoke(app, ["import", "daily.xml", "--images", "images"])
+    assert outcome.exit_code != 0
+    assert "no image store for new images" in str(outcome.exception or outcome.output)
