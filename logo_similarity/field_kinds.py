@@ -428,8 +428,9 @@ def clean_text(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError("not text")
     text = unicodedata.normalize("NFC", str(value)[: 2 * LONGEST_TEXT])
-    printable = "".join(c for c in text if c in " \n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-    return printable.strip()[:LONGEST_TEXT] or None
+    if not text.isprintable():
+        text = "".join(c for c in text if c in " \n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    return text.strip()[:LONGEST_TEXT] or None
 
 
 def words(text: str) -> list[str]:
