@@ -1,20 +1,32 @@
-"""The names of the images in a folder, looked up by names that may differ from them in case."""
+"""The names of the images in a folder, looked up by the names that tables have for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Protocol
+from urllib.parse import unquote
 
-from logo_similarity.catalog.sources.rows import RowError, abbreviate
+from logo_similarity.catalog.sources.rows import RowError, abbreviate, checked_filename
 from logo_similarity.image.folder import image_names
+from logo_similarity.image.formats import EXTENSIONS
+from logo_similarity.wording import counted
+
+_LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+KEEP_ZEROS = "to keep the zeros of the ids too, format their column as text before you export the table"
 
 
 class Names(Protocol):
     """Turns the name of an image in a source into its name on disk."""
 
-    def resolve(self, name: str) -> str:
-        """The name on disk. Raises RowError if the image does not exist."""
+    def resolve(self, name: object) -> str:
+        """The name on disk. Raises RowError if it cannot be a name, or the image does not exist."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What a person should know about the names that were resolved."""
         ...
 
 
@@ -27,34 +39,111 @@ class NamesAsWritten:
     def __init__(self, _folder: Path) -> None:
         """The folder is not read."""
 
-    def resolve(self, name: str) -> str:
+    def resolve(self, name: object) -> str:
         """The same name."""
-        return name
+        return checked_filename(name)
+
+    def notes(self) -> list[str]:
+        """None."""
+        return []
 
 
 class ImageNames:
-    """All files below a folder, read in one pass. About 180 bytes a file, 270 where its name has capitals."""
+    """All files below a folder, read in one pass. About 180 bytes a file, 270 where its name has capitals.
+
+    Names without an extension, and numbers that lost their leading zeros, are looked up in further tables that are made
+    when the first one is met.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Read the names. Raises SourceError if the folder cannot be read."""
-        # The first name in order under its lower-case form; the others are rare and kept apart.
+        self._folder = folder.resolve().name
+        # The first name in order under its folded form; the others are rare and kept apart.
         self._first: dict[str, str] = {}
         self._others: set[str] = set()
         for name in image_names(folder):
-            folded = name.casefold()
+            folded = _fold(name)
             # One string instead of two equal ones: most names are in lower case already.
             if self._first.setdefault(name if folded == name else folded, name) != name:
                 self._others.add(name)
+        self._stems: dict[str, list[str]] | None = None
+        self._zeros: dict[str, list[str]] | None = None
+        self._padded = 0
+        self._example = ""
 
     def __len__(self) -> int:
         return len(self._first) + len(self._others)
 
-    def resolve(self, name: str) -> str:
-        """The name as it is written, or else the first that differs in case only. Raises RowError if neither exists."""
-        if name in self._others:
-            return name
-        # L3D writes .JPG where the file ends in .jpg, and the reverse.
-        on_disk = self._first.get(name.casefold())
-        if on_disk is None:
+    def resolve(self, name: object) -> str:
+        """The name on disk: as it is written, or else the first one in order that differs in case or Unicode form only.
+
+        If neither exists: with its %-escapes decoded, without the folders up to the image folder, with the extension that
+        it lacks, or with the leading zeros that a spreadsheet removed from it.
+
+        Raises:
+            RowError: it cannot be a name, no image has it, or several images could be meant.
+        """
+        written = checked_filename(name)
+        if written in self._others:
+            return written
+        for variant in self._variants(written):
+            # L3D writes .JPG where the file ends in .jpg, and the reverse.
+            on_disk = self._first.get(_fold(variant)) or self._without_extension(variant)
+            if on_disk is not None:
+                return on_disk
+        padded = self._with_zeros(written)
+        if padded is None:
             raise RowError(f"no image {abbreviate(name)} in the image folder")
-        return on_disk
+        self._padded += 1
+        self._example = self._example or f"{written!r} is {padded!r}"
+        return padded
+
+    def notes(self) -> list[str]:
+        """Whether names were found only by their leading zeros."""
+        if not self._padded:
+            return []
+        images = counted(self._padded, "image")
+        return [f"{images} found by leading zeros that were added or removed ({self._example}); {KEEP_ZEROS}"]
+
+    def _variants(self, written: str) -> Iterator[str]:
+        yield written
+        decoded = unquote(written)
+        if decoded != written:
+            yield decoded
+        parts = decoded.split("/")
+        if self._folder in parts[:-1]:
+            last = len(parts) - 1 - parts[::-1].index(self._folder)
+            yield "/".join(parts[last + 1 :])
+
+    def _without_extension(self, name: str) -> str | None:
+        if name.lower().endswith(EXTENSIONS):
+            return None
+        if self._stems is None:
+            self._stems = {}
+            for folded, on_disk in self._first.items():
+                self._stems.setdefault(str(PurePosixPath(folded).with_suffix("")), []).append(on_disk)
+        return _only(name, self._stems.get(_fold(name), []))
+
+    def _with_zeros(self, name: str) -> str | None:
+        """The image whose name differs in leading zeros only."""
+        if self._zeros is None:
+            self._zeros = {}
+            for folded, on_disk in self._first.items():
+                bare = _LEADING_ZEROS.sub("", folded)
+                if bare != folded:
+                    for key in (bare, str(PurePosixPath(bare).with_suffix(""))):
+                        self._zeros.setdefault(key, []).append(on_disk)
+        bare = _LEADING_ZEROS.sub("", _fold(name))
+        found = self._first.get(bare) or self._without_extension(bare)
+        return found or _only(name, self._zeros.get(bare, []))
+
+
+def _only(name: str, images: list[str]) -> str | None:
+    if len(images) > 1:
+        raise RowError(f"several images could be {abbreviate(name)}: {', '.join(map(abbreviate, images[:3]))}")
+    return images[0] if images else None
+
+
+def _fold(name: str) -> str:
+    folded = name.casefold()
+    return folded if folded.isascii() else unicodedata.normalize("NFC", folded)

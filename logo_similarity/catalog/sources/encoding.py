@@ -1,0 +1,98 @@
+"""The encoding of a text file: stated by its first bytes, or recognised with certainty, or asked for."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from logo_similarity.errors import SourceError
+
+CHUNK_BYTES = 1 << 20
+EVIDENCE_BYTES = 65_536
+"""Of lines with bytes beyond ASCII, for a guess."""
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins like UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_MANY_NULS, _FEW_NULS = 0.4, 0.1
+"""Shares of the even or odd bytes: in UTF-16, every second byte of a Latin text is 0."""
+
+
+def find_encoding(path: Path, named: str | None = None) -> str:
+    """The encoding of a text file, for `open`: the named one, or else UTF-8, UTF-16, UTF-32 or Windows-1252.
+
+    Raises:
+        SourceError: the named encoding does not exist, or the file's is not certain; the message has a guess.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(EVIDENCE_BYTES)
+    marked = next((encoding for mark, encoding in _MARKS if start.startswith(mark)), None)
+    if named is not None:
+        return _checked(path, named, marked)
+    if marked is not None:
+        return marked
+    if (wide := _utf16_without_mark(start)) is not None:
+        return wide
+    evidence = _lines_beyond_utf8(path)
+    return "utf-8" if evidence is None else _guess(path, *evidence)
+
+
+def _checked(path: Path, named: str, marked: str | None) -> str:
+    try:
+        "".encode(named)
+    except (LookupError, ValueError):
+        raise SourceError(f"{path}: unknown encoding {named!r}; name one such as utf-8, utf-16 or cp1252") from None
+    same = marked is not None and codecs.lookup(marked.removesuffix("-sig")).name == codecs.lookup(named).name
+    return marked if same and marked is not None else named  # the mark is not part of the text
+
+
+def _utf16_without_mark(start: bytes) -> str | None:
+    even, odd = start[::2], start[1::2]
+    if not odd:
+        return None
+    evens, odds = even.count(0) / len(even), odd.count(0) / len(odd)
+    if odds > _MANY_NULS and evens < _FEW_NULS:
+        return "utf-16-le"
+    return "utf-16-be" if evens > _MANY_NULS and odds < _FEW_NULS else None
+
+
+def _lines_beyond_utf8(path: Path) -> tuple[int, bytes] | None:
+    """The number of the first line that is not UTF-8, and lines from there on that are not ASCII; None: all is UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line, at = 1, 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            pending = decoder.getstate()[0]
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                start = max(0, error.start - len(pending))
+                line += chunk.count(b"\n", 0, start)
+                file.seek(at + (chunk.rfind(b"\n", 0, start) + 1))
+                return line, _evidence(file.read(CHUNK_BYTES))
+            line += chunk.count(b"\n")
+            at += len(chunk)
+    return None if not decoder.getstate()[0] else (line, decoder.getstate()[0])
+
+
+def _evidence(data: bytes) -> bytes:
+    return b"\n".join(line for line in data.splitlines() if not line.isascii())[:EVIDENCE_BYTES]
+
+
+def _guess(path: Path, line: int, evidence: bytes) -> str:
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(evidence).best()
+    guess = None if best is None or best.encoding.startswith("utf") else best.encoding
+    # An equal text in another encoding is no reason for doubt.
+    if best is not None and "cp1252" in (best.encoding, *best.could_be_from_charset):
+        return "cp1252"
+    remedy = f"probably {guess}: name it with --encoding {guess}" if guess else "name it with --encoding"
+    raise SourceError(
+        f"{path}: line {line} is not UTF-8, and the encoding is not certain; {remedy}, or as `encoding` under [format] in "
+        "a mapping (--encoding utf-8 replaces the bytes that are not UTF-8)"
+    )
