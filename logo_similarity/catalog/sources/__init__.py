@@ -78,8 +78,7 @@ def open_source(
     stated = {"--mapping": mapping, "--map": columns, "--encoding": encoding, "--sheet": sheet}
     given = [option for option, value in stated.items() if value]
     if given and kind != "table":
-        remedy = f"leave out {' and '.join(given)}"
-        raise SourceError(f"{path}: read as {kind}, and {' and '.join(given)} apply to tables only; {remedy}")
+        raise SourceError(f"{path}: read as {kind}; leave out {' and '.join(given)}, for tables only")
     if kind == "l3d":
         return L3dSource(path, images, names)
     if kind == "table":

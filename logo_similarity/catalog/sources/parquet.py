@@ -13,7 +13,7 @@ BATCH_ROWS = 4_096
 
 
 class ParquetTable:
-    """A Parquet file. A time that Python cannot represent is read as its text, which no field of dates accepts."""
+    """A Parquet file. A time that Python cannot represent is read as a text that is not a date."""
 
     facts: Mapping[str, str] = {}
 
@@ -50,9 +50,13 @@ class ParquetTable:
 
 
 def _values(column: Any) -> list[Any]:  # noqa: ANN401 - an array of pyarrow
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # Python's times have microseconds
+        column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
     try:
         return list(column.to_pylist())
-    except (ValueError, OverflowError):  # dates beyond Python's range, and fractions of a microsecond
+    except (ValueError, OverflowError):
         return [_value(scalar) for scalar in column]
 
 
@@ -60,4 +64,4 @@ def _value(scalar: Any) -> Any:  # noqa: ANN401 - a scalar of pyarrow
     try:
         return scalar.as_py()
     except (ValueError, OverflowError):
-        return str(scalar)
+        return f"{scalar.type} out of range"

@@ -41,10 +41,10 @@ def test_every_image(tmp_path: Path, extension: str) -> None:
     assert open_source(tmp_path).kind == "folder"
 
 
-@pytest.mark.parametrize("name", ["empty", "notes.txt"])
+@pytest.mark.parametrize("name", ["empty", "notes.doc"])
 def test_what_was_looked_for_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "notes.doc").write_text("x")
     with pytest.raises(SourceError) as caught:
         open_source(tmp_path / name)
     message = str(caught.value)
@@ -61,7 +61,7 @@ def test_images_elsewhere(everything: Path, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("l3d", "neither"), ("table", "not a table"), ("sql", "unknown kind of source 'sql'")]
+    ("kind", "message"), [("l3d", "neither"), ("table", "contains no table, or read the images"), ("sql", "unknown kind of source 'sql'")]
 )
 def test_a_kind_that_it_is_not(tmp_path: Path, kind: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
@@ -69,7 +69,7 @@ def test_a_kind_that_it_is_not(tmp_path: Path, kind: str, message: str) -> None:
 
 
 def test_a_mapping_is_for_tables(everything: Path) -> None:
-    with pytest.raises(SourceError, match="read as l3d, and a mapping applies to tables only"):
+    with pytest.raises(SourceError, match="read as l3d; leave out --mapping, for tables only"):
         open_source(everything, mapping=everything / "mapping.toml")
 
 
