@@ -12,10 +12,9 @@ from logo_similarity.catalog.sources import Source
 
 
 def digest_inputs(source: Source, *parameters: object) -> str:
-    """Hex sha256 of the source's metadata files (content), how they are read, its images (name, size, modification time)
-    and `parameters`.
+    """Hex sha256 of the source's metadata files, of how they are read, of its images and of `parameters`.
 
-    The content of the images is not read: for 770,000 images that would take as long as decoding them. A changed image
+    The images count with their names, sizes and modification times. The content of the images is not read: for 770,000 images that would take as long as decoding them. A changed image
     has another modification time.
     """
     description = source.description()

@@ -58,7 +58,10 @@ class ExcelTable:
         self._sheet = name
         self._header_row = header[0]
         self.columns = name_columns(path, header[1])
-        self.facts = {"sheet": name if len(names) == 1 else f"{name} (of {', '.join(names)})"}
+        self.facts = {
+            "sheet": name,
+            **({"other sheets": ", ".join(other for other in names if other != name)} if len(names) > 1 else {}),
+        }
 
     def rows(self) -> Iterator[Row]:
         """See `Table.rows`."""

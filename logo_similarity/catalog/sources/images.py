@@ -15,6 +15,8 @@ from logo_similarity.image.formats import EXTENSIONS
 from logo_similarity.wording import counted
 
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+NO_IMAGE = "no image"
+"""The reason of a missing image begins with these words."""
 KEEP_ZEROS = "to keep the zeros of the ids too, format their column as text before you export the table"
 
 
@@ -93,7 +95,7 @@ class ImageNames:
                 return on_disk
         padded = self._with_zeros(written)
         if padded is None:
-            raise RowError(f"no image {abbreviate(name)} in the image folder")
+            raise RowError(f"{NO_IMAGE} {abbreviate(name)} in the image folder")
         self._padded += 1
         self._example = self._example or f"{written!r} is {padded!r}"
         return padded

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from logo_similarity.catalog.sources.columns import USUAL_COLUMNS, Columns
+from logo_similarity.catalog.sources.delimited import SEPARATORS
 from logo_similarity.errors import SourceError
 from logo_similarity.field_kinds import DEFAULT_NOTATION, Notation
 
 DAY_FIRST = {"day-month": True, "month-day": False}
 """Orders of day and month in 01/02/2019."""
+_SEPARATORS = {name: separator for separator, name in SEPARATORS.items()}
 _FORMAT = ("encoding", "separator", "sheet", "list_separator", "date", "date_order")
 
 
@@ -58,8 +60,11 @@ def read_mapping(path: Path) -> TableOptions:
     order, separator = stated.get("date_order"), stated.get("separator")
     if order is not None and order not in DAY_FIRST:
         raise SourceError(f"{path}: date_order must be one of {', '.join(DAY_FIRST)}, not {order!r}")
+    separator = _SEPARATORS.get(separator, separator)
     if separator is not None and (len(separator) != 1 or separator in "\r\n\"'"):
-        raise SourceError(f"{path}: separator must be one character, such as ; or \\t, not {separator!r}")
+        raise SourceError(
+            f"{path}: separator must be {', '.join(_SEPARATORS)} or one other character, not {separator!r}"
+        )
     between_items = stated.get("list_separator")
     return TableOptions(
         columns=columns,

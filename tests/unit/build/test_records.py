@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.build.records import REPORT_ROWS, count_lines, read_records, write_records
+from logo_similarity.catalog.sources.description import SourceDescription
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
@@ -44,6 +45,9 @@ class Rows:
 
     def files(self) -> Iterator[Path]:
         return iter(())
+
+    def description(self) -> SourceDescription:
+        return SourceDescription(kind=self.kind)
 
     def rows(self) -> Iterator[Record | Reject]:
         yield from self._rows

@@ -61,7 +61,8 @@ def test_images_elsewhere(everything: Path, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("l3d", "neither"), ("table", "contains no table, or read the images"), ("sql", "unknown kind of source 'sql'")]
+    ("kind", "message"),
+    [("l3d", "neither"), ("table", "contains no table, or read the images"), ("sql", "unknown kind of source 'sql'")],
 )
 def test_a_kind_that_it_is_not(tmp_path: Path, kind: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):

@@ -107,7 +107,14 @@ def test_ids_that_cannot_be_used(logo_id: object) -> None:
 
 @pytest.mark.parametrize(
     ("logo_id", "read"),
-    [(7, "7"), (1175970.0, "1175970"), ("1175970.0", "1175970"), (" EM/018 3 ", "EM/018 3"), ("Cafe\u0301", "Café"), ("x" * LONGEST_ID, "x" * LONGEST_ID)],
+    [
+        (7, "7"),
+        (1175970.0, "1175970"),
+        ("1175970.0", "1175970"),
+        (" EM/018 3 ", "EM/018 3"),
+        ("Cafe\u0301", "Café"),
+        ("x" * LONGEST_ID, "x" * LONGEST_ID),
+    ],
 )
 def test_ids_are_any_text_that_can_be_printed(logo_id: object, read: str) -> None:
     assert checked_id(logo_id) == read
@@ -132,7 +139,9 @@ def test_filenames_that_are_odd_and_good(name: str) -> None:
     assert checked_filename(name) == name
 
 
-@pytest.mark.parametrize("name", ["sub\\a.jpg", "./sub/a.jpg", "/sub/a.jpg", "sub//a.jpg", "\\sub\\.\\a.jpg", " sub/a.jpg/ "])
+@pytest.mark.parametrize(
+    "name", ["sub\\a.jpg", "./sub/a.jpg", "/sub/a.jpg", "sub//a.jpg", "\\sub\\.\\a.jpg", " sub/a.jpg/ "]
+)
 def test_filenames_have_one_form(name: str) -> None:
     assert checked_filename(name) == "sub/a.jpg"
 
@@ -141,7 +150,9 @@ def test_a_number_can_be_a_filename() -> None:
     assert checked_filename(7) == checked_filename(7.0) == "7"
 
 
-@pytest.mark.parametrize(("date", "year"), [("2019-12", 2019), ("2019", 2019), (2019, 2019), ("2019-12-31", 2019), ("soon", None)])
+@pytest.mark.parametrize(
+    ("date", "year"), [("2019-12", 2019), ("2019", 2019), (2019, 2019), ("2019-12-31", 2019), ("soon", None)]
+)
 def test_a_date_without_a_day_gives_its_year(date: object, year: int | None) -> None:
     read = record(application_date=date)
     assert read.year == year
