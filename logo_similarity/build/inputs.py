@@ -14,8 +14,8 @@ from logo_similarity.catalog.sources import Source
 def digest_inputs(source: Source, *parameters: object) -> str:
     """Hex sha256 of the source's metadata files, of how they are read, of its images and of `parameters`.
 
-    The images count with their names, sizes and modification times. The content of the images is not read: for 770,000 images that would take as long as decoding them. A changed image
-    has another modification time.
+    Images count with their names, sizes and modification times. Their content is not read: for 770,000 images that would
+    take as long as decoding them. A changed image has another modification time.
     """
     description = source.description()
     reading = (sorted(description.facts.items()), description.columns)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 
 from logo_similarity.errors import SourceError
 
 CHUNK_BYTES = 1 << 20
-EVIDENCE_BYTES = 65_536
+EVIDENCE_BYTES = 16_384
 """Of lines with bytes beyond ASCII, for a guess."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -17,6 +18,12 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+MOST_CHAOS, _MARGIN = 0.4, 0.06
+"""Of charset-normalizer's measure: what is considered at all, and what is as good as the best."""
+_WESTERN = frozenset("àâäáåæçèéêëíìîïñóòôöøœùúûüßÀÂÄÁÅÆÇÈÉÊËÍÌÎÏÑÓÒÔÖØŒÙÚÛÜ’‘“”„‚…–—•€£§©®™°«»´·¡¿ºª½¼¾¹²³µ±×÷\xa0\xad")
+"""Characters of English, German, French, Spanish, Italian, Dutch, Danish, Norwegian and Swedish."""
+_SYMBOL_IN_WORD = re.compile(r"[^\W\d_][¡¿ºª½¼¾¹²³µ±×÷£§°][^\W\d_]")
+"""As Polish letters look in Windows-1252."""
 _MANY_NULS, _FEW_NULS = 0.4, 0.1
 """Shares of the even or odd bytes: in UTF-16, every second byte of a Latin text is 0."""
 
@@ -55,9 +62,21 @@ def _utf16_without_mark(start: bytes) -> str | None:
     if not odd:
         return None
     evens, odds = even.count(0) / len(even), odd.count(0) / len(odd)
-    if odds > _MANY_NULS and evens < _FEW_NULS:
+    if odds > MOST_CHAOS, _MARGIN = 0.4, 0.06
+"""Of charset-normalizer's measure: what is considered at all, and what is as good as the best."""
+_WESTERN = frozenset("àâäáåæçèéêëíìîïñóòôöøœùúûüßÀÂÄÁÅÆÇÈÉÊËÍÌÎÏÑÓÒÔÖØŒÙÚÛÜ’‘“”„‚…–—•€£§©®™°«»´·¡¿ºª½¼¾¹²³µ±×÷\xa0\xad")
+"""Characters of English, German, French, Spanish, Italian, Dutch, Danish, Norwegian and Swedish."""
+_SYMBOL_IN_WORD = re.compile(r"[^\W\d_][¡¿ºª½¼¾¹²³µ±×÷£§°][^\W\d_]")
+"""As Polish letters look in Windows-1252."""
+_MANY_NULS and evens < _FEW_NULS:
         return "utf-16-le"
-    return "utf-16-be" if evens > _MANY_NULS and odds < _FEW_NULS else None
+    return "utf-16-be" if evens > MOST_CHAOS, _MARGIN = 0.4, 0.06
+"""Of charset-normalizer's measure: what is considered at all, and what is as good as the best."""
+_WESTERN = frozenset("àâäáåæçèéêëíìîïñóòôöøœùúûüßÀÂÄÁÅÆÇÈÉÊËÍÌÎÏÑÓÒÔÖØŒÙÚÛÜ’‘“”„‚…–—•€£§©®™°«»´·¡¿ºª½¼¾¹²³µ±×÷\xa0\xad")
+"""Characters of English, German, French, Spanish, Italian, Dutch, Danish, Norwegian and Swedish."""
+_SYMBOL_IN_WORD = re.compile(r"[^\W\d_][¡¿ºª½¼¾¹²³µ±×÷£§°][^\W\d_]")
+"""As Polish letters look in Windows-1252."""
+_MANY_NULS and odds < _FEW_NULS else None
 
 
 def _lines_beyond_utf8(path: Path) -> tuple[int, bytes] | None:
@@ -84,15 +103,27 @@ def _evidence(data: bytes) -> bytes:
 
 
 def _guess(path: Path, line: int, evidence: bytes) -> str:
+    """Windows-1252 if it is certain.
+
+    The encodings of one region differ in few letters, so that the statistics of charset-normalizer leave several of them.
+    Of these, Windows-1252 is taken if its text has no letter that it shares with those of Eastern Europe, Turkey or old Macs.
+    """
     from charset_normalizer import from_bytes
 
-    best = from_bytes(evidence).best()
-    guess = None if best is None or best.encoding.startswith("utf") else best.encoding
-    # An equal text in another encoding is no reason for doubt.
-    if best is not None and "cp1252" in (best.encoding, *best.could_be_from_charset):
+    matches = list(from_bytes(evidence, threshold=MOST_CHAOS))
+    likely = [match for match in matches if match.chaos <= matches[0].chaos + _MARGIN]
+    if any("cp1252" in (match.encoding, *match.could_be_from_charset) for match in likely) and _is_western(evidence):
         return "cp1252"
+    names = [match.encoding for match in likely]
+    guess = next((name for name in names if name.startswith("cp125")), names[0] if names else None)
     remedy = f"probably {guess}: name it with --encoding {guess}" if guess else "name it with --encoding"
     raise SourceError(
         f"{path}: line {line} is not UTF-8, and the encoding is not certain; {remedy}, or as `encoding` under [format] in "
         "a mapping (--encoding utf-8 replaces the bytes that are not UTF-8)"
     )
+
+
+def _is_western(evidence: bytes) -> bool:
+    text = evidence.decode("cp1252", "replace")
+    beyond_ascii = {character for character in text if not character.isascii()}
+    return beyond_ascii <= _WESTERN and not _SYMBOL_IN_WORD.search(text)

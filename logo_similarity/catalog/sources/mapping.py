@@ -60,7 +60,8 @@ def read_mapping(path: Path) -> TableOptions:
     order, separator = stated.get("date_order"), stated.get("separator")
     if order is not None and order not in DAY_FIRST:
         raise SourceError(f"{path}: date_order must be one of {', '.join(DAY_FIRST)}, not {order!r}")
-    separator = _SEPARATORS.get(separator, separator)
+    if separator is not None:
+        separator = _SEPARATORS.get(separator, separator)
     if separator is not None and (len(separator) != 1 or separator in "\r\n\"'"):
         raise SourceError(
             f"{path}: separator must be {', '.join(_SEPARATORS)} or one other character, not {separator!r}"

@@ -239,13 +239,13 @@ def test_a_source_without_a_usable_logo_names_some_reasons(tmp_path: Path) -> No
     bad = [json.dumps({"logo_id": str(number), "filename": f"{number}.jpg"}) for number in range(5)]
     table.write_text("\n".join(bad))
     (tmp_path / "images").mkdir()
-    with pytest.raises(
-        BuildError, match=r"no logo could be indexed with the images in .* rows rejected: 5, for example .*"
-    ) as failure:
+    with pytest.raises(BuildError) as failure:
         build_few(table)
-    reasons = str(failure.value).partition("for example ")[2].split("; ")
-    assert len(reasons) == 3
-    assert reasons[0] == "few.jsonl:1 (0.jpg): no image '0.jpg' in the image folder"
+    assert str(failure.value).splitlines() == [
+        "no logo could be indexed: 5 rows were rejected",
+        "  5: no image '0.jpg' in the image folder (few.jsonl:1)",
+        f"  the images were looked for in {tmp_path / 'images'}; if they are elsewhere, name their folder with --images",
+    ]
     assert Catalog(tmp_path / "catalogs").names() == []
 
 

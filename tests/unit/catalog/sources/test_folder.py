@@ -77,7 +77,8 @@ def test_images_are_recognised_by_their_content(tmp_path: Path) -> None:
     jpeg, png = b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"
     for name, content in {
         "a.jfif": jpeg, "b.jpe": jpeg, "c.jpg_large": jpeg, "d": png, "e.svg": b"<svg xmlns='x'/>", "f.pdf": b"%PDF-1.7",
-        "g.heic": b"\0\0\0\x18ftypheic" + bytes(12), "h.cdr": b"unknown", "notes.txt": b"hello", "Thumbs.db": b"x", ".DS_Store": b"x",
+        "g.heic": b"\0\0\0\x18ftypheic" + bytes(12), "h.cdr": b"unknown", "notes.txt": b"hello", "Thumbs.db": b"x",
+        ".DS_Store": b"x",
     }.items():  # fmt: skip
         (tmp_path / name).write_bytes(content)
     source = FolderSource(tmp_path)
