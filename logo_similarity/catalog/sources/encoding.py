@@ -62,40 +62,40 @@ def _utf16_without_mark(start: bytes) -> str | None:
     if not odd:
         return None
     evens, odds = even.count(0) / len(even), odd.count(0) / len(odd)
-    if odds > MOST_CHAOS, _MARGIN = 0.4, 0.06
-"""Of charset-normalizer's measure: what is considered at all, and what is as good as the best."""
-_WESTERN = frozenset("àâäáåæçèéêëíìîïñóòôöøœùúûüßÀÂÄÁÅÆÇÈÉÊËÍÌÎÏÑÓÒÔÖØŒÙÚÛÜ’‘“”„‚…–—•€£§©®™°«»´·¡¿ºª½¼¾¹²³µ±×÷\xa0\xad")
-"""Characters of English, German, French, Spanish, Italian, Dutch, Danish, Norwegian and Swedish."""
-_SYMBOL_IN_WORD = re.compile(r"[^\W\d_][¡¿ºª½¼¾¹²³µ±×÷£§°][^\W\d_]")
-"""As Polish letters look in Windows-1252."""
-_MANY_NULS and evens < _FEW_NULS:
+    if odds > _MANY_NULS and evens < _FEW_NULS:
         return "utf-16-le"
-    return "utf-16-be" if evens > MOST_CHAOS, _MARGIN = 0.4, 0.06
-"""Of charset-normalizer's measure: what is considered at all, and what is as good as the best."""
-_WESTERN = frozenset("àâäáåæçèéêëíìîïñóòôöøœùúûüßÀÂÄÁÅÆÇÈÉÊËÍÌÎÏÑÓÒÔÖØŒÙÚÛÜ’‘“”„‚…–—•€£§©®™°«»´·¡¿ºª½¼¾¹²³µ±×÷\xa0\xad")
-"""Characters of English, German, French, Spanish, Italian, Dutch, Danish, Norwegian and Swedish."""
-_SYMBOL_IN_WORD = re.compile(r"[^\W\d_][¡¿ºª½¼¾¹²³µ±×÷£§°][^\W\d_]")
-"""As Polish letters look in Windows-1252."""
-_MANY_NULS and odds < _FEW_NULS else None
+    return "utf-16-be" if evens > _MANY_NULS and odds < _FEW_NULS else None
 
 
 def _lines_beyond_utf8(path: Path) -> tuple[int, bytes] | None:
-    """The number of the first line that is not UTF-8, and lines from there on that are not ASCII; None: all is UTF-8."""
+    """The number of the first line that is not UTF-8, and lines from there on that are not ASCII; None: all is UTF-8.
+
+    Raises:
+        SourceError: lines before it are UTF-8, and not only ASCII.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")()
-    line, at = 1, 0
+    line, at, beyond_ascii = 1, 0, False
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            pending = decoder.getstate()[0]
+        while True:
+            chunk = file.read(CHUNK_BYTES)
+            pending = len(decoder.getstate()[0])
             try:
-                decoder.decode(chunk)
+                decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
-                start = max(0, error.start - len(pending))
+                start = max(0, error.start - pending)
                 line += chunk.count(b"\n", 0, start)
-                file.seek(at + (chunk.rfind(b"\n", 0, start) + 1))
+                if beyond_ascii or not chunk[:start].isascii():
+                    raise SourceError(
+                        f"{path}: line {line} is not UTF-8, but lines before it are; correct it, or replace the bytes that "
+                        "are not UTF-8 with --encoding utf-8"
+                    ) from None
+                file.seek(at + chunk.rfind(b"\n", 0, start) + 1)
                 return line, _evidence(file.read(CHUNK_BYTES))
+            if not chunk:
+                return None
             line += chunk.count(b"\n")
             at += len(chunk)
-    return None if not decoder.getstate()[0] else (line, decoder.getstate()[0])
+            beyond_ascii = beyond_ascii or not chunk.isascii()
 
 
 def _evidence(data: bytes) -> bytes:
@@ -114,7 +114,7 @@ def _guess(path: Path, line: int, evidence: bytes) -> str:
     likely = [match for match in matches if match.chaos <= matches[0].chaos + _MARGIN]
     if any("cp1252" in (match.encoding, *match.could_be_from_charset) for match in likely) and _is_western(evidence):
         return "cp1252"
-    names = [match.encoding for match in likely]
+    names = [match.encoding for match in matches]
     guess = next((name for name in names if name.startswith("cp125")), names[0] if names else None)
     remedy = f"probably {guess}: name it with --encoding {guess}" if guess else "name it with --encoding"
     raise SourceError(

@@ -26,7 +26,7 @@ def rows(read: DelimitedTable) -> list[list[object] | str]:
     ("content", "separator"),
     [
         ("filename,text\na.jpg,x; y\n", "comma"),
-        ("filename;text\na.jpg;x; y\n", "semicolon"),
+        ("filename;text\na.jpg;x, y\n", "semicolon"),
         ("filename\ttext\na.jpg\tx, y\n", "tab"),
         ("filename|text\na.jpg|x, y\n", "bar"),
         ('"file, name";text\na.jpg;x, y\n', "semicolon"),

@@ -67,16 +67,24 @@ def test_an_encoding_that_resembles_windows_1252_is_asked_for(tmp_path: Path, te
         find_encoding(written(tmp_path, text.encode(encoding)))
 
 
-def test_the_line_that_is_not_utf8_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK_BYTES", 7)
-    path = written(tmp_path, "one\nzwei ü\ndrei\n".encode() + "żółć\n".encode("cp1250") * 9)
-    with pytest.raises(SourceError, match="line 4 is not UTF-8"):
+@pytest.mark.parametrize("chunk", [2, 7, 1_000])
+def test_the_line_that_is_not_utf8_is_named(tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_BYTES", chunk)
+    path = written(tmp_path, b"one\ntwo\nthree\n" + "żółć\n".encode("cp1250") * 9)
+    with pytest.raises(SourceError, match="line 4 is not UTF-8, and the encoding is not certain"):
         find_encoding(path)
 
 
-def test_utf8_that_is_cut_within_a_letter(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="line 1 is not UTF-8"):
-        find_encoding(written(tmp_path, "żółć żółć".encode()[:-1]))
+@pytest.mark.parametrize("chunk", [2, 7, 1_000])
+@pytest.mark.parametrize("end", [b"caf\xe9\n", "ü".encode()[:1]])
+def test_damage_in_a_file_of_utf8_is_no_other_encoding(
+    tmp_path: Path, chunk: int, end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK_BYTES", chunk)
+    path = written(tmp_path, "one\nzwei ü\n".encode() + end)
+    with pytest.raises(SourceError, match="line 3 is not UTF-8, but lines before it are; .* --encoding utf-8"):
+        find_encoding(path)
+    assert find_encoding(path, "utf-8") == "utf-8"
 
 
 def test_the_mark_of_a_named_encoding_is_no_text(tmp_path: Path) -> None:
