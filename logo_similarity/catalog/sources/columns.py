@@ -15,7 +15,7 @@ USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
         "id", "logo id", "application number", "application no", "serial number", "serial no", "trademark number",
         "trade mark number", "mark number", "number", "no", "registration number", "reference", "st13", "aktenzeichen",
         "anmeldenummer", "markennummer", "registernummer", "nummer", "nr", "numéro de dépôt", "numéro de demande",
-        "numéro de marque", "numéro", "n°", "número de solicitud", "número de expediente", "número de marca", "expediente",
+        "numéro de marque", "numéro", "número de solicitud", "número de expediente", "número de marca", "expediente",
         "número", "núm",
     ),
     "filename": (

@@ -9,6 +9,9 @@ from pathlib import Path
 from logo_similarity.errors import SourceError
 
 CHUNK_BYTES = 1 << 20
+SEARCHED_BYTES = 1 << 20
+CONTEXT_BYTES = 100
+"""Before the first byte that is not UTF-8."""
 EVIDENCE_BYTES = 16_384
 """Of lines with bytes beyond ASCII, for a guess."""
 _MARKS = (
@@ -80,7 +83,7 @@ def _lines_beyond_utf8(path: Path) -> tuple[int, bytes] | None:
             chunk = file.read(CHUNK_BYTES)
             pending = len(decoder.getstate()[0])
             try:
-                decoder.decode(chunk, final=not chunk)
+                text = decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
                 start = max(0, error.start - pending)
                 line += chunk.count(b"\n", 0, start)
@@ -89,13 +92,13 @@ def _lines_beyond_utf8(path: Path) -> tuple[int, bytes] | None:
                         f"{path}: line {line} is not UTF-8, but lines before it are; correct it, or replace the bytes that "
                         "are not UTF-8 with --encoding utf-8"
                     ) from None
-                file.seek(at + chunk.rfind(b"\n", 0, start) + 1)
-                return line, _evidence(file.read(CHUNK_BYTES))
+                file.seek(max(0, at - pending + error.start - CONTEXT_BYTES))
+                return line, _evidence(file.read(SEARCHED_BYTES))
             if not chunk:
                 return None
             line += chunk.count(b"\n")
             at += len(chunk)
-            beyond_ascii = beyond_ascii or not chunk.isascii()
+            beyond_ascii = beyond_ascii or not text.isascii()
 
 
 def _evidence(data: bytes) -> bytes:

@@ -32,7 +32,7 @@ def written(folder: Path, content: bytes) -> Path:
         (GERMAN.encode("utf-16-be"), "utf-16-be"),
         (GERMAN.encode("utf-32"), "utf-32"),
         (GERMAN.encode("cp1252"), "cp1252"),
-        ("Société générale\nL’été à la plage – 5 €\n".encode("cp1252"), "cp1252"),
+        ("Société générale\nL\u2019été à la plage \u2013 5 €\n".encode("cp1252"), "cp1252"),
         (b"filename,text\na.jpg,caf\xe9\n", "cp1252"),
     ],
 )
@@ -53,8 +53,9 @@ def test_another_encoding_is_guessed_and_asked_for(tmp_path: Path, text: str, en
     path = written(tmp_path, text.encode(encoding))
     with pytest.raises(SourceError) as caught:
         find_encoding(path)
-    assert f"not UTF-8, and the encoding is not certain; probably {encoding}: name it with --encoding {encoding}" in str(
-        caught.value
+    assert (
+        f"not UTF-8, and the encoding is not certain; probably {encoding}: name it with --encoding {encoding}"
+        in str(caught.value)
     )
     assert find_encoding(path, encoding) == encoding
 
@@ -67,10 +68,10 @@ def test_an_encoding_that_resembles_windows_1252_is_asked_for(tmp_path: Path, te
         find_encoding(written(tmp_path, text.encode(encoding)))
 
 
-@pytest.mark.parametrize("chunk", [2, 7, 1_000])
+@pytest.mark.parametrize("chunk", [1, 2, 7, 15, 1_000])
 def test_the_line_that_is_not_utf8_is_named(tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK_BYTES", chunk)
-    path = written(tmp_path, b"one\ntwo\nthree\n" + "żółć\n".encode("cp1250") * 9)
+    path = written(tmp_path, b"one\ntwo\nthree\n" + "ęóąść\n".encode("cp1250") * 9)
     with pytest.raises(SourceError, match="line 4 is not UTF-8, and the encoding is not certain"):
         find_encoding(path)
 
@@ -82,7 +83,7 @@ def test_damage_in_a_file_of_utf8_is_no_other_encoding(
 ) -> None:
     monkeypatch.setattr(module, "CHUNK_BYTES", chunk)
     path = written(tmp_path, "one\nzwei ü\n".encode() + end)
-    with pytest.raises(SourceError, match="line 3 is not UTF-8, but lines before it are; .* --encoding utf-8"):
+    with pytest.raises(SourceError, match=r"line 3 is not UTF-8, but lines before it are; .* --encoding utf-8"):
         find_encoding(path)
     assert find_encoding(path, "utf-8") == "utf-8"
 

@@ -37,7 +37,12 @@ def test_a_workbook_is_a_table(tmp_path: Path) -> None:
     first, second = open_source(workbook(tmp_path, Empty=[], Marks=rows)).rows()
     assert isinstance(first, Record)
     assert isinstance(second, Record)
-    assert (first.logo_id, first.where, first.nice_classes, first.extra) == ("1175970", "marks.xlsx:3", (9,), {"Colour": "red"})
+    assert (first.logo_id, first.where, first.nice_classes, first.extra) == (
+        "1175970",
+        "marks.xlsx:3",
+        (9,),
+        {"Colour": "red"},
+    )
     assert (second.logo_id, second.where, second.filename) == ("0012", "marks.xlsx:5", "b.jpg")
     assert first.application_date == second.application_date == dt.date(2019, 12, 31)
     assert (first.vienna_codes, second.vienna_codes) == (("26.04.01",), ("27.05.01",))

@@ -251,3 +251,119 @@ def test_a_file_that_is_no_table(folder: Path, name: str, message: str) -> None:
     (folder / "marks.xls").write_bytes(b"PK")
     with pytest.raises(SourceError, match=message):
         TableSource(folder / name)
+
+
+def lines(folder: Path, *rows: str) -> tuple[list[Record], tuple[str, ...], dict[str, str]]:
+    """The records of a CSV file, and the notes and the facts of its description."""
+    source = open_source(table(folder, "\n".join(rows)))
+    records = [row for row in source.rows() if isinstance(row, Record)]
+    description = source.description()
+    return records, description.notes, dict(description.facts)
+
+
+def test_one_date_decides_the_order_of_its_whole_column(folder: Path) -> None:
+    records, notes, facts = lines(folder, "filename,filing date", "a.jpg,01/02/2019", "b.jpg,12/31/2019")
+    assert [str(record.application_date) for record in records] == ["2019-01-02", "2019-12-31"]
+    assert (notes, facts["date_order"]) == ((), "month-day")
+
+
+def test_a_column_that_does_not_tell_follows_the_others(folder: Path) -> None:
+    header = "filename,filing date,registration date"
+    records, notes, facts = lines(folder, header, "a.jpg,01/02/2019,12/31/2019", "b.jpg,,")
+    assert (str(records[0].application_date), facts["date_order"], notes) == ("2019-01-02", "month-day", ())
+
+
+def test_if_no_date_tells_the_day_is_first_and_that_is_noted(folder: Path) -> None:
+    records, (note,), _ = lines(folder, "filename,filing date", "a.jpg,01/02/2019")
+    assert str(records[0].application_date) == "2019-02-01"
+    assert note.startswith(
+        "application_date: no date tells whether the day or the month comes first; the day is assumed"
+    )
+
+
+def test_a_column_in_both_orders_keeps_the_dates_that_are_certain(folder: Path) -> None:
+    rows = ("a.jpg,31/12/2019", "b.jpg,12/31/2019", "one/1.jpg,01/02/2019")
+    records, (note,), _ = lines(folder, "filename,filing date", *rows)
+    assert [str(record.application_date) for record in records] == ["2019-12-31", "2019-12-31", "None"]
+    assert "1 date with the day first and 1 with the month first; 1 that could be either are not read" in note
+
+
+def test_each_column_may_have_its_own_order(folder: Path) -> None:
+    header = "filename,filing date,registration date"
+    records, _, facts = lines(folder, header, "a.jpg,31/12/2019,12/31/2019", "b.jpg,01/02/2019,01/02/2019")
+    assert (str(records[1].application_date), str(records[1].registration_date)) == ("2019-02-01", "2019-01-02")
+    assert facts["date_order of application_date"] == "day-month"
+
+
+def test_the_order_in_a_mapping_is_not_asked_again(folder: Path) -> None:
+    mapping = table(folder, '[format]\ndate_order = "month-day"', "mapping.toml")
+    ((record,), _) = read(table(folder, "filename,filing date\na.jpg,01/02/2019\n"), mapping)
+    assert record.application_date == dt.date(2019, 1, 2)
+
+
+def test_years_in_a_column_of_dates_are_noted(folder: Path) -> None:
+    records, (note,), _ = lines(folder, "filename,filing date", "a.jpg,2019", "b.jpg,2018-12", "b.jpg,2017-12-31")
+    assert [record.year for record in records] == [2019, 2018, 2017]
+    assert note == "2 values of application_date without a day: the field stays empty"
+
+
+def test_columns_of_single_classes(folder: Path) -> None:
+    records, _, _ = lines(folder, "filename,Class1,Class9,Class35", "a.jpg,1,,x", "b.jpg,0,0,0")
+    assert [record.nice_classes for record in records] == [(1, 35), ()]
+    records, _, _ = lines(folder, "filename,Class1,Class2,Class3", "a.jpg,9,35,", "b.jpg,1,,")
+    assert [record.nice_classes for record in records] == [(9, 35), (1,)]
+    assert records[0].extra == {}
+
+
+def test_rows_of_one_id_are_merged_and_noted(folder: Path) -> None:
+    rows = ("1,a.jpg,A,9", "1,a.jpg,B,35", "2,b.jpg,C,", "2,a.jpg,,")
+    records, notes, _ = lines(folder, "id,filename,owner,classes", *rows)
+    assert [(record.logo_id, record.filename, record.company, record.nice_classes) for record in records] == [
+        ("1", "a.jpg", "A; B", (9, 35)),
+        ("2", "b.jpg", "C", ()),
+        ("2#2", "a.jpg", "C", ()),
+    ]
+    assert notes == (
+        "2 logos with several rows, which were merged",
+        "1 logo with several images: the ids of the second and later ones end in #2, #3",
+    )
+
+
+def test_several_logos_of_one_image_without_ids_are_all_kept(folder: Path) -> None:
+    records, _, _ = lines(folder, "filename,text", "a.jpg,x", "b.jpg,y", "a.jpg,z")
+    assert [(record.logo_id, record.text) for record in records] == [("a", "x"), ("b", "y"), ("a#2", "z")]
+
+
+def test_floats_of_pandas(folder: Path) -> None:
+    ((record,), _, _) = lines(folder, "id,filename,nice_classes,year", "1175970.0,a.jpg,9.0,2019.0")
+    assert (record.logo_id, record.nice_classes, record.year, record.extra) == ("1175970", (9,), 2019, {})
+
+
+def test_parquet_ids_that_are_floats(folder: Path) -> None:
+    (record,), _ = read(parquet(folder, filename=["a.jpg"], logo_id=[1.0]))
+    assert record.logo_id == "1"
+
+
+def test_json_rows_name_their_columns(folder: Path) -> None:
+    path = table(folder, '{"n": 1}\n{"Picture File": "a.jpg", "Owner": "A"}\n', "marks.jsonl")
+    (record,), (reject,) = read(path)
+    assert (record.company, reject.where) == ("A", "marks.jsonl:1")
+    with pytest.raises(SourceError, match="has no column 'filename' for filename; its columns are 'n'"):
+        read(table(folder, '{"n": 1}', "marks.jsonl"))
+    assert read(table(folder, "[1]", "marks.jsonl"))[0] == []
+
+
+def test_every_column_is_described(folder: Path) -> None:
+    source = open_source(table(folder, "Bild;Inhaber;Class1;Class2;Farbe\na.jpg;A;1;;rot\n"))
+    description = source.description()
+    assert [(column.name, column.fields, column.reason) for column in description.columns] == [
+        ("Bild", ("filename",), "a usual name"),
+        ("Inhaber", ("company",), "a usual name"),
+        ("Class1", ("nice_classes",), "one column for each class"),
+        ("Class2", ("nice_classes",), "one column for each class"),
+        ("Farbe", (), "kept in metadata.extra"),
+    ]
+    assert description.facts == {"encoding": "utf-8", "separator": "semicolon"}
+    (folder / "mapping.toml").write_text(description.mapping or "")
+    again = open_source(folder / "marks.csv", mapping=folder / "mapping.toml")
+    assert list(again.rows()) == list(source.rows())
