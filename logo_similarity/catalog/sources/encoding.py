@@ -23,9 +23,11 @@ _MARKS = (
 )
 MOST_CHAOS, _MARGIN = 0.4, 0.06
 """Of charset-normalizer's measure: what is considered at all, and what is as good as the best."""
-_WESTERN = frozenset("àâäáåæçèéêëíìîïñóòôöøœùúûüßÀÂÄÁÅÆÇÈÉÊËÍÌÎÏÑÓÒÔÖØŒÙÚÛÜ’‘“”„‚…–—•€£§©®™°«»´·¡¿ºª½¼¾¹²³µ±×÷\xa0\xad")
+_WESTERN = frozenset(
+    "àâäáåæçèéêëíìîïñóòôöøœùúûüßÀÂÄÁÅÆÇÈÉÊËÍÌÎÏÑÓÒÔÖØŒÙÚÛÜ\u2019\u2018“”„\u201a…\u2013—•€£§©®™°«»\xb4·¡¿ºª½¼¾¹²³µ±\xd7÷\xa0\xad"
+)
 """Characters of English, German, French, Spanish, Italian, Dutch, Danish, Norwegian and Swedish."""
-_SYMBOL_IN_WORD = re.compile(r"[^\W\d_][¡¿ºª½¼¾¹²³µ±×÷£§°][^\W\d_]")
+_SYMBOL_IN_WORD = re.compile(r"[^\W\d_][¡¿ºª½¼¾¹²³µ±\xd7÷£§°][^\W\d_]")
 """As Polish letters look in Windows-1252."""
 _MANY_NULS, _FEW_NULS = 0.4, 0.1
 """Shares of the even or odd bytes: in UTF-16, every second byte of a Latin text is 0."""

@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from logo_similarity.catalog.sources.columns import USUAL_COLUMNS, Columns
@@ -22,14 +22,28 @@ _FORMAT = ("encoding", "separator", "sheet", "list_separator", "date", "date_ord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableOptions:
-    """What the user states about a table. Everything else is recognised."""
+    """What the user states about a table, by the names that `[format]` has. None: recognised, or the usual form."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     """Columns by field."""
     encoding: str | None = None
     separator: str | None = None
     sheet: str | None = None
-    notation: Notation = DEFAULT_NOTATION
+    list_separator: str | None = None
+    date: str | None = None
+    """A format for `strptime`."""
+    date_order: str | None = None
+    """One of `DAY_FIRST`."""
+
+    @property
+    def notation(self) -> Notation:
+        """How the table writes lists and dates."""
+        between = self.list_separator
+        return Notation(
+            separators=re.compile(rf"\s*{re.escape(between)}\s*") if between else DEFAULT_NOTATION.separators,
+            date_format=self.date,
+            day_first=None if self.date_order is None else DAY_FIRST[self.date_order],
+        )
 
 
 def read_mapping(path: Path) -> TableOptions:
@@ -57,29 +71,17 @@ def read_mapping(path: Path) -> TableOptions:
         raise SourceError(
             f"{path}: {fault}; [columns] takes {', '.join(USUAL_COLUMNS)}, and [format] takes {', '.join(_FORMAT)}"
         )
-    order, separator = stated.get("date_order"), stated.get("separator")
-    if order is not None and order not in DAY_FIRST:
-        raise SourceError(f"{path}: date_order must be one of {', '.join(DAY_FIRST)}, not {order!r}")
-    if separator is not None:
-        separator = _SEPARATORS.get(separator, separator)
-    if separator is not None and (len(separator) != 1 or separator in "\r\n\"'"):
+    options = TableOptions(columns=columns, **stated)
+    if options.date_order is not None and options.date_order not in DAY_FIRST:
+        raise SourceError(f"{path}: date_order must be one of {', '.join(DAY_FIRST)}, not {options.date_order!r}")
+    if options.separator is None:
+        return options
+    separator = _SEPARATORS.get(options.separator, options.separator)
+    if len(separator) != 1 or separator in "\r\n\"'":
         raise SourceError(
             f"{path}: separator must be {', '.join(_SEPARATORS)} or one other character, not {separator!r}"
         )
-    between_items = stated.get("list_separator")
-    return TableOptions(
-        columns=columns,
-        encoding=stated.get("encoding"),
-        separator=separator,
-        sheet=stated.get("sheet"),
-        notation=Notation(
-            separators=re.compile(rf"\s*{re.escape(between_items)}\s*")
-            if between_items
-            else DEFAULT_NOTATION.separators,
-            date_format=stated.get("date"),
-            day_first=None if order is None else DAY_FIRST[order],
-        ),
-    )
+    return replace(options, separator=separator)
 
 
 def parse_columns(assignments: list[str]) -> dict[str, str]:

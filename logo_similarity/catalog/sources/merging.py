@@ -27,10 +27,10 @@ class Merger:
         """Logos whose rows differ in a field of one value, by field. The first value is kept."""
 
     def merge(self, rows: Iterable[Record | Reject]) -> Iterator[Record | Reject]:
-        """The rows, with one record for each image of an id. Rows of one id follow each other; rejects do not part them.
+        """The rows, with one record for each image of an id.
 
         Lists are united, texts and names are joined, and of other values the first is kept. The images of a logo after the
-        first have the ids "ID#2", "ID#3", and so on.
+        first have the ids "ID#2", "ID#3", and so on. A reject parts the rows of an id if it has another one.
         """
         group: list[Record] = []
         for row in rows:
@@ -40,6 +40,9 @@ class Merger:
                     group = []
                 group.append(row)
             else:
+                if group and row.logo_id not in (None, group[0].logo_id):
+                    yield from self._unite(group)
+                    group = []
                 yield row
         yield from self._unite(group)
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from logo_similarity.catalog.sources.columns import Columns, choose_columns, is_marked, names_other_class
+from logo_similarity.catalog.sources.date_orders import DateOrders
 from logo_similarity.catalog.sources.delimited import DelimitedTable
 from logo_similarity.catalog.sources.description import ColumnReading, SourceDescription
 from logo_similarity.catalog.sources.excel import ExcelTable
@@ -19,7 +20,6 @@ from logo_similarity.catalog.sources.merging import Merger
 from logo_similarity.catalog.sources.parquet import ParquetTable
 from logo_similarity.catalog.sources.rows import RowError, make_record, make_reject
 from logo_similarity.catalog.sources.tables import Row, Table
-from logo_similarity.dates import day_order, is_ambiguous, year_alone
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.field_kinds import Date, Notation
@@ -31,31 +31,8 @@ _EXCEL = (".xlsx", ".xlsm")
 TABLES = (".csv", ".tsv", ".txt", *_JSON, *_EXCEL, ".parquet")
 MOST_COLUMNS = 500
 """Columns of a JSON table that are looked at; its rows may have any."""
-MOST_EXCEPTIONS = 0.01
-"""Share of the dates of a column that may have the other order of day and month: typing errors."""
 _DATES = tuple(field.name for field in FIELDS if isinstance(field.kind, Date))
 _ORDER_NAMES = {order: name for name, order in DAY_FIRST.items()}
-
-
-@dataclass(slots=True)
-class _DateColumn:
-    """What the values of a column of dates tell."""
-
-    day_first: int = 0
-    month_first: int = 0
-    ambiguous: int = 0
-    example: str = ""
-    years: int = 0
-    """Values without a day."""
-
-    def look_at(self, value: object) -> None:
-        order = day_order(value)
-        self.day_first += order is True
-        self.month_first += order is False
-        if is_ambiguous(value):
-            self.ambiguous += 1
-            self.example = self.example or str(value)
-        self.years += year_alone(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +84,7 @@ class TableSource:
         self._path = path
         self._mapping_file = mapping_file
         self._options = options or TableOptions()
+        self._notation = self._options.notation
         self._names = names
         usual = path.parent / "images"
         self.images = images or (usual if usual.is_dir() else path.parent)
@@ -179,7 +157,7 @@ class TableSource:
             filename=filename,
             fields=fields,
             extra={name: value for name, value in row.items() if name not in used and value not in (None, "")},
-            notation=self._options.notation,
+            notation=self._notation,
             notations=reading.notations,
         )
 
@@ -211,9 +189,25 @@ class TableSource:
         Raises:
             SourceError: the table cannot be read, or has no column for the images or a mapped field.
         """
+        dates = DateOrders()
+        columns, by_mark = self._look_at_rows(dates)
+        self._check_columns(columns)
+        facts = dict(self._table.facts)
+        for name in ("list_separator", "date", "date_order"):
+            if (stated := getattr(self._options, name)) is not None:
+                facts[name] = stated
+        orders, notes = ({}, []) if {"date", "date_order"} & facts.keys() else dates.choose()
+        if len(set(orders.values())) == 1:
+            facts["date_order"] = _ORDER_NAMES[next(iter(orders.values()))]
+        else:
+            facts |= {f"date_order of {name}": _ORDER_NAMES[order] for name, order in orders.items()}
+        notations = {name: replace(self._notation, day_first=order) for name, order in orders.items()}
+        return _Reading(columns, notations, facts, (*notes, *dates.notes_on_years()), by_mark)
+
+    def _look_at_rows(self, dates: DateOrders) -> tuple[Columns, bool]:
+        """The columns, and whether the columns of single classes are marked; the values of dates are counted."""
         columns = choose_columns(self._table.columns, self._options.columns)
         names = dict.fromkeys(columns.names)
-        dates: dict[str, _DateColumn] = {}
         by_mark = True
         for _, row in self._rows():
             if isinstance(row, RowError):
@@ -222,27 +216,10 @@ class TableSource:
                 names |= dict.fromkeys(list(row)[: MOST_COLUMNS - len(names)])
                 columns = choose_columns(tuple(names), self._options.columns)
             for name in _DATES:
-                if name in columns.by_field and (value := row.get(columns.by_field[name])) not in (None, ""):
-                    dates.setdefault(name, _DateColumn()).look_at(value)
+                if name in columns.by_field:
+                    dates.look_at(name, row.get(columns.by_field[name]))
             by_mark = by_mark and not any(names_other_class(row.get(name), n) for name, n in columns.classes.items())
-        self._check_columns(columns)
-        orders, notes = ({}, []) if self._states_dates() else _choose_orders(dates)
-        facts = dict(self._table.facts)
-        if len(set(orders.values())) == 1:
-            facts["date_order"] = _ORDER_NAMES[next(iter(orders.values()))]
-        else:
-            facts |= {f"date_order of {name}": _ORDER_NAMES[order] for name, order in orders.items()}
-        if years := {name: column.years for name, column in dates.items() if column.years}:
-            notes += [
-                f"{counted(count, 'value')} of {name} without a day: the field stays empty"
-                for name, count in years.items()
-            ]
-        notations = {name: replace(self._options.notation, day_first=order) for name, order in orders.items()}
-        return _Reading(columns, notations, facts, tuple(notes), by_mark)
-
-    def _states_dates(self) -> bool:
-        notation = self._options.notation
-        return notation.date_format is not None or notation.day_first is not None
+        return columns, by_mark
 
     def _check_columns(self, columns: Columns) -> None:
         """Raise SourceError if a mapped column, or any for the images, is missing; other fields may be missing."""
@@ -266,33 +243,6 @@ def _reason(columns: Columns, name: str, fields: list[str]) -> str:
     if name in columns.classes:
         return "one column for each class"
     return ", ".join(dict.fromkeys(columns.reasons[field] for field in fields))
-
-
-def _choose_orders(dates: Mapping[str, _DateColumn]) -> tuple[dict[str, bool], list[str]]:
-    """Whether the day comes first, for each field of dates whose column needs to be told, and notes on the choice."""
-    orders: dict[str, bool] = {}
-    notes: list[str] = []
-    open_fields = []
-    for name, column in dates.items():
-        least, most = sorted((column.day_first, column.month_first))
-        if least > MOST_EXCEPTIONS * most:
-            notes.append(
-                f"{name}: {counted(column.day_first, 'date')} with the day first and {column.month_first:,} with the month "
-                f"first; {column.ambiguous:,} that could be either are not read; state date_order under [format] in a mapping"
-            )
-        elif most:
-            orders[name] = column.day_first > column.month_first
-        elif column.ambiguous:
-            open_fields.append(name)
-    told = set(orders.values())
-    for name in open_fields:
-        orders[name] = told == {True} if len(told) == 1 else True
-        if len(told) != 1:
-            notes.append(
-                f"{name}: no date tells whether the day or the month comes first; the day is assumed, as in "
-                f'{dates[name].example!r}; otherwise state date_order = "month-day" under [format] in a mapping'
-            )
-    return orders, notes
 
 
 def _merger_notes(merger: Merger) -> list[str]:

@@ -72,7 +72,7 @@ def test_every_reject_has_its_position_its_id_and_its_file(sample_catalog: Sampl
         "marks.csv:2": ("b", "broken.jpg"),
         "marks.csv:4": ("2", "missing.jpg"),
         "marks.csv:5": ("1", second),
-        "marks.csv:6": (None, None),
+        "marks.csv:6": ("5", None),
         "marks.csv:8": ("broken", "broken.jpg"),
     }
 
@@ -80,7 +80,9 @@ def test_every_reject_has_its_position_its_id_and_its_file(sample_catalog: Sampl
 def test_a_build_without_a_logo_names_rows_and_images(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no image")
     (tmp_path / "marks.csv").write_text("filename\nb.jpg\na.jpg\n")
-    with pytest.raises(BuildError, match=r"for example marks\.csv:2 \(b\.jpg\): no .+; marks\.csv:3 \(a\.jpg\): the "):
+    with pytest.raises(
+        BuildError, match=r"1: no image 'b\.jpg' .* \(marks\.csv:2\)\n  1: the file .* \(marks\.csv:3, a\.jpg\)\n"
+    ):
         build(tmp_path / "marks.csv", tmp_path, BuildOptions(threads=2))
 
 

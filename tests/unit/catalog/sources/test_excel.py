@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import openpyxl
@@ -13,9 +14,8 @@ from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
 
 
-def workbook(folder: Path, **sheets: list[list[object]]) -> Path:
-    book = openpyxl.Workbook()
-    book.remove(book.active)
+def workbook(folder: Path, **sheets: Sequence[Sequence[object]]) -> Path:
+    book = openpyxl.Workbook(write_only=True)
     for title, rows in sheets.items():
         sheet = book.create_sheet(title)
         for row in rows:
@@ -61,7 +61,8 @@ def test_the_sheet_is_the_first_with_rows_or_the_one_that_is_named(tmp_path: Pat
 
 def test_a_stray_cell_far_away_takes_no_memory(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
-    book.active["A1"], book.active["A2"], book.active["XFD4"] = "filename", "a.jpg", "x"
+    sheet = book.create_sheet("Marks", 0)
+    sheet["A1"], sheet["A2"], sheet["XFD4"] = "filename", "a.jpg", "x"
     book.save(tmp_path / "marks.xlsx")
     rows = list(ExcelTable(tmp_path / "marks.xlsx").rows())
     assert [where for where, _ in rows] == ["marks.xlsx:2", "marks.xlsx:4"]

@@ -54,3 +54,20 @@ def test_a_column_that_does_not_exist_is_named_with_the_option(tmp_path: Path) -
     (tmp_path / "marks.csv").write_text("filename,n\n")
     with pytest.raises(SourceError, match=r"has no column 'x' for text; .* name the right one, as --map text=.Column."):
         list(open_source(tmp_path / "marks.csv", columns={"text": "x"}).rows())
+
+
+def test_everything_that_a_mapping_states_is_in_the_one_that_is_written(tmp_path: Path) -> None:
+    (tmp_path / "marks.csv").write_text("filename,vienna_codes,application_date\na.jpg,1.1.1/2.2.2,2019 31 12\n")
+    stated = {
+        "encoding": "utf-8",
+        "separator": "comma",
+        "list_separator": "/",
+        "date": "%Y %d %m",
+        "date_order": "month-day",
+    }
+    text = "[format]\n" + "".join(f'{name} = "{value}"\n' for name, value in stated.items())
+    (tmp_path / "mapping.toml").write_text(text)
+    description = open_source(tmp_path / "marks.csv", mapping=tmp_path / "mapping.toml").description()
+    assert description.facts == stated
+    (tmp_path / "again.toml").write_text(description.mapping or "")
+    assert open_source(tmp_path / "marks.csv", mapping=tmp_path / "again.toml").description().facts == stated

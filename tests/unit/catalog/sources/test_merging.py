@@ -65,8 +65,16 @@ def test_of_values_that_exclude_each_other_the_first_is_kept_and_counted() -> No
 
 
 def test_only_rows_that_follow_each_other_are_merged() -> None:
-    rows = [record("1"), record("2"), record("1"), Reject("t:4", "bad"), record("1")]
-    assert len(list(Merger().merge(rows))) == 4
+    rows: list[Record | Reject] = [
+        record("1"),
+        record("2"),
+        record("1"),
+        Reject("t:4", "bad"),
+        Reject("t:5", "bad", "1"),
+        record("1"),
+    ]
+    assert [row.logo_id for row in Merger().merge(rows)] == ["1", "2", None, "1", "1"]
+    assert len(list(Merger().merge([record("1"), Reject("t:3", "bad", "2"), record("1")]))) == 3
 
 
 def test_the_rows_of_one_logo_that_are_held_are_bounded() -> None:
