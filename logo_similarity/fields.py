@@ -80,7 +80,7 @@ class Record:
         "Words in the logo.",
         example="Example",
         spellings=_listed(
-            "mark text, word mark, verbal element, mark, mark verbal element text, trade mark, trademark, mark "
+            "mark text, word mark, verbal element, mark, mark verbal element text, trademark, mark "
             "name, wortlaut, marke, markentext, wortbestandteil, libellé, libellé de la "
             "marque, élément verbal, marque, denominación, elemento verbal, marca, nombre de la marca"
         ),
@@ -135,7 +135,7 @@ class Record:
         parameter="nice",
         spellings=_listed(
             "nice class, nice, nice classification, classes, class, international class, international classes, "
-            "nizza klassen, nizzaklassen, nizzaklasse, nizza, klassen, klasse, leitklasse, classes de nice, "
+            "nizzaklassen, nizzaklasse, nizza, klassen, klasse, leitklasse, classes de nice, "
             "classe de nice, classe, clases de niza, clase de niza, niza, clases, clase"
         ),
     )

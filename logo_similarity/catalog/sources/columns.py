@@ -12,18 +12,17 @@ from logo_similarity.fields import FIELDS
 
 USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "logo_id": (
-        "id", "logo id", "application number", "application no", "serial number", "serial no", "trademark number",
-        "trade mark number", "mark number", "number", "no", "registration number", "reference", "st13", "aktenzeichen",
-        "anmeldenummer", "markennummer", "registernummer", "nummer", "nr", "numéro de dépôt", "numéro de demande",
-        "numéro de marque", "numéro", "número de solicitud", "número de expediente", "número de marca", "expediente",
-        "número", "núm",
+        "id", "application number", "application no", "serial number", "serial no", "trademark number", "mark number", "number",
+        "no", "reference", "st13", "aktenzeichen", "anmeldenummer", "markennummer", "nummer", "nr", "numéro de dépôt",
+        "numéro de demande", "numéro de marque", "numéro", "número de solicitud", "número de expediente", "número de marca",
+        "expediente", "núm",
     ),
     "filename": (
-        "file name", "file", "image", "image file", "image file name", "image name", "image path", "picture", "picture file",
-        "picture name", "logo", "logo file", "path", "file path", "photo", "image id", "bild", "bilddatei", "bildname",
-        "bild datei", "datei", "dateiname", "bildpfad", "abbildung", "image fichier", "fichier", "fichier image",
-        "nom de fichier", "nom du fichier", "image de la marque", "imagen", "archivo", "fichero", "nombre de archivo",
-        "nombre del archivo", "archivo de imagen", "fichero de imagen", "logotipo",
+        "file", "image", "image file", "image file name", "image name", "image path", "picture", "picture file",
+        "picture name", "logo", "logo file", "path", "file path", "photo", "image id", "bild", "bilddatei", "bildname", "datei",
+        "dateiname", "bildpfad", "abbildung", "fichier", "fichier image", "nom de fichier", "nom du fichier",
+        "image de la marque", "imagen", "archivo", "fichero", "nombre de archivo", "nombre del archivo", "archivo de imagen",
+        "fichero de imagen", "logotipo",
     ),
     **{field.name: field.spellings for field in FIELDS},
 }  # fmt: skip

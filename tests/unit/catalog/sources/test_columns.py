@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from logo_similarity.catalog.sources.columns import USUAL_COLUMNS, choose_columns, is_marked, names_other_class
+from logo_similarity.field_kinds import words
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,6 @@ def test_a_cell_may_hold_another_class(value: object, other: bool) -> None:
     assert names_other_class(value, 2) == other
 
 
-def test_no_spelling_is_listed_twice_in_a_field() -> None:
-    for field, spellings in USUAL_COLUMNS.items():
-        assert len(set(spellings)) == len(spellings), field
+def test_a_usual_name_belongs_to_one_field() -> None:
+    names = ["".join(words(name)) for field, spellings in USUAL_COLUMNS.items() for name in (field, *spellings)]
+    assert [name for name, count in Counter(names).items() if count > 1] == []
