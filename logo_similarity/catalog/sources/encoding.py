@@ -13,7 +13,7 @@ SEARCHED_BYTES = 1 << 20
 CONTEXT_BYTES = 100
 """Before the first byte that is not UTF-8."""
 EVIDENCE_BYTES = 16_384
-"""Of lines with bytes beyond ASCII, for a guess."""
+"""Of lines with bytes beyond ASCII, for the statistics."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # begins like UTF-16
@@ -21,14 +21,19 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-MOST_CHAOS, _MARGIN = 0.4, 0.06
-"""Of charset-normalizer's measure: what is considered at all, and what is as good as the best."""
+MOST_CHAOS = 0.4
+"""Of charset-normalizer's measure."""
 _WESTERN = frozenset(
     "àâäáåæçèéêëíìîïñóòôöøœùúûüßÀÂÄÁÅÆÇÈÉÊËÍÌÎÏÑÓÒÔÖØŒÙÚÛÜ\u2019\u2018“”„\u201a…\u2013—•€£§©®™°«»\xb4·¡¿ºª½¼¾¹²³µ±\xd7÷\xa0\xad"
 )
-"""Characters of English, German, French, Spanish, Italian, Dutch, Danish, Norwegian and Swedish."""
-_SYMBOL_IN_WORD = re.compile(r"[^\W\d_][¡¿ºª½¼¾¹²³µ±\xd7÷£§°][^\W\d_]")
-"""As Polish letters look in Windows-1252."""
+"""Characters of English, German, French, Spanish, Italian, Portuguese, Dutch and the languages of Scandinavia. Those that are
+letters of Eastern Europe or Turkey in the encodings of these are left out."""
+_PORTUGUESE = re.compile(r"ã(?=[oe])|õ(?=e)", re.IGNORECASE)
+"""In other places, these letters may be the Romanian ă and the Hungarian ő."""
+_FOREIGN = re.compile(r"[^\W\d_][¡¿ºª½¼¾¹²³µ±\xd7÷£§°][^\W\d_]|[^\W\d_a-zA-Z]{3}")
+"""As Polish words, and those of other scripts, look in Windows-1252."""
+MOST_DOUBTFUL = 0.02
+"""Share of the characters beyond ASCII: names from other countries."""
 _MANY_NULS, _FEW_NULS = 0.4, 0.1
 """Shares of the even or odd bytes: in UTF-16, every second byte of a Latin text is 0."""
 
@@ -104,22 +109,21 @@ def _lines_beyond_utf8(path: Path) -> tuple[int, bytes] | None:
 
 
 def _evidence(data: bytes) -> bytes:
-    return b"\n".join(line for line in data.splitlines() if not line.isascii())[:EVIDENCE_BYTES]
+    return b"\n".join(line for line in data.splitlines() if not line.isascii())
 
 
 def _guess(path: Path, line: int, evidence: bytes) -> str:
     """Windows-1252 if it is certain.
 
     The encodings of one region differ in few letters, so that the statistics of charset-normalizer leave several of them.
-    Of these, Windows-1252 is taken if its text has no letter that it shares with those of Eastern Europe, Turkey or old Macs.
+    Windows-1252 is taken if they do not exclude it, and its text has only letters of Western Europe where these have them.
     """
     from charset_normalizer import from_bytes
 
-    matches = list(from_bytes(evidence, threshold=MOST_CHAOS))
-    likely = [match for match in matches if match.chaos <= matches[0].chaos + _MARGIN]
-    if any("cp1252" in (match.encoding, *match.could_be_from_charset) for match in likely) and _is_western(evidence):
+    sample = evidence[:EVIDENCE_BYTES]
+    if _is_western(evidence) and from_bytes(sample, threshold=MOST_CHAOS, cp_isolation=["cp1252"]).best() is not None:
         return "cp1252"
-    names = [match.encoding for match in matches]
+    names = [match.encoding for match in from_bytes(sample, threshold=MOST_CHAOS)]
     guess = next((name for name in names if name.startswith("cp125")), names[0] if names else None)
     remedy = f"probably {guess}: name it with --encoding {guess}" if guess else "name it with --encoding"
     raise SourceError(
@@ -129,6 +133,7 @@ def _guess(path: Path, line: int, evidence: bytes) -> str:
 
 
 def _is_western(evidence: bytes) -> bool:
-    text = evidence.decode("cp1252", "replace")
-    beyond_ascii = {character for character in text if not character.isascii()}
-    return beyond_ascii <= _WESTERN and not _SYMBOL_IN_WORD.search(text)
+    text = _PORTUGUESE.sub("ç", evidence.decode("cp1252", "replace"))
+    beyond_ascii = [character for character in text if not character.isascii()]
+    doubtful = sum(character not in _WESTERN for character in beyond_ascii) + len(_FOREIGN.findall(text))
+    return doubtful <= MOST_DOUBTFUL * len(beyond_ascii)

@@ -18,7 +18,7 @@ from logo_similarity.catalog.sources.json_rows import JsonTable
 from logo_similarity.catalog.sources.mapping import DAY_FIRST, TableOptions, write_mapping
 from logo_similarity.catalog.sources.merging import Merger
 from logo_similarity.catalog.sources.parquet import ParquetTable
-from logo_similarity.catalog.sources.rows import RowError, make_record, make_reject
+from logo_similarity.catalog.sources.rows import RowError, abbreviate, make_record, make_reject
 from logo_similarity.catalog.sources.tables import Row, Table
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
@@ -31,6 +31,7 @@ _EXCEL = (".xlsx", ".xlsm")
 TABLES = (".csv", ".tsv", ".txt", *_JSON, *_EXCEL, ".parquet")
 MOST_COLUMNS = 500
 """Columns of a JSON table that are looked at; its rows may have any."""
+SHOWN_COLUMNS = 40
 _DATES = tuple(field.name for field in FIELDS if isinstance(field.kind, Date))
 _ORDER_NAMES = {order: name for name, order in DAY_FIRST.items()}
 
@@ -231,9 +232,10 @@ class TableSource:
             remedy = f"name another column for {missing} under [columns] in {self._mapping_file}"
         else:
             remedy = f'name the right one, as --map {missing}="Column"'
+        shown = ", ".join(map(abbreviate, columns.names[:SHOWN_COLUMNS])) or "none"
+        more = f", and {len(columns.names) - SHOWN_COLUMNS:,} more" if len(columns.names) > SHOWN_COLUMNS else ""
         raise SourceError(
-            f"{self._path}: has no column {required[missing]!r} for {missing}; its columns are "
-            f"{', '.join(map(repr, columns.names))}; {remedy}"
+            f"{self._path}: has no column {required[missing]!r} for {missing}; its columns are {shown}{more}; {remedy}"
         )
 
 

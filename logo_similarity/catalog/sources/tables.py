@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from logo_similarity.catalog.sources.rows import RowError
+from logo_similarity.catalog.sources.rows import RowError, abbreviate
 from logo_similarity.errors import SourceError
 
 Row = tuple[str, dict[str, Any] | RowError]
@@ -50,7 +50,7 @@ def name_columns(path: Path, header: Sequence[object]) -> list[str]:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise SourceError(
-            f"{path}: several columns are named {', '.join(map(repr, repeated))}; rename all but one of them"
+            f"{path}: several columns are named {', '.join(map(abbreviate, repeated[:5]))}; rename all but one of them"
         )
     return names
 

@@ -34,6 +34,10 @@ def written(folder: Path, content: bytes) -> Path:
         (GERMAN.encode("cp1252"), "cp1252"),
         ("Société générale\nL\u2019été à la plage \u2013 5 €\n".encode("cp1252"), "cp1252"),
         (b"filename,text\na.jpg,caf\xe9\n", "cp1252"),
+        ("filename;text\na.jpg;«Été» d'août\n".encode("cp1252"), "cp1252"),
+        ("filename;text\na.jpg;Diseño español del año\n".encode("cp1252"), "cp1252"),
+        ("filename;text\na.jpg;São Paulo, informações\n".encode("cp1252"), "cp1252"),
+        ("filename;text\na.jpg;Smørrebrød på Ærø\n".encode("cp1252"), "cp1252"),
     ],
 )
 def test_encodings_that_are_certain(tmp_path: Path, content: bytes, encoding: str) -> None:
@@ -61,11 +65,24 @@ def test_another_encoding_is_guessed_and_asked_for(tmp_path: Path, text: str, en
 
 
 @pytest.mark.parametrize(
-    ("text", "encoding"), [(GERMAN, "cp437"), (GERMAN, "mac_roman"), ("a.jpg,İstanbul şeker çağdaş\n", "cp1254")]
+    ("text", "encoding"),
+    [
+        (GERMAN, "cp437"),
+        (GERMAN, "mac_roman"),
+        ("a.jpg,İstanbul şeker çağdaş\n", "cp1254"),
+        ("a.jpg,שלום לכם\n", "cp1255"),
+    ],
 )
 def test_an_encoding_that_resembles_windows_1252_is_asked_for(tmp_path: Path, text: str, encoding: str) -> None:
     with pytest.raises(SourceError, match="name it with --encoding"):
         find_encoding(written(tmp_path, text.encode(encoding)))
+
+
+def test_a_few_names_from_other_countries_are_no_reason_for_doubt(tmp_path: Path) -> None:
+    german = "a.jpg,Müller Söhne Käse\n".encode("cp1252")
+    assert find_encoding(written(tmp_path, b"b.jpg,\x8akoda\n" + german * 30)) == "cp1252"
+    with pytest.raises(SourceError, match="the encoding is not certain"):
+        find_encoding(written(tmp_path, b"b.jpg,\x8akoda\n" + german * 3))
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 7, 15, 1_000])

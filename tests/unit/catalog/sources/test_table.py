@@ -105,7 +105,8 @@ def test_a_cell_that_is_too_long_costs_its_row(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "has no column 'filename'"),
+        ("", "has no column 'filename' for filename; its columns are none;"),
+        (",".join(f"c{number}" for number in range(50)), "'c39', and 10 more; name the right one"),
         ("shape;text\n", "its columns are 'shape', 'text'"),
         (f"filename,{'x' * (LONGEST_CELL + 1)}\na.jpg,1\n", "the header cannot be read"),
         ('filename,"text\n', "the header cannot be read"),
