@@ -163,7 +163,7 @@ class ScalarKind(Kind[T | None], Generic[T]):
     def parse(self, value: object, notation: Notation) -> T | None:
         """See `Kind.parse`."""
         try:
-            return None if _is_missing(value) else self._convert(value, notation)
+            return None if is_missing(value) else self._convert(value, notation)
         except (ValueError, TypeError, OverflowError):
             raise UnreadableError(None, as_json(value)) from None
 
@@ -471,7 +471,7 @@ def clean_text(value: object) -> str | None:
 
     None if nothing remains. Raises TypeError for anything but text and numbers.
     """
-    if _is_missing(value):
+    if is_missing(value):
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError("not text")
@@ -514,7 +514,8 @@ def json_object(value: Mapping[Any, object], depth: int = DEEPEST_NESTING) -> di
     return {(clean_text(str(key)) or "")[:LONGEST_KEY]: as_json(item, depth) for key, item in value.items()}
 
 
-def _is_missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
+    """Whether a value of a source is none: None, NaN or blank text."""
     return (
         value is None
         or (isinstance(value, float) and math.isnan(value))
@@ -523,7 +524,7 @@ def _is_missing(value: object) -> bool:
 
 
 def _items(value: object, separators: re.Pattern[str]) -> Iterable[object]:
-    if _is_missing(value):
+    if is_missing(value):
         return ()
     if isinstance(value, str):
         bracketed = _BRACKETS.match(value)

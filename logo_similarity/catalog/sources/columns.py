@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from logo_similarity.field_kinds import words
+from logo_similarity.field_kinds import is_missing, words
 from logo_similarity.fields import FIELDS
 
 USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -100,8 +100,7 @@ def names_other_class(value: Any, number: int) -> bool:  # noqa: ANN401 - a cell
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - a cell
-    missing = value is None or value != value  # noqa: PLR0124 - NaN
-    return "" if missing else str(value).strip().removesuffix(".0").casefold()
+    return "" if is_missing(value) else str(value).strip().removesuffix(".0").casefold()
 
 
 def _class_columns(names: Sequence[str]) -> dict[str, int]:

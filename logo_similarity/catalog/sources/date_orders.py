@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from logo_similarity.dates import day_order, is_ambiguous, year_alone
+from logo_similarity.field_kinds import is_missing
 from logo_similarity.wording import counted
 
 MOST_EXCEPTIONS = 0.01
@@ -32,7 +33,7 @@ class DateOrders:
 
     def look_at(self, field: str, value: object) -> None:
         """Count one value of a field."""
-        if value is None or value == "":
+        if is_missing(value):
             return
         counts = self._counts.setdefault(field, _Counts())
         order = day_order(value)

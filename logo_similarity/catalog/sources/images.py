@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -63,7 +64,10 @@ class ImageNames:
         # The first name in order under its folded form; the others are rare and kept apart.
         self._first: dict[str, str] = {}
         self._others: set[str] = set()
+        self._undecodable: dict[str, str] = {}
         for name in image_names(folder):
+            if not name.isascii() and (plain := _without_utf8(name)) is not None:
+                self._undecodable[_fold(plain)] = name
             folded = _fold(name)
             # One string instead of two equal ones: most names are in lower case already.
             if self._first.setdefault(name if folded == name else folded, name) != name:
@@ -93,6 +97,8 @@ class ImageNames:
             on_disk = self._first.get(_fold(variant)) or self._without_extension(variant)
             if on_disk is not None:
                 return on_disk
+        if _fold(written) in self._undecodable:
+            raise RowError(f"the name of the image {abbreviate(name)} is not UTF-8 on disk; rename the file")
         padded = self._with_zeros(written)
         if padded is None:
             raise RowError(f"{NO_IMAGE} {abbreviate(name)} in the image folder")
@@ -144,6 +150,15 @@ def _only(name: str, images: list[str]) -> str | None:
     if len(images) > 1:
         raise RowError(f"several images could be {abbreviate(name)}: {', '.join(map(abbreviate, images[:3]))}")
     return images[0] if images else None
+
+
+def _without_utf8(name: str) -> str | None:
+    """A name that is not UTF-8 on disk, as Windows-1252; None: it is UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("cp1252", "replace")
+    return None
 
 
 def _fold(name: str) -> str:

@@ -22,7 +22,7 @@ from logo_similarity.catalog.sources.rows import RowError, abbreviate, make_reco
 from logo_similarity.catalog.sources.tables import Row, Table
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
-from logo_similarity.field_kinds import Date, Notation
+from logo_similarity.field_kinds import Date, Notation, is_missing
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.wording import counted
 
@@ -132,7 +132,7 @@ class TableSource:
             filename = row.get(column_of["filename"])
             try:
                 on_disk = names.resolve(filename)
-                if logo_id in (None, "") or logo_id != logo_id:  # noqa: PLR0124 - NaN
+                if is_missing(logo_id):
                     logo_id = str(PurePosixPath(on_disk).with_suffix(""))
                     # Without ids, two rows with one image are two logos.
                     images[on_disk] = images.get(on_disk, 0) + 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -64,6 +65,12 @@ def test_a_name_that_several_images_have(folder: Path) -> None:
     (folder / "012.jpg").write_bytes(b"")
     with pytest.raises(RowError, match="several images could be '12'"):
         ImageNames(folder).resolve("12")
+
+
+def test_a_name_on_disk_that_is_not_utf8_is_to_be_changed(folder: Path) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/M\xfcller.jpg")).write_bytes(b"")
+    with pytest.raises(RowError, match=r"the name of the image 'müller\.JPG' is not UTF-8 on disk; rename the file"):
+        ImageNames(folder).resolve("müller.JPG")
 
 
 def test_zeros_that_were_added_are_noted(folder: Path) -> None:

@@ -335,6 +335,12 @@ def test_several_logos_of_one_image_without_ids_are_all_kept(folder: Path) -> No
     assert [(record.logo_id, record.text) for record in records] == [("a", "x"), ("b", "y"), ("a#2", "z")]
 
 
+def test_a_blank_id_is_a_missing_one(folder: Path) -> None:
+    records, rejects = read(parquet(folder, filename=["a.jpg", "b.jpg"], logo_id=[" ", None], note=["", None]))
+    assert [(record.logo_id, record.extra) for record in records] == [("a", {}), ("b", {})]
+    assert rejects == []
+
+
 def test_floats_of_pandas(folder: Path) -> None:
     ((record,), _, _) = lines(folder, "id,filename,nice_classes,year", "1175970.0,a.jpg,9.0,2019.0")
     assert (record.logo_id, record.nice_classes, record.year, record.extra) == ("1175970", (9,), 2019, {})
