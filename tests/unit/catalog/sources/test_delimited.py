@@ -121,6 +121,11 @@ def test_a_cell_of_very_many_lines_costs_its_own_row(tmp_path: Path) -> None:
     assert read == ["lines 2 to 600002 are one cell that is longer than 1,000,000 characters", *[["b.jpg", "z"]] * 5]
 
 
+def test_a_cell_that_ends_on_the_line_that_exceeds_the_limit(tmp_path: Path) -> None:
+    read = rows(table(tmp_path, 'filename,text\na.jpg,"x\n' + "y" * LONGEST_CELL + '"\nb.jpg,z\n'))
+    assert read == ["lines 2 to 3 are one cell that is longer than 1,000,000 characters", ["b.jpg", "z"]]
+
+
 def test_a_line_of_any_length_costs_its_own_row(tmp_path: Path) -> None:
     assert rows(table(tmp_path, f"filename,text\na.jpg,{'x' * (LONGEST_LINE + 9)}\nb.jpg,z\n")) == [
         "line 2 is too long",

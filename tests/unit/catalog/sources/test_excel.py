@@ -68,6 +68,20 @@ def test_a_stray_cell_far_away_takes_no_memory(tmp_path: Path) -> None:
     assert [where for where, _ in rows] == ["marks.xlsx:2", "marks.xlsx:4"]
 
 
+def test_a_sheet_that_states_too_few_rows_is_read_to_its_end(tmp_path: Path) -> None:
+    with zipfile.ZipFile(workbook(tmp_path, One=[["filename", "n"], ["a.jpg", 1], ["b.jpg", 2]])) as good:
+        parts = {name: good.read(name) for name in good.namelist()}
+    sheet = parts["xl/worksheets/sheet1.xml"]
+    parts["xl/worksheets/sheet1.xml"] = sheet.replace(b"<sheetData>", b'<dimension ref="A1"/><sheetData>')
+    with zipfile.ZipFile(tmp_path / "short.xlsx", "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    assert [row for _, row in ExcelTable(tmp_path / "short.xlsx").rows()] == [
+        {"filename": "a.jpg", "n": 1},
+        {"filename": "b.jpg", "n": 2},
+    ]
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", b"\xd0\xcf\x11\xe0" * 200])
 def test_what_is_no_workbook(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "marks.xlsx").write_bytes(content)

@@ -34,12 +34,8 @@ def read(folder: Path, content: str | bytes, name: str = "marks.json") -> list[o
         "\n".join(LINES).encode("utf-16-le"),
     ],
 )
-@pytest.mark.parametrize("chunk", [1, 65_536])
-def test_a_json_file_in_any_form(
-    tmp_path: Path, content: str | bytes, chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_json_file_in_any_form(tmp_path: Path, content: str | bytes) -> None:
     assert read(tmp_path, content) == ROWS
-    monkeypatch.setattr(json_rows, "CHUNK_CHARACTERS", max(chunk, 1))
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 7])
