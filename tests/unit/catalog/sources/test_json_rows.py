@@ -41,7 +41,8 @@ def test_a_json_file_in_any_form(tmp_path: Path, content: str | bytes) -> None:
 @pytest.mark.parametrize("chunk", [1, 2, 7])
 def test_values_over_the_ends_of_chunks(tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_rows, "CHUNK_CHARACTERS", chunk)
-    assert read(tmp_path, "[" + ", ".join(LINES) + ", 123 ]") == [*ROWS, "123 is not an object"]
+    assert read(tmp_path, "[" + ", ".join(LINES) + "]") == ROWS
+    assert read(tmp_path, "[123, 4567]") == ["123 is not an object", "4567 is not an object"]
 
 
 @pytest.mark.parametrize(
