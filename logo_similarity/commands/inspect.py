@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 3
 REPORT_ROWS = 1_000
+SHOWN_COLUMNS = 40
 
 
 def inspect(
@@ -103,7 +104,8 @@ def reading_lines(reading: SourceDescription) -> list[str]:
         for column in reading.columns
         for field in column.fields
     )
-    others = ", ".join(repr(column.name) for column in reading.columns if not column.fields)
+    kept = [repr(column.name) for column in reading.columns if not column.fields]
+    others = ", ".join(kept[:SHOWN_COLUMNS]) + (", ..." if len(kept) > SHOWN_COLUMNS else "")
     lines = [f"read as {reading.kind}{f': {facts}' if facts else ''}"]
     lines += [f"columns: {fields}"] if fields else []
     lines += [f"columns kept in metadata.extra: {others}"] if others else []

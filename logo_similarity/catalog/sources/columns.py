@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,13 @@ def choose_columns(names: Sequence[str], mapped: Mapping[str, str]) -> Columns:
     return Columns(tuple(names), chosen, reasons, classes)
 
 
+def can_be_field(name: str, mapped: Mapping[str, str]) -> bool:
+    """Whether `choose_columns` may choose a column of this name; every other one is kept as it is."""
+    letters = _letters(name)
+    usual = letters in _usual_letters() or CLASS_COLUMN.match(letters) is not None
+    return usual or letters in map(_letters, mapped.values())
+
+
 def is_marked(value: Any) -> bool:  # noqa: ANN401 - a cell
     """Whether a cell of the column of a class says that the logo has it: "x", 1, "yes", or its goods."""
     return _plain(value) not in _NOT_MARKED
@@ -109,5 +117,11 @@ def _class_columns(names: Sequence[str]) -> dict[str, int]:
     return numbers if len(numbers) > 1 else {}
 
 
+@functools.cache
+def _usual_letters() -> frozenset[str]:
+    return frozenset(_letters(name) for field, spellings in USUAL_COLUMNS.items() for name in (field, *spellings))
+
+
+@functools.lru_cache(maxsize=4_096)  # the columns of JSON are chosen again whenever a row has a new one
 def _letters(text: str) -> str:
     return "".join(words(text))

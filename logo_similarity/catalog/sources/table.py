@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from logo_similarity.catalog.sources.columns import Columns, choose_columns, is_marked, names_other_class
+from logo_similarity.catalog.sources.columns import Columns, can_be_field, choose_columns, is_marked, names_other_class
 from logo_similarity.catalog.sources.date_orders import DateOrders
 from logo_similarity.catalog.sources.delimited import DelimitedTable
 from logo_similarity.catalog.sources.description import ColumnReading, SourceDescription
@@ -30,7 +30,7 @@ _JSON = (".jsonl", ".ndjson", ".json")
 _EXCEL = (".xlsx", ".xlsm")
 TABLES = (".csv", ".tsv", ".txt", *_JSON, *_EXCEL, ".parquet")
 MOST_COLUMNS = 500
-"""Columns of a JSON table that are looked at; its rows may have any."""
+"""Columns of a JSON table that are listed, besides those that may be fields; its rows may have any."""
 SHOWN_COLUMNS = 40
 _DATES = tuple(field.name for field in FIELDS if isinstance(field.kind, Date))
 _ORDER_NAMES = {order: name for name, order in DAY_FIRST.items()}
@@ -213,14 +213,17 @@ class TableSource:
         for _, row in self._rows():
             if isinstance(row, RowError):
                 continue
-            if len(names) < MOST_COLUMNS and not row.keys() <= names.keys():  # only rows of JSON name their columns
-                names |= dict.fromkeys(list(row)[: MOST_COLUMNS - len(names)])
-                columns = choose_columns(tuple(names), self._options.columns)
+            if not row.keys() <= names.keys():  # only the rows of JSON name their columns
+                new = [name for name in row if name not in names]
+                known = [name for name in new if can_be_field(name, self._options.columns)]
+                names |= dict.fromkeys(new if len(names) < MOST_COLUMNS else known)
+                if known:
+                    columns = choose_columns(tuple(names), self._options.columns)
             for name in _DATES:
                 if name in columns.by_field:
                     dates.look_at(name, row.get(columns.by_field[name]))
             by_mark = by_mark and not any(names_other_class(row.get(name), n) for name, n in columns.classes.items())
-        return columns, by_mark
+        return choose_columns(tuple(names), self._options.columns), by_mark
 
     def _check_columns(self, columns: Columns) -> None:
         """Raise SourceError if a mapped column, or any for the images, is missing; other fields may be missing."""

@@ -11,7 +11,7 @@ import pytest
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.delimited import LONGEST_CELL
 from logo_similarity.catalog.sources.mapping import read_mapping
-from logo_similarity.catalog.sources.table import TableSource
+from logo_similarity.catalog.sources.table import MOST_COLUMNS, TableSource
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
@@ -358,6 +358,18 @@ def test_json_rows_name_their_columns(folder: Path) -> None:
     with pytest.raises(SourceError, match="has no column 'filename' for filename; its columns are 'n'"):
         read(table(folder, '{"n": 1}', "marks.jsonl"))
     assert read(table(folder, "[1]", "marks.jsonl"))[0] == []
+
+
+def test_a_json_row_may_have_any_number_of_columns(folder: Path) -> None:
+    rows = [{"filename": "a.jpg", **{f"x{row}-{n}": n for n in range(10)}} for row in range(200)]
+    rows += [{"filename": "b.jpg", "Owner": "A", "Date of birth": "x"}]
+    source = open_source(
+        table(folder, "\n".join(map(json.dumps, rows)), "marks.jsonl"), columns={"text": "date OF birth"}
+    )
+    *_, last = source.rows()
+    assert isinstance(last, Record)
+    assert (last.company, last.text) == ("A", "x")
+    assert MOST_COLUMNS <= len(source.description().columns) < MOST_COLUMNS + 20
 
 
 def test_every_column_is_described(folder: Path) -> None:
