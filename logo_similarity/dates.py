@@ -111,7 +111,7 @@ def _parse_other(text: str, day_first: bool | None) -> dt.date:  # noqa: FBT001 
         dt.date(int(ordered[1]), int(ordered[3]), int(ordered[4]))
     parser = _parser()
     # What the text does not state is taken from the default: a date that is complete does not depend on it.
-    days = {
+    days: set[dt.date] = {
         parser.parse(text, default=default, dayfirst=days_come_first, ignoretz=True).date()
         for default in (dt.datetime(1904, 1, 1), dt.datetime(2008, 2, 2))  # noqa: DTZ001 - only days are used
     }
@@ -125,7 +125,7 @@ def _parser() -> Any:  # noqa: ANN401 - of a library that is imported late
     from dateutil.parser import parser, parserinfo
 
     class Months(parserinfo):
-        MONTHS = _MONTHS
+        MONTHS = _MONTHS  # type: ignore[assignment] # stated too narrowly: a month may have any number of names
         JUMP = [*parserinfo.JUMP, "de", "del", "le", "den"]  # noqa: RUF012 - as dateutil declares it
 
     return parser(Months())
