@@ -18,6 +18,7 @@ from logo_similarity.commands.explain import explain
 from logo_similarity.commands.export import export
 from logo_similarity.commands.images import images_app
 from logo_similarity.commands.import_ import import_
+from logo_similarity.commands.inspect import inspect
 from logo_similarity.commands.keys import keys_app
 from logo_similarity.commands.options import example
 from logo_similarity.commands.plan import plan
@@ -85,6 +86,7 @@ def before_command(
 
 
 # `--help` lists the commands in the order in which they are registered.
+app.command(epilog=example("inspect register.csv --images images"))(inspect)
 app.command(epilog=example("build register.csv --images images"))(build)
 app.command("import", epilog=example("import apc260105.zip --images new-images --store images"))(import_)
 app.command(epilog=example("search logo.png --top-k 5"))(search)

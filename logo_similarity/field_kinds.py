@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+from logo_similarity.dates import parse_day
+
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 V = TypeVar("V")
 T = TypeVar("T")
@@ -20,10 +22,27 @@ T = TypeVar("T")
 LONGEST_TEXT = 10_000
 LONGEST_KEY = 200
 DEEPEST_NESTING = 20
-VIENNA = re.compile(r"^(\d{1,2})(?:\.(\d{1,2}))?(?:\.(\d{1,2}))?$", re.ASCII)
+VIENNA = re.compile(r"^(?:A\s?)?(\d{1,2})(?:([./-])(\d{1,2})(?:\2(\d{1,2}))?)?\.?$", re.ASCII)
+"""Offices put an A before an auxiliary section, or a dot behind the code."""
+_INID = re.compile(r"\s*\(\d{3}\)", re.ASCII)
+"""Number of a field of bibliographic data (WIPO standard ST.60), as in 26.4.1(531)."""
+VIENNA_DIGITS = re.compile(r"^(\d{1,2})(\d\d)(\d\d)$", re.ASCII)
+MOST_DIVISIONS = 30
+"""No category of the Vienna classification has more divisions."""
 US_DESIGN_DIGITS = re.compile(r"^(?:\d{4}|\d{6})$", re.ASCII)
 LEVEL = "."
 """Between the levels of a code."""
+_WHOLE_FLOAT = re.compile(r"^(\d+)\.0+$", re.ASCII)
+_BETWEEN_NUMBERS = re.compile(r"[\s,;|/&+]+")
+_RANGE = re.compile(r"(?<!\d)(\d{1,4})\s*[-\u2013]\s*(\d{1,4})(?!\d)", re.ASCII)
+_LABELS = re.compile(
+    r"(?<![^\W\d_])(?:international|int|nice|nizza|class|classes|classe|klasse|klassen|clase|clases|cl|kl|ic|and|und|et|y)"
+    r"(?![^\W\d_])\.?",
+    re.IGNORECASE,
+)
+"""Words around the numbers of classes, in English, German, French and Spanish."""
+_BRACKETS = re.compile(r"^\s*[\[({](.*)[\])}]\s*$", re.DOTALL)
+"""Around a list that a program wrote as text: ['26.04.01', '27.05.01']."""
 _WORD = re.compile(r"[^\W_]+")
 _MARKS = ("Mn", "Mc", "Me")
 """Unicode categories of combining marks."""
@@ -36,7 +55,9 @@ class Notation:
     separators: re.Pattern[str] = re.compile(r"[\s,;|]+")
     """Between the items of a list that is written as one text."""
     date_format: str | None = None
-    """For `strptime`; None: ISO 8601."""
+    """For `strptime`; None: any form that `dates.parse_day` reads."""
+    day_first: bool | None = None
+    """The order of day and month in 01/02/2019; None: such a date cannot be read."""
 
 
 DEFAULT_NOTATION = Notation()
@@ -142,7 +163,7 @@ class ScalarKind(Kind[T | None], Generic[T]):
     def parse(self, value: object, notation: Notation) -> T | None:
         """See `Kind.parse`."""
         try:
-            return None if _is_missing(value) else self._convert(value, notation)
+            return None if is_missing(value) else self._convert(value, notation)
         except (ValueError, TypeError, OverflowError):
             raise UnreadableError(None, as_json(value)) from None
 
@@ -248,14 +269,10 @@ class Date(ScalarKind[dt.date]):
         return dt.date.fromisoformat(key.decode())
 
     def _convert(self, value: object, notation: Notation) -> dt.date:
-        if isinstance(value, dt.datetime):
-            return value.date()
-        if isinstance(value, dt.date):
-            return value
-        text = str(value).strip()
-        if notation.date_format is not None:
+        if notation.date_format is not None and not isinstance(value, dt.date):
+            text = str(value).strip()
             return dt.datetime.strptime(text, notation.date_format).replace(tzinfo=dt.UTC).date()
-        return dt.datetime.fromisoformat(text).date()
+        return parse_day(value, day_first=notation.day_first)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,7 +304,7 @@ class Number(ScalarKind[int]):
     def _convert(self, value: object, notation: Notation) -> int:  # noqa: ARG002 - numbers have one notation
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise TypeError("not a number")
-        number = int(value)
+        number = int(_without_fraction(value) if isinstance(value, str) else value)
         if number != float(value) or not self.least <= number <= self.most:
             raise ValueError("not a whole number within the bounds")
         return number
@@ -309,7 +326,7 @@ class ListKind(Kind[tuple[T, ...]], Generic[T]):
         """See `Kind.parse`. A text is split at the separators; an item is a list of one."""
         readable: set[Any] = set()
         unreadable: list[JsonValue] = []
-        for item in _items(value, notation.separators):
+        for item in self._split(value, notation.separators):
             converted = self._convert(item)
             if converted is None:
                 unreadable.append(as_json(item))
@@ -339,6 +356,10 @@ class ListKind(Kind[tuple[T, ...]], Generic[T]):
         """See `Kind.parse_items`."""
         return self.parse(value, DEFAULT_NOTATION)
 
+    def _split(self, value: object, separators: re.Pattern[str]) -> Iterable[object]:
+        """The items of a value, as the source writes them."""
+        return _items(value, separators)
+
     @abstractmethod
     def _convert(self, item: object) -> T | None:
         """The normalised item; None: it is not one."""
@@ -366,8 +387,15 @@ class Codes(ListKind[str]):
         """The code and the codes above it."""
         return itertools.accumulate(item.split(LEVEL), f"{{}}{LEVEL}{{}}".format)
 
+    def _split(self, value: object, separators: re.Pattern[str]) -> Iterable[object]:
+        return _items(_INID.sub(" ", value) if isinstance(value, str) else value, separators)
+
     def _convert(self, item: object) -> str | None:
-        return self.canonical(item) if isinstance(item, str) else None
+        if isinstance(item, float) and item.is_integer():
+            item = int(item)
+        if isinstance(item, int) and not isinstance(item, bool):
+            return self.canonical(str(item))
+        return self.canonical(_without_fraction(item)) if isinstance(item, str) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,7 +416,23 @@ class Numbers(ListKind[int]):
         """See `Kind.item_of`."""
         return int.from_bytes(key, "big") + self.least
 
+    def _split(self, value: object, separators: re.Pattern[str]) -> Iterable[object]:
+        """Words such as "class" are left out, and the numbers of a range such as 9-12 are single items."""
+        for item in _items(_RANGE.sub(self._expand, value) if isinstance(value, str) else value, separators):
+            if isinstance(item, str):
+                expanded = _LABELS.sub(" ", _RANGE.sub(self._expand, item))
+                yield from (part for part in _BETWEEN_NUMBERS.split(expanded) if part)
+            else:
+                yield item
+
+    def _expand(self, match: re.Match[str]) -> str:
+        first, last = int(match[1]), int(match[2])
+        within = self.least <= first < last <= self.most
+        return " ".join(map(str, range(first, last + 1))) if within else match[0]
+
     def _convert(self, item: object) -> int | None:
+        if isinstance(item, str):
+            item = _without_fraction(item)
         if isinstance(item, float) and item.is_integer():
             item = int(item)  # Parquet stores a column of whole numbers with gaps as floats
         try:
@@ -399,12 +443,16 @@ class Numbers(ListKind[int]):
 
 
 def canonical_vienna_code(text: str) -> str | None:
-    """A Vienna code in padded form: "27.5.1" becomes "27.05.01". Categories ("27") and divisions ("27.05") stay short.
+    """A Vienna code in padded form: "27.5.1", "27/5/1", "27-05-01", "270501" and "A27.05.01" become "27.05.01".
 
-    None if the text is not a Vienna code.
+    Categories ("27") and divisions ("27.05") stay short. None if the text is not a Vienna code.
     """
-    match = VIENNA.match(text.strip())
-    return ".".join(part.zfill(2) for part in match.groups() if part is not None) if match else None
+    text = text.strip()
+    digits = VIENNA_DIGITS.match(text)
+    if digits and 1 <= int(digits[2]) <= MOST_DIVISIONS:
+        return LEVEL.join(part.zfill(2) for part in digits.groups())
+    match = VIENNA.match(text)
+    return LEVEL.join(part.zfill(2) for part in match.group(1, 3, 4) if part is not None) if match else None
 
 
 def canonical_us_design_code(text: str) -> str | None:
@@ -423,7 +471,7 @@ def clean_text(value: object) -> str | None:
 
     None if nothing remains. Raises TypeError for anything but text and numbers.
     """
-    if _is_missing(value):
+    if is_missing(value):
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError("not text")
@@ -467,7 +515,8 @@ def json_object(value: Mapping[Any, object], depth: int = DEEPEST_NESTING) -> di
     return {(clean_text(str(key)) or "")[:LONGEST_KEY]: as_json(item, depth) for key, item in value.items()}
 
 
-def _is_missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
+    """Whether a value of a source is none: None, NaN or blank text."""
     return (
         value is None
         or (isinstance(value, float) and math.isnan(value))
@@ -476,11 +525,19 @@ def _is_missing(value: object) -> bool:
 
 
 def _items(value: object, separators: re.Pattern[str]) -> Iterable[object]:
-    if _is_missing(value):
+    if is_missing(value):
         return ()
     if isinstance(value, str):
-        return [part for part in separators.split(value.strip()) if part]
+        bracketed = _BRACKETS.match(value)
+        parts = separators.split((bracketed[1] if bracketed else value).strip())
+        return [part for item in parts if (part := item.strip("'\""))]
     return value if isinstance(value, list | tuple) else (value,)
+
+
+def _without_fraction(text: str) -> str:
+    """Whole numbers as pandas writes them in a column with gaps ("9.0") become "9"."""
+    match = _WHOLE_FLOAT.match(text.strip())
+    return match[1] if match else text
 
 
 def _number_key(number: int, least: int) -> bytes:

@@ -50,6 +50,10 @@ def register_field(
     return dataclasses.field(default=kind.empty, metadata=declaration)
 
 
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(names.split(", "))
+
+
 def _year_of_application(values: Mapping[str, Any]) -> int | None:
     date = values["application_date"]
     return None if date is None else int(date.year)
@@ -75,56 +79,91 @@ class Record:
         FreeText(),
         "Words in the logo.",
         example="Example",
-        spellings=("mark", "mark text", "word mark", "verbal element"),
+        spellings=_listed(
+            "mark text, word mark, verbal element, mark, mark verbal element text, trademark, mark "
+            "name, wortlaut, marke, markentext, wortbestandteil, libellé, libellé de la "
+            "marque, élément verbal, marque, denominación, elemento verbal, marca, nombre de la marca"
+        ),
     )
     company: str | None = register_field(
         Name(),
         "Owner, or the applicant if the source names no owner.",
         example="Example Corp",
-        spellings=("owner", "owner name", "holder", "proprietor"),
+        spellings=_listed(
+            "owner, owner name, holder, holder name, proprietor, owners, inhaber, markeninhaber, firma, "
+            "titulaire, propriétaire, nom du titulaire, titular, propietario, nombre del titular, empresa"
+        ),
         derive=_owner_or_applicant,
     )
     applicant: str | None = register_field(
-        Name(), "Applicant.", example="Example Holding Ltd", spellings=("applicant name", "original applicant")
+        Name(),
+        "Applicant.",
+        example="Example Holding Ltd",
+        spellings=(
+            "applicant name",
+            "original applicant",
+            "applicants",
+            "anmelder",
+            "déposant",
+            "demandeur",
+            "solicitante",
+        ),
     )
     vienna_codes: tuple[str, ...] = register_field(
         Codes(item="code", canonical=canonical_vienna_code),
         "Vienna classification, padded: `27.05.01`.",
         example=("26.01.01",),
         parameter="vienna",
-        spellings=("vienna", "vienna code", "vienna class", "vienna classes", "vienna classification"),
+        spellings=_listed(
+            "vienna code, vienna class, vienna classes, vienna, vienna classification, vienna classification "
+            "codes, figurative elements, wiener klassifikation, wiener klassen, wiener code, wiener codes, "
+            "bildklassen, bildklasse, classification de vienne, classes de vienne, codes de vienne, code de "
+            "vienne, vienne, clasificación de viena, clases de viena, códigos de viena, código de viena, viena"
+        ),
     )
     us_design_codes: tuple[str, ...] = register_field(
         Codes(item="code", canonical=canonical_us_design_code),
         "US design search codes, padded: `02.01.19`. They are not Vienna codes.",
         example=("02.01.19",),
         parameter="us_design",
-        spellings=("design search code", "design search codes", "us design code"),
+        spellings=("design search codes", "design search code", "us design code"),
     )
     nice_classes: tuple[int, ...] = register_field(
         Numbers(item="class", least=1, most=45),
         "Nice classes, 1 to 45.",
         example=(9, 42),
         parameter="nice",
-        spellings=("nice", "nice class", "nice classification", "class", "classes"),
+        spellings=_listed(
+            "nice class, nice, nice classification, classes, class, international class, international classes, "
+            "nizzaklassen, nizzaklasse, nizza, klassen, klasse, leitklasse, classes de nice, "
+            "classe de nice, classe, clases de niza, clase de niza, niza, clases, clase"
+        ),
     )
     goods: str | None = register_field(
         FreeText(),
         "Goods and services.",
         example="Computer software",
-        spellings=("goods and services", "goods services", "specification"),
+        spellings=_listed(
+            "goods and services, goods services, specification, waren und dienstleistungen, waren "
+            "dienstleistungen, produits et services, productos y servicios"
+        ),
     )
     mark_feature: str | None = register_field(
         Keyword(),
         "What the mark consists of: `word`, `figurative`, `combined` or `other`.",
         example="combined",
-        spellings=("mark type", "mark category", "kind of mark"),
+        spellings=_listed(
+            "mark type, mark category, kind of mark, type of mark, markenform, markenart, type de marque, tipo de marca"
+        ),
     )
     status: str | None = register_field(
         Keyword(),
-        "Status: `pending`, `registered`, `ended`, `expired` or `unknown`; in a table, any words.",
+        "Status: `pending`, `registered`, `ended`, `expired` or `unknown`.",
         example="registered",
-        spellings=("mark status", "legal status", "current status"),
+        spellings=_listed(
+            "mark status, legal status, current status, trademark status, rechtsstand, aktenzustand, "
+            "markenstatus, statut, état, statut de la marque, estado, situación, estado de la marca"
+        ),
     )
     office_status: str | None = register_field(
         Keyword(),
@@ -136,28 +175,47 @@ class Record:
         Keyword(),
         "Registering office, as a code: `EM`, `US`.",
         example="US",
-        spellings=("office code", "registration office", "registration office code"),
+        spellings=_listed(
+            "office code, registration office code, registration office, amt, office d'enregistrement, oficina"
+        ),
     )
     registration_number: str | None = register_field(
         Reference(),
         "Number of the registration.",
         example="1234567",
-        spellings=("registration no", "reg no", "registered number"),
+        spellings=_listed(
+            "registration no, reg no, reg number, registered number, registernummer, eintragungsnummer, numéro "
+            "d'enregistrement, n° d'enregistrement, número de registro, n.º de registro"
+        ),
     )
     application_date: dt.date | None = register_field(  # noqa: RUF009 - returns a field
         Date(),
         "Date of application.",
         example=dt.date(2023, 1, 1),
-        spellings=("filed", "filing date", "date filed"),
+        spellings=_listed(
+            "filing date, filed, date filed, date of application, date of filing, application filing date, "
+            "anmeldedatum, anmeldetag, tag der anmeldung, date de dépôt, date dépôt, date de la demande, fecha de "
+            "solicitud, fecha solicitud, fecha de presentación"
+        ),
     )
     registration_date: dt.date | None = register_field(  # noqa: RUF009 - returns a field
-        Date(), "Date of registration.", example=dt.date(2023, 9, 1), spellings=("registered", "date registered")
+        Date(),
+        "Date of registration.",
+        example=dt.date(2023, 9, 1),
+        spellings=_listed(
+            "registered, date registered, date of registration, reg date, eintragungsdatum, eintragungstag, tag "
+            "der eintragung, date d'enregistrement, fecha de registro, fecha registro, fecha de concesión"
+        ),
     )
     expiry_date: dt.date | None = register_field(  # noqa: RUF009 - returns a field
         Date(),
         "Date on which the registration expires.",
         example=dt.date(2033, 1, 1),
-        spellings=("expiration date", "expires", "renewal due date"),
+        spellings=_listed(
+            "expiration date, expires, renewal due date, date of expiry, ablaufdatum, schutzendedatum, "
+            "schutzende, date d'expiration, date d'échéance, fecha de vencimiento, fecha de caducidad, fecha de "
+            "expiración"
+        ),
     )
     transaction_date: dt.date | None = register_field(  # noqa: RUF009 - returns a field
         Date(), "Date of the office's latest change to the record.", example=dt.date(2024, 2, 1), spellings=("updated",)
@@ -166,7 +224,16 @@ class Record:
         Number(least=1800, most=2200),
         "Year of application: that of `application_date` if the source provides it.",
         example=2023,
-        spellings=("application year", "filing year"),
+        spellings=(
+            "application year",
+            "filing year",
+            "jahr",
+            "anmeldejahr",
+            "année",
+            "année de dépôt",
+            "año",
+            "año de solicitud",
+        ),
         derive=_year_of_application,
     )
     extra: Mapping[str, JsonValue] = dataclasses.field(default_factory=dict, hash=False)

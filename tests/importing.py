@@ -13,6 +13,7 @@ from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.build.importing import ImportResult, import_source
 from logo_similarity.catalog.manifest import METADATA, MODEL_FOLDER
 from logo_similarity.catalog.metadata import Metadata
+from logo_similarity.catalog.sources.description import SourceDescription
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.fields import Record
@@ -40,6 +41,9 @@ class Register:
 
     def files(self) -> Iterator[Path]:
         return iter(())
+
+    def description(self) -> SourceDescription:
+        return SourceDescription(kind=self.kind)
 
     def rows(self) -> Iterator[Row]:
         return iter(self.content)

@@ -25,6 +25,7 @@ from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, reject_line, reject_of, write_records
+from logo_similarity.build.rejections import Rejections, read_rejects
 from logo_similarity.build.reuse import KnownImages
 from logo_similarity.build.shards import SHARD_ROWS, Digests, load_shard, shard_count
 from logo_similarity.build.texts import load_texts, read_texts
@@ -59,7 +60,6 @@ from logo_similarity.catalog.sources import Source
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.updates import UPDATES, UpdateRow, read_files, read_updates, record_row, write_updates
 from logo_similarity.catalog.versions import WORK_PREFIX, Catalog, TryVersion
-from logo_similarity.domain import Reject
 from logo_similarity.embed.describe import Floats
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import MODEL_JSON, default_model_folder
@@ -80,8 +80,6 @@ RECORDS = "records.jsonl"
 SOURCE_REJECTS = "source-rejects.jsonl"
 SHARDS = "shards"
 TEXTS = "texts"
-EXAMPLES = 3
-"""Rejected rows that are named if no row can be indexed."""
 VECTORS = "vectors.npy"
 VERSION = "version"
 RECALL = "recall.json"
@@ -393,19 +391,16 @@ def _write_updates(work: Path, version: Path, total: int) -> None:
 
 def _explain_rejects(work: Path, images: Path, total: int) -> str:
     """The message of a build whose rows are all rejected."""
-    rejects = [Reject(**json.loads(line)) for line in (work / SOURCE_REJECTS).read_bytes().splitlines()]
+    rejections = Rejections(read_rejects(work / SOURCE_REJECTS))
     for _, unread in read_outcomes(work / SHARDS, total, work / RECORDS):
-        rejects += [reject_of(*one) for one in unread]
-    reasons = "; ".join(map(_describe_reject, rejects[:EXAMPLES]))
-    return (
-        f"no logo could be indexed with the images in {images} (--images names another folder); rows rejected: "
-        f"{len(rejects):,}, for example {reasons}"
-    )
-
-
-def _describe_reject(reject: Reject) -> str:
-    image = "" if reject.filename in (None, reject.where) else f" ({reject.filename})"
-    return f"{reject.where}{image}: {reject.reason}"
+        for record, reason in unread:
+            rejections.add(reject_of(record, reason))
+    if not rejections.count:
+        return "no logo could be indexed: the source has no rows"
+    rows = "row was" if rejections.count == 1 else "rows were"
+    lines = [f"no logo could be indexed: {rejections.count:,} {rows} rejected", *rejections.lines()]
+    remedy = rejections.remedy(images)
+    return "\n  ".join([*lines, *([remedy] if remedy else [])])
 
 
 def _write_row_map(version: Path, row_map: GroupedMap) -> None:

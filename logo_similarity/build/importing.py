@@ -30,6 +30,7 @@ from logo_similarity.build.embeddings import FILE_DIGESTS
 from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.merging import MergedLogo, merge_logos
 from logo_similarity.build.records import MERGING, REPORT_ROWS, write_merged
+from logo_similarity.build.rejections import Rejections
 from logo_similarity.build.reuse import KnownImages
 from logo_similarity.build.shards import DIGEST_BYTES, SHARD_ROWS, Digests
 from logo_similarity.build.texts import write_texts
@@ -76,8 +77,8 @@ class ImportSummary:
     """Logos that are left out until their image is there."""
     rejected: int = 0
     """Rows that cannot be used."""
-    reasons: dict[str, int] = field(default_factory=dict)
-    """The commonest reasons, and how many rows were rejected for each."""
+    reasons: list[str] = field(default_factory=list)
+    """The commonest reasons, with the number of rows and an example of each."""
     examples: dict[str, list[str]] = field(default_factory=dict)
     """Some of the ids that were added, changed, removed, ended or without an image."""
 
@@ -199,7 +200,7 @@ class _Import:
         self._named: set[str] = set()
         """Ids in the source."""
         self._counts: Counter[str] = Counter()
-        self._reasons: Counter[str] = Counter()
+        self._rejections = Rejections()
         self._examples: dict[str, list[str]] = {}
         words = live / WORDS
         self._words = WordArrays.open(words, manifest.count) if WORDS in manifest.files else None
@@ -266,7 +267,7 @@ class _Import:
             for merged in logos:
                 if isinstance(merged, Reject):
                     self._counts["rejected"] += 1
-                    self._reasons[merged.reason] += 1
+                    self._rejections.add(merged)
                 else:
                     logo = self._metadata.find(merged.logo_id)
                     if merged.logo_id in self._named:
@@ -279,9 +280,7 @@ class _Import:
                         texts.add(record.logo_id, None if row is None else self._text(row))
                 yield merged
         texts.close()
-        summary = ImportSummary(
-            **self._counts, reasons=dict(self._reasons.most_common(EXAMPLES)), examples=self._examples
-        )
+        summary = ImportSummary(**self._counts, reasons=self._rejections.lines(), examples=self._examples)
         with replacing(self._work / SUMMARY) as file:
             file.write(json.dumps(asdict(summary)).encode())
 

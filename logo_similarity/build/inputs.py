@@ -12,12 +12,14 @@ from logo_similarity.catalog.sources import Source
 
 
 def digest_inputs(source: Source, *parameters: object) -> str:
-    """Hex sha256 of the source's metadata files (content), its images (name, size, modification time) and `parameters`.
+    """Hex sha256 of the source's metadata files, of how they are read, of its images and of `parameters`.
 
-    The content of the images is not read: for 770,000 images that would take as long as decoding them. A changed image
-    has another modification time.
+    Images count with their names, sizes and modification times. Their content is not read: for 770,000 images that would
+    take as long as decoding them. A changed image has another modification time.
     """
-    digest = hashlib.sha256(repr((source.kind, *parameters)).encode())
+    description = source.description()
+    reading = (sorted(description.facts.items()), description.columns)
+    digest = hashlib.sha256(repr((source.kind, *reading, *parameters)).encode())
     for path in source.files():
         digest.update(f"\n{path.name} {sha256_file(path)}".encode())
     for name, size, modified in _list_files(source.images):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -60,7 +61,8 @@ class PrecomputedEmbeddings:
             SourceError: a file cannot be read, an array has the wrong shape or dtype, or an id occurs more than once.
         """
         try:
-            ids = (folder / IDS).read_text(encoding="utf8").splitlines()
+            lines = (folder / IDS).read_text(encoding="utf-8-sig").splitlines()
+            ids = [unicodedata.normalize("NFC", line.strip()) for line in lines]  # as the ids of a catalog
             embeddings = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
             has_patches = encoder.has_patches and (folder / CELLS).exists()
             patches = np.load(folder / CELLS, mmap_mode="r", allow_pickle=False) if has_patches else None

@@ -7,6 +7,7 @@ import functools
 import json
 import queue
 import sqlite3
+import unicodedata
 import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -180,8 +181,9 @@ class Metadata:
             raise CatalogError(f"{self._path}: has no row {error}") from None
 
     def find(self, logo_id: str) -> Logo | None:
-        """The logo with this public id, or None."""
-        rows = self._query(f"SELECT {COLUMNS} FROM logos WHERE logo_id = ?", logo_id)  # noqa: S608 - constant
+        """The logo with this public id, or None. Ids are compared in Unicode's NFC form."""
+        normalised = unicodedata.normalize("NFC", logo_id)
+        rows = self._query(f"SELECT {COLUMNS} FROM logos WHERE logo_id = ?", normalised)  # noqa: S608 - constant
         return Logo._make(rows[0]) if rows else None
 
     def newest(self) -> dt.date | None:

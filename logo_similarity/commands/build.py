@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from logo_similarity.commands.options import AsJson, Device, Threads
+from logo_similarity.commands.inspect import reading_lines
+from logo_similarity.commands.options import (
+    AsJson,
+    Device,
+    Encoding,
+    MappedColumns,
+    MappingFile,
+    Sheet,
+    SourceImages,
+    SourceKind,
+    SourcePath,
+    Threads,
+)
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import ConfigError
@@ -18,31 +31,21 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from logo_similarity.build.catalog import BuildResult
+    from logo_similarity.catalog.sources import Source
 
 
 def build(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A table (CSV, JSON Lines, Parquet), files of a register (XML, JSON, ZIP, or a folder of them), a folder of "
-            "images, or a folder in the L3D layout.",
-        ),
-    ],
+    source: SourcePath,
     catalogs: Annotated[
         Path | None,
         typer.Option("--out", help="Folder of the catalog versions.  [LOGO_CATALOGS, default: catalogs]"),
     ] = None,
-    kind: Annotated[
-        str | None, typer.Option(help="Kind of the source: table, register, folder or l3d. Default: detected.")
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the images. Default: images/ beside a table or file, or in a folder of a register or L3D."
-        ),
-    ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="TOML file that maps the columns of a table to fields.")] = None,
+    kind: SourceKind = None,
+    images: SourceImages = None,
+    mapping: MappingFile = None,
+    columns: MappedColumns = [],  # noqa: B006 - typer copies it
+    encoding: Encoding = None,
+    sheet: Sheet = None,
     model: Annotated[
         Path | None,
         typer.Option(help="Encoder folder (an ONNX file and model.json), or fp32. Default: the int8 encoder."),
@@ -91,6 +94,7 @@ def build(
     from logo_similarity.build.catalog import BuildOptions, build_catalog
     from logo_similarity.catalog.sources import open_source
     from logo_similarity.catalog.sources.images import ImageNames, NamesAsWritten, OpenNames
+    from logo_similarity.catalog.sources.mapping import parse_columns
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.embed.model import model_folder
     from logo_similarity.image.decode import ImageLimits
@@ -117,10 +121,19 @@ def build(
         signing_key=signing_key(settings),
     )
     names: OpenNames = NamesAsWritten if embeddings else ImageNames
-    opened = open_source(source, kind=kind, images=images, mapping=mapping, names=names)
+    opened = open_source(
+        source,
+        kind=kind,
+        images=images,
+        mapping=mapping,
+        columns=parse_columns(columns),
+        encoding=encoding,
+        sheet=sheet,
+        names=names,
+    )
     with progress(err) as report:
         result = build_catalog(opened, settings.catalogs, options, report)
-    _print_result(result, as_json=as_json)
+    _print_result(result, opened, as_json=as_json)
 
 
 def signing_key(settings: Settings) -> Ed25519PrivateKey | None:
@@ -135,20 +148,24 @@ def signing_key(settings: Settings) -> Ed25519PrivateKey | None:
     return key
 
 
-def _print_result(result: BuildResult, *, as_json: bool) -> None:
-    from logo_similarity.catalog.manifest import METADATA
+def _print_result(result: BuildResult, source: Source, *, as_json: bool) -> None:
+    from logo_similarity.build.rejections import Rejections, read_rejects
+    from logo_similarity.catalog.manifest import METADATA, REJECTED
     from logo_similarity.catalog.metadata import Metadata
 
     manifest = result.manifest
     metadata = Metadata(result.folder / METADATA)
     unreadable = metadata.unreadable()
     metadata.close()
+    rejections = Rejections(read_rejects(result.folder / REJECTED))
     if as_json:
         print_json(
             {
                 "version": result.folder.name,
                 "reused": result.reused,
                 "unreadable": unreadable,
+                "reading": asdict(source.description()),
+                "rejections": [asdict(rejection) for rejection in rejections.commonest()],
                 **manifest.model_dump(mode="json", exclude={"files"}),
             }
         )
@@ -165,8 +182,14 @@ def _print_result(result: BuildResult, *, as_json: bool) -> None:
         f"recall {recall.value:.4f} (share of the {counted(recall.k, 'nearest image')} that a search finds; "
         f"{counted(recall.queries, 'test query', 'test queries')})"
     )
+    for line in reading_lines(source.description()):
+        out.print(line)
     if counts.rejected:
-        out.print(f"reasons of the rejections: {result.folder / 'rejected.jsonl'}")
+        out.print(f"rejected, all in {result.folder / REJECTED}:")
+        for line in rejections.lines():
+            out.print(f"  {line}")
+        if (remedy := rejections.remedy(source.images)) is not None:
+            out.print(remedy)
     for field, logos in sorted(unreadable.items()):
         err.print(
             f"{counted(logos, 'logo')} with a value of {field} that cannot be parsed or is not UTF-8; "

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from logo_similarity.commands.build import signing_key
-from logo_similarity.commands.options import AsJson, Catalogs, Device, Threads
+from logo_similarity.commands.options import (
+    AsJson,
+    Catalogs,
+    Device,
+    Encoding,
+    MappedColumns,
+    MappingFile,
+    Sheet,
+    SourceImages,
+    SourceKind,
+    SourcePath,
+    Threads,
+)
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import ConfigError
@@ -26,18 +38,14 @@ OUTCOMES = {
 
 
 def import_(
-    source: Annotated[
-        Path,
-        typer.Argument(metavar="SOURCE", help="Files of a register or changes to it, a table, or a folder of images."),
-    ],
+    source: SourcePath,
     catalogs: Catalogs = None,
-    kind: Annotated[
-        str | None, typer.Option(help="Kind of the source: register, table, folder or l3d. Default: detected.")
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of the source's images. Default: images/ beside it, or its own folder.")
-    ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="TOML file that maps the columns of a table to fields.")] = None,
+    kind: SourceKind = None,
+    images: SourceImages = None,
+    mapping: MappingFile = None,
+    columns: MappedColumns = [],  # noqa: B006 - typer copies it
+    encoding: Encoding = None,
+    sheet: Sheet = None,
     store: Annotated[
         Path | None,
         typer.Option("--store", help="Folder that the service reads images from, to add new ones.  [LOGO_IMAGES_DIR]"),
@@ -56,6 +64,7 @@ def import_(
     from logo_similarity.build.catalog import BuildOptions
     from logo_similarity.build.importing import import_source
     from logo_similarity.catalog.sources import open_source
+    from logo_similarity.catalog.sources.mapping import parse_columns
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.image.decode import ImageLimits
     from logo_similarity.storage import open_store
@@ -73,7 +82,15 @@ def import_(
         trial=Trial.of(settings),
         signing_key=signing_key(settings),
     )
-    opened = open_source(source, kind=kind, images=images, mapping=mapping)
+    opened = open_source(
+        source,
+        kind=kind,
+        images=images,
+        mapping=mapping,
+        columns=parse_columns(columns),
+        encoding=encoding,
+        sheet=sheet,
+    )
     with progress(err) as report:
         result = import_source(opened, settings.catalogs, options, image_store.write, dry_run=dry_run, progress=report)
     if as_json:
@@ -91,8 +108,8 @@ def _print(result: ImportResult, *, dry_run: bool) -> None:
                 f"{count:>11,} {words}"
                 + (f" ({printable(examples)}{', ...' if count > 5 else ''})" if examples else "")
             )
-    for reason, count in summary.reasons.items():
-        err.print(f"{counted(count, 'row')} rejected: {printable(reason)}")
+    for reason in summary.reasons:
+        err.print(f"rejected: {printable(reason)}")
     if result.published:
         out.print(f"{result.folder.name} is live: {counted(result.manifest.count, 'logo')}")
     elif dry_run:

@@ -31,6 +31,35 @@ KeyFile = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SourcePath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A table (CSV, JSON, Excel, Parquet), a folder of images with or without a table, or a folder in the L3D layout.",
+    ),
+]
+SourceKind = Annotated[
+    str | None, typer.Option("--kind", help="Kind of the source: table, folder or l3d. Default: detected.")
+]
+SourceImages = Annotated[
+    Path | None,
+    typer.Option("--images", help="Folder of the images. Default: images/ beside a table or in an L3D folder."),
+]
+MappingFile = Annotated[
+    Path | None, typer.Option("--mapping", help="TOML file that states the columns and the format of a table.")
+]
+MappedColumns = Annotated[
+    list[str],
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN",
+        help='Column of a field of a table, as filename="Picture file"; repeatable. Default: recognised by its name.',
+    ),
+]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", help="Encoding of a text table, as cp1252. Default: recognised.")
+]
+Sheet = Annotated[str | None, typer.Option("--sheet", help="Sheet of a workbook. Default: the first with rows.")]
 
 
 def example(arguments: str) -> str:

@@ -108,8 +108,8 @@ COMMANDS = dict(commands_of(typer.main.get_command(app)))
 
 def test_commands_are_listed_in_the_order_of_use() -> None:
     assert [path[0] for path in COMMANDS if len(path) == 1] == [
-        "build", "search", "explain", "report", "serve", "evaluate", "plan", "doctor", "train", "export", "catalog", "codes",
-        "keys", "images",
+        "inspect", "build", "search", "explain", "report", "serve", "evaluate", "plan", "doctor", "train", "export", "catalog",
+        "codes", "keys", "images",
     ]  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def test_every_command_has_an_example_that_it_accepts(path: tuple[str, ...]) -> 
 
 
 def test_nothing_heavy_is_loaded_for_help() -> None:
-    heavy = "{'cv2', 'faiss', 'numpy', 'onnxruntime', 'fastapi', 'pyarrow'}"
+    heavy = "{'cv2', 'faiss', 'numpy', 'onnxruntime', 'fastapi', 'pyarrow', 'openpyxl', 'dateutil'}"
     code = f"import sys, logo_similarity.cli, logo_similarity.config; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -215,12 +215,12 @@ def test_counts_of_one_are_singular(sample_catalog: SampleCatalog, tmp_path: Pat
 
 
 def test_a_build_says_which_fields_it_could_not_read(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
-    """Dates of another format, and a table in Latin-1: nothing is rejected, and nothing goes unsaid."""
+    """Dates that are none, and bytes that are not in the named encoding: nothing is rejected, and nothing goes unsaid."""
     files = sample_catalog.files[:4]
-    lines = ["filename,company,application_date", *(f"{file},Müller,31.12.2020" for file in files)]
+    lines = ["filename,company,application_date", *(f"{file},Müller,soon" for file in files)]
     (tmp_path / "marks.csv").write_bytes("\n".join(lines).encode("latin-1"))
     words = ["build", str(tmp_path / "marks.csv"), "--images", str(sample_catalog.images)]
-    words += ["--out", str(tmp_path / "out")]
+    words += ["--out", str(tmp_path / "out"), "--encoding", "utf-8"]
     done = run(*words)
     assert done.returncode == 0, done.stderr
     assert "4 indexed, 0 rejected" in done.stdout

@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import re
 from typing import Any
 
 import pytest
@@ -76,8 +75,3 @@ def test_the_applicant_is_the_owner_if_there_is_no_other() -> None:
 
 def test_fields_are_selected_in_their_own_order() -> None:
     assert [field.name for field in select_fields(("year", "text", "unknown"))] == ["text", "year"]
-
-
-def test_a_usual_name_of_a_column_belongs_to_one_field() -> None:
-    spellings = [re.sub(r"[\W_]", "", name).casefold() for field in FIELDS for name in (field.name, *field.spellings)]
-    assert len(set(spellings)) == len(spellings)

@@ -72,12 +72,12 @@ def test_every_synthetic_mark_is_complete_and_different() -> None:
         assert "Fictional" in one.company
         assert one.office == OFFICE
         assert one.extra["synthetic"] == "true"
-        assert one.status in {"registered", "expired", "refused", "withdrawn", "pending"}
+        assert one.status in {"registered", "expired", "ended", "pending"}
         assert one.application_date is not None
         assert one.nice_classes
         assert one.vienna_codes
         assert not any(name.endswith("_unreadable") for name in one.extra)
-        assert (one.text is None) <= (one.extra["mark_feature"] == "figurative")
+        assert (one.text is None) <= (one.mark_feature == "figurative")
 
 
 def test_vienna_codes_are_canonical_and_have_a_heading() -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
-from logo_similarity.catalog.sources.folder import FolderSource
+from logo_similarity.catalog.sources.description import SourceDescription
+from logo_similarity.catalog.sources.folder import FolderSource, has_images
 from logo_similarity.catalog.sources.images import ImageNames, OpenNames
 from logo_similarity.catalog.sources.l3d import L3dSource, metadata_files
+from logo_similarity.catalog.sources.mapping import TableOptions, read_mapping
 from logo_similarity.catalog.sources.registers import RegisterSource, is_register
 from logo_similarity.catalog.sources.table import TABLES, TableSource
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
-from logo_similarity.image.folder import image_names
 from logo_similarity.image.formats import EXTENSIONS
 
 UPDATED_KINDS = (RegisterSource.kind,)
@@ -40,6 +43,14 @@ class Source(Protocol):
         """
         ...
 
+    def description(self) -> SourceDescription:
+        """How the data set is read. `SourceDescription(kind=self.kind)` will do.
+
+        Raises:
+            SourceError: the data set cannot be read.
+        """
+        ...
+
 
 def open_source(
     path: Path,
@@ -47,27 +58,42 @@ def open_source(
     kind: str | None = None,
     images: Path | None = None,
     mapping: Path | None = None,
+    columns: Mapping[str, str] = MappingProxyType({}),
+    encoding: str | None = None,
+    sheet: str | None = None,
     names: OpenNames = ImageNames,
 ) -> Source:
     """A source of the given kind ("l3d", "table", "register", "folder"), or of the kind that is recognised at `path`.
 
     Args:
-        path: a folder in L3D's layout, a table file, a file or folder of a register, or a folder of images.
+        path: a folder in L3D's layout, a table, a folder with a table, a file or folder of a register, or a folder of images.
         kind: one of the four; None: recognised.
         images: folder of the images; None: the source's default.
-        mapping: TOML file that maps the columns of a table to fields.
+        mapping: TOML file that states how a table is read.
+        columns: columns of a table by field; these go before those of `mapping`.
+        encoding: of a text table; None: that of `mapping`, or recognised.
+        sheet: of a workbook; None: that of `mapping`, or the first with rows.
         names: `NamesAsWritten` if the images are not available. A folder of images always reads its own names.
 
     Raises:
         SourceError: `path` is not a source of this kind.
     """
     kind = kind or _recognise(path)
-    if mapping is not None and kind != "table":
-        raise SourceError(f"{path}: read as {kind}, and a mapping applies to tables only; leave out --mapping")
+    stated = {"--mapping": mapping, "--map": columns, "--encoding": encoding, "--sheet": sheet}
+    given = [option for option, value in stated.items() if value]
+    if given and kind != "table":
+        raise SourceError(f"{path}: read as {kind}; leave out {' and '.join(given)}, for tables only")
     if kind == "l3d":
         return L3dSource(path, images, names)
     if kind == "table":
-        return TableSource(path, images, mapping, names)
+        options = TableOptions() if mapping is None else read_mapping(mapping)
+        options = replace(
+            options,
+            columns={**options.columns, **columns},
+            encoding=encoding or options.encoding,
+            sheet=sheet or options.sheet,
+        )
+        return TableSource(_only_table(path), images, options, mapping_file=mapping, names=names)
     if kind == "register":
         return RegisterSource(path, images, names)
     if kind == "folder":
@@ -76,18 +102,47 @@ def open_source(
 
 
 def _recognise(path: Path) -> str:
-    if path.is_file() and path.suffix.lower() in TABLES:
+    # A JSON file may also be an answer of an office's API.
+    if path.is_file() and path.suffix.lower() in TABLES and (path.suffix.lower() != ".json" or not is_register(path)):
         return "table"
     if path.is_dir() and metadata_files(path):
         return "l3d"
     if path.exists() and is_register(path):
         return "register"
-    if path.is_dir() and any(name.lower().endswith(EXTENSIONS) for name in image_names(path)):
-        return "folder"
+    if path.is_dir():
+        if _tables(path):
+            return "table"
+        if has_images(path):
+            return "folder"
     if not path.exists():
         raise SourceError(f"{path}: no such file or folder")
     reason = ": the folder contains neither images nor metadata" if path.is_dir() else ""
     raise SourceError(
         f"{path}: not recognised as a source{reason}; name a folder with results.json or output_<year>.json (layout of "
-        f"L3D), a table ({', '.join(TABLES)}), XML or JSON files of a register, or a folder of images ({', '.join(EXTENSIONS)})"
+        f"L3D), a table ({', '.join(TABLES)}), XML or JSON files of a register, or a folder of images "
+        f"({', '.join(EXTENSIONS)}); unpack an archive of images first"
+    )
+
+
+def _tables(folder: Path) -> list[Path]:
+    """The tables in a folder; text files may be anything, and are not taken for one."""
+    suffixes = set(TABLES) - {".txt", ".json"}
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith((".", "~$"))
+    )
+
+
+def _only_table(path: Path) -> Path:
+    """The table at `path`, or the only one in the folder `path`."""
+    if not path.is_dir():
+        return path
+    tables = _tables(path)
+    if len(tables) == 1:
+        return tables[0]
+    names = ", ".join(table.name for table in tables[:10])
+    raise SourceError(
+        f"{path}: contains {f'several tables ({names}); name one of them' if tables else 'no table'}, or read the images "
+        "without their metadata with --kind folder"
     )

@@ -9,8 +9,9 @@ from typing import Any
 
 import ijson
 
+from logo_similarity.catalog.sources.description import SourceDescription
 from logo_similarity.catalog.sources.images import ImageNames, OpenNames
-from logo_similarity.catalog.sources.rows import RowError, abbreviate, checked_filename, make_record, make_reject
+from logo_similarity.catalog.sources.rows import RowError, abbreviate, make_record, make_reject
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
@@ -42,6 +43,10 @@ class L3dSource:
         """The JSON files that are read."""
         return iter(self._metadata)
 
+    def description(self) -> SourceDescription:
+        """The files that are read."""
+        return SourceDescription(kind=self.kind, facts={"files": ", ".join(path.name for path in self._metadata)})
+
     def rows(self) -> Iterator[Record | Reject]:
         """Every record of the files, except those of an image that an earlier file contains."""
         names = self._names(self.images)
@@ -51,7 +56,7 @@ class L3dSource:
             for position, item in enumerate(_items(path)):
                 where = f"{path.name}[{position}]"
                 try:
-                    filename = names.resolve(checked_filename(_file(item)))
+                    filename = names.resolve(_file(item))
                     if filename in seen:
                         continue
                     if len(self._metadata) > 1:

@@ -6,8 +6,11 @@ import re
 import reprlib
 import unicodedata
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+from logo_similarity.catalog.sources.status import canonical_status
+from logo_similarity.dates import year_alone
 from logo_similarity.domain import Reject
 from logo_similarity.field_kinds import DEFAULT_NOTATION, Notation, UnreadableError, clean_text, json_object
 from logo_similarity.fields import FIELDS, UNREADABLE, Record
@@ -17,6 +20,10 @@ LONGEST_ID = 200
 LONGEST_FILENAME = 1_024
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+WHOLE_FLOAT = re.compile(r"^(\d+)\.0$", re.ASCII)
+"""A number in a column with gaps, as pandas writes it to CSV."""
+SHORTENED = re.compile(r"^\d([.,]\d+)?E\+\d+$", re.ASCII)
+"""1.17597E+11: the digits that Excel does not show are lost in a CSV file."""
 
 
 class RowError(ValueError):
@@ -31,6 +38,7 @@ def make_record(
     fields: Mapping[str, object],
     extra: Mapping[str, object],
     notation: Notation = DEFAULT_NOTATION,
+    notations: Mapping[str, Notation] = MappingProxyType({}),
 ) -> Record:
     """A record from the values of a row.
 
@@ -43,6 +51,7 @@ def make_record(
         fields: values of the register's fields by name, as the source has them.
         extra: every further column.
         notation: how the source writes lists and dates.
+        notations: the same for single fields that differ, by name.
 
     Raises:
         RowError: the id cannot be used.
@@ -51,10 +60,16 @@ def make_record(
     values: dict[str, Any] = {}
     for field in FIELDS:
         try:
-            values[field.name] = field.kind.parse(fields.get(field.name), notation)
+            values[field.name] = field.kind.parse(fields.get(field.name), notations.get(field.name, notation))
         except UnreadableError as error:
             values[field.name] = error.readable
             kept[field.name + UNREADABLE] = error.unreadable
+    if values["year"] is None and values["application_date"] is None:  # "2019" or "2019-12" is not a date
+        values["year"] = year_alone(fields.get("application_date"))
+    status = canonical_status(values["status"])
+    if status != values["status"]:
+        values["office_status"] = values["office_status"] or values["status"]
+        values["status"] = status
     for field in FIELDS:
         if field.derive is not None and (derived := field.derive(values)) != field.kind.empty:
             values[field.name] = derived
@@ -68,9 +83,16 @@ def make_reject(where: str, error: RowError, *, logo_id: object = None, filename
 
 def checked_id(value: object) -> str:
     """A public id. Raises RowError if it is empty, too long, or contains control characters."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pandas stores a column of whole numbers with gaps as floats
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise RowError(f"logo_id {abbreviate(value)} is not text")
-    text = unicodedata.normalize("NFC", str(value)).strip()
+    text = WHOLE_FLOAT.sub(r"\1", unicodedata.normalize("NFC", str(value)).strip())
+    if SHORTENED.match(text):
+        raise RowError(
+            f"logo_id {abbreviate(value)} is a number that a spreadsheet has shortened; format the column as text and "
+            "export the table again"
+        )
     if not text or len(text) > LONGEST_ID or CONTROL.search(text) or not text.isprintable():
         raise RowError(
             f"logo_id {abbreviate(value)} is empty, longer than {LONGEST_ID} characters, or contains control characters"
@@ -79,17 +101,24 @@ def checked_id(value: object) -> str:
 
 
 def checked_filename(value: object) -> str:
-    """A name relative to the image folder, "/" between its parts. Raises RowError if it could lead outside the folder."""
-    if not isinstance(value, str):
+    """A name relative to the image folder, "/" between its parts: that of "./sub//a.jpg" is "sub/a.jpg".
+
+    Backslashes, as Windows writes them, are read as "/"; empty parts and "." are left out.
+
+    Raises:
+        RowError: the name is empty or could lead outside the folder.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int):
         raise RowError(f"filename {abbreviate(value)} is not text")
-    name = value.strip()
-    parts = name.split("/")
-    if not name or any(part in ("", ".", "..") for part in parts):
+    parts = [part for part in str(value).strip().replace("\\", "/").split("/") if part not in ("", ".")]
+    name = "/".join(parts)
+    if not name or ".." in parts:
         raise RowError(f"filename {abbreviate(value)} is empty or leads outside the image folder")
-    if "\\" in name or CONTROL.search(name) or len(name.encode("utf8", "surrogatepass")) > LONGEST_FILENAME:
+    if CONTROL.search(name) or len(name.encode("utf8", "surrogatepass")) > LONGEST_FILENAME:
         raise RowError(
-            f"filename {abbreviate(value)} contains backslashes or control characters, or is longer than "
-            f"{LONGEST_FILENAME:,} bytes"
+            f"filename {abbreviate(value)} contains control characters, or is longer than {LONGEST_FILENAME:,} bytes"
         )
     try:
         name.encode()

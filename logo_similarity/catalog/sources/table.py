@@ -1,65 +1,95 @@
-"""Tables: CSV, JSON Lines and Parquet, with a mapping of their columns to fields."""
+"""Tables: CSV, JSON, Excel and Parquet. Their columns are recognised, or mapped to fields."""
 
 from __future__ import annotations
 
-import csv
-import json
-import re
-import tomllib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from logo_similarity.catalog.sources.images import ImageNames, OpenNames
-from logo_similarity.catalog.sources.rows import RowError, abbreviate, checked_filename, make_record, make_reject
+from logo_similarity.catalog.sources.columns import Columns, can_be_field, choose_columns, is_marked, names_other_class
+from logo_similarity.catalog.sources.date_orders import DateOrders
+from logo_similarity.catalog.sources.delimited import DelimitedTable
+from logo_similarity.catalog.sources.description import ColumnReading, SourceDescription
+from logo_similarity.catalog.sources.excel import ExcelTable
+from logo_similarity.catalog.sources.images import ImageNames, Names, OpenNames
+from logo_similarity.catalog.sources.json_rows import JsonTable
+from logo_similarity.catalog.sources.mapping import DAY_FIRST, TableOptions, write_mapping
+from logo_similarity.catalog.sources.merging import Merger
+from logo_similarity.catalog.sources.parquet import ParquetTable
+from logo_similarity.catalog.sources.rows import RowError, abbreviate, make_record, make_reject
+from logo_similarity.catalog.sources.tables import Row, Table
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
-from logo_similarity.field_kinds import DEFAULT_NOTATION, Notation
+from logo_similarity.field_kinds import Date, Notation, is_missing
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.wording import counted
 
-USUAL_COLUMNS = {
-    "logo_id": ("id", "number", "application number", "serial number", "registration number"),
-    "filename": ("file", "file name", "image", "image file", "picture"),
-    **{field.name: field.spellings for field in FIELDS},
-}
-"""Usual names of the column of the id, of the filename and of every field, besides their own; for messages."""
-COLUMNS = tuple(USUAL_COLUMNS)
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-SNIFFED_BYTES = 65_536
-PARQUET_ROWS = 4_096
-LONGEST_CELL = 1_000_000
+_JSON = (".jsonl", ".ndjson", ".json")
+_EXCEL = (".xlsx", ".xlsm")
+TABLES = (".csv", ".tsv", ".txt", *_JSON, *_EXCEL, ".parquet")
+MOST_COLUMNS = 500
+"""Columns of a JSON table that are listed, besides those that may be fields; its rows may have any."""
+SHOWN_COLUMNS = 40
+_DATES = tuple(field.name for field in FIELDS if isinstance(field.kind, Date))
+_ORDER_NAMES = {order: name for name, order in DAY_FIRST.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
-    """The columns of a table, and how it writes lists and dates."""
+class _Reading:
+    """Everything that is decided before the first row becomes a record."""
 
-    columns: dict[str, str] = field(default_factory=dict)
-    """Names of columns by field; the column of any other field has the field's name."""
-    notation: Notation = DEFAULT_NOTATION
+    columns: Columns
+    notations: Mapping[str, Notation]
+    facts: Mapping[str, str]
+    notes: tuple[str, ...]
+    classes_by_mark: bool
+    """Whether the class columns mark their own class; otherwise each holds a class."""
 
 
 class TableSource:
-    """One row, one logo. Only `filename` is required; `logo_id` defaults to the filename without its extension."""
+    """One row, one logo; rows of one id that follow each other are merged.
+
+    Every row is read twice: the first time to recognise columns and the order of day and month.
+    """
 
     kind = "table"
 
     def __init__(
-        self, path: Path, images: Path | None = None, mapping: Path | None = None, names: OpenNames = ImageNames
+        self,
+        path: Path,
+        images: Path | None = None,
+        options: TableOptions | None = None,
+        *,
+        mapping_file: Path | None = None,
+        names: OpenNames = ImageNames,
     ) -> None:
+        """Choose the file and the folder of the images.
+
+        Args:
+            path: the table.
+            images: folder of the images; None: `images` beside the table, or the table's own folder.
+            options: what is known of the table.
+            mapping_file: the file that these options come from, if any.
+            names: looks up the images.
+
+        Raises:
+            SourceError: `path` is not a table.
+        """
         if path.suffix.lower() not in TABLES:
-            raise SourceError(f"{path}: not a table; its name must end in one of {', '.join(TABLES)}")
+            remedy = "; save it as .xlsx or CSV" if path.suffix.lower() in (".xls", ".ods") else ""
+            raise SourceError(f"{path}: not a table; its name must end in one of {', '.join(TABLES)}{remedy}")
         if not path.is_file():
             raise SourceError(f"{path}: no such file")
         self._path = path
-        self._mapping_file = mapping
+        self._mapping_file = mapping_file
+        self._options = options or TableOptions()
+        self._notation = self._options.notation
         self._names = names
-        self._mapping = read_mapping(mapping) if mapping else Mapping()
-        self._columns = {name: self._mapping.columns.get(name, name) for name in COLUMNS}
         usual = path.parent / "images"
         self.images = images or (usual if usual.is_dir() else path.parent)
+        self._met: list[str] = []
 
     def files(self) -> Iterator[Path]:
         """The table and its mapping."""
@@ -67,161 +97,169 @@ class TableSource:
         if self._mapping_file is not None:
             yield self._mapping_file
 
+    def description(self) -> SourceDescription:
+        """See `Source.description`."""
+        reading = self._reading
+        columns = reading.columns
+        return SourceDescription(
+            kind=self.kind,
+            facts=reading.facts,
+            columns=tuple(
+                ColumnReading(name=name, fields=tuple(fields), reason=_reason(columns, name, fields))
+                for name in columns.names
+                for fields in [columns.fields_of(name)]
+            ),
+            notes=(*reading.notes, *self._met),
+            mapping=write_mapping(columns, reading.facts),
+        )
+
     def rows(self) -> Iterator[Record | Reject]:
-        """Every row of the table."""
+        """Every row of the table, those of one id merged."""
+        reading = self._reading
         names = self._names(self.images)
-        for where, row in self._read():
+        merger = Merger()
+        yield from merger.merge(self._records(reading, names))
+        self._met = [*_merger_notes(merger), *names.notes()]
+
+    def _records(self, reading: _Reading, names: Names) -> Iterator[Record | Reject]:
+        column_of = reading.columns.by_field
+        images: dict[str, int] = {}
+        for where, row in self._rows():
             if isinstance(row, RowError):
                 yield make_reject(where, row)
                 continue
-            logo_id, filename = (row.get(self._columns[name]) for name in ("logo_id", "filename"))
+            logo_id = row.get(column_of.get("logo_id", ""))
+            filename = row.get(column_of["filename"])
             try:
-                yield self._record(where, row, logo_id, names.resolve(checked_filename(filename)))
+                on_disk = names.resolve(filename)
+                if is_missing(logo_id):
+                    logo_id = str(PurePosixPath(on_disk).with_suffix(""))
+                    # Without ids, two rows with one image are two logos.
+                    images[on_disk] = images.get(on_disk, 0) + 1
+                    logo_id += f"#{images[on_disk]}" if images[on_disk] > 1 else ""
+                yield self._record(reading, where, row, logo_id, on_disk)
             except RowError as error:
                 yield make_reject(where, error, logo_id=logo_id, filename=filename)
 
-    def _record(self, where: str, row: dict[str, Any], logo_id: object, filename: str) -> Record:
-        mapped = set(self._columns.values())
+    def _record(self, reading: _Reading, where: str, row: Mapping[str, Any], logo_id: object, filename: str) -> Record:
+        columns = reading.columns
+        fields = {field.name: row.get(columns.by_field.get(field.name, "")) for field in FIELDS}
+        if columns.classes:
+            cells = [(row.get(name), number) for name, number in columns.classes.items()]
+            fields["nice_classes"] = (
+                [number for value, number in cells if is_marked(value)]
+                if reading.classes_by_mark
+                else [value for value, _ in cells if is_marked(value)]
+            )
+        used = {*columns.by_field.values(), *columns.classes}
         return make_record(
             where=where,
-            logo_id=str(PurePosixPath(filename).with_suffix("")) if logo_id in (None, "") else logo_id,
+            logo_id=logo_id,
             filename=filename,
-            fields={field.name: row.get(self._columns[field.name]) for field in FIELDS},
-            extra={name: value for name, value in row.items() if name not in mapped and value not in (None, "")},
-            notation=self._mapping.notation,
+            fields=fields,
+            extra={name: value for name, value in row.items() if name not in used and value not in (None, "")},
+            notation=self._notation,
+            notations=reading.notations,
         )
 
-    def _read(self) -> Iterator[tuple[str, dict[str, Any] | RowError]]:
-        """The position of each row, and its values by column or the reason why it cannot be read."""
-        suffix = self._path.suffix.lower()
+    @cached_property
+    def _table(self) -> Table:
+        """Raises SourceError if the file cannot be read."""
+        options, suffix = self._options, self._path.suffix.lower()
         try:
             if suffix == ".parquet":
-                yield from self._read_parquet()
-            elif suffix in (".jsonl", ".ndjson"):
-                yield from self._read_json_lines()
-            else:
-                yield from self._read_csv()
+                return ParquetTable(self._path)
+            if suffix in _EXCEL:
+                return ExcelTable(self._path, options.sheet)
+            if suffix in _JSON:
+                return JsonTable(self._path, options.encoding)
+            return DelimitedTable(self._path, options.encoding, options.separator)
         except OSError as error:
             raise SourceError(f"{self._path}: cannot be read ({error.strerror or error})") from None
 
-    def _read_csv(self) -> Iterator[tuple[str, dict[str, Any] | RowError]]:
-        # An undecodable byte damages its own cell, not the table.
-        with self._path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            start = file.read(SNIFFED_BYTES)
-            file.seek(0)
-            header_line = start.partition("\n")[0]
-            delimiter = max(",;\t", key=header_line.count)
-            csv.field_size_limit(LONGEST_CELL)
-            # Strict: a quote that is never closed would otherwise silently swallow the rows behind it.
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            try:
-                header = [name.strip() for name in next(reader, [])]
-            except csv.Error as error:
-                raise SourceError(f"{self._path}: the header cannot be read ({error})") from None
-            self._check_columns(header)
-            while True:
-                first = reader.line_num + 1
-                where = f"{self._path.name}:{first}"
-                try:
-                    cells = next(reader, None)
-                except csv.Error as error:
-                    yield where, RowError(f"lines {first} to {reader.line_num} cannot be read as a row: {error}")
-                    continue
-                if cells is None:
-                    return
-                if not cells:
-                    continue
-                if len(cells) != len(header):
-                    yield where, RowError(f"the row has {counted(len(cells), 'cell')}, the header {len(header)}")
-                else:
-                    yield where, dict(zip(header, cells, strict=True))
-
-    def _read_json_lines(self) -> Iterator[tuple[str, dict[str, Any] | RowError]]:
-        with self._path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                where = f"{self._path.name}:{number}"
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    yield where, RowError("the line is not valid JSON")
-                    continue
-                yield where, row if isinstance(row, dict) else RowError(f"{abbreviate(row)} is not an object")
-
-    def _read_parquet(self) -> Iterator[tuple[str, dict[str, Any] | RowError]]:
-        import pyarrow as pa  # 100 MB that only this format needs
-        from pyarrow import parquet
-
+    def _rows(self) -> Iterator[Row]:
         try:
-            file = parquet.ParquetFile(self._path)
-            self._check_columns(file.schema_arrow.names)
-            position = 0
-            for batch in file.iter_batches(PARQUET_ROWS):
-                for row in batch.to_pylist():
-                    yield f"{self._path.name}[{position}]", row
-                    position += 1
-        except (pa.ArrowException, ValueError, OverflowError) as error:  # the latter two: dates beyond Python's range
-            raise SourceError(f"{self._path}: cannot be read as Parquet ({error})") from None
+            yield from self._table.rows()
+        except OSError as error:
+            raise SourceError(f"{self._path}: cannot be read ({error.strerror or error})") from None
 
-    def _check_columns(self, columns: list[str]) -> None:
-        """Raise SourceError if `filename` or a mapped column is missing; any other field may be missing in a table."""
-        required = {"filename": "filename", **self._mapping.columns}
-        for name, column in required.items():
-            if column not in columns:
-                if self._mapping_file is None:
-                    remedy = f"write this line into a file and pass it with --mapping: {_suggest_mapping(columns)}"
-                else:
-                    remedy = f"name another column for {name} under [columns] in {self._mapping_file}"
-                raise SourceError(
-                    f"{self._path}: has no column {column!r} for {name}; its columns are "
-                    f"{', '.join(map(repr, columns))}; {remedy}"
-                )
+    @cached_property
+    def _reading(self) -> _Reading:
+        """Read the whole table once, and decide how its values are read.
 
+        Raises:
+            SourceError: the table cannot be read, or has no column for the images or a mapped field.
+        """
+        dates = DateOrders()
+        columns, by_mark = self._look_at_rows(dates)
+        self._check_columns(columns)
+        facts = dict(self._table.facts)
+        for name in ("list_separator", "date", "date_order"):
+            if (stated := getattr(self._options, name)) is not None:
+                facts[name] = stated
+        orders, notes = ({}, []) if {"date", "date_order"} & facts.keys() else dates.choose()
+        if len(set(orders.values())) == 1:
+            facts["date_order"] = _ORDER_NAMES[next(iter(orders.values()))]
+        else:
+            facts |= {f"date_order of {name}": _ORDER_NAMES[order] for name, order in orders.items()}
+        notations = {name: replace(self._notation, day_first=order) for name, order in orders.items()}
+        return _Reading(columns, notations, facts, (*notes, *dates.notes_on_years()), by_mark)
 
-def read_mapping(path: Path) -> Mapping:
-    """A mapping file: `[columns]` field = "column"; `[format]` list_separator, date.
+    def _look_at_rows(self, dates: DateOrders) -> tuple[Columns, bool]:
+        """The columns, and whether the columns of single classes are marked; the values of dates are counted."""
+        columns = choose_columns(self._table.columns, self._options.columns)
+        names = dict.fromkeys(columns.names)
+        by_mark = True
+        for _, row in self._rows():
+            if isinstance(row, RowError):
+                continue
+            if not row.keys() <= names.keys():  # only the rows of JSON name their columns
+                new = [name for name in row if name not in names]
+                known = [name for name in new if can_be_field(name, self._options.columns)]
+                names |= dict.fromkeys(new if len(names) < MOST_COLUMNS else known)
+                if known:
+                    columns = choose_columns(tuple(names), self._options.columns)
+            for name in _DATES:
+                if name in columns.by_field:
+                    dates.look_at(name, row.get(columns.by_field[name]))
+            by_mark = by_mark and not any(names_other_class(row.get(name), n) for name, n in columns.classes.items())
+        return choose_columns(tuple(names), self._options.columns), by_mark
 
-    Raises:
-        SourceError: it cannot be read, or contains unknown entries.
-    """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf8"))
-    except OSError as error:
+    def _check_columns(self, columns: Columns) -> None:
+        """Raise SourceError if a mapped column, or any for the images, is missing; other fields may be missing."""
+        required = {"filename": "filename", **self._options.columns}
+        missing = next((name for name in required if name not in columns.by_field), None)
+        if missing is None or (not columns.names and self._path.suffix.lower() in _JSON):
+            return
+        if self._mapping_file is not None and missing in self._options.columns:
+            remedy = f"name another column for {missing} under [columns] in {self._mapping_file}"
+        else:
+            remedy = f'name the right one, as --map {missing}="Column"'
+        shown = ", ".join(map(abbreviate, columns.names[:SHOWN_COLUMNS])) or "none"
+        more = f", and {len(columns.names) - SHOWN_COLUMNS:,} more" if len(columns.names) > SHOWN_COLUMNS else ""
         raise SourceError(
-            f"{path}: the mapping file cannot be read ({error.strerror}); check the path after --mapping"
-        ) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SourceError(f"{path}: the mapping file is not valid TOML ({error}); correct it") from None
-    columns, notation = content.get("columns", {}), content.get("format", {})
-    if not isinstance(columns, dict) or not isinstance(notation, dict):
-        raise SourceError(f"{path}: `columns` and `format` must be tables, written [columns] and [format]")
-    unknown = [
-        *(set(content) - {"columns", "format"}),
-        *(set(columns) - set(COLUMNS)),
-        *(set(notation) - {"list_separator", "date"}),
-    ]
-    if unknown or not all(isinstance(value, str) for value in (*columns.values(), *notation.values())):
-        fault = f"unknown: {', '.join(sorted(unknown))}" if unknown else "a value is not text"
-        raise SourceError(
-            f"{path}: {fault}; [columns] takes {', '.join(COLUMNS)}, and [format] takes list_separator and date"
+            f"{self._path}: has no column {required[missing]!r} for {missing}; its columns are {shown}{more}; {remedy}"
         )
-    separator = notation.get("list_separator")
-    separators = re.compile(rf"\s*{re.escape(separator)}\s*") if separator else DEFAULT_NOTATION.separators
-    return Mapping(columns, Notation(separators=separators, date_format=notation.get("date")))
 
 
-def _suggest_mapping(columns: Sequence[str]) -> str:
-    """A mapping of `filename`, and of columns with a usual name for a field without a column, as one line of TOML."""
-    usual = {_letters(spelling): name for name, spellings in USUAL_COLUMNS.items() for spelling in (name, *spellings)}
-    mapped = {
-        name: column for column in columns if (name := usual.get(_letters(column))) is not None and name not in columns
-    }
-    entries = [
-        f"{name} = {json.dumps(column, ensure_ascii=False)}" for name, column in ({"filename": "..."} | mapped).items()
+def _reason(columns: Columns, name: str, fields: list[str]) -> str:
+    if not fields:
+        return "kept in metadata.extra"
+    if name in columns.classes:
+        return "one column for each class"
+    return ", ".join(dict.fromkeys(columns.reasons[field] for field in fields))
+
+
+def _merger_notes(merger: Merger) -> list[str]:
+    notes = []
+    if merger.merged:
+        notes.append(f"{counted(merger.merged, 'logo')} with several rows, which were merged")
+    if merger.pictures:
+        notes.append(
+            f"{counted(merger.pictures, 'logo')} with several images: the ids of the second and later ones end in #2, #3"
+        )
+    notes += [
+        f"{counted(count, 'logo')} whose rows differ in {name}: the first value is used"
+        for name, count in merger.conflicts.items()
     ]
-    return f"columns = {{ {', '.join(entries)} }}"
-
-
-def _letters(text: str) -> str:
-    return re.sub(r"[\W_]", "", text).casefold()
+    return notes

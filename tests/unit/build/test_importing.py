@@ -44,7 +44,7 @@ def test_what_becomes_of_each_logo(desk: Desk) -> None:
     assert result.published
     assert (summary.added, summary.changed, summary.unchanged, summary.removed) == (1, 2, 1, 1)
     assert (summary.ended, summary.images_missing, summary.rejected) == (1, 1, 1)
-    assert summary.reasons == {"not readable": 1}
+    assert summary.reasons == ["1: not readable (here)"]
     assert summary.examples["added"] == ["US-7"]
     assert desk.texts() == {
         "US-0": "changed", "US-1": "text 1", "US-2": "text 2", "US-4": "text 4", "US-7": "new"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.build.inputs import digest_inputs
+from logo_similarity.catalog.sources.description import SourceDescription
 from logo_similarity.domain import Reject
 from logo_similarity.fields import Record
 
@@ -22,6 +23,9 @@ class Inputs:
 
     def files(self) -> Iterator[Path]:
         yield self.table
+
+    def description(self) -> SourceDescription:
+        return SourceDescription(kind=self.kind)
 
     def rows(self) -> Iterator[Record | Reject]:
         yield from ()

@@ -140,6 +140,16 @@ def test_a_logo_without_a_usable_embedding_is_a_reject(
             assert best.logo.record.filename == file or best.score < 0.999
 
 
+def test_ids_may_have_a_mark_blanks_and_another_form_of_unicode(
+    sample_catalog: SampleCatalog, ready: Path, tmp_path: Path
+) -> None:
+    ids = (ready / "ids.txt").read_text().splitlines()
+    source = tmp_path / "marks.jsonl"
+    source.write_text(table(sample_catalog).read_text().replace(ids[0], "Käse"))
+    (ready / "ids.txt").write_text("\ufeff" + "\n".join(["Ka\u0308se ", *(f"{logo_id} " for logo_id in ids[1:])]))
+    assert build(source, ready, tmp_path / "out").manifest.source.rejected == 0
+
+
 def test_without_patches_there_is_no_second_stage(sample_catalog: SampleCatalog, ready: Path, tmp_path: Path) -> None:
     (ready / "patches.npy").unlink()
     build(table(sample_catalog), ready, tmp_path / "out")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.build.records import REPORT_ROWS, count_lines, read_records, write_records
+from logo_similarity.catalog.sources.description import SourceDescription
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
@@ -46,6 +47,9 @@ class Rows:
 
     def files(self) -> Iterator[Path]:
         return iter(())
+
+    def description(self) -> SourceDescription:
+        return SourceDescription(kind=self.kind)
 
     def rows(self) -> Iterator[Record | Removal | Reject]:
         yield from self._rows

@@ -74,6 +74,13 @@ def test_unknown_ids_find_nothing(metadata: Metadata, logo_id: str) -> None:
     assert metadata.find(logo_id) is None
 
 
+def test_an_id_is_found_in_any_form_of_unicode(tmp_path: Path) -> None:
+    write_metadata(tmp_path / "one.db", [Record(logo_id="Käse", filename="a.jpg")])
+    metadata = Metadata(tmp_path / "one.db")
+    assert metadata.find("Ka\u0308se") == metadata.find("Käse") is not None
+    metadata.close()
+
+
 def test_fields_are_those_that_occur(tmp_path: Path) -> None:
     assert write_metadata(tmp_path / "few.db", RECORDS[1:]) == ("vienna_codes", "year")
     assert "company" in write_metadata(tmp_path / "all.db", RECORDS)

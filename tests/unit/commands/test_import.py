@@ -39,7 +39,7 @@ def test_changes_are_applied_and_summed_up(folder: Path) -> None:
     printed = run("--store", "store").output
     assert "1 changed (US-00000002)" in printed
     assert "1 left out, without an image (US-00000004)" in printed
-    assert "1 row rejected: " in printed
+    assert "rejected: 1: the serial number 'x'" in printed
     assert "is live: 3 logos" in printed
     assert len([path for path in (folder / "store").rglob("*") if path.is_file()]) == 3
     assert "nothing to change" in run("--store", "store").output

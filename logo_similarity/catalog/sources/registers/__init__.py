@@ -63,6 +63,10 @@ class RegisterSource:
         """All files that may contain records."""
         return register_files(self._path)
 
+    def description(self) -> SourceDescription:
+        """The number of its files; what each contains is recognised when it is read."""
+        return SourceDescription(kind=self.kind, facts={"files": f"{len(list(self.files())):,}"})
+
     def rows(self) -> Iterator[Record | Removal | Reject]:
         """The records of every file, in the order of the files' names."""
         names = self._names(self.images)

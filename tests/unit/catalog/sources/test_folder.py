@@ -44,13 +44,22 @@ def test_links(tmp_path: Path) -> None:
     (folder / "round").symlink_to(folder)
     (folder / "self.jpg").symlink_to("self.jpg")
     (folder / "broken.jpg").symlink_to("none.jpg")
-    assert read(folder) == [("a", "a.jpg"), ("good", "good.jpg"), ("sub/b", "sub/b.jpg")]
+    assert read(folder) == [
+        ("a", "a.jpg"),
+        ("good", "good.jpg"),
+        ("sub/b", "sub/b.jpg"),
+        ("broken.jpg", "the link is broken"),
+        ("out.jpg", "links that lead out of the folder are not followed"),
+        ("round", "links to folders are not followed"),
+        ("self.jpg", "the link is broken"),
+        ("up", "links that lead out of the folder are not followed"),
+    ]
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     touch(tmp_path, "folder.jpg/a.jpg", ".hidden/b.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
-    assert read(tmp_path) == [("folder.jpg/a", "folder.jpg/a.jpg")]
+    assert read(tmp_path) == [("folder.jpg/a", "folder.jpg/a.jpg"), ("pipe.jpg", "not a regular file")]
 
 
 def test_names_that_are_no_unicode_or_no_keys_are_rejected(tmp_path: Path) -> None:
@@ -62,6 +71,24 @@ def test_names_that_are_no_unicode_or_no_keys_are_rejected(tmp_path: Path) -> No
     assert len(rejects) == 3
     for reject in rejects:
         (reject.where + reject.reason).encode()
+
+
+def test_images_are_recognised_by_their_content(tmp_path: Path) -> None:
+    jpeg, png = b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"
+    for name, content in {
+        "a.jfif": jpeg, "b.jpe": jpeg, "c.jpg_large": jpeg, "d": png, "e.svg": b"<svg xmlns='x'/>", "f.pdf": b"%PDF-1.7",
+        "g.heic": b"\0\0\0\x18ftypheic" + bytes(12), "h.cdr": b"unknown", "notes.txt": b"hello", "Thumbs.db": b"x",
+        ".DS_Store": b"x",
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+    source = FolderSource(tmp_path)
+    rows = list(source.rows())
+    assert [row.filename for row in rows if isinstance(row, Record)] == ["a.jfif", "b.jpe", "c.jpg_large", "d"]
+    rejects = {row.where: row.reason for row in rows if isinstance(row, Reject)}
+    assert sorted(rejects) == ["e.svg", "f.pdf", "g.heic", "h.cdr"]
+    assert "HEIC is not among the accepted formats" in rejects["g.heic"]
+    assert "not an image" in rejects["h.cdr"]
+    assert source.description().notes == ("2 other files in the folder: Thumbs.db, notes.txt",)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

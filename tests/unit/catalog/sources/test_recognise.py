@@ -7,6 +7,7 @@ import pytest
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.table import TABLES
 from logo_similarity.errors import SourceError
+from logo_similarity.fields import Record
 from logo_similarity.image.formats import EXTENSIONS
 
 
@@ -41,10 +42,10 @@ def test_every_image(tmp_path: Path, extension: str) -> None:
     assert open_source(tmp_path).kind == "folder"
 
 
-@pytest.mark.parametrize("name", ["empty", "notes.txt"])
+@pytest.mark.parametrize("name", ["empty", "notes.doc"])
 def test_what_was_looked_for_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "notes.doc").write_text("x")
     with pytest.raises(SourceError) as caught:
         open_source(tmp_path / name)
     message = str(caught.value)
@@ -61,7 +62,8 @@ def test_images_elsewhere(everything: Path, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("l3d", "neither"), ("table", "not a table"), ("sql", "unknown kind of source 'sql'")]
+    ("kind", "message"),
+    [("l3d", "neither"), ("table", "contains no table, or read the images"), ("sql", "unknown kind of source 'sql'")],
 )
 def test_a_kind_that_it_is_not(tmp_path: Path, kind: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
@@ -69,7 +71,7 @@ def test_a_kind_that_it_is_not(tmp_path: Path, kind: str, message: str) -> None:
 
 
 def test_a_mapping_is_for_tables(everything: Path) -> None:
-    with pytest.raises(SourceError, match="read as l3d, and a mapping applies to tables only"):
+    with pytest.raises(SourceError, match="read as l3d; leave out --mapping, for tables only"):
         open_source(everything, mapping=everything / "mapping.toml")
 
 
@@ -78,3 +80,38 @@ def test_a_mapping_is_one_of_the_files(everything: Path) -> None:
     mapping.write_text('[columns]\nfilename = "filename"\n')
     assert list(open_source(everything / "marks.csv", mapping=mapping).files()) == [everything / "marks.csv", mapping]
     assert list(open_source(everything / "images").files()) == []
+
+
+def test_a_table_beside_the_pictures_is_used(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    (tmp_path / "marks.CSV").write_text("filename,text\na.jpg,x\n")
+    (tmp_path / "~$marks.xlsx").write_bytes(b"lock")
+    source = open_source(tmp_path)
+    assert (source.kind, list(source.files())) == ("table", [tmp_path / "marks.CSV"])
+    (record,) = source.rows()
+    assert isinstance(record, Record)
+    assert record.text == "x"
+    assert open_source(tmp_path, kind="folder").kind == "folder"
+
+
+def test_of_several_tables_one_is_asked_for(tmp_path: Path) -> None:
+    for name in ("a.jpg", "marks.csv", "old.xlsx"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(
+        SourceError, match=r"contains several tables \(marks\.csv, old\.xlsx\); name one of them, or .* --kind folder"
+    ):
+        open_source(tmp_path)
+
+
+def test_a_folder_of_images_without_extensions(tmp_path: Path) -> None:
+    (tmp_path / "1234").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert open_source(tmp_path).kind == "folder"
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("marks.xls", "save it as .xlsx or CSV"), ("all.zip", "unpack an archive first")]
+)
+def test_files_that_need_a_step_before(tmp_path: Path, name: str, remedy: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError, match=remedy):
+        open_source(tmp_path / name, kind="table" if name == "marks.xls" else None)

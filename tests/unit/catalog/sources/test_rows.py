@@ -98,7 +98,7 @@ def test_a_date_in_another_format_is_kept_in_extra(date_format: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "logo_id", ["", "  ", "a\nb", "a\x00", "\ud800", "x" * (LONGEST_ID + 1), None, 1.0, True, ["a"]]
+    "logo_id", ["", "  ", "a\nb", "a\x00", "\ud800", "x" * (LONGEST_ID + 1), None, 1.5, True, ["a"], "1.2E+11"]
 )
 def test_ids_that_cannot_be_used(logo_id: object) -> None:
     with pytest.raises(RowError, match="logo_id"):
@@ -107,7 +107,14 @@ def test_ids_that_cannot_be_used(logo_id: object) -> None:
 
 @pytest.mark.parametrize(
     ("logo_id", "read"),
-    [(7, "7"), (" EM/018 3 ", "EM/018 3"), ("Cafe\u0301", "Café"), ("x" * LONGEST_ID, "x" * LONGEST_ID)],
+    [
+        (7, "7"),
+        (1175970.0, "1175970"),
+        ("1175970.0", "1175970"),
+        (" EM/018 3 ", "EM/018 3"),
+        ("Cafe\u0301", "Café"),
+        ("x" * LONGEST_ID, "x" * LONGEST_ID),
+    ],
 )
 def test_ids_are_any_text_that_can_be_printed(logo_id: object, read: str) -> None:
     assert checked_id(logo_id) == read
@@ -116,8 +123,8 @@ def test_ids_are_any_text_that_can_be_printed(logo_id: object, read: str) -> Non
 @pytest.mark.parametrize(
     "name",
     [
-        "..", ".", "../a.jpg", "a/../../b.jpg", "a//b.jpg", "/a.jpg", "a/", "a/./b.jpg", "..\\a.jpg", "C:\\a.jpg", "a\x00.jpg",
-        "a\n.jpg", "\ud800.jpg", "ü" * (LONGEST_FILENAME // 2 + 1), " ", None, 7, b"a.jpg", ["a.jpg"],
+        "..", ".", "../a.jpg", "a/../../b.jpg", "..\\a.jpg", "a\x00.jpg", "a\n.jpg", "\ud800.jpg",
+        "ü" * (LONGEST_FILENAME // 2 + 1), " ", "/", None, 7.5, True, b"a.jpg", ["a.jpg"],
     ],
 )  # fmt: skip
 def test_filenames_that_lead_elsewhere_or_are_none(name: object) -> None:
@@ -130,6 +137,44 @@ def test_filenames_that_lead_elsewhere_or_are_none(name: object) -> None:
 )
 def test_filenames_that_are_odd_and_good(name: str) -> None:
     assert checked_filename(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["sub\\a.jpg", "./sub/a.jpg", "/sub/a.jpg", "sub//a.jpg", "\\sub\\.\\a.jpg", " sub/a.jpg/ "]
+)
+def test_filenames_have_one_form(name: str) -> None:
+    assert checked_filename(name) == "sub/a.jpg"
+
+
+def test_a_number_can_be_a_filename() -> None:
+    assert checked_filename(7) == checked_filename(7.0) == "7"
+
+
+@pytest.mark.parametrize(
+    ("date", "year"), [("2019-12", 2019), ("2019", 2019), (2019, 2019), ("2019-12-31", 2019), ("soon", None)]
+)
+def test_a_date_without_a_day_gives_its_year(date: object, year: int | None) -> None:
+    read = record(application_date=date)
+    assert read.year == year
+    assert ("application_date_unreadable" in read.extra) == (date != "2019-12-31")
+
+
+@pytest.mark.parametrize(
+    ("status", "canonical", "kept"),
+    [
+        ("registered", "registered", None),
+        ("Registered", "registered", "Registered"),
+        ("Application withdrawn", "ended", "Application withdrawn"),
+        ("Expirée", "expired", "Expirée"),
+        ("Section 8 & 15 accepted", "unknown", "Section 8 & 15 accepted"),
+        (None, None, None),
+    ],
+)
+def test_a_status_is_one_of_five_and_the_words_of_the_office_are_kept(
+    status: str | None, canonical: str | None, kept: str | None
+) -> None:
+    assert (record(status=status).status, record(status=status).office_status) == (canonical, kept)
+    assert record(status=status, office_status="x").office_status == "x"
 
 
 def test_further_columns_have_names_that_can_be_written() -> None:

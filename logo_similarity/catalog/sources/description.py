@@ -1,0 +1,31 @@
+"""How a source is read, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnReading:
+    """What a column of a table is read as."""
+
+    name: str
+    fields: tuple[str, ...]
+    """Empty: the column is kept in `Record.extra`."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceDescription:
+    """How a source is read. Everything in it is recognised or stated, so that a person can check it."""
+
+    kind: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Such as "encoding" and "separator"."""
+    columns: tuple[ColumnReading, ...] = ()
+    """Of a table."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: choices that may be wrong and, once `Source.rows` has ended, what it met."""
+    mapping: str | None = None
+    """A mapping file that states this reading; None: the kind of source has none."""
