@@ -13,23 +13,26 @@ import resource
 import signal
 import struct
 import sys
+from io import BytesIO
 from typing import BinaryIO
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from logo_similarity.errors import BadImageError, ImageTooComplexError
 from logo_similarity.image.decode import ImageLimits, decode
-from logo_similarity.image.formats import Format
+from logo_similarity.image.formats import OPENCV_FORMATS
 from logo_similarity.limits import limit_memory
 from logo_similarity.plan import decoder_limit
 
 STARTED = b"S"
 """Sent once, before all answers."""
 PIXELS, REFUSED = b"P", b"R"
-"""First byte of an answer: height, width and pixels follow, or the length of a JSON object and the object."""
+"""First byte of an answer: height, width, the length of a text about damage, the text and the pixels follow, or the
+length of a JSON object and the object."""
 REQUEST = struct.Struct("<Q")
-PIXELS_HEAD = struct.Struct("<II")
+PIXELS_HEAD = struct.Struct("<III")
 REFUSED_HEAD = struct.Struct("<I")
 _DRAWINGS = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M0 0h8v8z"/></svg>',
@@ -66,14 +69,16 @@ def main(arguments: list[str]) -> None:
 
 def _answer(data: bytes, limits: ImageLimits, answers: BinaryIO) -> None:
     _allow_seconds(limits.seconds(len(data)))
+    damage: list[str] = []
     try:
-        pixels = decode(data, limits)
+        pixels = decode(data, limits, damage.append)
     except BadImageError as error:
         _refuse(error, answers)
     except (MemoryError, cv2.error):
         _refuse(_too_much(limits), answers)
     else:
-        answers.write(PIXELS + PIXELS_HEAD.pack(*pixels.shape[:2]))
+        text = "".join(damage).encode()
+        answers.write(PIXELS + PIXELS_HEAD.pack(*pixels.shape[:2], len(text)) + text)
         answers.write(pixels.data)  # no copy: it may have 27 MB
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -106,8 +111,14 @@ def _allow_seconds(seconds: float) -> None:
 def _load_decoders() -> None:
     """Decode or draw a small picture of each format, so that the libraries allocate what they keep before memory is bounded."""
     picture = np.zeros((16, 16, 3), np.uint8)
-    for image_format in Format:
+    for image_format in OPENCV_FORMATS:
         decode(cv2.imencode(image_format.extensions[0], picture)[1].tobytes())
+    for name in ("JPEG2000", "PPM", "TGA", "PCX", "ICO"):
+        file = BytesIO()
+        Image.fromarray(picture).save(file, name)
+        decode(file.getvalue())
+    import pi_heif  # noqa: F401 - it cannot encode
+
     for drawing in _DRAWINGS:
         decode(drawing)
 
