@@ -25,6 +25,7 @@ from logo_similarity.errors import (
     OverloadedError,
     UnsupportedFormatError,
 )
+from logo_similarity.image import repair
 from logo_similarity.image.child import PIXELS, PIXELS_HEAD, REFUSED, REFUSED_HEAD, REQUEST, STARTED
 from logo_similarity.image.decode import ImageLimits, Pixels, check_bytes, checked_header, decode_checked
 from logo_similarity.image.formats import OPENCV_FORMATS, Format, drawing_of, recognise, trimmed
@@ -75,15 +76,15 @@ class Decoder:
         """
         check_bytes(data, self.limits)
         data = trimmed(data)
-        if drawing_of(data) is not None or recognise(data) not in _BY_HEADER:
-            return self._decode_in_child(data, on_damage)
-        try:
-            header = checked_header(data, self.limits)
-            if _is_plain(header):
-                return decode_checked(data, header)
-        except BadImageError as error:
-            if type(error) is not BadImageError:
-                raise  # not damaged, but refused
+        image_format = None if drawing_of(data) is not None else recognise(data)
+        if image_format in _BY_HEADER:
+            try:
+                header = checked_header(data, self.limits)
+                if _is_plain(header):
+                    return decode_checked(data, header)
+            except BadImageError as error:
+                if type(error) is not BadImageError or image_format not in repair.FORMATS:
+                    raise
         return self._decode_in_child(data, on_damage)
 
     def warm_up(self, children: int) -> None:

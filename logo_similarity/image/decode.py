@@ -41,7 +41,8 @@ BAND_PIXELS = 1 << 18
 LEAST_INK = 24
 """Levels that a page or frame must differ in, else it is blank; patches do not see paler ink either."""
 _MOST_FRAMES = 20
-"""Frames of an animation that are looked at for one with ink."""
+_MOST_FRAME_PIXELS = 30_000_000
+"""Frames of an animation, and pixels of them together, that are looked at for one with ink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +112,20 @@ def decode(
     try:
         return decode_checked(data, checked_header(data, limits))
     except BadImageError as error:
-        if type(error) is not BadImageError:
-            raise  # not damaged, but refused
+        if type(error) is not BadImageError or image_format not in repair.FORMATS:
+            raise
         return _decode_repaired(data, image_format, limits, on_damage, error)
 
 
 def decode_checked(data: bytes, header: Header) -> Pixels:
     """As `decode`, for a file whose header has been checked: its first page or frame, and no damaged file."""
-    return _finish(*_decode_stored(data, header))
+    return _finish(lambda: _decode_stored(data, header))
 
 
-def _finish(pixels: Pixels, orientation: int) -> Pixels:
-    """Pixels as a file stores them as `decode` returns them."""
+def _finish(decode_stored: Callable[[], tuple[Pixels, int]]) -> Pixels:
+    """Pixels as `decode` returns them, from those that a file stores and their orientation."""
+    pixels, orientation = decode_stored()
+    # One name for all, and none in a caller, so that each step releases the picture before it.
     if pixels.shape[0] * pixels.shape[1] > KEPT_PIXELS:
         pixels = _without_alpha(pixels)  # colours under transparent pixels must not bleed into the others
         pixels = _shrink(pixels)
@@ -152,8 +155,9 @@ def _decode_frame_with_ink(data: bytes, header: Header) -> Pixels:
     first = decode_checked(data, header)
     if _has_ink(first) or math.isfinite(header.cost.seconds):
         return first
-    frames = pillow.later_frames(data, (header.width, header.height), _MOST_FRAMES)
-    return next(filter(_has_ink, (_finish(frame, 1) for frame in frames)), first)
+    sides = header.width, header.height
+    frames = pillow.later_frames(data, sides, min(_MOST_FRAMES, _MOST_FRAME_PIXELS // (sides[0] * sides[1])))
+    return next(filter(_has_ink, (_finish(lambda frame=frame: (frame, 1)) for frame in frames)), first)
 
 
 def _has_ink(pixels: Pixels) -> bool:
@@ -167,22 +171,22 @@ def _decode_repaired(
     fixed = repair.repaired(data, image_format, limits.max_pixels)
     if fixed is None:
         raise error
-    try:
+
+    def decode_stored() -> tuple[Pixels, int]:
         header = checked_header(fixed.data, limits)
-        if image_format is Format.JPEG:
-            stored, exif = _decode_by_opencv(fixed.data, header, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-            orientation = _exif_orientation(exif)
-            pixels = repair.readable_rows(stored.view(np.uint8))
-        else:
+        if image_format is Format.PNG:
             pixels, orientation = _decode_stored(fixed.data, header)
-            pixels = repair.from_apple(pixels) if fixed.is_apple else pixels
+            return repair.from_apple(pixels) if fixed.is_apple else pixels, orientation
+        stored, exif = _decode_by_opencv(fixed.data, header, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        return repair.readable_rows(stored.view(np.uint8)), _exif_orientation(exif)
+
+    try:
+        pixels = _finish(decode_stored)
     except BadImageError:
         raise error from None
-    if pixels is None:
-        raise error
     if fixed.damage is not None:
         on_damage(fixed.damage)
-    return _finish(pixels, orientation)
+    return pixels
 
 
 def check_bytes(data: bytes, limits: ImageLimits) -> None:

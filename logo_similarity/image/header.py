@@ -224,8 +224,7 @@ def _read_avif(data: bytes) -> _Parsed:
 
 def _read_for_pillow(image_format: Format, data: bytes) -> _Parsed:
     sizes = read_sizes(image_format, data)
-    cost = Cost(sizes.pixel_bytes * sizes.width * sizes.height, math.inf)
-    return sizes.width, sizes.height, cost, sizes.facts
+    return sizes.width, sizes.height, Cost(sizes.memory, math.inf), sizes.facts
 
 
 _READERS = {

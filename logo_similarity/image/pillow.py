@@ -111,13 +111,13 @@ def _decode_pnm(data: bytes, sides: tuple[int, int], facts: PnmFacts) -> Pixels:
     count = sides[0] * sides[1] * facts.channels
     if facts.is_text:
         text = re.sub(rb"#[^\r\n]*", b"", data[facts.start :])
-        numbers = np.fromstring(text.decode("ascii"), np.uint16, count, sep=" ")
+        numbers = np.fromstring(text.decode("ascii"), np.uint16, sep=" ")[:count]
     else:
         numbers = np.frombuffer(data, np.uint8 if facts.white < 256 else ">u2", count, facts.start)
     if len(numbers) != count or not 0 < facts.white < 1 << 16:
         raise ValueError("too few numbers, or no white")
-    pixels = numbers.astype(np.uint16).reshape(sides[1], sides[0], facts.channels)
-    scaled = cv2.convertScaleAbs(pixels, alpha=255 / facts.white)
+    native = numbers if numbers.dtype == np.uint8 else numbers.astype(np.uint16)
+    scaled = cv2.convertScaleAbs(native.reshape(sides[1], sides[0], facts.channels), alpha=255 / facts.white)
     return cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR) if facts.channels == 3 else scaled
 
 

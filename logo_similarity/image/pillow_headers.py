@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from logo_similarity.image import heic
 from logo_similarity.image.boxes import boxes
@@ -12,6 +12,7 @@ from logo_similarity.image.formats import PNG_START, Format, is_tga
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 """JPEG 2000: the markers SOC and SIZ (ITU-T T.800, annex A)."""
+_CODESTREAM_END = b"\xff\xd9"
 _MOST_COMPONENTS = 4
 _SPACE = rb"(?:\s|#[^\n\r]*[\n\r])"
 _NUMBER = _SPACE + rb"{1,2000}(\d{1,6})"
@@ -20,6 +21,8 @@ _PNM_START = 70_000
 """Bytes of comments that may precede the size."""
 _MOST_ICONS = 256
 _DIB_BYTES = 40
+_PIXEL_BYTES = 20
+"""Memory for each pixel of most formats, the copies of the file included; measured with `benchmarks.decode_cost`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,11 @@ class PnmFacts:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Width and height, the bytes that decoding takes at most for each pixel, and what is needed again to decode."""
+    """Width and height, the bytes of memory that decoding takes at most, and what is needed again to decode."""
 
     width: int
     height: int
-    pixel_bytes: int
+    memory: int
     facts: IconFacts | PnmFacts | None = None
 
 
@@ -63,19 +66,23 @@ def read_sizes(image_format: Format, data: bytes) -> Sizes:
 
 
 def _read_heic(data: bytes) -> Sizes:
-    return Sizes(*heic.read_size(data), pixel_bytes=10)
+    facts = heic.read_heic(data)
+    pixel_bytes = 10 + 4 * facts.has_alpha
+    return Sizes(facts.width, facts.height, pixel_bytes * facts.coded_pixels)
 
 
 def _read_jpeg_2000(data: bytes) -> Sizes:
-    at = 0
+    at, end = 0, len(data)
     if not data.startswith(_CODESTREAM):
-        at = next(body for kind, body, _ in boxes(data, 0, len(data)) if kind == b"jp2c")
-    if data[at : at + 4] != _CODESTREAM:
-        raise ValueError("no codestream")
+        at, end = next(((body, end) for kind, body, end in boxes(data, 0, len(data)) if kind == b"jp2c"), (0, 0))
+        if data[at : at + 4] != _CODESTREAM:
+            raise ValueError("no codestream")
     right, bottom, left, top, *_, components = struct.unpack_from(">8IH", data, at + 8)
     if not 0 < components <= _MOST_COMPONENTS:
         raise ValueError("too many components")
-    return Sizes(max(0, right - left), max(0, bottom - top), pixel_bytes=4 + 7 * components)
+    if data[end - 2 : end] != _CODESTREAM_END:
+        raise EOFError("no end marker")  # the decoder would show the picture with fewer details
+    return _sizes(right - left, bottom - top, pixel_bytes=4 + 7 * components)
 
 
 def _read_pnm(data: bytes) -> Sizes:
@@ -84,20 +91,21 @@ def _read_pnm(data: bytes) -> Sizes:
         raise ValueError("no size")
     bits_width, bits_height, kind, width, height, white = head.groups()
     if kind is None:
-        return Sizes(int(bits_width), int(bits_height), pixel_bytes=16)
-    facts = PnmFacts(start=head.end(), is_text=kind in b"23", channels=3 if kind in b"36" else 1, white=int(white))
-    return Sizes(int(width), int(height), 16, facts)
+        return _sizes(int(bits_width), int(bits_height))
+    channels, is_text = 3 if kind in b"36" else 1, kind in b"23"
+    sizes = _sizes(int(width), int(height), 6 * channels, PnmFacts(head.end(), is_text, channels, int(white)))
+    return replace(sizes, memory=sizes.memory + 2 * len(data)) if is_text else sizes
 
 
 def _read_tga(data: bytes) -> Sizes:
     if not is_tga(data):
         raise ValueError("no header")
-    return Sizes(*struct.unpack_from("<HH", data, 12), pixel_bytes=16)
+    return _sizes(*struct.unpack_from("<HH", data, 12))
 
 
 def _read_pcx(data: bytes) -> Sizes:
     left, top, right, bottom = struct.unpack_from("<4H", data, 4)
-    return Sizes(max(0, right + 1 - left), max(0, bottom + 1 - top), pixel_bytes=16)
+    return _sizes(right + 1 - left, bottom + 1 - top)
 
 
 def _read_icon(data: bytes) -> Sizes:
@@ -120,7 +128,15 @@ def _read_icon(data: bytes) -> Sizes:
                 raise ValueError("a picture of an unknown kind")
         pictures.append((width * height, bits, width, height, IconFacts(start, size, is_png, bits)))
     _, _, width, height, facts = max(pictures, key=lambda picture: picture[:2])
-    return Sizes(width, height, 16, facts)
+    return _sizes(width, height, facts=facts)
+
+
+def _sizes(
+    width: int, height: int, pixel_bytes: int = _PIXEL_BYTES, facts: IconFacts | PnmFacts | None = None
+) -> Sizes:
+    """A width or height below zero is none."""
+    width, height = max(0, width), max(0, height)
+    return Sizes(width, height, pixel_bytes * width * height, facts)
 
 
 _READERS = {

@@ -13,10 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from logo_similarity.errors import BadImageError
 from logo_similarity.image.formats import PNG_START, Format
 
 Pixels = NDArray[np.uint8]
 
+FORMATS = frozenset({Format.JPEG, Format.PNG})
 LEAST_READABLE = 0.5
 """A picture of which less is readable than this share of its rows is refused: its mark is not all there."""
 _PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf"})
@@ -52,27 +54,31 @@ def repaired(data: bytes, image_format: Format, max_pixels: int) -> Repaired | N
 
     Args:
         data: the file.
-        image_format: its format; only PNG and JPEG are repaired.
+        image_format: one of `FORMATS`.
         max_pixels: a PNG of more pixels is not repaired.
     """
     if image_format is Format.JPEG:
         return Repaired(data + _JPEG_END, "the JPEG file is cut off")
-    if image_format is Format.PNG:
-        return _repaired_png(data, max_pixels)
-    return None
+    return _repaired_png(data, max_pixels)
 
 
-def readable_rows(pixels: Pixels) -> Pixels | None:
-    """A repaired JPEG, as stored, without the rows at its end that have no data; None: too many have none."""
+def readable_rows(pixels: Pixels) -> Pixels:
+    """A repaired JPEG, as stored, without the rows at its end that have no data.
+
+    Raises:
+        BadImageError: too many have none.
+    """
     rows = np.flatnonzero((pixels != _GREY).reshape(len(pixels), -1).any(axis=1))
     count = int(rows[-1]) + 1 if len(rows) else 0
     for _ in range(_BLOCK):  # the last row of blocks may end in the middle
         if count and (pixels[count - 1, -_BLOCK // 2 :] == _GREY).all():
             count -= 1
-    return pixels[:count] if count >= max(1, LEAST_READABLE * len(pixels)) else None
+    if count < max(1, LEAST_READABLE * len(pixels)):
+        raise BadImageError("too little of the JPEG file is readable")
+    return pixels[:count]
 
 
-def from_apple(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+def from_apple(pixels: Pixels) -> Pixels:
     """The pixels of Apple's PNG as usual ones: (h, w, 4) BGRA, not multiplied by alpha."""
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         return cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA), cv2.COLOR_mRGBA2RGBA)
@@ -138,7 +144,7 @@ def _png_chunks(data: bytes) -> tuple[dict[bytes, bytes], bytes, bool]:
     return chunks, b"".join(pixels), header_is_whole
 
 
-def _inflated(compressed: bytes, size: int, *, raw: bool) -> bytes:
+def _inflated(compressed: bytes, size: int, *, raw: bool) -> bytearray:
     """At most `size` bytes, as many as come before the damage."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS if raw else zlib.MAX_WBITS)
     inflated = bytearray()
@@ -152,7 +158,7 @@ def _inflated(compressed: bytes, size: int, *, raw: bool) -> bytes:
             if step == 1:
                 break
             inflater, step = before, 1  # up to the damaged byte
-    return bytes(inflated)
+    return inflated
 
 
 def _pass_sizes(width: int, height: int, pixel_bits: int) -> int:

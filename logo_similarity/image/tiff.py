@@ -45,7 +45,7 @@ _MOST_TAGS = 4096
 _SHORT = 3
 _NUMBERS = _WHOLE_NUMBERS | {16: "Q"}  # LONG8
 _MOST_SAMPLES = 64
-_MOST_CHUNKS = 1_000_000
+_MOST_CHUNKS = 200_000
 _MOST_COLOURS = 3 << 16
 _MOST_PAGES = 20
 """Pages that are looked at for one with ink."""
