@@ -29,6 +29,7 @@ from logo_similarity.build.texts import load_texts, read_texts
 from logo_similarity.build.words import WordsWriter
 from logo_similarity.catalog.files import create_array, replacing, sync_file
 from logo_similarity.catalog.manifest import (
+    DAMAGED,
     FORMAT,
     INDEX,
     METADATA,
@@ -267,7 +268,13 @@ def _make_version(
             curve=tuple(CurvePoint(ef_search=point.ef_search, value=point.value) for point in curve),
         ),
         parts=parts,
-        source=SourceEntry(kind=source.kind, read=len(vector_of) + rejected, indexed=len(vector_of), rejected=rejected),
+        source=SourceEntry(
+            kind=source.kind,
+            read=len(vector_of) + rejected,
+            indexed=len(vector_of),
+            rejected=rejected,
+            damaged=count_lines(version / DAMAGED),
+        ),
         files=digest_files(version),
     )
 
@@ -304,7 +311,7 @@ def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers) -> 
 
 
 def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, ...]]:
-    """Write the metadata and posting lists of the logos, and all rejects.
+    """Write the metadata and posting lists of the logos, all rejects, and the logos whose image is damaged.
 
     Returns:
         The digest of the ids in order, and the names of the fields that occur.
@@ -312,14 +319,15 @@ def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, 
     logo_ids = hashlib.sha256()
     postings = PostingsWriter()
     words = WordsWriter()
-    with replacing(version / REJECTED) as rejected:
+    with replacing(version / REJECTED) as rejected, replacing(version / DAMAGED) as damaged:
         rejected.write((work / SOURCE_REJECTS).read_bytes())
 
         def rows() -> Iterator[Record]:
-            for number, (records, rejects) in enumerate(read_outcomes(work / SHARDS, total, work / RECORDS)):
+            for number, outcome in enumerate(read_outcomes(work / SHARDS, total, work / RECORDS)):
                 texts = load_texts(work / TEXTS, number)
-                rejected.writelines(reject_line(reject) for reject in rejects)
-                for record in records:
+                rejected.writelines(map(reject_line, outcome.rejects))
+                damaged.writelines(map(reject_line, outcome.damaged))
+                for record in outcome.indexed:
                     logo_ids.update(record.logo_id.encode() + b"\n")
                     postings.add(record)
                     words.add(record, texts.get(record.logo_id))
@@ -336,8 +344,8 @@ def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, 
 def _explain_rejects(work: Path, images: Path, total: int) -> str:
     """The message of a build whose rows are all rejected."""
     rejects = [Reject(**json.loads(line)) for line in (work / SOURCE_REJECTS).read_bytes().splitlines()]
-    for _, unreadable in read_outcomes(work / SHARDS, total, work / RECORDS):
-        rejects += unreadable
+    for outcome in read_outcomes(work / SHARDS, total, work / RECORDS):
+        rejects += outcome.rejects
     reasons = "; ".join(map(_describe_reject, rejects[:EXAMPLES]))
     return (
         f"no logo could be indexed with the images in {images} (--images names another folder); rows rejected: "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 
@@ -56,6 +56,18 @@ class Shard:
     """None: the parts are not known."""
     places: Floats | None = None
     """(m, 5) float32: an `embed.describe.Place` for each image; None: not known."""
+    damage: Mapping[int, str] = field(default_factory=dict)
+    """What is wrong with damaged images, by the position of their record among those of the shard, rejects included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the records of a shard."""
+
+    indexed: list[Record]
+    rejects: list[Reject]
+    damaged: list[Reject]
+    """Those of the indexed records whose image is damaged, with the damage as the reason."""
 
 
 def embed_records(
@@ -71,7 +83,8 @@ def embed_records(
 ) -> None:
     """Embed all records and write them in shards; existing shards are kept.
 
-    A shard consists of `<number>.json`, its rejects as `[position in the shard, reason]`; `<number>.npy`, the
+    A shard consists of `<number>.json`, its rejects as `[position in the shard, reason]`; `<number>.damage.json`, its
+    damaged images in the same form, if it has any; `<number>.npy`, the
     embeddings of the other records, (m, dimension) float32 in order; and if the encoder has patches,
     `<number>.patches.npy`, (m, cells, channels) int8. `<number>.places.npy` has the places of the images;
     `<number>.part_counts.npy`, `<number>.part_embeddings.npy` and `<number>.part_boxes.npy` have the fields of
@@ -126,14 +139,17 @@ def embed_records(
             raise
 
 
-def read_outcomes(shards: Path, total: int, records: Path) -> Iterator[tuple[list[Record], list[Reject]]]:
-    """For each shard: the records with an embedding, and the rejects."""
+def read_outcomes(shards: Path, total: int, records: Path) -> Iterator[Outcome]:
+    """The outcome of each shard."""
     reader = read_records(records)
     for number in range(shard_count(total)):
         reasons = dict(json.loads((shards / f"{number:06}.json").read_bytes()))
         batch = list(islice(reader, SHARD_ROWS))
         indexed = [record for position, record in enumerate(batch) if position not in reasons]
-        yield indexed, [reject_of(batch[position], reason) for position, reason in reasons.items()]
+        damage = _load_damage(shards, number)
+        yield Outcome(
+            indexed, *([reject_of(batch[at], text) for at, text in texts.items()] for texts in (reasons, damage))
+        )
 
 
 def load_shard_parts(shards: Path, number: int) -> ShardParts | None:
@@ -150,6 +166,7 @@ def load_shard(shards: Path, number: int) -> Shard:
         np.load(patches, allow_pickle=False) if patches.exists() else None,
         load_shard_parts(shards, number),
         np.load(places, allow_pickle=False) if places.exists() else None,
+        _load_damage(shards, number),
     )
 
 
@@ -163,12 +180,14 @@ def _describe_file(path: Path, encoder: Encoder, decoder: Decoder) -> Descriptio
     try:
         if path.stat().st_size > decoder.limits.max_bytes:
             return f"the file has more than {decoder.limits.max_bytes:,} bytes (LOGO_MAX_UPLOAD_BYTES)"
-        pixels = decoder.decode(path.read_bytes())
+        damage: list[str] = []
+        pixels = decoder.decode(path.read_bytes(), damage.append)
     except OSError as error:
         return f"the file cannot be read: {error.strerror}"
     except BadImageError as error:
         return str(error)
-    return replace(describe(pixels, encoder), parts=describe_parts(pixels, encoder))
+    description = replace(describe(pixels, encoder), parts=describe_parts(pixels, encoder))
+    return replace(description, damage=next(iter(damage), None))
 
 
 def _make_shard(outcomes: list[Description | str], dimension: int) -> tuple[Shard, dict[int, str]]:
@@ -184,7 +203,12 @@ def _make_shard(outcomes: list[Description | str], dimension: int) -> tuple[Shar
         np.concatenate([np.empty((0, 4), np.float32), *(one.boxes for one in parts)]),
     )
     places = np.array([description.place for description in descriptions], np.float32).reshape(-1, 5)
-    return Shard(embeddings, np.stack(patches) if patches else None, shard_parts, places), reasons
+    damage = {
+        position: outcome.damage
+        for position, outcome in enumerate(outcomes)
+        if isinstance(outcome, Description) and outcome.damage is not None
+    }
+    return Shard(embeddings, np.stack(patches) if patches else None, shard_parts, places, damage), reasons
 
 
 def make_parts(counts: NDArray[np.int64], embeddings: Floats, boxes: Floats) -> ShardParts:
@@ -198,10 +222,18 @@ def make_parts(counts: NDArray[np.int64], embeddings: Floats, boxes: Floats) -> 
     return ShardParts(counts.astype(np.int32), shorten(embeddings), np.rint(boxes * BOX_STEPS).astype(np.uint16))
 
 
+def _load_damage(shards: Path, number: int) -> dict[int, str]:
+    path = shards / f"{number:06}.damage.json"
+    return dict(json.loads(path.read_bytes())) if path.exists() else {}
+
+
 def write_shard(shards: Path, number: int, shard: Shard, reasons: dict[int, str]) -> None:
     """Write one shard; `reasons` are the reasons for its rejects, by position."""
     with replacing(shards / f"{number:06}.json") as file:
         file.write(json.dumps(list(reasons.items()), ensure_ascii=False).encode())
+    if shard.damage:
+        with replacing(shards / f"{number:06}.damage.json") as file:
+            file.write(json.dumps(list(shard.damage.items()), ensure_ascii=False).encode())
     parts = {} if shard.parts is None else asdict(shard.parts)
     arrays = {"patches": shard.patches, "places": shard.places, **{f"part_{name}": parts[name] for name in parts}}
     for name, array in arrays.items():

@@ -163,6 +163,10 @@ def _print_result(result: BuildResult, *, as_json: bool) -> None:
     )
     if counts.rejected:
         out.print(f"reasons of the rejections: {result.folder / 'rejected.jsonl'}")
+    if counts.damaged:
+        out.print(
+            f"{counted(counts.damaged, 'damaged image')} indexed as far as readable: {result.folder / 'damaged.jsonl'}"
+        )
     for field, logos in sorted(unreadable.items()):
         err.print(
             f"{counted(logos, 'logo')} with a value of {field} that cannot be parsed or is not UTF-8; "

@@ -113,10 +113,17 @@ def search(
         err.print(f"logos that pass the filter: {result.passed:,}", markup=False)
     if result.words is not None and parameters["words"] is None:
         err.print(f"words in the image: {printable(result.words)}", markup=False)
+    _print_damage(result)
     if as_json:
         print_json(_answer(result))
     else:
         print_hits(result.hits, chosen or columns_of_catalog)
+
+
+def _print_damage(result: SearchResult) -> None:
+    for picture in result.pictures:
+        if picture.damage is not None:
+            err.print(f"{picture.damage}; only that part is searched for", markup=False)
 
 
 def _read(image: Path) -> bytes:

@@ -294,8 +294,10 @@ def _with_transparent_grey(pixels: NDArray[np.generic], facts: PngFacts) -> NDAr
 
 
 def _without_unused_alpha(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Drop an alpha channel that is zero everywhere: most programs leave the fourth byte of a BMP's pixels unused, and
-    some that of a TIFF's."""
+    """Drop an alpha channel that is zero everywhere.
+
+    Most programs leave the fourth byte of a BMP's pixels unused, and some that of a TIFF's.
+    """
     has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR) if has_alpha and not pixels[..., 3].any() else pixels
 

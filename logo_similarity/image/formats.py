@@ -7,7 +7,6 @@ from enum import Enum
 
 from logo_similarity.errors import BadImageError, UnsupportedFormatError
 
-
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 

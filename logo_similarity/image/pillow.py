@@ -124,7 +124,7 @@ def _decode_pnm(data: bytes, sides: tuple[int, int], facts: PnmFacts) -> Pixels:
 class _Held:
     """Gives NumPy the pixels of an image of pi_heif without a copy. The array keeps the image, which owns the memory."""
 
-    def __init__(self, image: Any) -> None:
+    def __init__(self, image: Any) -> None:  # noqa: ANN401 - pi_heif has no types
         self._image = image
 
     @property

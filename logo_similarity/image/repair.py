@@ -121,8 +121,10 @@ def _repaired_png(data: bytes, max_pixels: int) -> Repaired | None:
 
 
 def _png_chunks(data: bytes) -> tuple[dict[bytes, bytes], bytes, bool]:
-    """The first of each chunk that counts, whatever its checksum; the compressed pixels, which may be cut off; and whether
-    the checksum of the header is right."""
+    """The first of each chunk that counts, the compressed pixels, and whether the checksum of the header is right.
+
+    Other checksums are ignored, and the last chunk may be cut off.
+    """
     chunks: dict[bytes, bytes] = {}
     pixels = []
     header_is_whole = False

@@ -63,22 +63,18 @@ def opencv_reads(facts: TiffFacts) -> bool:
     """Whether OpenCV gives the right pixels of such an image; measured with images of each kind."""
     if facts.bits > 16 or facts.sample_format != _UNSIGNED or facts.compression in (_LZMA, _ZSTD):
         return False
-    if facts.photometric in _GREYS:
-        if facts.samples > 1:
-            return False
-        return facts.bits in _OPENCV_GREY_BITS and (facts.photometric == _BLACK_IS_ZERO or facts.bits <= 8)
-    if facts.photometric == _RGB:
-        is_alpha = facts.samples == 3 or facts.extras is None or facts.extras[:1] in ((1,), (2,))
-        return (
-            facts.bits in _OPENCV_COLOUR_BITS
-            and facts.samples <= 4
-            and is_alpha
-            and (facts.bits == 8 or not facts.separate)
-        )
-    if facts.photometric == _PALETTE:
-        return facts.bits in _OPENCV_PALETTE_BITS
-    if facts.photometric == _CMYK:
-        return facts.bits == 8 and facts.samples == 4
+    match facts.photometric:
+        case 0 | 1:
+            is_right = facts.bits <= 8 or facts.photometric == _BLACK_IS_ZERO
+            return facts.samples == 1 and facts.bits in _OPENCV_GREY_BITS and is_right
+        case 2:
+            has_alpha = facts.samples == 4 and (facts.extras is None or facts.extras[:1] in ((1,), (2,)))
+            is_right = facts.bits == 8 or not facts.separate
+            return (facts.samples == 3 or has_alpha) and facts.bits in _OPENCV_COLOUR_BITS and is_right
+        case 3:
+            return facts.bits in _OPENCV_PALETTE_BITS
+        case 5:
+            return facts.bits == 8 and facts.samples == 4
     return True
 
 

@@ -98,17 +98,20 @@ class Chunks:
 
 @dataclass(frozen=True, slots=True)
 class _Directory:
-    """Byte order, as `struct` writes it, the entries (tag, type, count, and the value or its offset), and the offset of
-    the next directory, 0 if there is none."""
+    """One directory of a file."""
 
     order: str
+    """Byte order, as `struct` writes it."""
     entries: list[tuple[int, int, int, bytes]]
+    """Tag, type, count, and the value or its offset."""
     following: int
+    """Offset of the next directory; 0 if there is none."""
 
 
 def read_facts(data: bytes) -> TiffFacts:
-    """The tags of a TIFF image that decide how much is decoded, and how. Bits and samples are 1 if the file does not
-    state them.
+    """The tags of a TIFF image that decide how much is decoded, and how.
+
+    Bits and samples are 1 if the file does not state them.
 
     Raises:
         EOFError, struct.error: cut off.

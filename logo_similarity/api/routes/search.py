@@ -25,7 +25,7 @@ from logo_similarity.api.schemas import BatchResponse, SearchResponse, hit_json,
 from logo_similarity.domain import MOST_IMAGES, STAGES, Query, SearchResult, Timings
 from logo_similarity.errors import BadImageError, InvalidRequestError, SearchTimeoutError, TryLaterError
 from logo_similarity.image.formats import ACCEPTED_QUERIES
-from logo_similarity.metrics import CACHED, STAGE_SECONDS
+from logo_similarity.metrics import CACHED, DAMAGED, STAGE_SECONDS
 
 router = CheckedRouter()
 MOST_IN_BATCH = 20
@@ -182,6 +182,8 @@ def find(runtime: Runtime, links: Links, catalog: OpenCatalog, query: Query) -> 
         CACHED.inc()
     else:
         result = catalog.engine.search(query)
+        if not query.described:
+            DAMAGED.inc(sum(picture.damage is not None for picture in result.pictures))
         if key is not None:
             runtime.cache.put(key, result)
     signing = time.perf_counter()

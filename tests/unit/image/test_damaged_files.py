@@ -50,7 +50,7 @@ def lengths(data: bytes) -> list[int]:
     return sorted({*range(0, len(data), max(1, len(data) // 80)), *range(len(data) - 8, len(data))})
 
 
-@pytest.mark.parametrize("name", [name for name in whole_files() if not name.split()[0] in REPAIRED])
+@pytest.mark.parametrize("name", [name for name in whole_files() if name.split()[0] not in REPAIRED])
 def test_a_cut_file_is_refused_at_any_length(name: str) -> None:
     data = whole_files()[name]
     optional = {"TIFF fax": 4, "TGA": 26}.get(name, 0)  # the offset of a next directory, which is none; a footer
@@ -63,7 +63,7 @@ def test_a_cut_jpeg_or_png_is_refused_or_shown_as_damaged(name: str) -> None:
     data, damage = whole_files()[name], list[str]()
     shown = [length for length in lengths(data) if not isinstance(outcome(data[:length], damage), str)]
     assert len(damage) == len(shown)
-    assert all(f"the {name.split()[0]} file" in text for text in damage)
+    assert all(f"the {name.split(maxsplit=1)[0]} file" in text for text in damage)
     assert len(data) - 1 in shown
 
 

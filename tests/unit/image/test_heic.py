@@ -9,8 +9,8 @@ import pytest
 
 from logo_similarity.errors import BadImageError, ImageTooLargeError
 from logo_similarity.image.decode import ImageLimits, decode
-from logo_similarity.image.heic import read_heic
 from logo_similarity.image.header import read_header
+from logo_similarity.image.heic import read_heic
 from tests.hostile_images import heic, sequence_parameter_set
 from tests.pictures import encode, quarters
 

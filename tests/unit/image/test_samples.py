@@ -12,7 +12,8 @@ from PIL import Image
 from logo_similarity.errors import BadImageError
 from logo_similarity.image import samples, tiff
 from logo_similarity.image.decode import decode
-from tests.pictures import Array, encode, quarters, tiff as tiff_of, tiff_file, turned
+from tests.pictures import Array, encode, quarters, tiff_file, turned
+from tests.pictures import tiff as tiff_of
 
 GREY, RGB, PALETTE, CMYK = 1, 2, 3, 5
 WHITE_IS_ZERO = 0
