@@ -123,7 +123,7 @@ def search(
 def _print_damage(result: SearchResult) -> None:
     for picture in result.pictures:
         if picture.damage is not None:
-            err.print(f"{picture.damage}; only that part is searched for", markup=False)
+            err.print(f"{picture.damage}; it is searched for as far as it is readable", markup=False)
 
 
 def _read(image: Path) -> bytes:

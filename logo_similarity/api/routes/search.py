@@ -49,7 +49,7 @@ async def search(
     file: Annotated[
         list[UploadFile] | None,
         File(
-            description=f"{ACCEPTED_QUERIES}. For an animation, the first frame is used. Several files are pictures of one "
+            description=f"{ACCEPTED_QUERIES}. For an animation, one frame is used. Several files are pictures of one "
             "mark: for each logo, the one that it resembles most counts. Optional with `words` or `logo_id`."
         ),
     ] = None,
