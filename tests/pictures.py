@@ -5,7 +5,7 @@ from __future__ import annotations
 import lzma
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from itertools import accumulate
 from types import MappingProxyType
@@ -76,6 +76,9 @@ def ico(*pictures: bytes) -> bytes:
     return struct.pack("<HHH", 0, 1, len(pictures)) + entries + b"".join(pictures)
 
 
+_PACKERS: dict[int, Callable[[bytes], bytes]] = {1: bytes, 8: zlib.compress, 34925: lzma.compress}
+
+
 def tiff(
     numbers: NDArray[Any],
     bits: int,
@@ -97,7 +100,7 @@ def tiff(
     across, down = tile or (width, 16)
     padded = np.zeros((-(-height // down) * down, -(-width // across) * across, samples), numbers.dtype)
     padded[:height, :width] = numbers
-    pack = {1: bytes, 8: zlib.compress, 34925: lzma.compress}[compression]
+    pack = _PACKERS[compression]
     chunks = []
     for plane in np.split(padded, samples, axis=2) if separate else [padded]:
         for top in range(0, len(plane), down):
@@ -118,13 +121,13 @@ def tiff_file(
     tags: Mapping[int, tuple[int, Sequence[int]]], chunks: Sequence[bytes], *, tiled: bool = False, order: str = "<"
 ) -> bytes:
     """A TIFF of one directory: type and values of each tag, and the data of its strips or tiles."""
-    places = [4, [0] * len(chunks)], [4, [len(chunk) for chunk in chunks]]
-    tags = {**tags, **dict(zip((324, 325) if tiled else (273, 279), map(tuple, places), strict=True))}
+    offsets, sizes = (324, 325) if tiled else (273, 279)
+    tags = {**tags, offsets: (4, [0] * len(chunks)), sizes: (4, [len(chunk) for chunk in chunks])}
     values = {tag: struct.pack(f"{order}{len(of)}{'H' if kind == 3 else 'I'}", *of) for tag, (kind, of) in tags.items()}
     at = 8 + 2 + 12 * len(tags) + 4
     outside = sum(len(value) for value in values.values() if len(value) > 4)
     starts = list(accumulate((len(chunk) for chunk in chunks), initial=at + outside))[:-1]
-    values[324 if tiled else 273] = struct.pack(f"{order}{len(starts)}I", *starts)
+    values[offsets] = struct.pack(f"{order}{len(starts)}I", *starts)
     directory, rest = struct.pack(order + "H", len(tags)), b""
     for tag in sorted(tags):
         kind, numbers = tags[tag]
@@ -138,7 +141,7 @@ def tiff_file(
 def packed(numbers: NDArray[Any], bits: int, order: str) -> bytes:
     """Numbers of this many bits, one after the other."""
     if bits in (8, 16, 32):
-        return numbers.astype(numbers.dtype.newbyteorder(order)).tobytes()
+        return numbers.astype(numbers.dtype.newbyteorder("<" if order == "<" else ">")).tobytes()
     digits = "".join(format(int(number), f"0{bits}b") for number in numbers)
     digits += "0" * (-len(digits) % 8)
     return int(digits, 2).to_bytes(len(digits) // 8, "big")

@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
@@ -156,8 +157,16 @@ def _decode_frame_with_ink(data: bytes, header: Header) -> Pixels:
     if _has_ink(first) or math.isfinite(header.cost.seconds):
         return first
     sides = header.width, header.height
-    frames = pillow.later_frames(data, sides, min(_MOST_FRAMES, _MOST_FRAME_PIXELS // (sides[0] * sides[1])))
-    return next(filter(_has_ink, (_finish(lambda frame=frame: (frame, 1)) for frame in frames)), first)
+    most = min(_MOST_FRAMES, _MOST_FRAME_PIXELS // (header.width * header.height))
+    for frame in pillow.later_frames(data, sides, most):
+        pixels = _finish(partial(_stored_upright, frame))
+        if _has_ink(pixels):
+            return pixels
+    return first
+
+
+def _stored_upright(pixels: Pixels) -> tuple[Pixels, int]:
+    return pixels, 1
 
 
 def _has_ink(pixels: Pixels) -> bool:
@@ -223,8 +232,8 @@ def _decode_stored(data: bytes, header: Header) -> tuple[Pixels, int]:
     if isinstance(header.facts, TiffFacts):
         return _decode_tiff(data, header, header.facts)
     if header.format not in OPENCV_FORMATS:
-        facts = header.facts if isinstance(header.facts, IconFacts | PnmFacts) else None
-        return pillow.decode_by_pillow(data, header.format, (header.width, header.height), facts), 1
+        own = header.facts if isinstance(header.facts, IconFacts | PnmFacts) else None
+        return pillow.decode_by_pillow(data, header.format, (header.width, header.height), own), 1
     still = png.still_picture(data, header.facts) if isinstance(header.facts, PngFacts) else data
     # IMREAD_COLOR turns a JPEG upright and converts CMYK. For the other formats it would drop the transparency.
     flag = cv2.IMREAD_COLOR if header.format is Format.JPEG else cv2.IMREAD_UNCHANGED

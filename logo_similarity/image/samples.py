@@ -148,8 +148,8 @@ def _as_bytes(
         sizes: their lengths.
     """
     width, height, chunk_width, chunk_height = sides
-    tags = {256: (width,), 257: (height,), 258: (8,), 259: (facts.compression,), 262: (1,), 266: (facts.fill_order,)}
-    tags |= {277: (1,)}
+    single = {256: width, 257: height, 258: 8, 259: facts.compression, 262: 1, 266: facts.fill_order, 277: 1}
+    tags: dict[int, tuple[int, ...]] = {tag: (number,) for tag, number in single.items()}
     if facts.tile is None:
         tags |= {273: offsets, 278: (chunk_height,), 279: sizes}
     else:
@@ -197,9 +197,10 @@ def _numbers(rows: Pixels, facts: TiffFacts) -> Samples:
 
 def _unpack_bits(packed: Pixels, count: int, bits: int) -> Samples:
     unpacked = np.unpackbits(packed, axis=-1)[..., : count * bits].reshape(*packed.shape[:2], count, bits)
-    numbers = np.zeros(unpacked.shape[:3], np.uint16)
+    numbers: NDArray[np.uint16] = np.zeros(unpacked.shape[:3], np.uint16)
     for bit in range(bits):
-        numbers = numbers << 1 | unpacked[..., bit]
+        numbers <<= 1
+        numbers |= unpacked[..., bit]
     return numbers
 
 

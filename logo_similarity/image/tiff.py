@@ -167,7 +167,8 @@ def pages(data: bytes) -> Iterator[bytes]:
 
     A damaged page ends them, but the first one always comes.
     """
-    start, reduced = None, []
+    start: int | None = None
+    reduced: list[int | None] = []
     for _ in range(_MOST_PAGES):
         try:
             directory = _read_directory(data, start)

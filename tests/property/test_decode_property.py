@@ -44,7 +44,7 @@ def samples() -> dict[str, bytes]:
         f"TIFF of {bits} bits": tiff(picture.astype(np.uint32) * (2**bits - 1) // 255, bits, 2) for bits in (4, 12)
     }
     files["TIFF of planes"] = tiff(picture.astype(np.uint16) * 257, 16, 2, separate=True, compression=8, tile=(32, 32))
-    files["TIFF of shares"] = tiff(np.float32(picture / 255), 32, 2, sample_format=3, compression=34925)
+    files["TIFF of shares"] = tiff((picture / 255).astype(np.float32), 32, 2, sample_format=3, compression=34925)
     files["PNG transparent grey"] = encode(picture[..., 0], "PNG", transparency=50)
     return files
 

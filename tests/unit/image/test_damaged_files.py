@@ -41,7 +41,7 @@ def whole_files() -> dict[str, bytes]:
 def outcome(data: bytes, damage: list[str] | None = None) -> Pixels | str:
     """Pixels, or the code of the refusal."""
     try:
-        return decode(data, on_damage=[].append if damage is None else damage.append)
+        return decode(data, on_damage=list[str]().append if damage is None else damage.append)
     except BadImageError as error:
         return error.code
 

@@ -13,6 +13,7 @@ from logo_similarity.errors import BadImageError
 from logo_similarity.image import repair
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import Pixels, decode
+from logo_similarity.image.formats import Format
 from tests.pictures import encode, encode_turned, noise, png, png_chunk, quarters
 
 PICTURE = noise(160, 96)
@@ -178,7 +179,7 @@ def test_apples_png() -> None:
 
 def test_a_repaired_png_is_no_larger_than_pictures_may_be() -> None:
     data = encode(PICTURE, "PNG")[:-12]
-    format_, most = repair.Format.PNG, 160 * 96
+    format_, most = Format.PNG, 160 * 96
     assert repair.repaired(data, format_, most) is not None
     assert repair.repaired(data, format_, most - 1) is None
 

@@ -26,7 +26,8 @@ OPAQUE = np.full((40, 56, 1), 255, np.uint8)
 def scaled(levels: Array, bits: int) -> NDArray[Any]:
     """The levels as numbers of this many bits, and the levels that are left of them."""
     kind = np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32
-    return (levels.astype(np.uint64) * (2**bits - 1) // 255).astype(kind)
+    numbers: NDArray[Any] = (levels.astype(np.uint64) * (2**bits - 1) // 255).astype(kind)
+    return numbers
 
 
 def assert_shows(data: bytes, wanted: Array, tolerance: int = 0) -> None:
