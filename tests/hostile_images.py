@@ -464,7 +464,9 @@ BOMBS: dict[Callable[[], bytes], str | None] = {
 def variants(seed: int, count: int, max_bytes: int = 25_000_000) -> Iterator[Hostile]:
     """`count` files of all formats in turn, of at most `max_bytes` each; the same files for the same seed."""
     chance = random.Random(seed)
-    makers = (_jpeg_variant, _png_variant, _tiff_variant, _avif_variant, _gif_variant, _bmp_variant)
+    makers = (
+        _jpeg_variant, _png_variant, _tiff_variant, _avif_variant, _gif_variant, _bmp_variant, _rare_variant
+    )  # fmt: skip
     for number in range(count):
         maker = makers[number % len(makers)]
         yield Hostile(f"{seed}-{number}-{maker.__name__.split('_')[1]}", maker(chance)[:max_bytes])
@@ -558,3 +560,23 @@ def _bmp_variant(chance: random.Random) -> bytes:
         10 ** chance.uniform(1, 6.3)
     )
     return bmp_of_runs(width, height, runs + b"\0\1")
+
+
+def _rare_variant(chance: random.Random) -> bytes:
+    """Of a format that Pillow decodes: a size and pixels that need not fit it."""
+    width, height = _sides(chance)
+    body = chance.choice((b"\xff\1\2\3\4", b"\x7f", b"1 0 ", b"\xc1\1", bytes(7))) * round(10 ** chance.uniform(1, 6))
+    tile = 2 ** chance.randint(0, 12), 2 ** chance.randint(0, 12)
+    kind = chance.choice((2, 3, 10, 11))
+    tga = struct.pack("<BBBHHBHHHHBB", 0, 0, kind, 0, 0, 0, 0, 0, width, height, 24 if kind & 1 == 0 else 8, 0)
+    codestream = jpeg_2000(width, height, tile, components=chance.choice((1, 3, 4)))
+    return chance.choice(
+        (
+            heic((width, height), (chance.choice((width, 64)), height)),
+            codestream[:-2] + b"\xff\x90\0\x0a\0\0\0\0\0\0\0\1\xff\x93" + body + b"\xff\xd9",
+            b"P%d %d %d 255\n" % (chance.choice((2, 3, 5, 6)), width, height) + body,
+            b"P%d %d %d\n" % (chance.choice((1, 4)), width, height) + body,
+            tga + body,
+            b"\n\5\1\x08" + struct.pack("<4H", 0, 0, width - 1, height - 1) + bytes(116) + body,
+        )
+    )

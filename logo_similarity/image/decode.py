@@ -170,7 +170,11 @@ def _stored_upright(pixels: Pixels) -> tuple[Pixels, int]:
 
 
 def _has_ink(pixels: Pixels) -> bool:
-    return bool((pixels.max(axis=(0, 1)).astype(int) - pixels.min(axis=(0, 1)) > LEAST_INK).any())
+    for channel in range(3):
+        lowest, highest, _, _ = cv2.minMaxLoc(cv2.extractChannel(pixels, channel))
+        if highest - lowest > LEAST_INK:
+            return True
+    return False
 
 
 def _decode_repaired(
