@@ -13,12 +13,10 @@ import resource
 import signal
 import struct
 import sys
-from io import BytesIO
 from typing import BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from logo_similarity.errors import BadImageError, ImageTooComplexError
 from logo_similarity.image.decode import ImageLimits, decode
@@ -34,6 +32,15 @@ length of a JSON object and the object."""
 REQUEST = struct.Struct("<Q")
 PIXELS_HEAD = struct.Struct("<III")
 REFUSED_HEAD = struct.Struct("<I")
+# Pillow loads every format that it knows when it is asked to write one.
+_SMALL_FILES = (
+    b"P4 16 16\n" + bytes(32),
+    struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, 16, 16, 24, 0) + bytes(3 * 16 * 16),  # TGA
+    b"\n\5\1\x08" + struct.pack("<4H", 0, 0, 15, 15) + bytes(53) + b"\3\x10\0" + bytes(60 + 3 * 16 * 16),  # PCX
+    struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 24, 40 + 3 * 16 * 16 + 64, 22)
+    + struct.pack("<IiiHHIIiiII", 40, 16, 32, 1, 24, 0, 0, 0, 0, 0, 0)
+    + bytes(3 * 16 * 16 + 64),  # ICO
+)
 _DRAWINGS = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M0 0h8v8z"/></svg>',
     b"""%PDF-1.4
@@ -113,10 +120,9 @@ def _load_decoders() -> None:
     picture = np.zeros((16, 16, 3), np.uint8)
     for image_format in OPENCV_FORMATS:
         decode(cv2.imencode(image_format.extensions[0], picture)[1].tobytes())
-    for name in ("JPEG2000", "PPM", "TGA", "PCX", "ICO"):
-        file = BytesIO()
-        Image.fromarray(picture).save(file, name)
-        decode(file.getvalue())
+    decode(cv2.imencode(".jp2", np.zeros((64, 64, 3), np.uint8))[1].tobytes())
+    for file in _SMALL_FILES:
+        decode(file)
     import pi_heif  # noqa: F401 - it cannot encode
 
     for drawing in _DRAWINGS:
