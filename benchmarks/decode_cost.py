@@ -1,7 +1,7 @@
 """Peak memory and CPU time of decoding, compared with the estimates that `image.header` makes from the header.
 
 It decodes the most expensive files of each kind, each once and in its own process, and measures the CPU time of that process.
-Formats whose time the header does not bound (TIFF, AVIF) have no estimate of it.
+Formats whose time the header does not bound (TIFF, AVIF and those that Pillow decodes) have no estimate of it.
 
     python -m benchmarks.decode_cost
 """
@@ -75,6 +75,11 @@ FILES: dict[str, Callable[[], bytes]] = {
     "BMP": lambda: _by_opencv(".bmp", _photograph()),
     "TIFF, RGBA of 16 bits": lambda: _by_opencv(".tiff", _photograph(4, np.uint16)),
     "TIFF, G4": lambda: _by_pillow("TIFF", "1", compression="group4"),
+    "TIFF, CMYK, LZMA": lambda: _by_pillow("TIFF", "CMYK", compression="lzma"),
+    "JPEG 2000": lambda: _by_pillow("JPEG2000", "RGBA"),
+    "PNM": lambda: _by_pillow("PPM", "RGB"),
+    "TGA": lambda: _by_pillow("TGA", "RGBA"),
+    "PCX": lambda: _by_pillow("PCX", "RGB"),
     "AVIF": lambda: _by_opencv(".avif", _photograph(), cv2.IMWRITE_AVIF_SPEED, 10),
     "AVIF, alpha": lambda: _by_opencv(".avif", _photograph(4), cv2.IMWRITE_AVIF_SPEED, 10),
 }

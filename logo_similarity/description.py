@@ -50,3 +50,5 @@ class Description:
     """Where in the picture the encoder looked; None: not known."""
     box: Box = WHOLE_BOX
     """The crop. All boxes refer to the whole picture."""
+    damage: str | None = None
+    """What is wrong with the file of the picture, of which only a part was readable; None: nothing is known to be."""

@@ -357,7 +357,8 @@ class SearchEngine:
             return (self._description_of(query.logo_id, query),), query.words
         pictures, words = [], query.words
         for image in () if query.image is None else (query.image, *query.more_images):
-            decoded = self.decoder.decode(image) if isinstance(image, bytes) else _check_pixels(image)
+            damage: list[str] = []
+            decoded = self.decoder.decode(image, damage.append) if isinstance(image, bytes) else _check_pixels(image)
             pixels = adjust(decoded, crop=query.crop_box, invert=query.invert, greyscale=query.greyscale)
             clock.lap("decode")
             description = describe(pixels, self.encoder, clock.lap)
@@ -365,7 +366,8 @@ class SearchEngine:
                 description = replace(description, patches=None)
             if self._compares_parts(query):
                 description = replace(description, parts=describe_parts(pixels, self.encoder))
-            pictures.append(description if query.crop_box is None else within(description, query.crop_box))
+            description = description if query.crop_box is None else within(description, query.crop_box)
+            pictures.append(replace(description, damage=next(iter(damage), None)))
             clock.lap("parts")
             if words is None and query.read_words and len(pictures) == 1:
                 text = thread_reader().read(pixels)

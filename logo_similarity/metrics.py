@@ -63,6 +63,9 @@ KEYS_UNREAD = Counter(
 USAGE_LOST = Counter(
     "logo_usage_lost_total", "Requests that could not be counted, and were admitted without checking limits."
 )
+DAMAGED = Counter(
+    "logo_damaged_images_total", "Images of searches that were damaged and searched for as far as they were readable."
+)
 CACHED = Counter("logo_cached_total", "Searches answered from the cache.")
 CATALOG_LOGOS = Gauge(
     "logo_catalog_logos",

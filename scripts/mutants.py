@@ -43,6 +43,11 @@ SOURCES = (f"{CATALOG}/sources",)
 REGISTERS = f"{CATALOG}/sources/registers"
 EVALUATION = "tests/unit/evaluation"
 TESTS: dict[str, tuple[str, ...]] = {
+    "image/heic.py": (f"{IMAGE}/test_heic.py",),
+    "image/pillow.py": (f"{IMAGE}/test_pillow.py", f"{IMAGE}/test_heic.py", f"{IMAGE}/test_pages.py"),
+    "image/pillow_headers.py": (f"{IMAGE}/test_pillow.py", f"{IMAGE}/test_header.py"),
+    "image/repair.py": (f"{IMAGE}/test_repair.py",),
+    "image/samples.py": (f"{IMAGE}/test_samples.py",),
     "image/formats.py": (f"{IMAGE}/test_formats.py", f"{IMAGE}/test_header.py"),
     "image/folder.py": (f"{IMAGE}/test_folder.py", f"{CATALOG}/sources/test_folder.py"),
     "image/header.py": (f"{IMAGE}/test_header.py", f"{IMAGE}/test_cost.py"),

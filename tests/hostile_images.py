@@ -5,6 +5,7 @@ Each file is valid enough for a decoder to begin with it, or has a header that m
 
 from __future__ import annotations
 
+import lzma
 import random
 import struct
 import zlib
@@ -312,6 +313,122 @@ def bmp_of_runs(width: int, height: int, runs: bytes) -> bytes:
     return b"BM" + struct.pack("<IHHI", 54 + 1024 + len(runs), 0, 0, 54 + 1024) + header + bytes(1024) + runs
 
 
+# --- formats that Pillow decodes
+
+
+def heic(stated: tuple[int, int], coded: tuple[int, int], *, alpha: bool = False) -> bytes:
+    """The boxes of a file and the header of its HEVC data, without a picture."""
+    sets = b"\x42\1" + sequence_parameter_set(*coded)
+    configuration = bytes(22) + struct.pack(">BBHH", 1, 33, 1, len(sets)) + sets
+    properties = _box(b"ispe", bytes(4) + struct.pack(">II", *stated)) + _box(b"hvcC", configuration)
+    properties += _box(b"auxC", bytes(4) + b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0") if alpha else b""
+    meta = _box(b"meta", bytes(4) + _box(b"iprp", _box(b"ipco", properties)))
+    return _box(b"ftyp", b"heic\0\0\0\0mif1") + meta
+
+
+def sequence_parameter_set(width: int, height: int, *, layers: int = 0, chroma: int = 1) -> bytes:
+    """The start of one (ITU-T H.265, 7.3.2.2): layers of which each has a profile and a level."""
+    bits = f"0000{layers:03b}1" + "01" * 48
+    bits += "11" * layers + ("00" * (8 - layers) + "10" * 48 * layers if layers else "")
+    bits += _exponential(0) + _exponential(chroma) + ("0" if chroma == 3 else "")
+    bits += _exponential(width) + _exponential(height) + "1"
+    bits += "0" * (-len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\0\0\1", b"\0\0\3\1")
+
+
+def _exponential(value: int) -> str:
+    """Of Golomb (section 9.2)."""
+    digits = f"{value + 1:b}"
+    return "0" * (len(digits) - 1) + digits
+
+
+def heic_of_alpha() -> bytes:
+    return heic((5000, 4900), (5000, 4904), alpha=True)
+
+
+def heic_of_a_hidden_size() -> bytes:
+    """The boxes state 64 x 48, the picture itself 20,000 x 20,000."""
+    return heic((64, 48), (20_000, 20_000))
+
+
+def jpeg_2000(width: int, height: int, tile: tuple[int, int], *, components: int = 3) -> bytes:
+    """The headers of a codestream without any tile."""
+    size = struct.pack(">HIIIIIIIIH", 0, width, height, 0, 0, *tile, 0, 0, components) + b"\7\1\1" * components
+    style = struct.pack(">BBHBBBBBB", 0, 0, 1, 0, 5, 4, 4, 0, 1)
+    quantisation = b"\x40" + b"\x40" * 16
+    segments = ((b"\x51", size), (b"\x52", style), (b"\x5c", quantisation))
+    parts = [b"\xff" + kind + struct.pack(">H", 2 + len(content)) + content for kind, content in segments]
+    return b"\xff\x4f" + b"".join(parts) + b"\xff\xd9"
+
+
+def jpeg_2000_of_one_pixel_tiles() -> bytes:
+    return jpeg_2000(4000, 4000, (1, 1))
+
+
+def jpeg_2000_of_many_components() -> bytes:
+    return jpeg_2000(64, 48, (64, 48), components=16_000)
+
+
+def jpeg_2000_of_a_hidden_size() -> bytes:
+    """The boxes state 64 x 48, the codestream 20,000 x 20,000."""
+    header = struct.pack(">IIHBBBB", 48, 64, 3, 7, 7, 0, 0)
+    colours = struct.pack(">BBBI", 1, 0, 0, 16)
+    inner = _box(b"ihdr", header) + _box(b"colr", colours)
+    stream = _box(b"jp2c", jpeg_2000(20_000, 20_000, (20_000, 20_000)))
+    start = _box(b"jP  ", b"\r\n\x87\n") + _box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
+    return start + _box(b"jp2h", inner) + stream
+
+
+def _box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def pnm_without_pixels() -> bytes:
+    return b"P6\n5000 4000\n255\n"
+
+
+def pnm_of_comments() -> bytes:
+    return b"P3\n" + b"# \n" * 8_000_000 + b"5000 4000 255\n"
+
+
+def tga_of_runs() -> bytes:
+    """Seven bytes for each 128 pixels, and more than the picture needs."""
+    return struct.pack("<BBBHHBHHHHBB", 0, 0, 10, 0, 0, 0, 0, 0, 6000, 5000, 32, 0) + b"\xff\1\2\3\4" * 300_000
+
+
+def pcx_of_a_huge_size() -> bytes:
+    return b"\n\5\1\x08" + struct.pack("<4H", 0, 0, 59_999, 59_999) + bytes(116)
+
+
+def icon_of_a_huge_picture() -> bytes:
+    """One of 200 entries, which all have the same few bytes."""
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, 100, 6 + 16 * 200)
+    return struct.pack("<HHH", 0, 1, 200) + entry * 200 + png(20_000, 20_000, compressed=bytes(200))
+
+
+def tiff_of_a_huge_dictionary() -> bytes:
+    """An LZMA block that asks for 1.5 GB before its first byte."""
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1_500_000_000}]
+    packer = lzma.LZMACompressor(lzma.FORMAT_XZ, filters=[{"id": lzma.FILTER_LZMA2, "preset": 0}])
+    block = bytearray(packer.compress(bytes(64 * 48)) + packer.flush())
+    at = 12  # the block header: its size, flags, the filter, the size of its properties, the dictionary
+    properties = lzma._encode_filter_properties(filters[0])  # type: ignore[attr-defined]
+    block[at + 4 : at + 5] = properties
+    size = 4 * (block[at] + 1)
+    block[at + size - 4 : at + size] = struct.pack("<I", zlib.crc32(block[at : at + size - 4]))
+    return strip_tiff(64, 48, 1, 8, bytes(block), compression=34925, rows=48)
+
+
+def tiff_of_blank_pages() -> bytes:
+    """Each page is 24 million pixels of the same strip."""
+    data = strip_tiff(6000, 4000, 1, 8, zlib.compress(bytes(6000 * 40), 9), rows=40)
+    entries = struct.unpack_from("<H", data, 8)[0]
+    directory, following = data[8 : 8 + 2 + 12 * entries], len(data)
+    pages = [directory + struct.pack("<I", following + number * (len(directory) + 4)) for number in range(1, 19)]
+    first = data[: 8 + len(directory)] + struct.pack("<I", following) + data[8 + len(directory) + 4 :]
+    return first + b"".join(pages) + directory + bytes(4)
+
+
 BOMBS: dict[Callable[[], bytes], str | None] = {
     jpeg_of_ten_thousand_scans: "at most 1,000 are",
     jpeg_of_dc_refinements: "at most 1,000 are",
@@ -328,6 +445,18 @@ BOMBS: dict[Callable[[], bytes], str | None] = {
     tiff_of_signed_tile_sizes: "header cannot be read",
     tiff_of_doubles: "64 bits a sample",
     avif_of_full_colour_and_alpha: "LOGO_DECODE_MEMORY",
+    heic_of_alpha: "LOGO_DECODE_MEMORY",
+    heic_of_a_hidden_size: "LOGO_DECODE_MEMORY",
+    jpeg_2000_of_one_pixel_tiles: "LOGO_DECODE_MEMORY",
+    jpeg_2000_of_many_components: "header cannot be read",
+    jpeg_2000_of_a_hidden_size: "LOGO_MAX_PIXELS",
+    pnm_without_pixels: "LOGO_DECODE_MEMORY",
+    pnm_of_comments: "header cannot be read",
+    tga_of_runs: "LOGO_MAX_PIXELS",
+    pcx_of_a_huge_size: "LOGO_MAX_PIXELS",
+    icon_of_a_huge_picture: "LOGO_MAX_PIXELS",
+    tiff_of_a_huge_dictionary: "damaged or cut off",
+    tiff_of_blank_pages: "LOGO_DECODE_SECONDS",
 }
 """With a word of the message that refuses each; None: it is decoded at low cost."""
 
@@ -335,7 +464,9 @@ BOMBS: dict[Callable[[], bytes], str | None] = {
 def variants(seed: int, count: int, max_bytes: int = 25_000_000) -> Iterator[Hostile]:
     """`count` files of all formats in turn, of at most `max_bytes` each; the same files for the same seed."""
     chance = random.Random(seed)
-    makers = (_jpeg_variant, _png_variant, _tiff_variant, _avif_variant, _gif_variant, _bmp_variant)
+    makers = (
+        _jpeg_variant, _png_variant, _tiff_variant, _avif_variant, _gif_variant, _bmp_variant, _rare_variant
+    )  # fmt: skip
     for number in range(count):
         maker = makers[number % len(makers)]
         yield Hostile(f"{seed}-{number}-{maker.__name__.split('_')[1]}", maker(chance)[:max_bytes])
@@ -429,3 +560,23 @@ def _bmp_variant(chance: random.Random) -> bytes:
         10 ** chance.uniform(1, 6.3)
     )
     return bmp_of_runs(width, height, runs + b"\0\1")
+
+
+def _rare_variant(chance: random.Random) -> bytes:
+    """Of a format that Pillow decodes: a size and pixels that need not fit it."""
+    width, height = _sides(chance)
+    body = chance.choice((b"\xff\1\2\3\4", b"\x7f", b"1 0 ", b"\xc1\1", bytes(7))) * round(10 ** chance.uniform(1, 6))
+    tile = 2 ** chance.randint(0, 12), 2 ** chance.randint(0, 12)
+    kind = chance.choice((2, 3, 10, 11))
+    tga = struct.pack("<BBBHHBHHHHBB", 0, 0, kind, 0, 0, 0, 0, 0, width, height, 24 if kind & 1 == 0 else 8, 0)
+    codestream = jpeg_2000(width, height, tile, components=chance.choice((1, 3, 4)))
+    return chance.choice(
+        (
+            heic((width, height), (chance.choice((width, 64)), height)),
+            codestream[:-2] + b"\xff\x90\0\x0a\0\0\0\0\0\0\0\1\xff\x93" + body + b"\xff\xd9",
+            b"P%d %d %d 255\n" % (chance.choice((2, 3, 5, 6)), width, height) + body,
+            b"P%d %d %d\n" % (chance.choice((1, 4)), width, height) + body,
+            tga + body,
+            b"\n\5\1\x08" + struct.pack("<4H", 0, 0, width - 1, height - 1) + bytes(116) + body,
+        )
+    )

@@ -73,7 +73,6 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
     settings.check_exposure()
     configure_logging(settings.log_level, settings.log_format)
     runtime = Runtime.of(settings)
-    max_body = settings.max_upload_bytes + MULTIPART_BYTES
     table = RouteTable()
     app = FastAPI(
         title="logo-similarity",
@@ -89,7 +88,8 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
             Middleware(RequestMiddleware, routes=table, traced=runtime.tracing is not None),
             Middleware(
                 BodyMiddleware,
-                max_bytes=max_body,
+                max_upload=settings.max_upload_bytes,
+                form_bytes=MULTIPART_BYTES,
                 seconds=settings.body_seconds,
                 max_held=settings.max_inflight_bytes,
             ),

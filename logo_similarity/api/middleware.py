@@ -86,19 +86,21 @@ class BodyMiddleware:
     and kept until their search has ended.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float, max_held: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_upload: int, form_bytes: int, seconds: float, max_held: int) -> None:
         """Limit the bodies of all requests.
 
         Args:
             app: the next application.
-            max_bytes: maximum size of a body.
+            max_upload: maximum size of a body, as the setting has it.
+            form_bytes: added to it for what a form needs beside its files.
             seconds: time limit for receiving a body.
-            max_held: maximum total size of all bodies; one body of `max_bytes` always fits.
+            max_held: maximum total size of all bodies; one body always fits.
         """
         self._app = app
-        self._max_bytes = max_bytes
+        self._max_upload = max_upload
+        self._max_bytes = max_upload + form_bytes
         self._seconds = seconds
-        self._max_held = max(max_held, max_bytes)
+        self._max_held = max(max_held, self._max_bytes)
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,5 +144,7 @@ class BodyMiddleware:
 
     def _too_large(self) -> HTTPException:
         return HTTPException(
-            413, f"the request body exceeds {self._max_bytes:,} bytes; send a smaller file", {"Connection": "close"}
+            413,
+            f"the request body exceeds {self._max_upload:,} bytes (LOGO_MAX_UPLOAD_BYTES); send a smaller file",
+            {"Connection": "close"},
         )

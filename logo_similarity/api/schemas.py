@@ -41,7 +41,10 @@ EXAMPLE_SEARCH: JsonDict = {
     "exact": True,
     "passed": 1204,
     "pictures": [
-        {"box": [0, 0, 1, 1], "content": [0.05, 0.1, 0.95, 0.9], "parts": [[0.05, 0.1, 0.3, 0.9], [0.4, 0.3, 0.95, 0.7]]}
+        {
+            "box": [0, 0, 1, 1], "content": [0.05, 0.1, 0.95, 0.9],
+            "parts": [[0.05, 0.1, 0.3, 0.9], [0.4, 0.3, 0.95, 0.7]], "damage": None,
+        }
     ],
     "proposed": {"vienna_codes": [{"value": "26.01.01", "share": 0.4}]},
     "next": "eyJ2ZXJzaW9uIjoiMjAyNjEx...",
@@ -290,6 +293,12 @@ class PictureOut(BaseModel):
     box: Annotated[BoxOut, Field(description="The crop; the whole picture without one.")]
     content: Annotated[BoxOut | None, Field(description="The mark without the margin around it. Null: not known.")]
     parts: Annotated[list[BoxOut], Field(description="The parts of the mark; none if it is one piece.")]
+    damage: Annotated[
+        str | None,
+        Field(
+            description="Why only a part of the image was readable and searched for. Null: nothing is known to be wrong."
+        ),
+    ]
 
 
 class SearchAnswer(BaseModel):
@@ -445,6 +454,7 @@ def picture_json(picture: Description) -> dict[str, object]:
         "box": picture.box,
         "content": None if picture.place is None else picture.place[:4],
         "parts": [] if picture.parts is None else picture.parts.boxes.tolist(),
+        "damage": picture.damage,
     }
 
 

@@ -32,6 +32,7 @@ from logo_similarity.build.texts import load_texts, read_texts
 from logo_similarity.build.words import WordsWriter
 from logo_similarity.catalog.files import create_array, replacing, sync_file
 from logo_similarity.catalog.manifest import (
+    DAMAGED,
     FORMAT,
     IMAGE_DIGESTS,
     INDEX,
@@ -301,7 +302,13 @@ def make_version(
             curve=tuple(CurvePoint(ef_search=point.ef_search, value=point.value) for point in curve),
         ),
         parts=parts,
-        source=SourceEntry(kind=kind, read=len(vector_of) + rejected, indexed=len(vector_of), rejected=rejected),
+        source=SourceEntry(
+            kind=kind,
+            read=len(vector_of) + rejected,
+            indexed=len(vector_of),
+            rejected=rejected,
+            damaged=count_lines(version / DAMAGED),
+        ),
         files=digest_files(version),
     )
 
@@ -344,7 +351,7 @@ def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers) -> 
 
 
 def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, ...]]:
-    """Write the metadata and posting lists of the logos, and all rejects.
+    """Write the metadata and posting lists of the logos, all rejects, and the logos whose image is damaged.
 
     Returns:
         The digest of the ids in order, and the names of the fields that occur.
@@ -352,14 +359,15 @@ def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, 
     logo_ids = hashlib.sha256()
     postings = PostingsWriter()
     words = WordsWriter()
-    with replacing(version / REJECTED) as rejected:
+    with replacing(version / REJECTED) as rejected, replacing(version / DAMAGED) as damaged:
         rejected.write((work / SOURCE_REJECTS).read_bytes())
 
         def rows() -> Iterator[Record]:
-            for number, (records, unread) in enumerate(read_outcomes(work / SHARDS, total, work / RECORDS)):
+            for number, outcome in enumerate(read_outcomes(work / SHARDS, total, work / RECORDS)):
                 texts = load_texts(work / TEXTS, number)
-                rejected.writelines(reject_line(reject_of(*one)) for one in unread)
-                for record in records:
+                rejected.writelines(reject_line(reject_of(*one)) for one in outcome.unread)
+                damaged.writelines(map(reject_line, outcome.damaged))
+                for record in outcome.indexed:
                     logo_ids.update(record.logo_id.encode() + b"\n")
                     postings.add(record)
                     words.add(record, texts.get(record.logo_id))
@@ -383,8 +391,8 @@ def _write_updates(work: Path, version: Path, total: int) -> None:
         for row in read_updates(work / UPDATES):
             known.add(row.logo_id)
             yield row
-        for _, unread in read_outcomes(work / SHARDS, total, work / RECORDS):
-            yield from (record_row(record) for record, _ in unread if record.logo_id not in known)
+        for outcome in read_outcomes(work / SHARDS, total, work / RECORDS):
+            yield from (record_row(record) for record, _ in outcome.unread if record.logo_id not in known)
 
     write_updates(version / UPDATES, rows(), read_files(work / UPDATES).items())
 
@@ -392,9 +400,9 @@ def _write_updates(work: Path, version: Path, total: int) -> None:
 def _explain_rejects(work: Path, images: Path, total: int) -> str:
     """The message of a build whose rows are all rejected."""
     rejections = Rejections(read_rejects(work / SOURCE_REJECTS))
-    for _, unread in read_outcomes(work / SHARDS, total, work / RECORDS):
-        for record, reason in unread:
-            rejections.add(reject_of(record, reason))
+    for outcome in read_outcomes(work / SHARDS, total, work / RECORDS):
+        for one in outcome.unread:
+            rejections.add(reject_of(*one))
     if not rejections.count:
         return "no logo could be indexed: the source has no rows"
     rows = "row was" if rejections.count == 1 else "rows were"

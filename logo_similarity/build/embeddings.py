@@ -6,24 +6,26 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from logo_similarity.build.records import read_records
+from logo_similarity.build.records import read_records, reject_of
 from logo_similarity.build.reuse import KnownImages
 from logo_similarity.build.shards import (
     DIGEST_BYTES,
     SHARD_ROWS,
     Digests,
     StoredImage,
+    load_damage,
     make_shard,
     shard_count,
     write_shard,
 )
+from logo_similarity.domain import Reject
 from logo_similarity.embed.describe import describe, describe_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError
@@ -37,6 +39,17 @@ TASK_ROWS = 16
 """Records per task: enough to make the overhead of a task negligible, few enough to keep all threads busy."""
 SHARDS_AHEAD = 2
 """Shards in progress at once, so that no thread waits for the last images of a shard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the records of a shard."""
+
+    indexed: list[Record]
+    unread: list[tuple[Record, str]]
+    """The others, with the reason why they have no embedding."""
+    damaged: list[Reject]
+    """Those of the indexed records whose image is damaged, with the damage as the reason."""
 
 
 def embed_records(
@@ -53,7 +66,8 @@ def embed_records(
 ) -> None:
     """Embed all records and write them in shards; existing shards are kept.
 
-    A shard consists of `<number>.json`, its rejects as `[position in the shard, reason]`; `<number>.npy`, the
+    A shard consists of `<number>.json`, its rejects as `[position in the shard, reason]`; `<number>.damage.json`, its
+    damaged images in the same form, if it has any; `<number>.npy`, the
     embeddings of the other records, (m, dimension) float32 in order; and if the encoder has patches,
     `<number>.patches.npy`, (m, cells, channels) int8. `<number>.places.npy` has the places of the images,
     `<number>.digests.npy` the digests of their files, and `<number>.part_counts.npy`, `<number>.part_embeddings.npy`
@@ -116,14 +130,19 @@ def embed_records(
             raise
 
 
-def read_outcomes(shards: Path, total: int, records: Path) -> Iterator[tuple[list[Record], list[tuple[Record, str]]]]:
-    """For each shard: the records with an embedding, and the others with the reason why they have none."""
+def read_outcomes(shards: Path, total: int, records: Path) -> Iterator[Outcome]:
+    """The outcome of each shard."""
     reader = read_records(records)
     for number in range(shard_count(total)):
         reasons = dict(json.loads((shards / f"{number:06}.json").read_bytes()))
         batch = list(islice(reader, SHARD_ROWS))
         indexed = [record for position, record in enumerate(batch) if position not in reasons]
-        yield indexed, [(batch[position], reason) for position, reason in reasons.items()]
+        damage = load_damage(shards, number)
+        yield Outcome(
+            indexed,
+            [(batch[position], reason) for position, reason in reasons.items()],
+            [reject_of(batch[position], text) for position, text in damage.items()],
+        )
 
 
 def _read_digests(path: Path) -> Callable[[int], bytes | None]:
@@ -145,9 +164,11 @@ def _describe_file(
         digest = sha256(content).digest()
         if known is not None and (stored := known.find(digest)) is not None:
             return stored
-        pixels = decoder.decode(content)
+        damage: list[str] = []
+        pixels = decoder.decode(content, damage.append)
     except OSError as error:
         return f"the file cannot be read: {error.strerror}"
     except BadImageError as error:
         return str(error)
-    return StoredImage.of(digest, replace(describe(pixels, encoder), parts=describe_parts(pixels, encoder)))
+    description = replace(describe(pixels, encoder), parts=describe_parts(pixels, encoder))
+    return StoredImage.of(digest, description, next(iter(damage), None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -9,8 +10,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from logo_similarity.build.rejections import read_rejects
 from logo_similarity.build.shards import DIGEST_BYTES, Digests, ShardParts, StoredImage
-from logo_similarity.catalog.manifest import IMAGE_DIGESTS, INDEX, PATCHES, ROW_MAP, verify
+from logo_similarity.catalog.manifest import DAMAGED, IMAGE_DIGESTS, INDEX, METADATA, PATCHES, ROW_MAP, verify
+from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
@@ -39,6 +42,8 @@ class KnownImages:
     patches: Patches | None
     places: Floats
     parts: PartIndex | None
+    damage: dict[bytes, str]
+    """What is wrong with damaged images, by their digests."""
 
     @classmethod
     def open(cls, version: Path, encoder: Encoder) -> Self | None:
@@ -66,6 +71,7 @@ class KnownImages:
                 open_patches(version, encoder) if PATCHES in manifest.files else None,
                 places,
                 open_parts(version, manifest),
+                _damage(version, digests),
             )
         except CatalogError:
             return None
@@ -94,4 +100,15 @@ class KnownImages:
                 np.array([last - first], np.int32), self.parts.index.vectors[entries], self.parts.boxes[first:last]
             )
         patches = None if self.patches is None else self.patches[vector]
-        return StoredImage(digest, self.embeddings[vector], patches, self.places[vector], parts)
+        damage = self.damage.get(digest)
+        return StoredImage(digest, self.embeddings[vector], patches, self.places[vector], parts, damage)
+
+
+def _damage(version: Path, digests: Digests) -> dict[bytes, str]:
+    damage = {}
+    with closing(Metadata(version / METADATA)) as metadata:
+        for reject in read_rejects(version / DAMAGED):
+            logo = metadata.find(reject.logo_id or "")
+            if logo is not None:
+                damage[digests[logo.id].tobytes()] = reject.reason
+    return damage

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,6 +51,8 @@ class Shard:
     """(m, 5) float32: an `embed.describe.Place` for each image; None: not known."""
     digests: Digests | None = None
     """(m, 32) uint8: sha256 of each image file; None: not known."""
+    damage: Mapping[int, str] = field(default_factory=dict)
+    """What is wrong with damaged images, by the position of their record among those of the shard, rejects included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,11 @@ class StoredImage:
     place: Floats
     """(5,) float32, as an `embed.describe.Place`."""
     parts: ShardParts
+    damage: str | None = None
+    """What is wrong with the file, if it was read only in part."""
 
     @classmethod
-    def of(cls, digest: bytes, description: Description) -> Self:
+    def of(cls, digest: bytes, description: Description, damage: str | None = None) -> Self:
         """The stored form of a description with parts."""
         if description.parts is None or description.place is None:
             raise ValueError("the description has no parts")
@@ -78,6 +83,7 @@ class StoredImage:
             description.patches,
             np.array(description.place, np.float32),
             make_parts(np.array([len(parts.boxes)]), parts.embeddings, parts.boxes),
+            damage,
         )
 
 
@@ -94,7 +100,13 @@ def load_shard(shards: Path, number: int) -> Shard:
         path = shards / f"{number:06}.{name}.npy"
         arrays[name] = np.load(path, allow_pickle=False) if path.exists() else None
     embeddings = np.load(shards / f"{number:06}.npy", allow_pickle=False)
-    return Shard(embeddings, parts=load_shard_parts(shards, number), **arrays)
+    return Shard(embeddings, parts=load_shard_parts(shards, number), damage=load_damage(shards, number), **arrays)
+
+
+def load_damage(shards: Path, number: int) -> dict[int, str]:
+    """Read `Shard.damage` of one shard."""
+    path = shards / f"{number:06}.damage.json"
+    return dict(json.loads(path.read_bytes())) if path.exists() else {}
 
 
 def shard_count(total: int) -> int:
@@ -115,6 +127,11 @@ def make_shard(outcomes: list[StoredImage | str], dimension: int) -> tuple[Shard
         ShardParts(*(np.concatenate([getattr(one, field.name) for one in parts]) for field in fields(ShardParts))),
         np.array([image.place for image in images], np.float32).reshape(-1, 5),
         np.frombuffer(b"".join(image.digest for image in images), np.uint8).reshape(-1, DIGEST_BYTES),
+        {
+            position: outcome.damage
+            for position, outcome in enumerate(outcomes)
+            if isinstance(outcome, StoredImage) and outcome.damage is not None
+        },
     )
     return shard, reasons
 
@@ -134,6 +151,9 @@ def write_shard(shards: Path, number: int, shard: Shard, reasons: dict[int, str]
     """Write one shard; `reasons` are the reasons for its rejects, by position."""
     with replacing(shards / f"{number:06}.json") as file:
         file.write(json.dumps(list(reasons.items()), ensure_ascii=False).encode())
+    if shard.damage:
+        with replacing(shards / f"{number:06}.damage.json") as file:
+            file.write(json.dumps(list(shard.damage.items()), ensure_ascii=False).encode())
     parts = {} if shard.parts is None else asdict(shard.parts)
     arrays = {name: getattr(shard, name) for name in OPTIONAL_ARRAYS} | {f"part_{name}": parts[name] for name in parts}
     for name, array in arrays.items():

@@ -38,6 +38,8 @@ PART_MAP = tuple(f"{PARTS_FOLDER}/{name}" for name in ROW_MAP)
 WORDS = "words.index"
 """The words of the logos, see `search.word_file`. A catalog of an earlier version of this software lacks it."""
 REJECTED = "rejected.jsonl"
+DAMAGED = "damaged.jsonl"
+"""The indexed logos whose image is damaged, in the form of `REJECTED`."""
 MODEL_FOLDER = "model"
 MODEL_JSON = f"{MODEL_FOLDER}/model.json"
 """The same name as in `embed.model`, which cannot be imported here because it loads OpenCV."""
@@ -132,6 +134,8 @@ class SourceEntry(_Part):
     read: Count
     indexed: Count
     rejected: Count
+    damaged: Count = 0
+    """Of the indexed ones those whose image is damaged: it is indexed as far as it is readable."""
 
 
 class Manifest(_Part):

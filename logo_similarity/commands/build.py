@@ -190,6 +190,10 @@ def _print_result(result: BuildResult, source: Source, *, as_json: bool) -> None
             out.print(f"  {line}")
         if (remedy := rejections.remedy(source.images)) is not None:
             out.print(remedy)
+    if counts.damaged:
+        out.print(
+            f"{counted(counts.damaged, 'damaged image')} indexed as far as readable: {result.folder / 'damaged.jsonl'}"
+        )
     for field, logos in sorted(unreadable.items()):
         err.print(
             f"{counted(logos, 'logo')} with a value of {field} that cannot be parsed or is not UTF-8; "

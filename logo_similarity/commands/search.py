@@ -126,6 +126,7 @@ def search(
         err.print(f"logos that pass the filter: {result.passed:,}", markup=False)
     if result.words is not None and parameters["words"] is None:
         err.print(f"words in the image: {printable(result.words)}", markup=False)
+    _print_damage(result)
     if as_json:
         print_json(_answer(result))
     else:
@@ -148,6 +149,12 @@ def _show(hits: Sequence[Hit], read_file: ReadFile, settings: Settings) -> None:
     if any(file is not None for file in files):
         with Decoder(limits) as decoder:
             print_pictures(files, draw, decoder)
+
+
+def _print_damage(result: SearchResult) -> None:
+    for picture in result.pictures:
+        if picture.damage is not None:
+            err.print(f"{picture.damage}; it is searched for as far as it is readable", markup=False)
 
 
 def _read(image: Path) -> bytes:

@@ -20,12 +20,12 @@ def frame_size(data: bytes, start: int) -> tuple[int, int]:
             break
         length, body = _leb128(data, start + 1 + has_extension)
         if kind == SEQUENCE_HEADER:
-            return _sequence_frame_size(_Bits(data[body : body + min(length, _MOST_BYTES)]))
+            return _sequence_frame_size(Bits(data[body : body + min(length, _MOST_BYTES)]))
         start = body + length
     raise ValueError("no sequence header")
 
 
-class _Bits:
+class Bits:
     """Reads the bits of some bytes, from the highest to the lowest."""
 
     def __init__(self, data: bytes) -> None:
@@ -46,7 +46,7 @@ class _Bits:
         return self.read(zeros) + (1 << zeros) - 1 if zeros < 32 else (1 << 32) - 1
 
 
-def _sequence_frame_size(bits: _Bits) -> tuple[int, int]:
+def _sequence_frame_size(bits: Bits) -> tuple[int, int]:
     """Section 5.5.1, up to max_frame_height_minus_1."""
     bits.read(4)  # seq_profile, still_picture
     if bits.read(1):  # reduced_still_picture_header
@@ -57,7 +57,7 @@ def _sequence_frame_size(bits: _Bits) -> tuple[int, int]:
     return bits.read(width_bits) + 1, bits.read(height_bits) + 1
 
 
-def _skip_operating_points(bits: _Bits) -> None:
+def _skip_operating_points(bits: Bits) -> None:
     delay_bits = 0
     if bits.read(1):  # timing_info_present_flag
         bits.read(64)  # num_units_in_display_tick, time_scale

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from logo_similarity.image.av1 import frame_size
+from logo_similarity.image.boxes import MOST_BOXES, boxes, integer, nested
 
-_MOST_BOXES = 1000
 # The EXIF orientation that equals a rotation by 0, 90, 180 or 270 degrees anticlockwise (irot), followed by mirroring
 # (imir: none, top with bottom, left with right).
 _ORIENTATIONS = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
@@ -40,14 +40,14 @@ def read_avif(data: bytes) -> AvifFacts:
     """
     sizes: list[tuple[int, int]] = []
     rotation, mirror = 0, None
-    for kind, body, end in _boxes(data, 0, len(data)):
+    for kind, body, end in boxes(data, 0, len(data)):
         if kind == b"moov":
             sizes += _track_sizes(data, body, end)
             sizes += [frame_size(data, at) for at in _first_chunks(data, body, end)]
         if kind != b"meta":
             continue
         sizes += [frame_size(data, at) for at in _picture_starts(data, body + 4, end)]
-        for name, at, _ in _nested(data, body + 4, end, b"iprp", b"ipco"):
+        for name, at, _ in nested(data, body + 4, end, b"iprp", b"ipco"):
             if name == b"ispe":
                 sizes.append(struct.unpack_from(">II", data, at + 4))
             elif name == b"irot":
@@ -73,16 +73,16 @@ def _track_sizes(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
     """Sizes of the tracks of a film: 16.16 fixed-point numbers at the end of each track header."""
     return [
         (width >> 16, height >> 16)
-        for _, _, header_end in _nested(data, start, end, b"trak", match=b"tkhd")
+        for _, _, header_end in nested(data, start, end, b"trak", match=b"tkhd")
         for width, height in (struct.unpack_from(">II", data, header_end - 8),)
     ]
 
 
 def _first_chunks(data: bytes, start: int, end: int) -> Iterator[int]:
     """Offset of the first sample of each track of pictures."""
-    for _, track, track_end in _nested(data, start, end, match=b"trak"):
-        tables = {kind: at for kind, at, _ in _nested(data, track, track_end, b"mdia", b"minf", b"stbl")}
-        handlers = [data[at + 8 : at + 12] for _, at, _ in _nested(data, track, track_end, b"mdia", match=b"hdlr")]
+    for _, track, track_end in nested(data, start, end, match=b"trak"):
+        tables = {kind: at for kind, at, _ in nested(data, track, track_end, b"mdia", b"minf", b"stbl")}
+        handlers = [data[at + 8 : at + 12] for _, at, _ in nested(data, track, track_end, b"mdia", match=b"hdlr")]
         if not {b"pict", b"auxv"} & set(handlers):
             continue
         if b"stco" in tables:
@@ -93,22 +93,22 @@ def _first_chunks(data: bytes, start: int, end: int) -> Iterator[int]:
 
 def _picture_starts(data: bytes, start: int, end: int) -> Iterator[int]:
     """Offset of the data of each AV1 picture. The box iinf lists the pictures, iloc and idat their places."""
-    boxes = {kind: (body, box_end) for kind, body, box_end in _boxes(data, start, end)}
+    tables = {kind: (body, box_end) for kind, body, box_end in boxes(data, start, end)}
     pictures = set()
-    if b"iinf" in boxes:
-        body, box_end = boxes[b"iinf"]
-        for kind, at, _ in _boxes(data, body + (8 if data[body] else 6), box_end):
+    if b"iinf" in tables:
+        body, box_end = tables[b"iinf"]
+        for kind, at, _ in boxes(data, body + (8 if data[body] else 6), box_end):
             if kind == b"infe" and data[at] in (2, 3):
-                number, skipped = _integer(data, at + 4, 4 if data[at] == 3 else 2)
+                number, skipped = integer(data, at + 4, 4 if data[at] == 3 else 2)
                 if data[skipped + 2 : skipped + 6] == b"av01":
                     pictures.add(number)
-    if pictures and b"iloc" not in boxes:
+    if pictures and b"iloc" not in tables:
         raise ValueError("a picture without a place")
-    for number, method, offset in _locations(data, boxes[b"iloc"][0]) if pictures else ():
+    for number, method, offset in _locations(data, tables[b"iloc"][0]) if pictures else ():
         if number in pictures:
-            if method > 1 or (method == 1 and b"idat" not in boxes):
+            if method > 1 or (method == 1 and b"idat" not in tables):
                 raise ValueError("a picture in another item")
-            yield offset + (boxes[b"idat"][0] if method == 1 else 0)
+            yield offset + (tables[b"idat"][0] if method == 1 else 0)
 
 
 def _locations(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
@@ -117,51 +117,13 @@ def _locations(data: bytes, at: int) -> Iterator[tuple[int, int, int]]:
     sizes = struct.unpack_from(">H", data, at + 4)[0]
     offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
     index_size = sizes & 15 if version else 0
-    count, at = _integer(data, at + 6, 4 if version == 2 else 2)
-    for _ in range(min(count, _MOST_BOXES)):
-        number, at = _integer(data, at, 4 if version == 2 else 2)
-        method, at = _integer(data, at, 2) if version else (0, at)
-        base, at = _integer(data, at + 2, base_size)
-        extents, at = _integer(data, at, 2)
-        first, _ = _integer(data, at + index_size, offset_size)
+    count, at = integer(data, at + 6, 4 if version == 2 else 2)
+    for _ in range(min(count, MOST_BOXES)):
+        number, at = integer(data, at, 4 if version == 2 else 2)
+        method, at = integer(data, at, 2) if version else (0, at)
+        base, at = integer(data, at + 2, base_size)
+        extents, at = integer(data, at, 2)
+        first, _ = integer(data, at + index_size, offset_size)
         at += extents * (index_size + offset_size + length_size)
         if extents:
             yield number, method & 15, base + first
-
-
-def _integer(data: bytes, at: int, size: int) -> tuple[int, int]:
-    """A number of `size` bytes, and the offset after it."""
-    if at + size > len(data):
-        raise EOFError("a number reaches past the end")
-    return int.from_bytes(data[at : at + size]), at + size
-
-
-def _nested(
-    data: bytes, start: int, end: int, *path: bytes, match: bytes | None = None
-) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes below every box of the path, as `_boxes` gives them: all of them, or those of one kind."""
-    for kind, body, box_end in _boxes(data, start, end):
-        if path and kind == path[0]:
-            yield from _nested(data, body, box_end, *path[1:], match=match)
-        elif not path and match in (None, kind):
-            yield kind, body, box_end
-
-
-def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start of the content and end of each box."""
-    for _ in range(_MOST_BOXES):
-        if start + 8 > end:
-            return
-        size, kind = struct.unpack_from(">I4s", data, start)
-        body = start + 8
-        if size == 1:
-            (size,), body = struct.unpack_from(">Q", data, body), start + 16
-        elif size == 0:
-            size = end - start
-        if start + size > len(data):
-            raise EOFError("a box reaches past the end")
-        if size < body - start or start + size > end:
-            raise ValueError("a box of an impossible size")
-        yield kind, body, start + size
-        start += size
-    raise ValueError("too many boxes")

@@ -20,17 +20,27 @@ import numpy as np
 
 from logo_similarity.errors import BadImageError, ImageTooComplexError
 from logo_similarity.image.decode import ImageLimits, decode
-from logo_similarity.image.formats import Format
+from logo_similarity.image.formats import OPENCV_FORMATS
 from logo_similarity.limits import limit_memory
 from logo_similarity.plan import decoder_limit
 
 STARTED = b"S"
 """Sent once, before all answers."""
 PIXELS, REFUSED = b"P", b"R"
-"""First byte of an answer: height, width and pixels follow, or the length of a JSON object and the object."""
+"""First byte of an answer: height, width, the length of a text about damage, the text and the pixels follow, or the
+length of a JSON object and the object."""
 REQUEST = struct.Struct("<Q")
-PIXELS_HEAD = struct.Struct("<II")
+PIXELS_HEAD = struct.Struct("<III")
 REFUSED_HEAD = struct.Struct("<I")
+# Pillow loads every format that it knows when it is asked to write one.
+_SMALL_FILES = (
+    b"P4 16 16\n" + bytes(32),
+    struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, 16, 16, 24, 0) + bytes(3 * 16 * 16),  # TGA
+    b"\n\5\1\x08" + struct.pack("<4H", 0, 0, 15, 15) + bytes(53) + b"\3\x10\0" + bytes(60 + 3 * 16 * 16),  # PCX
+    struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 24, 40 + 3 * 16 * 16 + 64, 22)
+    + struct.pack("<IiiHHIIiiII", 40, 16, 32, 1, 24, 0, 0, 0, 0, 0, 0)
+    + bytes(3 * 16 * 16 + 64),  # ICO
+)
 _DRAWINGS = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M0 0h8v8z"/></svg>',
     b"""%PDF-1.4
@@ -66,14 +76,16 @@ def main(arguments: list[str]) -> None:
 
 def _answer(data: bytes, limits: ImageLimits, answers: BinaryIO) -> None:
     _allow_seconds(limits.seconds(len(data)))
+    damage: list[str] = []
     try:
-        pixels = decode(data, limits)
+        pixels = decode(data, limits, damage.append)
     except BadImageError as error:
         _refuse(error, answers)
     except (MemoryError, cv2.error):
         _refuse(_too_much(limits), answers)
     else:
-        answers.write(PIXELS + PIXELS_HEAD.pack(*pixels.shape[:2]))
+        text = "".join(damage).encode()
+        answers.write(PIXELS + PIXELS_HEAD.pack(*pixels.shape[:2], len(text)) + text)
         answers.write(pixels.data)  # no copy: it may have 27 MB
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -106,8 +118,13 @@ def _allow_seconds(seconds: float) -> None:
 def _load_decoders() -> None:
     """Decode or draw a small picture of each format, so that the libraries allocate what they keep before memory is bounded."""
     picture = np.zeros((16, 16, 3), np.uint8)
-    for image_format in Format:
+    for image_format in OPENCV_FORMATS:
         decode(cv2.imencode(image_format.extensions[0], picture)[1].tobytes())
+    decode(cv2.imencode(".jp2", np.zeros((64, 64, 3), np.uint8))[1].tobytes())
+    for file in _SMALL_FILES:
+        decode(file)
+    import pi_heif  # noqa: F401 - it cannot encode
+
     for drawing in _DRAWINGS:
         decode(drawing)
 

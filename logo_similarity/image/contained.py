@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, NoReturn, Self
 
 import numpy as np
@@ -25,21 +25,23 @@ from logo_similarity.errors import (
     OverloadedError,
     UnsupportedFormatError,
 )
+from logo_similarity.image import repair
 from logo_similarity.image.child import PIXELS, PIXELS_HEAD, REFUSED, REFUSED_HEAD, REQUEST, STARTED
 from logo_similarity.image.decode import ImageLimits, Pixels, check_bytes, checked_header, decode_checked
-from logo_similarity.image.formats import Format, drawing_of, recognise
+from logo_similarity.image.formats import OPENCV_FORMATS, Format, drawing_of, recognise, trimmed
 from logo_similarity.image.header import KEPT_PIXELS, Header
 
 PLAIN_MEMORY = 64_000_000
 PLAIN_SECONDS = 0.25
 """The most that a file decoded without a child may cost, by its header."""
 
-_NOT_BY_HEADER = frozenset({Format.TIFF, Format.AVIF})
-"""Formats whose headers do not bound the time. The child reads these headers too."""
+_BY_HEADER = OPENCV_FORMATS - {Format.TIFF, Format.AVIF}
+"""Formats whose headers bound the time. The child reads the headers of all others too."""
 _START_SECONDS = 10.0
 _WALL_PER_CPU = 5
 """Seconds to wait for each second of CPU time that a child may use, in addition to its start: the machine is shared."""
 _LONGEST_REFUSAL = 1 << 16
+_LONGEST_DAMAGE = 1000
 _ERRORS = {
     error.__name__: error
     for error in (BadImageError, ImageTooComplexError, ImageTooLargeError, ImageTooSmallError, UnsupportedFormatError)
@@ -65,18 +67,25 @@ class Decoder:
         self._closed = False
         weakref.finalize(self, _end_all, self._idle)  # the last user of a catalog version does not call `close`
 
-    def decode(self, data: bytes) -> Pixels:
-        """The same pixels as `image.decode.decode`.
+    def decode(self, data: bytes, on_damage: Callable[[str], None] = lambda _: None) -> Pixels:
+        """The same pixels as `image.decode.decode`, and the same calls of `on_damage`.
 
         Raises:
             BadImageError: as `image.decode.decode`; ImageTooComplexError also if decoding took too long.
             OverloadedError: the machine was too busy to decode the file in time.
         """
         check_bytes(data, self.limits)
-        if drawing_of(data) is not None or recognise(data) in _NOT_BY_HEADER:
-            return self._decode_in_child(data)
-        header = checked_header(data, self.limits)
-        return decode_checked(data, header) if _is_plain(header) else self._decode_in_child(data)
+        data = trimmed(data)
+        image_format = None if drawing_of(data) is not None else recognise(data)
+        if image_format in _BY_HEADER:
+            try:
+                header = checked_header(data, self.limits)
+                if _is_plain(header):
+                    return decode_checked(data, header)
+            except BadImageError as error:
+                if type(error) is not BadImageError or image_format not in repair.FORMATS:
+                    raise
+        return self._decode_in_child(data, on_damage)
 
     def warm_up(self, children: int) -> None:
         """Start this many children, so that the first files do not wait for them."""
@@ -95,10 +104,10 @@ class Decoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _decode_in_child(self, data: bytes) -> Pixels:
+    def _decode_in_child(self, data: bytes, on_damage: Callable[[str], None]) -> Pixels:
         child = self._take()
         try:
-            return child.decode(data)
+            return child.decode(data, on_damage)
         finally:
             self._take_back(child)
 
@@ -156,14 +165,14 @@ class _Child:
         os.set_blocking(self._from, False)
         self._started = False
 
-    def decode(self, data: bytes) -> Pixels:
+    def decode(self, data: bytes, on_damage: Callable[[str], None]) -> Pixels:
         seconds = self._limits.seconds(len(data))
         deadline = time.monotonic() + _START_SECONDS + _WALL_PER_CPU * seconds
         try:
             self._started = self._started or self._receive(1, deadline) == STARTED
             self._send(REQUEST.pack(len(data)), deadline)
             self._send(data, deadline)
-            answer = self._answer(deadline)
+            answer = self._answer(deadline, on_damage)
         except (_EndedError, TimeoutError) as error:
             self._explain(error, seconds)
         except BaseException:
@@ -177,14 +186,18 @@ class _Child:
         """Whether the process is still running."""
         return self._process.poll() is None
 
-    def _answer(self, deadline: float) -> Pixels | BadImageError:
+    def _answer(self, deadline: float, on_damage: Callable[[str], None]) -> Pixels | BadImageError:
         """The child's answer. A child that a file took over may answer anything: an invalid answer ends it."""
         kind = bytes(self._receive(1, deadline))
         if kind == PIXELS:
-            height, width = PIXELS_HEAD.unpack(self._receive(PIXELS_HEAD.size, deadline))
-            if not 0 < height * width <= KEPT_PIXELS:
+            height, width, length = PIXELS_HEAD.unpack(self._receive(PIXELS_HEAD.size, deadline))
+            if not 0 < height * width <= KEPT_PIXELS or length > _LONGEST_DAMAGE:
                 raise _EndedError
-            return np.frombuffer(self._receive(3 * height * width, deadline), np.uint8).reshape(height, width, 3)
+            damage = self._receive(length, deadline).decode(errors="replace")
+            pixels = np.frombuffer(self._receive(3 * height * width, deadline), np.uint8).reshape(height, width, 3)
+            if damage:
+                on_damage(damage)
+            return pixels
         (size,) = REFUSED_HEAD.unpack(self._receive(REFUSED_HEAD.size, deadline))
         if kind != REFUSED or size > _LONGEST_REFUSAL:
             raise _EndedError

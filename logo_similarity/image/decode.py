@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL.TiffImagePlugin import TiffImageFile
 
 from logo_similarity.errors import BadImageError, ImageTooComplexError, ImageTooLargeError, ImageTooSmallError
-from logo_similarity.image import png, tiff
+from logo_similarity.image import pillow, png, repair, samples, tiff
 from logo_similarity.image.avif import AvifFacts
 from logo_similarity.image.drawings import draw
-from logo_similarity.image.formats import Format, drawing_of
+from logo_similarity.image.formats import OPENCV_FORMATS, Format, drawing_of, recognise, trimmed
 from logo_similarity.image.header import KEPT_PIXELS, Header, read_header
+from logo_similarity.image.pillow_headers import IconFacts, PnmFacts
 from logo_similarity.image.png import PngFacts
 from logo_similarity.image.tiff import TiffFacts
 
@@ -38,10 +39,11 @@ NEAR_WHITE = 230
 BAND_PIXELS = 1 << 18
 """A large picture is composited in bands: intermediate arrays of the whole picture would take four times its memory."""
 
-PILLOW_ERRORS = (
-    ValueError, LookupError, ArithmeticError, TypeError, AttributeError, OSError, SyntaxError, RuntimeError, EOFError,
-    struct.error, Warning,
-)  # fmt: skip
+LEAST_INK = 24
+"""Levels that a page or frame must differ in, else it is blank; patches do not see paler ink either."""
+_MOST_FRAMES = 20
+_MOST_FRAME_PIXELS = 30_000_000
+"""Frames of an animation, and pixels of them together, that are looked at for one with ink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +73,22 @@ class ImageLimits:
         return self.max_seconds * (1 + min(1.0, size / self.max_bytes)) / 2
 
 
-def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> Pixels:
-    """Decode the first picture of an image file in this process.
+def decode(
+    data: bytes, limits: ImageLimits = ImageLimits(), on_damage: Callable[[str], None] = lambda _: None
+) -> Pixels:
+    """Decode the picture of an image file in this process.
 
     Orientation is applied; transparency is composited on white, or on black if the logo itself is near white; grey,
-    palette, CMYK and 16-bit files become 8-bit RGB. The header bounds pixels and memory, but not the time of every
-    file: use `contained.Decoder` for untrusted files.
+    palette, CMYK and samples of other sizes become 8-bit RGB. The header bounds pixels and memory, but not the time of
+    every file: use `contained.Decoder` for untrusted files.
 
-    A drawing (SVG, PDF) is drawn; see `image.drawings`.
+    Of a TIFF of several pages it is the first full-size page that is not blank, of a GIF the first such frame, of other
+    files the first picture. A drawing (SVG, PDF) is drawn; see `image.drawings`.
+
+    Args:
+        data: the file.
+        limits: bounds on the file.
+        on_damage: called with the damage of a JPEG or PNG of which most is readable; only that part is returned.
 
     Returns:
         (h, w, 3) uint8 RGB, contiguous, at most `KEPT_PIXELS` pixels.
@@ -91,22 +101,105 @@ def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> Pixels:
         BadImageError: empty, cut off or damaged.
     """
     check_bytes(data, limits)
+    data = trimmed(data)
     drawing = drawing_of(data)
     if drawing is not None:
         return cv2.cvtColor(_without_alpha(draw(drawing, data)), cv2.COLOR_BGR2RGB)
-    return decode_checked(data, checked_header(data, limits))
+    image_format = recognise(data)
+    if image_format is Format.TIFF:
+        return _decode_page_with_ink(data, limits)
+    if image_format is Format.GIF:
+        return _decode_frame_with_ink(data, checked_header(data, limits))
+    try:
+        return decode_checked(data, checked_header(data, limits))
+    except BadImageError as error:
+        if type(error) is not BadImageError or image_format not in repair.FORMATS:
+            raise
+        return _decode_repaired(data, image_format, limits, on_damage, error)
 
 
 def decode_checked(data: bytes, header: Header) -> Pixels:
-    """As `decode`, for a file whose header has been checked."""
-    pixels, orientation = _decode_stored(data, header)
-    # One name for all, so that each step releases the picture before it.
+    """As `decode`, for a file whose header has been checked: its first page or frame, and no damaged file."""
+    return _finish(lambda: _decode_stored(data, header))
+
+
+def _finish(decode_stored: Callable[[], tuple[Pixels, int]]) -> Pixels:
+    """Pixels as `decode` returns them, from those that a file stores and their orientation."""
+    pixels, orientation = decode_stored()
+    # One name for all, and none in a caller, so that each step releases the picture before it.
     if pixels.shape[0] * pixels.shape[1] > KEPT_PIXELS:
         pixels = _without_alpha(pixels)  # colours under transparent pixels must not bleed into the others
         pixels = _shrink(pixels)
     pixels = _upright(pixels, orientation)
     pixels = _without_alpha(pixels)
     return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB)
+
+
+def _decode_page_with_ink(data: bytes, limits: ImageLimits) -> Pixels:
+    first = None
+    for page in tiff.pages(data):
+        try:
+            pixels = decode_checked(page, checked_header(page, limits))
+        except BadImageError:
+            if first is None:
+                raise
+            break
+        if _has_ink(pixels):
+            return pixels
+        first = pixels if first is None else first
+    if first is None:
+        raise BadImageError("the TIFF file is damaged: it has no page")
+    return first
+
+
+def _decode_frame_with_ink(data: bytes, header: Header) -> Pixels:
+    first = decode_checked(data, header)
+    if _has_ink(first) or math.isfinite(header.cost.seconds):
+        return first
+    sides = header.width, header.height
+    most = min(_MOST_FRAMES, _MOST_FRAME_PIXELS // (header.width * header.height))
+    for frame in pillow.later_frames(data, sides, most):
+        pixels = _finish(partial(_stored_upright, frame))
+        if _has_ink(pixels):
+            return pixels
+    return first
+
+
+def _stored_upright(pixels: Pixels) -> tuple[Pixels, int]:
+    return pixels, 1
+
+
+def _has_ink(pixels: Pixels) -> bool:
+    for channel in range(3):
+        lowest, highest, _, _ = cv2.minMaxLoc(cv2.extractChannel(pixels, channel))
+        if highest - lowest > LEAST_INK:
+            return True
+    return False
+
+
+def _decode_repaired(
+    data: bytes, image_format: Format, limits: ImageLimits, on_damage: Callable[[str], None], error: BadImageError
+) -> Pixels:
+    """What is readable of a damaged file. Raises `error` if it is too little."""
+    fixed = repair.repaired(data, image_format, limits.max_pixels)
+    if fixed is None:
+        raise error
+
+    def decode_stored() -> tuple[Pixels, int]:
+        header = checked_header(fixed.data, limits)
+        if image_format is Format.PNG:
+            pixels, orientation = _decode_stored(fixed.data, header)
+            return repair.from_apple(pixels) if fixed.is_apple else pixels, orientation
+        stored, exif = _decode_by_opencv(fixed.data, header, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        return repair.readable_rows(stored.view(np.uint8)), _exif_orientation(exif)
+
+    try:
+        pixels = _finish(decode_stored)
+    except BadImageError:
+        raise error from None
+    if fixed.damage is not None:
+        on_damage(fixed.damage)
+    return pixels
 
 
 def check_bytes(data: bytes, limits: ImageLimits) -> None:
@@ -140,10 +233,15 @@ def _decode_stored(data: bytes, header: Header) -> tuple[Pixels, int]:
 
     The pixels are (h, w), (h, w, 3) BGR or (h, w, 4) BGRA.
     """
-    if isinstance(header.facts, TiffFacts) and header.facts.samples == 2:
-        return _decode_grey_alpha_tiff(data, header), 1
+    if isinstance(header.facts, TiffFacts):
+        return _decode_tiff(data, header, header.facts)
+    if header.format not in OPENCV_FORMATS:
+        own = header.facts if isinstance(header.facts, IconFacts | PnmFacts) else None
+        return pillow.decode_by_pillow(data, header.format, (header.width, header.height), own), 1
     still = png.still_picture(data, header.facts) if isinstance(header.facts, PngFacts) else data
-    pixels, exif = _decode_by_opencv(still, header)
+    # IMREAD_COLOR turns a JPEG upright and converts CMYK. For the other formats it would drop the transparency.
+    flag = cv2.IMREAD_COLOR if header.format is Format.JPEG else cv2.IMREAD_UNCHANGED
+    pixels, exif = _decode_by_opencv(still, header, flag)
     orientation, bits = 1, 16
     match header.format, header.facts:
         case _, PngFacts() as facts:
@@ -154,16 +252,33 @@ def _decode_stored(data: bytes, header: Header) -> tuple[Pixels, int]:
             orientation = _exif_orientation(exif)
         case Format.BMP, _:
             pixels = _without_unused_alpha(pixels)
-        case Format.TIFF, _:
-            pixels = _with_straight_alpha(pixels)
     return _to_8_bit(pixels, bits), orientation
 
 
-def _decode_by_opencv(data: bytes, header: Header) -> tuple[NDArray[np.generic], bytes | None]:
+def _decode_tiff(data: bytes, header: Header, facts: TiffFacts) -> tuple[Pixels, int]:
+    """By the decoder that gives the right pixels; by Pillow if OpenCV cannot decode it."""
+    sides = header.width, header.height
+    if samples.pillow_reads(facts):
+        return pillow.decode_by_pillow(data, Format.TIFF, sides), 1
+    if samples.is_readable(facts) and not samples.opencv_reads(facts):
+        try:
+            return samples.decode_samples(data, facts), facts.orientation
+        except MemoryError:
+            raise
+        except pillow.ERRORS as error:
+            raise BadImageError("the TIFF file is damaged or cut off") from error
+    try:
+        pixels, _ = _decode_by_opencv(data, header, cv2.IMREAD_UNCHANGED)
+    except BadImageError:
+        return pillow.decode_by_pillow(data, Format.TIFF, sides), 1
+    if facts.extras is None:
+        pixels = _without_unused_alpha(pixels)
+    return _to_8_bit(_with_straight_alpha(pixels), 16), 1
+
+
+def _decode_by_opencv(data: bytes, header: Header, flag: int) -> tuple[NDArray[np.generic], bytes | None]:
     """Pixels of the first picture, and the EXIF block."""
     name = header.format.title
-    # IMREAD_COLOR turns a JPEG upright and converts CMYK. For the other formats it would drop the transparency.
-    flag = cv2.IMREAD_COLOR if header.format is Format.JPEG else cv2.IMREAD_UNCHANGED
     try:
         pixels, kinds, blocks = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), flag)
     except cv2.error as error:
@@ -192,7 +307,10 @@ def _with_transparent_grey(pixels: NDArray[np.generic], facts: PngFacts) -> NDAr
 
 
 def _without_unused_alpha(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Drop an alpha channel that is zero everywhere: most programs leave the fourth byte of a BMP's pixels unused."""
+    """Drop an alpha channel that is zero everywhere.
+
+    Most programs leave the fourth byte of a BMP's pixels unused, and some that of a TIFF's.
+    """
     has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR) if has_alpha and not pixels[..., 3].any() else pixels
 
@@ -219,17 +337,6 @@ def _exif_orientation(block: bytes | None) -> int:
         return tiff.read_tags(block.removeprefix(b"Exif\0\0")).get(tiff.ORIENTATION, 1)
     except (EOFError, ValueError, struct.error):
         return 1  # damaged EXIF is no reason to refuse the picture
-
-
-def _decode_grey_alpha_tiff(data: bytes, header: Header) -> Pixels:
-    """(h, w, 4) BGRA, upright. OpenCV drops the transparency of these files; Pillow keeps it."""
-    try:
-        with TiffImageFile(BytesIO(data)) as image:
-            if sorted(image.size) != sorted((header.width, header.height)):
-                raise BadImageError("the TIFF file is damaged: it states two sizes")
-            return cv2.cvtColor(np.asarray(image.convert("RGBA")), cv2.COLOR_RGBA2BGRA)
-    except PILLOW_ERRORS as error:
-        raise BadImageError("the TIFF file is damaged or cut off") from error
 
 
 def _shrink(pixels: Pixels) -> Pixels:

@@ -8,13 +8,14 @@ import struct
 from dataclasses import dataclass
 
 from logo_similarity.errors import BadImageError, ImageTooComplexError, UnsupportedFormatError
-from logo_similarity.image import png, tiff
+from logo_similarity.image import png, samples, tiff
 from logo_similarity.image.avif import AvifFacts, read_avif
 from logo_similarity.image.formats import ACCEPTED, Format, recognise
+from logo_similarity.image.pillow_headers import IconFacts, PnmFacts, read_sizes
 from logo_similarity.image.png import PngFacts
 from logo_similarity.image.tiff import TiffFacts
 
-Facts = PngFacts | TiffFacts | AvifFacts | None
+Facts = PngFacts | TiffFacts | AvifFacts | IconFacts | PnmFacts | None
 """What was parsed of a container and is needed again to decode it; None for formats whose decoder needs nothing."""
 
 
@@ -69,6 +70,8 @@ _JPEG_SAVED_BYTES = 112
 _GROUP_BYTES, _GROUP_SECONDS = 14_000, 40e-6
 """For each group of Huffman tables of a lossless WebP. Each block of 4 x 4 pixels may have its own group."""
 _LARGEST_TILE = 4096
+_GIF_CONTROL = b"\x21\xf9\x04"
+"""Start of the block that precedes each frame of an animation."""
 
 
 def read_header(data: bytes) -> Header:
@@ -84,7 +87,8 @@ def read_header(data: bytes) -> Header:
     """
     image_format = recognise(data)
     try:
-        width, height, cost, facts = _READERS[image_format](data)
+        reader = _READERS.get(image_format)
+        width, height, cost, facts = _read_for_pillow(image_format, data) if reader is None else reader(data)
     except (EOFError, IndexError, struct.error) as error:
         raise BadImageError(
             f"the {image_format.title} file is cut off: it ends before the data that it announces"
@@ -182,7 +186,9 @@ def _webp_facts(data: bytes) -> tuple[int, int, bool]:
 def _read_gif(data: bytes) -> _Parsed:
     width, height = struct.unpack_from("<HH", data, 6)
     # OpenCV rebuilds its table for each code that clears it, and three bytes hold eight such codes.
-    return width, height, _cost(width * height, data, memory=13, pixel=25, byte=15_000), None
+    cost = _cost(width * height, data, memory=13, pixel=25, byte=15_000)
+    animated = data.count(_GIF_CONTROL) > 1
+    return width, height, Cost(cost.memory, math.inf if animated else cost.seconds), None
 
 
 def _read_bmp(data: bytes) -> _Parsed:
@@ -202,15 +208,23 @@ def _read_tiff(data: bytes) -> _Parsed:
             raise ValueError("tiles too large")
         width, height = facts.tile
         pixels = -(-facts.width // width) * width * -(-facts.height // height) * height
-    if facts.bits > 16:
+    if facts.bits > 16 and not samples.is_readable(facts):
         raise BadImageError(f"TIFF images of {facts.bits} bits a sample are not accepted; use 8 or 16 bits")
-    return facts.width, facts.height, Cost(2 * pixels * facts.samples * -(-facts.bits // 8), math.inf), facts
+    memory = 2 * pixels * facts.samples * -(-facts.bits // 8)
+    if not samples.opencv_reads(facts):
+        memory += 4 * pixels + len(data)
+    return facts.width, facts.height, Cost(memory, math.inf), facts
 
 
 def _read_avif(data: bytes) -> _Parsed:
     facts = read_avif(data)
     pixel_bytes = 34 if facts.has_alpha else 19  # alpha is a second picture
     return facts.width, facts.height, Cost(pixel_bytes * facts.width * facts.height, math.inf), facts
+
+
+def _read_for_pillow(image_format: Format, data: bytes) -> _Parsed:
+    sizes = read_sizes(image_format, data)
+    return sizes.width, sizes.height, Cost(sizes.memory, math.inf), sizes.facts
 
 
 _READERS = {

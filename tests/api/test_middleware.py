@@ -93,7 +93,7 @@ async def test_other_scopes_pass() -> None:
 
     for app in (
         RequestMiddleware(note, routes=RouteTable(), traced=False),
-        BodyMiddleware(note, max_bytes=1, seconds=1, max_held=1),
+        BodyMiddleware(note, max_upload=1, form_bytes=0, seconds=1, max_held=1),
     ):
         await app({"type": "lifespan"}, no_receive, note)
     assert passed == [({"type": "lifespan"}, no_receive, note)] * 2
@@ -125,7 +125,7 @@ async def read(_scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize(("length", "status"), [(b"11", 413), (b"10", None), (b"-11", None), (b"x", None)])
 async def test_a_body_that_announces_too_many_bytes_is_not_read(length: bytes, status: int | None) -> None:
-    app = BodyMiddleware(answer, max_bytes=10, seconds=60, max_held=10)
+    app = BodyMiddleware(answer, max_upload=10, form_bytes=0, seconds=60, max_held=10)
     start, _ = await sent_by(app, scope_of((b"content-length", length)))
     assert start["status"] == (status or 204)
     if status is not None:
@@ -133,7 +133,7 @@ async def test_a_body_that_announces_too_many_bytes_is_not_read(length: bytes, s
 
 
 async def test_a_body_of_too_many_bytes_is_refused() -> None:
-    app = BodyMiddleware(read, max_bytes=10, seconds=60, max_held=10)
+    app = BodyMiddleware(read, max_upload=10, form_bytes=0, seconds=60, max_held=10)
     assert len(await sent_by(app, scope_of(), pieces(4, 6))) == 2
     with pytest.raises(HTTPException, match="exceeds 10 bytes") as refusal:
         await sent_by(app, scope_of(), pieces(4, 7))
@@ -144,7 +144,7 @@ async def test_a_body_of_too_many_bytes_is_refused() -> None:
 @pytest.mark.parametrize(("max_held", "size", "accepted"), [(15, 5, True), (15, 6, False), (1, 1, False), (1, 0, True)])
 async def test_all_bodies_together_are_bounded(max_held: int, size: int, accepted: bool) -> None:
     """One body of `max_bytes` is held."""
-    app = BodyMiddleware(read, max_bytes=10, seconds=60, max_held=max_held)
+    app = BodyMiddleware(read, max_upload=10, form_bytes=0, seconds=60, max_held=max_held)
     held, release = asyncio.Event(), asyncio.Event()
 
     async def hold(_scope: Scope, receive: Receive, _send: Send) -> None:
@@ -174,7 +174,7 @@ async def test_a_body_has_its_time_and_a_wait_after_it_has_no_limit() -> None:
         raise AssertionError
 
     with pytest.raises(HTTPException, match="did not arrive in time") as refusal:
-        await sent_by(BodyMiddleware(read, max_bytes=10, seconds=0.01, max_held=10), scope_of(), never)
+        await sent_by(BodyMiddleware(read, max_upload=10, form_bytes=0, seconds=0.01, max_held=10), scope_of(), never)
     assert (refusal.value.status_code, refusal.value.headers) == (408, {"Connection": "close"})
     body, disconnect = pieces(3), asyncio.Event()
 
@@ -192,6 +192,6 @@ async def test_a_body_has_its_time_and_a_wait_after_it_has_no_limit() -> None:
         disconnect.set()
 
     received = list[Message]()
-    late = BodyMiddleware(read, max_bytes=10, seconds=0.01, max_held=10)
+    late = BodyMiddleware(read, max_upload=10, form_bytes=0, seconds=0.01, max_held=10)
     await asyncio.gather(sent_by(late, scope_of(), receive), let_it_pass())
     assert [message["type"] for message in received] == ["http.request", "http.disconnect"]

@@ -47,12 +47,27 @@ def test_the_header_and_the_body_tell_the_same_times(client: TestClient, picture
     assert response.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF"])
+@pytest.mark.parametrize(
+    "file_format", ["PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC", "JPEG2000", "PNM", "TGA", "PCX", "ICO"]
+)
 def test_a_logo_is_found_by_its_copy_in_another_format(client: TestClient, picture: bytes, file_format: str) -> None:
     pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     best = search(client, encode(np.asarray(pixels, np.uint8), file_format)).json()["results"][0]
     assert best["id"] == "EM/000006"
     assert best["score"] > 0.98
+
+
+def test_the_damage_of_an_image_is_in_the_answer_and_counted(client: TestClient, picture: bytes) -> None:
+    def count() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return float(next(line for line in lines if line.startswith("logo_damaged_images_total ")).split()[1])
+
+    before = count()
+    for data, damage in ((picture, None), (picture[:-300], "the JPEG file is cut off")):
+        answer = search(client, data).json()
+        assert answer["results"][0]["id"] == "EM/000006"
+        assert [each["damage"] for each in answer["pictures"]] == [damage]
+    assert count() == before + 1
 
 
 @pytest.mark.parametrize(("top_k", "count"), [("1", 1), ("200", 200), ("1000", 200)])

@@ -52,7 +52,9 @@ def test_what_is_pulled_is_what_was_published(built: Catalog, remote: ObjectFold
     assert pull_version(remote, there) is None
     # The model is the same: neither sent nor fetched again.
     sent = publish_version(built.folder(second), remote)
-    assert sent == len(read_manifest(built.folder(second)).files) - 3  # model.json, model.onnx, rejected.jsonl
+    assert (
+        sent == len(read_manifest(built.folder(second)).files) - 4
+    )  # model.json, model.onnx, rejected.jsonl, damaged.jsonl
     assert publish_version(built.folder(second), remote) == 0
     assert pull_version(remote, there) == second
     assert there.current().name == second

@@ -25,7 +25,7 @@ from logo_similarity.api.schemas import BatchResponse, SearchResponse, hit_json,
 from logo_similarity.domain import MOST_IMAGES, STAGES, Query, SearchResult, Timings
 from logo_similarity.errors import BadImageError, InvalidRequestError, SearchTimeoutError, TryLaterError
 from logo_similarity.image.formats import ACCEPTED_QUERIES
-from logo_similarity.metrics import CACHED, STAGE_SECONDS
+from logo_similarity.metrics import CACHED, DAMAGED, STAGE_SECONDS
 
 router = CheckedRouter()
 MOST_IN_BATCH = 20
@@ -49,7 +49,7 @@ async def search(
     file: Annotated[
         list[UploadFile] | None,
         File(
-            description=f"{ACCEPTED_QUERIES}. For an animation, the first frame is used. Several files are pictures of one "
+            description=f"{ACCEPTED_QUERIES}. For an animation, one frame is used. Several files are pictures of one "
             "mark: for each logo, the one that it resembles most counts. Optional with `words` or `logo_id`."
         ),
     ] = None,
@@ -182,6 +182,8 @@ def find(runtime: Runtime, links: Links, catalog: OpenCatalog, query: Query) -> 
         CACHED.inc()
     else:
         result = catalog.engine.search(query)
+        if not query.described:
+            DAMAGED.inc(sum(picture.damage is not None for picture in result.pictures))
         if key is not None:
             runtime.cache.put(key, result)
     signing = time.perf_counter()

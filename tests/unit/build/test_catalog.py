@@ -110,6 +110,27 @@ def test_a_register_is_built_from_its_files_and_updated_by_a_new_one(
     assert build_register()[0].reused
 
 
+def test_a_damaged_image_is_indexed_as_far_as_it_is_readable_and_counted(
+    sample_catalog: SampleCatalog, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for file in sample_catalog.files[:4]:
+        (images / file).write_bytes((sample_catalog.images / file).read_bytes())
+    cut = images / sample_catalog.files[2]
+    cut.write_bytes(cut.read_bytes()[:-400])
+    (images / sample_catalog.files[1]).write_bytes(b"no image")
+    rows = [f"{number},{file}" for number, file in enumerate(sample_catalog.files[:4])]
+    (tmp_path / "marks.csv").write_text("\n".join(["logo_id,filename", *rows]))
+    result = build(tmp_path / "marks.csv", images, BuildOptions(threads=2))
+    source = result.manifest.source
+    assert (source.read, source.indexed, source.rejected, source.damaged) == (4, 3, 1, 1)
+    (line,) = (result.folder / "damaged.jsonl").read_text().splitlines()
+    assert json.loads(line) == {
+        "where": "marks.csv:4", "reason": "the JPEG file is cut off", "logo_id": "2", "filename": cut.name
+    }  # fmt: skip
+
+
 def test_a_build_without_a_logo_names_rows_and_images(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no image")
     (tmp_path / "marks.csv").write_text("filename\nb.jpg\na.jpg\n")
@@ -180,7 +201,7 @@ def test_the_manifest_describes_the_version(few: Path) -> None:
     assert (manifest.index.m, manifest.index.ef_construction) == (QUICK.m, QUICK.ef_construction)
     assert (manifest.recall.k, manifest.recall.queries, manifest.recall.floor) == (5, 1, 0.95)
     assert [point.ef_search for point in manifest.recall.curve] == list(EF_SEARCHES)
-    assert manifest.source.model_dump() == {"kind": "table", "read": 21, "indexed": 19, "rejected": 2}
+    assert manifest.source.model_dump() == {"kind": "table", "read": 21, "indexed": 19, "rejected": 2, "damaged": 0}
     rejects = [json.loads(line) for line in (folder / "rejected.jsonl").read_text().splitlines()]
     assert len(rejects) == 2
     assert "logo_id" in rejects[0]["reason"]

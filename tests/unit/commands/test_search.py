@@ -45,6 +45,14 @@ def odd_catalog(sample_catalog: SampleCatalog, tmp_path_factory: pytest.TempPath
     return SampleCatalog(folder / "catalogs", sample_catalog.images, files)
 
 
+def test_a_damaged_image_is_searched_for_with_a_warning(odd_catalog: SampleCatalog, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes((odd_catalog.images / odd_catalog.files[1]).read_bytes()[:-300])
+    done = run("search", cut, "--catalogs", odd_catalog.root, "--top-k", 1, "--columns", "id")
+    assert done.stdout.split() == ["EU/1"]
+    assert "the JPEG file is cut off; it is searched for as far as it is readable" in done.stderr
+
+
 def test_elsewhere_than_on_a_terminal_a_hit_is_a_line_of_tab_separated_values(odd_catalog: SampleCatalog) -> None:
     image = odd_catalog.images / odd_catalog.files[0]
     words = ("search", image, "--catalogs", odd_catalog.root, "--top-k", 3)

@@ -17,6 +17,9 @@ from tests.pictures import FORMATS, encode, noise, quarters
 ROOT = Path(__file__).parents[3]
 
 
+REPAIRED = ("JPEG", "PNG")
+
+
 @cache
 def whole_files() -> dict[str, bytes]:
     """Every format, and the variants that are decoded by another path."""
@@ -35,22 +38,33 @@ def whole_files() -> dict[str, bytes]:
     return files
 
 
-def outcome(data: bytes) -> Pixels | str:
+def outcome(data: bytes, damage: list[str] | None = None) -> Pixels | str:
     """Pixels, or the code of the refusal."""
     try:
-        return decode(data)
+        return decode(data, on_damage=list[str]().append if damage is None else damage.append)
     except BadImageError as error:
         return error.code
 
 
-@pytest.mark.parametrize("name", whole_files())
+def lengths(data: bytes) -> list[int]:
+    return sorted({*range(0, len(data), max(1, len(data) // 80)), *range(len(data) - 8, len(data))})
+
+
+@pytest.mark.parametrize("name", [name for name in whole_files() if name.split()[0] not in REPAIRED])
 def test_a_cut_file_is_refused_at_any_length(name: str) -> None:
     data = whole_files()[name]
-    lengths = {*range(0, len(data), max(1, len(data) // 80)), *range(len(data) - 8, len(data))}
-    codes = {length: outcome(data[:length]) for length in sorted(lengths)}
-    if name == "TIFF fax":  # ends with the offset of a next directory, which is none
-        codes = {length: code for length, code in codes.items() if length < len(data) - 4}
-    assert {code if isinstance(code, str) else "shown" for code in codes.values()} == {"image_undecodable"}
+    optional = {"TIFF fax": 4, "TGA": 26}.get(name, 0)  # the offset of a next directory, which is none; a footer
+    codes = {outcome(data[:length]) for length in lengths(data) if length < len(data) - optional}
+    assert {code if isinstance(code, str) else "shown" for code in codes} == {"image_undecodable"}
+
+
+@pytest.mark.parametrize("name", [name for name in whole_files() if name.split()[0] in REPAIRED])
+def test_a_cut_jpeg_or_png_is_refused_or_shown_as_damaged(name: str) -> None:
+    data, damage = whole_files()[name], list[str]()
+    shown = [length for length in lengths(data) if not isinstance(outcome(data[:length], damage), str)]
+    assert len(damage) == len(shown)
+    assert all(f"the {name.split(maxsplit=1)[0]} file" in text for text in damage)
+    assert len(data) - 1 in shown
 
 
 DIGEST = """

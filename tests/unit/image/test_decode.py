@@ -16,7 +16,7 @@ from logo_similarity.image.header import KEPT_PIXELS, read_header
 from tests.pictures import FORMATS, encode, encode_turned, noise, png, png_chunk, quarters
 
 WHITE, BLACK, RED = (255, 255, 255), (0, 0, 0), (200, 30, 40)
-NEAR = {"JPEG": 8, "AVIF": 8, "GIF": 2}
+NEAR = {"JPEG": 8, "AVIF": 8, "GIF": 2, "HEIC": 4}
 """How far a pixel may be off, where the format itself is not exact."""
 
 
@@ -99,7 +99,7 @@ def test_every_format_gives_the_same_rgb(file_format: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIC"])
 def test_orientation_is_undone(file_format: str, orientation: int) -> None:
     picture = quarters()
     assert_near(decode(encode_turned(picture, file_format, orientation)), picture, NEAR.get(file_format, 0))
@@ -141,7 +141,7 @@ def test_a_damaged_side_note_does_not_refuse_the_picture() -> None:
         assert_near(decode(data), quarters(), 0)
 
 
-ALPHA_FORMATS = ("PNG", "WEBP", "TIFF", "AVIF")
+ALPHA_FORMATS = ("PNG", "WEBP", "TIFF", "AVIF", "HEIC", "JPEG2000", "TGA", "ICO")
 
 
 @pytest.mark.parametrize("file_format", ALPHA_FORMATS)
@@ -192,13 +192,15 @@ def test_grey_with_alpha(file_format: str, grey: int, background: tuple[int, int
     assert_near(decode(encode(picture, file_format)), on(background, (grey, grey, grey)), 1)
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "GIF", "BMP"])
+@pytest.mark.parametrize(
+    "file_format", ["JPEG", "PNG", "TIFF", "GIF", "BMP", "HEIC", "JPEG2000", "PNM", "TGA", "PCX", "ICO"]
+)
 def test_grey(file_format: str) -> None:
     grey = quarters()[..., 0]
     assert_near(decode(encode(grey, file_format)), np.dstack((grey,) * 3), NEAR.get(file_format, 0))
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "GIF", "BMP"])
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "GIF", "BMP", "TGA", "PCX", "ICO"])
 def test_palette(file_format: str) -> None:
     picture = Image.fromarray(quarters()).quantize(4)
     assert_near(decode(encode(picture, file_format)), np.asarray(picture.convert("RGB")), 0)
@@ -239,7 +241,7 @@ def test_the_transparent_grey_is_found_at_every_depth(depth: int, grey: int) -> 
     assert (pixels[:, 8:] == 255).all()
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP", "GIF"])
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP", "GIF", "PNM", "PCX", "ICO"])
 def test_one_bit(file_format: str) -> None:
     bits = on(WHITE, BLACK)
     picture = Image.fromarray(bits[..., 0]).convert("1")
@@ -292,11 +294,6 @@ def test_avif_of_more_than_eight_bits(depth: int) -> None:
     data = by_opencv(deep, ".avif", cv2.IMWRITE_AVIF_DEPTH, depth, cv2.IMWRITE_AVIF_QUALITY, 95)
     inside = np.s_[4:20, 4:28]  # OpenCV halves the colour's resolution: edges blur
     assert_values_near(decode(data)[inside], picture[inside], 10)
-
-
-def test_float_samples_are_refused() -> None:
-    with pytest.raises(BadImageError, match="32 bits a sample"):
-        decode(by_opencv(np.ones((32, 32, 3), np.float32), ".tiff"))
 
 
 def test_unused_fourth_byte_of_a_bmp_is_not_transparency() -> None:

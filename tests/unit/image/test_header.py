@@ -17,7 +17,7 @@ from logo_similarity.errors import (
     ImageTooComplexError,
     UnsupportedFormatError,
 )
-from logo_similarity.image.decode import decode
+from logo_similarity.image.decode import decode, decode_checked
 from logo_similarity.image.header import read_header
 from tests import hostile_images as hostile
 from tests.pictures import FORMATS, encode, encode_turned, noise, png, png_bomb, png_chunk, quarters
@@ -40,22 +40,25 @@ NO_IMAGES = {
     "bigtiff whose directory lies beyond everything": b"MM\0+\0\x08\0\0" + b"\xff" * 8,
     "bare webp": b"RIFF\0\0\0\0WEBP",
     "bare avif": b"\0\0\0\x14ftypavif\0\0\0\0mif1",
+    "bare heic": b"\0\0\0\x14ftypheic\0\0\0\0mif1",
+    "bare jpeg 2000": b"\xff\x4f\xff\x51",
+    "bare jp2": b"\0\0\0\x0cjP  \r\n\x87\n",
+    "bare pnm": b"P6\n",
+    "bare pcx": b"\n\5\1",
+    "bare ico": b"\0\0\1\0",
 }
 
 OTHER_FORMATS = {
     "SVG": b'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"/>',
     "SVG with a declaration": b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- made by hand -->\n<svg width="10" height="10"/>',
     "SVG with a document type": b'<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "svg11.dtd"><svg/>',
-    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-    "HEIF": b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic",
+    "HEIF": b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf",
+    "a film of HEIC pictures": b"\0\0\0\x18ftyphevc\0\0\0\0mif1hevc",
     "MP4": b"\0\0\0\x18ftypisom\0\0\x02\0isommp41",
     "PDF": b"%PDF-1.7\n",
     "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n",
     "EPS": b"\xc5\xd0\xd3\xc6\x1e\0\0\0",
     "Photoshop": b"8BPS\0\x01\0\0",
-    "ICO": b"\0\0\x01\0\x01\0\x10\x10\0\0",
-    "JP2": b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ",
-    "J2K": b"\xff\x4f\xff\x51\0\x2f\0\0",
     "JXL": b"\0\0\0\x0cJXL \r\n\x87\n",
     "JXL codestream": b"\xff\x0a\xfa\x7f",
     "HDR": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 16 +X 16\n",
@@ -64,7 +67,7 @@ OTHER_FORMATS = {
     "Sun raster": b"\x59\xa6\x6a\x95" + bytes(28),
     "PFM": b"PF\n16 16\n-1.0\n",
     "grey PFM": b"Pf\n16 16\n-1.0\n",
-    **{f"PNM {kind}": b"P%d\n16 16\n255\n" % kind + bytes(16 * 16 * 3) for kind in range(1, 8)},
+    "PAM": b"P7\nWIDTH 16\nHEIGHT 16\nDEPTH 3\nMAXVAL 255\nENDHDR\n" + bytes(16 * 16 * 3),
     "gzip": b"\x1f\x8b\x08\0",
     "ZIP": b"PK\x03\x04\x14\0",
 }
@@ -161,8 +164,8 @@ def test_tiles_of_a_tiff_have_at_most_4096_pixels_a_side_and_count_whole() -> No
         read_header(tiff_of_tiles(4097))
 
 
-@pytest.mark.parametrize(("bits", "accepted"), [(16, True), (17, False), (32, False)])
-def test_samples_of_a_tiff_have_at_most_16_bits(bits: int, accepted: bool) -> None:
+@pytest.mark.parametrize(("bits", "accepted"), [(16, True), (17, False), (32, True), (33, False), (64, False)])
+def test_samples_of_a_tiff_have_at_most_16_bits_or_32(bits: int, accepted: bool) -> None:
     one = {tag: (4, 1, struct.pack("<I", value)) for tag, value in {256: 64, 257: 48}.items()}
     data = tiff({**one, 258: (3, 1, struct.pack("<HH", bits, 0))})
     if accepted:
@@ -178,8 +181,8 @@ def test_the_largest_of_several_sample_sizes_counts() -> None:
     assert (
         read_header(small).cost.memory == read_header(tiff({**one, 258: (3, 1, struct.pack("<HH", 16, 0))})).cost.memory
     )
-    with pytest.raises(BadImageError, match="32 bits a sample"):
-        read_header(tiff({**one, 258: (3, 2, struct.pack("<HH", 8, 32))}))
+    with pytest.raises(BadImageError, match="64 bits a sample"):
+        read_header(tiff({**one, 258: (3, 2, struct.pack("<HH", 8, 64))}))
 
 
 WIDTH, HEIGHT = 65, 40
@@ -301,8 +304,13 @@ def test_an_animated_webp_is_left_to_a_child() -> None:
 
 
 def test_cost_of_a_gif() -> None:
-    data = b"GIF89a" + struct.pack("<HH", WIDTH, HEIGHT) + bytes(10)
+    data = b"GIF89a" + struct.pack("<HH", WIDTH, HEIGHT) + bytes(10) + b"\x21\xf9\4"
     assert_cost(data, memory=13 * PIXELS, nanoseconds=25 * PIXELS + 15_000 * len(data))
+
+
+def test_an_animated_gif_is_left_to_a_child() -> None:
+    data = b"GIF89a" + struct.pack("<HH", WIDTH, HEIGHT) + bytes(10) + 2 * b"\x21\xf9\4"
+    assert_cost(data, memory=13 * PIXELS, nanoseconds=math.inf)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 2), (2, 1)])
@@ -323,16 +331,24 @@ def test_cost_of_a_bmp(height: int) -> None:
     [
         (3, 8, None, PIXELS),
         (1, 1, None, PIXELS),
-        (4, 9, None, PIXELS),
         (4, 16, None, PIXELS),
         (3, 8, (32, 16), 96 * 48),
         (3, 8, (65, 40), PIXELS),
     ],
 )
 def test_cost_of_a_tiff(samples: int, bits: int, tile: tuple[int, int] | None, pixels: int) -> None:
-    values = {256: WIDTH, 257: HEIGHT, 258: bits, 277: samples} | dict(zip((322, 323), tile or (), strict=False))
+    values = {256: WIDTH, 257: HEIGHT, 258: bits, 262: 2 if samples > 1 else 1, 277: samples}
+    values |= dict(zip((322, 323), tile or (), strict=False))
     data = tiff({tag: (4, 1, struct.pack("<I", value)) for tag, value in values.items()})
     assert_cost(data, memory=2 * pixels * samples * (2 if bits > 8 else 1), nanoseconds=math.inf)
+
+
+@pytest.mark.parametrize(("samples", "bits", "sample_bytes"), [(1, 4, 1), (1, 9, 2), (1, 32, 4), (5, 8, 1)])
+def test_cost_of_a_tiff_that_opencv_does_not_decode(samples: int, bits: int, sample_bytes: int) -> None:
+    """The picture and the file are held beside the samples."""
+    values = {256: WIDTH, 257: HEIGHT, 258: bits, 262: 2 if samples > 1 else 1, 277: samples}
+    data = tiff({tag: (4, 1, struct.pack("<I", value)) for tag, value in values.items()})
+    assert_cost(data, memory=2 * PIXELS * samples * sample_bytes + 4 * PIXELS + len(data), nanoseconds=math.inf)
 
 
 @pytest.mark.parametrize("tag", [322, 323])
@@ -398,7 +414,7 @@ def test_other_formats_are_refused_by_their_first_bytes(name: str) -> None:
     assert caught.value.status == 415
 
 
-@pytest.mark.parametrize("file_format", ["ICO", "JPEG2000", "PPM", "PCX", "TGA", "SGI", "EPS"])
+@pytest.mark.parametrize("file_format", ["SGI", "EPS"])
 def test_real_files_of_other_formats_are_refused(file_format: str) -> None:
     data = encode(quarters(64, 64), file_format)
     with pytest.raises(BadImageError):
@@ -416,7 +432,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from logo_similarity.errors import ImageTooLargeError
-from logo_similarity.image.decode import decode
+from logo_similarity.image.decode import decode, decode_checked
 
 def peak_kilobytes():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -510,9 +526,10 @@ def test_a_damaged_png_header_is_refused() -> None:
     whole = encode(quarters(), "PNG")
     second = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 4000, 4000, 8, 2, 0, 0, 0))
     wrong_checksum = whole[:20] + (64).to_bytes(4, "big") + whole[24:]
-    for data in (whole[:33] + second + whole[33:], wrong_checksum):
-        with pytest.raises(BadImageError):
-            decode(data)
+    with pytest.raises(BadImageError):
+        decode(wrong_checksum)
+    with pytest.raises(BadImageError):  # the guards go by the first one
+        decode_checked(whole[:33] + second + whole[33:], read_header(whole[:33] + second + whole[33:]))
 
 
 def test_a_webp_whose_two_sizes_differ_is_refused() -> None:
@@ -539,7 +556,7 @@ def test_the_message_for_a_file_that_ends_too_early_is_that_it_is_cut_off(name: 
 
 def test_a_message_names_the_format_and_nothing_of_the_server() -> None:
     with pytest.raises(BadImageError) as caught:
-        decode(encode(quarters(), "PNG")[:-20])
+        decode(encode(quarters(), "PNG")[:50])
     assert "PNG" in str(caught.value)
     assert "/" not in str(caught.value)
 

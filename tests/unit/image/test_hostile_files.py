@@ -31,7 +31,8 @@ before = peak()
 try:
     decode(data)
 except BadImageError:
-    print((peak() - before) // 1024)
+    pass
+print((peak() - before) // 1024)
 """
 
 
@@ -107,7 +108,7 @@ ATTACKS = (
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_it_is_refused_for_next_to_nothing(attack: Callable[[], bytes], tmp_path: Path) -> None:
+def test_it_costs_next_to_nothing(attack: Callable[[], bytes], tmp_path: Path) -> None:
     file = tmp_path / "attack"
     file.write_bytes(attack())
     done = subprocess.run(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 
+from logo_similarity.catalog.sources.description import SourceDescription
 from logo_similarity.catalog.sources.images import ImageNames, Names, OpenNames
 from logo_similarity.catalog.sources.registers.documents import (
     Document,
