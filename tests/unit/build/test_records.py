@@ -9,6 +9,7 @@ import pytest
 
 from logo_similarity.build.records import REPORT_ROWS, count_lines, read_records, write_records
 from logo_similarity.catalog.sources.description import SourceDescription
+from logo_similarity.catalog.updates import UPDATES
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
@@ -157,7 +158,7 @@ def test_the_records_of_a_register_are_merged(tmp_path: Path) -> None:
         ("a.xml[2]", "bad"),
         ("b.xml[1]", "no image of the logo in the image folder"),
     ]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["records", "rejects"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["records", "rejects", UPDATES]
 
 
 def test_progress_counts_the_rows_of_a_register(tmp_path: Path) -> None:

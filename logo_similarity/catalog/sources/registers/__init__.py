@@ -26,10 +26,12 @@ from logo_similarity.catalog.sources.registers.uspto import is_uspto, read_uspto
 from logo_similarity.catalog.sources.rows import RowError, make_record, make_reject
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
+from logo_similarity.field_kinds import Notation
 from logo_similarity.fields import Record
 from logo_similarity.image.folder import image_names
 from logo_similarity.image.formats import EXTENSIONS
 
+NOTATION = Notation(date_format="%Y-%m-%d")
 ZIP_NAME = re.compile(r"\.zip/", re.IGNORECASE)
 Rows = Iterator[Mark | Removal | Reject]
 Reader = Callable[[Document, NameOf], Rows]
@@ -134,7 +136,12 @@ def _record(mark: Mark, names: Names, folder: str) -> Record | Reject:
         if filename is None and mark.fields.get("mark_feature") == "word":
             raise RowError("a word mark without an image")  # noqa: TRY301 - as the other faults of the row
         return make_record(
-            where=mark.where, logo_id=mark.logo_id, filename=filename or "", fields=mark.fields, extra={}
+            where=mark.where,
+            logo_id=mark.logo_id,
+            filename=filename or "",
+            fields=mark.fields,
+            extra={},
+            notation=NOTATION,
         )
     except RowError as error:
         return make_reject(mark.where, error, logo_id=mark.logo_id)

@@ -25,7 +25,7 @@ FEATURES = {
 }
 """Kinds of mark by the words of offices, in lower case; all others are `other`."""
 CODE_DIGITS = re.compile(r"^(\d\d)(\d\d)(\d\d)?$", re.ASCII)
-SHORTEST_DATE = 8
+DAY_DIGITS = re.compile(r"^(\d{4})(\d\d)(\d\d)$", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +66,15 @@ def _any_namespace(path: str) -> str:
 
 
 def day_of(text: str | None) -> str | None:
-    """A date without its time and offset: "2008-05-19-04:00" becomes "2008-05-19". None: it is missing or all zeros."""
+    """A date in ISO 8601 without its time and offset: "20080519" and "2008-05-19-04:00" become "2008-05-19".
+
+    None: it is missing or all zeros. Any other text stays as it is.
+    """
     if text is None or not text.strip("0- "):
         return None
-    return text[:10] if text[4:5] == "-" else text[:SHORTEST_DATE]
+    if text[4:5] == "-":
+        return text[:10]
+    return DAY_DIGITS.sub(r"\1-\2-\3", text[:8])
 
 
 def number_of(text: str | None) -> str | None:

@@ -109,7 +109,7 @@ def test_a_folder_of_images_without_extensions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "remedy"), [("marks.xls", "save it as .xlsx or CSV"), ("all.zip", "unpack an archive first")]
+    ("name", "remedy"), [("marks.xls", "save it as .xlsx or CSV"), ("all.zip", "unpack an archive of images first")]
 )
 def test_files_that_need_a_step_before(tmp_path: Path, name: str, remedy: str) -> None:
     (tmp_path / name).write_bytes(b"x")
