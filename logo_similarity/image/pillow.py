@@ -72,7 +72,7 @@ def later_frames(data: bytes, sides: tuple[int, int], most: int) -> Iterator[Pix
                 yield cv2.cvtColor(np.asarray(image.convert("RGBA")), cv2.COLOR_RGBA2BGRA)
     except MemoryError:
         raise
-    except ERRORS:
+    except (BadImageError, *ERRORS):
         return
 
 
