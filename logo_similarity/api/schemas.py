@@ -43,7 +43,7 @@ EXAMPLE_SEARCH: JsonDict = {
     "pictures": [
         {
             "box": [0, 0, 1, 1], "content": [0.05, 0.1, 0.95, 0.9],
-            "parts": [[0.05, 0.1, 0.3, 0.9], [0.4, 0.3, 0.95, 0.7]], "damage": None,
+            "parts": [[0.05, 0.1, 0.3, 0.9], [0.4, 0.3, 0.95, 0.7]],
         }
     ],
     "proposed": {"vienna_codes": [{"value": "26.01.01", "share": 0.4}]},
@@ -298,7 +298,7 @@ class PictureOut(BaseModel):
         Field(
             description="Why only a part of the image was readable and searched for. Null: nothing is known to be wrong."
         ),
-    ]
+    ] = None
 
 
 class SearchAnswer(BaseModel):

@@ -67,12 +67,12 @@ def later_frames(data: bytes, sides: tuple[int, int], most: int) -> Iterator[Pix
     try:
         with GifImageFile(BytesIO(data)) as image:
             for number in range(1, most + 1):
-                _check_size(image.size, sides, Format.GIF)
                 image.seek(number)
+                _check_size(image.size, sides, Format.GIF)  # a frame may enlarge the picture
                 yield cv2.cvtColor(np.asarray(image.convert("RGBA")), cv2.COLOR_RGBA2BGRA)
     except MemoryError:
         raise
-    except ERRORS:
+    except (BadImageError, *ERRORS):
         return
 
 

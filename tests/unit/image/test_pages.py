@@ -116,8 +116,9 @@ def test_frames_are_looked_at_up_to_the_twenty_first() -> None:
     assert shown(animation(*blanks, quarters())).std() < 1
 
 
-def test_a_gif_frame_larger_than_its_canvas_ends_the_search() -> None:
+@pytest.mark.parametrize(("left", "side"), [(40, 64), (0, 80), (0, 60_000)])
+def test_a_gif_frame_beyond_its_canvas_ends_the_search(left: int, side: int) -> None:
     data = bytearray(animation(BLANK, quarters()))
     at = data.rindex(b",\0\0\0\0" + struct.pack("<HH", 64, 48))
-    data[at + 5 : at + 9] = struct.pack("<HH", 60_000, 60_000)
+    data[at + 1 : at + 9] = struct.pack("<HHHH", left, 0, side, 48 if left else side)
     np.testing.assert_array_equal(shown(bytes(data)), BLANK)

@@ -145,6 +145,5 @@ def test_pcx(mode: str) -> None:
     assert_shows(encode(picture, "PCX"), np.asarray(picture.convert("RGB")))
 
 
-def test_old_jpeg_in_a_tiff_and_jpeg_inks() -> None:
-    """OpenCV does not decode the first; Pillow does."""
+def test_jpeg_inks_in_a_tiff() -> None:
     assert_shows(encode(IMAGE.convert("CMYK"), "TIFF", compression="jpeg", quality=95), PICTURE, 40)
