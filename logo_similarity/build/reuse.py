@@ -78,7 +78,7 @@ class KnownImages:
 
     def digest(self, row: int) -> bytes:
         """Sha256 of the image file of a row."""
-        return self.digests[row].tobytes()
+        return bytes(self.digests[row])
 
     def find(self, digest: bytes) -> StoredImage | None:
         """What is stored of the image file with this sha256; None: the version does not have it."""

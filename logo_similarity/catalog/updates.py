@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from logo_similarity.catalog.files import sync_file
@@ -82,10 +82,11 @@ def read_updates(path: Path) -> Iterator[UpdateRow]:
 
 def read_files(path: Path) -> dict[str, str]:
     """The names of the imported files, by their sha256. Raises CatalogError if the file cannot be read."""
-    return dict(_query(path, "SELECT sha256, name FROM files"))
+    files: Iterator[tuple[str, str]] = _query(path, "SELECT sha256, name FROM files")
+    return dict(files)
 
 
-def _query(path: Path, sql: str) -> Iterator[tuple[str, ...]]:
+def _query(path: Path, sql: str) -> Iterator[Any]:
     uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:

@@ -19,6 +19,7 @@ from logo_similarity.commands.options import (
     SourceKind,
     SourcePath,
 )
+from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.terminal import err, out, print_json, print_table, printable, progress
@@ -51,6 +52,7 @@ def inspect(
     Shows the kind and the format of the source, the field that each column is read as, three rows as they would be
     indexed, and how many rows would be rejected for which reasons.
     """
+    from logo_similarity.build.merging import without_image
     from logo_similarity.build.rejections import Rejections
     from logo_similarity.catalog.sources import open_source
     from logo_similarity.catalog.sources.mapping import parse_columns
@@ -67,11 +69,15 @@ def inspect(
     if write_mapping is not None:
         _write_mapping(source, opened.description(), write_mapping)
     examples: list[Record] = []
-    records, rejections = 0, Rejections()
+    records, removals, rejections = 0, 0, Rejections()
     with progress(err) as report:
         for number, row in enumerate(opened.rows(), 1):
-            if not isinstance(row, Record):
+            if isinstance(row, Reject):
                 rejections.add(row)
+            elif isinstance(row, Removal):
+                removals += 1
+            elif not row.filename:
+                rejections.add(without_image(row))
             else:
                 records += 1
                 if len(examples) < EXAMPLES:
@@ -85,6 +91,7 @@ def inspect(
                 **asdict(reading),
                 "images": str(opened.images),
                 "records": records,
+                "removals": removals,
                 "rejected": rejections.count,
                 "rejections": [asdict(rejection) for rejection in rejections.commonest()],
                 "examples": [
@@ -93,7 +100,7 @@ def inspect(
             }
         )
         return
-    _print(reading, opened.images, examples, records, rejections)
+    _print(reading, opened.images, examples, records, removals, rejections)
 
 
 def reading_lines(reading: SourceDescription) -> list[str]:
@@ -120,7 +127,12 @@ def _write_mapping(source: Path, reading: SourceDescription, path: Path) -> None
 
 
 def _print(
-    reading: SourceDescription, images: Path, examples: list[Record], records: int, rejections: Rejections
+    reading: SourceDescription,
+    images: Path,
+    examples: list[Record],
+    records: int,
+    removals: int,
+    rejections: Rejections,
 ) -> None:
     facts = {"kind": reading.kind, **reading.facts, "images": str(images)}
     for name, value in facts.items():
@@ -143,7 +155,8 @@ def _print(
         print_table(rows)
     for note in reading.notes:
         out.print(f"note: {note}")
-    out.print(f"{counted(records, 'logo')} to index, {rejections.count:,} rejected")
+    removed = f", {removals:,} deleted by the source" if removals else ""
+    out.print(f"{counted(records, 'record')} to index{removed}, {rejections.count:,} rejected")
     for line in rejections.lines():
         out.print(f"  {line}")
     if (remedy := rejections.remedy(images)) is not None:

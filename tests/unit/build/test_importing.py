@@ -8,14 +8,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from logo_similarity.build import embeddings
 from logo_similarity.build.importing import ImportResult, import_source
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.updates import UPDATES, read_updates
 from logo_similarity.catalog.versions import Catalog
+from logo_similarity.description import Description
 from logo_similarity.domain import Query, Reject, Removal
+from logo_similarity.embed.describe import describe
+from logo_similarity.embed.encoder import Encoder
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogError
 from logo_similarity.fields import Record
@@ -61,8 +66,12 @@ def test_images_of_the_live_version_are_not_read(desk: Desk, monkeypatch: pytest
     for path in (*desk.store.iterdir(), *desk.images.iterdir()):
         path.unlink()
     described: list[object] = []
-    describe = embeddings.describe
-    monkeypatch.setattr(embeddings, "describe", lambda pixels, *rest: (described.append(1), describe(pixels, *rest))[1])
+
+    def count(pixels: NDArray[np.uint8], encoder: Encoder) -> Description:
+        described.append(pixels)
+        return describe(pixels, encoder)
+
+    monkeypatch.setattr(embeddings, "describe", count)
     result = desk.add(desk.record("US-1", 3, text="changed"), desk.record("US-9", 3, 9))
     assert result.manifest.count == 6
     assert len(described) == 1
@@ -113,7 +122,8 @@ def test_a_changed_image_without_a_changed_record_is_noticed(desk: Desk) -> None
     assert desk.add(record).summary.changed == 1
     with SearchEngine.open(desk.root) as engine:
         best = engine.search(Query(image=FILES[20].read_bytes())).hits[0]
-    assert (best.logo.logo_id, best.score) == ("US-1", pytest.approx(1, abs=1e-3))
+    assert best.logo.logo_id == "US-1"
+    assert best.score == pytest.approx(1, abs=1e-3)
 
 
 UPDATES_OF_ONE = (
@@ -139,7 +149,9 @@ def test_any_order_of_imports_gives_the_same_catalog(tmp_path: Path, order: tupl
 
 
 def test_a_killed_import_is_taken_up_again(desk: Desk) -> None:
-    rows = [desk.record("US-0", 3, text="changed"), desk.record("US-9", 3, 9), Removal("US-1", "here", day(3))]
+    rows: list[Row] = [
+        desk.record("US-0", 3, text="changed"), desk.record("US-9", 3, 9), Removal("US-1", "here", day(3))
+    ]  # fmt: skip
     stages = ["rows read", "logos embedded", "finding identical images", "images indexed", "checking recall",
               "computing digests", "images stored"]  # fmt: skip
 

@@ -6,7 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from logo_similarity.build import embeddings
 from logo_similarity.build.catalog import BuildOptions, build_catalog
@@ -14,6 +16,8 @@ from logo_similarity.build.reuse import KnownImages
 from logo_similarity.catalog.manifest import IMAGE_DIGESTS, MODEL_FOLDER, Manifest, read_manifest
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import Catalog
+from logo_similarity.description import Description
+from logo_similarity.embed.describe import describe
 from logo_similarity.embed.encoder import Encoder
 from tests.samples import SampleCatalog
 
@@ -38,10 +42,12 @@ def folder(sample_catalog: SampleCatalog, tmp_path: Path) -> Path:
 def described(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The pictures that are described."""
     pictures: list[object] = []
-    describe = embeddings.describe
-    monkeypatch.setattr(
-        embeddings, "describe", lambda pixels, *rest: (pictures.append(pixels), describe(pixels, *rest))[1]
-    )
+
+    def count(pixels: NDArray[np.uint8], encoder: Encoder) -> Description:
+        pictures.append(pixels)
+        return describe(pixels, encoder)
+
+    monkeypatch.setattr(embeddings, "describe", count)
     return pictures
 
 

@@ -230,7 +230,7 @@ def test_damaged_bitmaps_are_refused(tmp_path: Path, damage: Callable[[bytearray
 def test_values_are_counted_among_the_logos_that_pass(tmp_path: Path, passing: list[int], repeated: bool) -> None:
     """A file in which no logo has two values holds one number a logo; both forms give the same counts."""
     classes = [(9,), (42,), (), (9,), (35,), (35, 42) if repeated else (9,)]
-    records = [Record(logo_id=str(row), filename="x.png", nice_classes=one) for row, one in enumerate(classes)]
+    records = tuple(Record(logo_id=str(row), filename="x.png", nice_classes=one) for row, one in enumerate(classes))
     postings = Postings(write(tmp_path / "v", records, ("nice_classes",)), ("nice_classes",), len(records))
     (field,) = select_fields(["nice_classes"])
     mask = np.isin(np.arange(len(records)), passing)

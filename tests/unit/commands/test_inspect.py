@@ -35,7 +35,7 @@ def test_what_is_read_is_shown(marks: Path) -> None:
         "kind: table", "encoding: cp1252", "separator: semicolon", "date_order: day-month",
         "Bild\tfilename\ta usual name", "Farbe\t\tkept in metadata.extra", "field\tmarken.csv:2\tmarken.csv:4",
         "company\tMüller; Söhne\t", "application_date\t2019-12-31\t2019-02-01",
-        "note: 1 logo with several rows, which were merged", "2 logos to index, 1 rejected",
+        "note: 1 logo with several rows, which were merged", "2 records to index, 1 rejected",
         "  1: no image '3.jpg' in the image folder (marken.csv:5)",
     ):  # fmt: skip
         assert line in lines
@@ -70,7 +70,7 @@ def test_columns_can_be_mapped_without_a_file(marks: Path) -> None:
 def test_forgotten_images_are_said(marks: Path) -> None:
     lines = run("inspect", marks).stdout.splitlines()
     assert lines[-3:] == [
-        "0 logos to index, 4 rejected",
+        "0 records to index, 4 rejected",
         "  4: no image '1' in the image folder (marken.csv:2)",
         f"the images were looked for in {marks.parent}; if they are elsewhere, name their folder with --images",
     ]
