@@ -15,7 +15,7 @@ demo: .venv/installed
 	LOGO_LOG_FORMAT=$${LOGO_LOG_FORMAT:-console} $(BIN)/logo-similarity serve --catalogs catalogs --images samples
 
 test: .venv/installed-dev
-	@echo "running the tests: up to twelve minutes on two cores"
+	@echo "running the tests: about a quarter of an hour on two cores"
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # The long forms of the tests that kill, swap and exhaust a service, and the tests of the deployment files: about 25

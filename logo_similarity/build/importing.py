@@ -75,6 +75,8 @@ class ImportSummary:
     """Changed logos that are no longer in force, and were before."""
     images_missing: int = 0
     """Logos that are left out until their image is there."""
+    unknown: int = 0
+    """Rows that would enrich logos which the live version does not have."""
     rejected: int = 0
     """Rows that cannot be used."""
     reasons: list[str] = field(default_factory=list)
@@ -98,8 +100,9 @@ def import_source(
     source: Source,
     root: Path,
     options: BuildOptions,
-    keep: KeepImage,
+    keep: KeepImage | None,
     *,
+    enrich: bool = False,
     dry_run: bool = False,
     progress: Progress = lambda _stage, _done, _total: None,
 ) -> ImportResult:
@@ -112,7 +115,8 @@ def import_source(
         source: the records and removals, and their images.
         root: folder of the catalog.
         options: of the build; the encoder and the parameters of the index are those of the live version.
-        keep: stores the new images before the version becomes live.
+        keep: stores the new images before the version becomes live; None: there will be none.
+        enrich: the source has no images: its records add to logos of the live version, and others are left out.
         dry_run: change nothing.
         progress: see `build.catalog.Progress`.
 
@@ -139,12 +143,13 @@ def import_source(
                 f"{live}: its embeddings cannot be used again, because it is damaged or was built from embeddings alone or "
                 "by another version of this software; build it again, and import then"
             )
-        inputs = digest_inputs(source, "import", live.name, options.limits)
+        inputs = digest_inputs(source, "import", live.name, options.limits, enrich)
         work = root / f"{WORK_PREFIX}{inputs[:16]}-import"
         work.mkdir(exist_ok=True)
         if not (work / RECORDS).exists():
             with closing(Metadata(live / METADATA)) as metadata:
-                _Import(source, live, manifest, metadata, known, work, progress).write({**applied, **files})
+                merging = _Import(source, live, manifest, metadata, known, work, progress, enrich=enrich)
+                merging.write({**applied, **files})
         summary = ImportSummary(**json.loads((work / SUMMARY).read_bytes()))
         if dry_run or not (summary.added or summary.changed or summary.removed or _has_news(live, work)):
             shutil.rmtree(work, ignore_errors=True)
@@ -154,7 +159,8 @@ def import_source(
             options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
         )
         made = make_version(work, manifest.source.kind, work / IMAGES, encoder, known, inputs, options, progress)
-        _store_images(work, keep, progress)
+        if keep is not None:
+            _store_images(work, keep, progress)
         version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
         shutil.rmtree(work, ignore_errors=True)
         return ImportResult(version, made, summary, published=True)
@@ -189,8 +195,11 @@ class _Import:
         known: KnownImages,
         work: Path,
         progress: Progress,
+        *,
+        enrich: bool,
     ) -> None:
         self._source = source
+        self._enrich = enrich
         self._updates = live / UPDATES if UPDATES in manifest.files else None
         self._manifest = manifest
         self._metadata = metadata
@@ -236,7 +245,12 @@ class _Import:
             if isinstance(row, Reject):
                 yield row
                 continue
+            if self._enrich and self._metadata.find(row.logo_id) is None:
+                self._counts["unknown"] += 1
+                continue
             self._named.add(row.logo_id)
+            if isinstance(row, Record) and self._enrich:
+                row = replace(row, filename="")  # noqa: PLW2901
             if isinstance(row, Record) and row.filename:
                 try:
                     row = replace(row, filename=self._stage(row))  # noqa: PLW2901

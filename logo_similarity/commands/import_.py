@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 OUTCOMES = {
     "added": "added", "changed": "changed", "ended": "no longer in force", "unchanged": "unchanged",
-    "removed": "removed", "images_missing": "left out, without an image", "rejected": "rejected",
+    "removed": "removed", "images_missing": "left out, without an image", "unknown": "not in the catalog", "rejected": "rejected",
 }  # fmt: skip
 
 
@@ -50,6 +50,12 @@ def import_(
         Path | None,
         typer.Option("--store", help="Folder that the service reads images from, to add new ones.  [LOGO_IMAGES_DIR]"),
     ] = None,
+    enrich: Annotated[
+        bool,
+        typer.Option(
+            "--enrich", help="Only add metadata to logos of the catalog, by their ids; the source needs no images."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
     threads: Threads = None,
     device: Device = None,
@@ -64,6 +70,7 @@ def import_(
     from logo_similarity.build.catalog import BuildOptions
     from logo_similarity.build.importing import import_source
     from logo_similarity.catalog.sources import open_source
+    from logo_similarity.catalog.sources.images import ImageNames, NamesAsWritten, OpenNames
     from logo_similarity.catalog.sources.mapping import parse_columns
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.image.decode import ImageLimits
@@ -71,7 +78,7 @@ def import_(
 
     settings = load_settings(catalogs=catalogs, images_dir=store, device=device)
     image_store = open_store(settings)
-    if image_store is None:
+    if image_store is None and not enrich:
         raise ConfigError(
             "no image store for new images: name the folder with --store, or set LOGO_IMAGES_DIR or LOGO_S3_BUCKET"
         )
@@ -82,6 +89,7 @@ def import_(
         trial=Trial.of(settings),
         signing_key=signing_key(settings),
     )
+    names: OpenNames = NamesAsWritten if enrich else ImageNames
     opened = open_source(
         source,
         kind=kind,
@@ -90,9 +98,13 @@ def import_(
         columns=parse_columns(columns),
         encoding=encoding,
         sheet=sheet,
+        names=names,
     )
+    keep = None if image_store is None else image_store.write
     with progress(err) as report:
-        result = import_source(opened, settings.catalogs, options, image_store.write, dry_run=dry_run, progress=report)
+        result = import_source(
+            opened, settings.catalogs, options, keep, enrich=enrich, dry_run=dry_run, progress=report
+        )
     if as_json:
         print_json({"version": result.folder.name, "published": result.published, **asdict(result.summary)})
     else:

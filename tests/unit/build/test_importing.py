@@ -186,6 +186,14 @@ def test_a_file_that_was_imported_is_not_read_again(desk: Desk, tmp_path: Path) 
     assert again.summary.unchanged == 0
 
 
+def test_an_enrichment_changes_only_logos_that_are_there(desk: Desk) -> None:
+    rows = [Record(logo_id=f"US-{n}", filename="nowhere.jpg", company=f"company {n}") for n in (1, 2, 90)]
+    summary = desk.add(*rows, enrich=True).summary
+    assert (summary.changed, summary.unknown, summary.added, summary.images_missing) == (2, 1, 0, 0)
+    assert [record.company for record in desk.logos()] == [None, "company 1", "company 2", None, None]
+    assert desk.texts()["US-1"] == "text 1"
+
+
 def test_a_catalog_of_embeddings_alone_cannot_be_updated(desk: Desk, tmp_path: Path) -> None:
     path = Catalog(desk.root).current() / "patches.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\7")

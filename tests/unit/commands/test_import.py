@@ -56,3 +56,11 @@ def test_without_an_image_store_nothing_is_imported(folder: Path) -> None:
     outcome = CliRunner().invoke(app, ["import", "daily.xml", "--images", "images"])
     assert outcome.exit_code != 0
     assert "no image store for new images" in str(outcome.exception or outcome.output)
+
+
+def test_a_table_without_images_enriches_the_catalog(folder: Path) -> None:
+    (folder / "owners.csv").write_text("id;owner\nUS-00000002;Example Ltd\nUS-77777777;Other Ltd\n")
+    outcome = CliRunner().invoke(app, ["import", "owners.csv", "--enrich"])
+    assert outcome.exit_code == 0, outcome.output
+    assert "1 changed (US-00000002)" in outcome.output
+    assert "1 not in the catalog" in outcome.output
