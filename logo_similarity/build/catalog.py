@@ -156,7 +156,7 @@ def build_catalog(
     folder = Catalog(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # a build with shards of another size cannot be resumed
     with folder.locked():
-        version = _find_version(folder, inputs, options)
+        version = find_version(folder, inputs, options)
         if reused := version is not None:
             folder.flip(version[0].name)
         else:
@@ -184,7 +184,7 @@ def _known_images(folder: Catalog, encoder: Encoder, progress: Progress) -> Know
     return KnownImages.open(version, encoder)
 
 
-def _find_version(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
+def find_version(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
     """The newest version of the same inputs that reaches the floors and passes its trial."""
     for name in reversed(folder.names()):
         version = folder.root / name

@@ -24,6 +24,7 @@ from logo_similarity.build.catalog import (
     VERSION,
     BuildOptions,
     Progress,
+    find_version,
     make_version,
 )
 from logo_similarity.build.embeddings import FILE_DIGESTS
@@ -145,12 +146,17 @@ def import_source(
             )
         inputs = digest_inputs(source, "import", live.name, options.limits, enrich)
         work = root / f"{WORK_PREFIX}{inputs[:16]}-import"
+        if (found := find_version(folder, inputs, options)) is not None:  # an import was killed before the flip
+            summary = _read_summary(work)
+            folder.flip(found[0].name)
+            shutil.rmtree(work, ignore_errors=True)
+            return ImportResult(*found, summary, published=True)
         work.mkdir(exist_ok=True)
         if not (work / RECORDS).exists():
             with closing(Metadata(live / METADATA)) as metadata:
                 merging = _Import(source, live, manifest, metadata, known, work, progress, enrich=enrich)
                 merging.write({**applied, **files})
-        summary = ImportSummary(**json.loads((work / SUMMARY).read_bytes()))
+        summary = _read_summary(work)
         if dry_run or not (summary.added or summary.changed or summary.removed or _has_news(live, work)):
             shutil.rmtree(work, ignore_errors=True)
             return ImportResult(live, manifest, summary, published=False)
@@ -164,6 +170,11 @@ def import_source(
         version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
         shutil.rmtree(work, ignore_errors=True)
         return ImportResult(version, made, summary, published=True)
+
+
+def _read_summary(work: Path) -> ImportSummary:
+    path = work / SUMMARY
+    return ImportSummary(**json.loads(path.read_bytes())) if path.exists() else ImportSummary()
 
 
 def _has_news(live: Path, work: Path) -> bool:
