@@ -57,19 +57,20 @@ def test_empty_and_random_bytes(client: TestClient) -> None:
 
 
 def test_cut_files(client: TestClient, sample_catalog: SampleCatalog) -> None:
+    """A file is read as far as it goes, if that is at least half of the picture."""
     whole = picture(sample_catalog)
-    for length in range(1, len(whole) - 2, len(whole) // 25):
+    for length in range(1, len(whole) // 4, len(whole) // 50):
         refused(upload(client, whole[:length]), 422, "image_undecodable")
+    response = upload(client, whole[: len(whole) * 49 // 50])
+    assert response.status_code == 200
+    assert response.json()["pictures"][0]["damage"] == "the JPEG file is cut off"
 
 
 @pytest.mark.parametrize(
     "data",
     [
         b"%!PS-Adobe-3.0 EPSF-3.0",
-        b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00heicmif1",
-        b"P6\n1 1\n255\n...",
         b"8BPS\x00\x01",
-        b"\x00\x00\x01\x00\x01\x00",
     ],
 )
 def test_other_formats(client: TestClient, data: bytes) -> None:

@@ -24,7 +24,9 @@ def test_a_logo_is_what_the_search_says_of_it(client: TestClient, sample_catalog
     assert logo["id"] == hit["id"]
     assert logo["metadata"] == hit["metadata"]
     assert set(logo["metadata"]) == {
-        "text", "company", "vienna_codes", "nice_classes", "status", "office", "application_date", "year", "extra",
+        "text", "company", "applicant", "vienna_codes", "us_design_codes", "nice_classes", "goods", "mark_feature", "status",
+        "office_status", "office", "registration_number", "application_date", "registration_date", "expiry_date",
+        "transaction_date", "year", "extra",
     }  # fmt: skip
 
 

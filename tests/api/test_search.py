@@ -138,8 +138,9 @@ def test_a_parameter_given_twice_is_refused(
 
 
 KNOWN = (
-    "application_date, company, crop, filter, greyscale, invert, logo_id, max_expect, max_identical, min_score, nice, office, "
-    "parts, propose, read_words, rerank, status, text, top_k, vienna, word_weight, words, year"
+    "applicant, application_date, company, crop, expiry_date, filter, goods, greyscale, invert, logo_id, mark_feature, "
+    "max_expect, max_identical, min_score, nice, office, office_status, parts, propose, read_words, registration_date, "
+    "registration_number, rerank, status, text, top_k, transaction_date, us_design, vienna, word_weight, words, year"
 )
 
 
@@ -152,7 +153,7 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name(
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["code"] == "invalid_request"
     given = "Top_K" if "Top_K" in query else "topk"
-    known = KNOWN.replace("filter", "cursor, file, filter") if fields else KNOWN
+    known = KNOWN.replace("expiry_date, filter", "cursor, expiry_date, file, filter") if fields else KNOWN
     expected = f"unknown parameter '{given}'; did you mean top_k? Known: {known}"
     assert response.json()["detail"] == expected
 

@@ -297,7 +297,10 @@ def test_the_command_prints_the_same_as_for_a_catalog(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--url", "http://127.0.0.1:9", "--catalogs", "x"), "cannot be combined with --catalogs or --device"),
+        (
+            ("--url", "http://127.0.0.1:9", "--catalogs", "x"),
+            "cannot be combined with --catalogs, --device or --images",
+        ),
         (("--key-file", "x"), "needs --url"),
     ],
 )

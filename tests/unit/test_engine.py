@@ -335,11 +335,11 @@ def test_words_alone_find_texts_and_companies(engine: SearchEngine) -> None:
 def test_an_image_and_words_fuse_and_both_are_complete(
     engine: SearchEngine, sample_catalog: SampleCatalog, rerank: bool, parts: PartsMode
 ) -> None:
-    image, text = picture(sample_catalog, 3), engine.metadata.fetch([11])[0].record.text
+    image, text = picture(sample_catalog, 9), engine.metadata.fetch([11])[0].record.text
     query = Query(image=image, words=text, word_weight=0.25, top_k=1000, rerank=rerank, parts=parts)
     result = engine.search(query)
     by_image = {hit.logo.id: hit for hit in engine.search(replace(query, words=None)).hits}
-    assert {3, 11} <= {hit.logo.id for hit in result.hits[:5]}
+    assert {9, 11} <= {hit.logo.id for hit in result.hits[:5]}
     assert result.reranked is rerank
     for hit in result.hits:
         other = by_image[hit.logo.id]
