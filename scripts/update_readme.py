@@ -276,8 +276,8 @@ def retrieval() -> str:
     fp32 = json.loads((RESULTS / "evaluation_fp32.json").read_text())["splits"][0]["whole"]["all"]
     rows.append(("mAP of the float32 encoder", f"{fp32['mean_average_precision']:.3f}", ""))
     rows += [(f"R@1 of copies: {one['change']}", f"{one['recall_at_1']:.3f}", "") for one in both[0]["copies"]]
-    rows += [(f"R@1 of scans: {one['change']}", f"{one['recall_at_1']:.3f}", "") for one in both[0].get("scans", ())]
-    for one in both[0].get("composites", ()):
+    rows += [(f"R@1 of scans: {one['change']}", f"{one['recall_at_1']:.3f}", "") for one in both[0]["scans"]]
+    for one in both[0]["composites"]:
         rows += [
             (
                 f"R@1 of composites, the mark finds it: {one['composite']}",
@@ -290,6 +290,10 @@ def retrieval() -> str:
                 "",
             ),
         ]
+    for band in both[0]["bands"]:
+        rows.append((f"precision of hits in the band {band['band']}", f"{band['precision']:.3f}", ""))
+    for one in both[0]["chance_hits"]:
+        rows.append((f"hits by chance where `expect` is at most {one['expect']:g}", f"{one['hits']:.2f}", ""))
     for name, share in _load("encoder_cost")["over_lite0_at_224"].items():
         rows.append(
             (f"time of one run of {name} on one thread, relative to Lite0 at 224 px in float32", f"{share}", "")

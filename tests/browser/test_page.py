@@ -333,10 +333,10 @@ def test_files_that_cannot_be_searched_for(visit: Visit, tmp_path: Path) -> None
     page = visitor.open()
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    large, text, photo = tmp_path / "large.png", tmp_path / "notes.png", tmp_path / "mark.heic"
+    large, text, photo = tmp_path / "large.png", tmp_path / "notes.png", tmp_path / "mark.psd"
     large.write_bytes(bytes(300_001))
     text.write_text("not a picture")
-    photo.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    photo.write_bytes(b"8BPS\0\1" + bytes(100))
     for file, title in (
         (large, "The picture is too large"),
         (text, "The file cannot be read as a picture"),

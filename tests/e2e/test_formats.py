@@ -51,7 +51,7 @@ def test_a_catalog_of_an_older_format_is_refused_by_name() -> None:
 
 
 def test_there_is_a_fixture_for_each_format_and_nothing_else() -> None:
-    assert {path.name for path in FIXTURES.iterdir()} == {f"catalog-{number}" for number in (REFUSED, *FORMATS)}
-    for folder in FIXTURES.iterdir():
+    assert {path.name for path in FIXTURES.glob("catalog-*")} == {f"catalog-{number}" for number in (REFUSED, *FORMATS)}
+    for folder in FIXTURES.glob("catalog-*"):
         names = {path.name for path in folder.iterdir()}
         assert names == {CURRENT, "answers.json", Catalog(folder).current().name}

@@ -166,5 +166,5 @@ def test_a_catalog_of_images_without_parts_is_searched_with_the_parts_of_the_que
         assert not json.loads((result.folder / "manifest.json").read_text())["files"].get("parts/index.faiss")
     with SearchEngine.open(tmp_path / "out") as engine:
         mark = decode((tmp_path / "5.png").read_bytes())
-        query = np.concatenate([mark, pixels(sample_catalog, OTHER)[:160, :160]], axis=1)
+        query = np.concatenate([mark, pixels(sample_catalog, FIGURE)[:160, :160]], axis=1)
         assert engine.search(Query(image=query, top_k=3)).hits[0].logo.filename == "5.png"
