@@ -140,14 +140,14 @@ def test_same_inputs_are_not_built_twice_and_other_inputs_are(source: Path, tmp_
 def test_an_index_under_the_floor_is_not_published(source: Path, tmp_path: Path) -> None:
     build(source, tmp_path)
     live = Catalog(tmp_path).current()
-    poor = BuildOptions(threads=2, m=4, ef_construction=2, ef_search=1, recall_floor=1.0, self_floor=0.0)
+    poor = BuildOptions(threads=2, m=4, ef_construction=4, ef_search=1, recall_floor=1.0, self_floor=0.0)
     with pytest.raises(BuildError, match="--ef-search"):
         build_catalog(open_source(source), tmp_path, poor)
     assert Catalog(tmp_path).current() == live
 
 
 def test_a_version_under_the_floor_that_is_asked_for_is_not_reused(source: Path, tmp_path: Path) -> None:
-    poor = BuildOptions(threads=2, m=4, ef_construction=2, ef_search=1, recall_floor=0.0, self_floor=0.0)
+    poor = BuildOptions(threads=2, m=4, ef_construction=4, ef_search=1, recall_floor=0.0, self_floor=0.0)
     first = build_catalog(open_source(source), tmp_path, poor)
     assert first.manifest.recall.value < 1
     assert build_catalog(open_source(source), tmp_path, poor).reused
