@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -60,6 +59,8 @@ def encode(picture: Array | Image.Image, file_format: str, **options: Any) -> by
     buffer = BytesIO()
     options = LOSSLESS.get(file_format, {}) | options
     if file_format == "HEIC":
+        import pillow_heif  # not in the environment of tests/torch
+
         exif = options.pop("exif", Image.Exif()).tobytes()  # its orientation goes into a box of the container
         pillow_heif.from_pillow(image).save(buffer, exif=exif, **options)
     else:
