@@ -69,8 +69,11 @@ def test_a_worker_that_hangs_is_replaced(sample_catalog: SampleCatalog, tmp_path
     with serving(
         sample_catalog, tmp_path, **OPEN, LOGO_HANG_SECONDS="10"
     ) as server:  # longer than a start on a busy machine
-        # A worker that stops before its first heartbeat counts as starting, for which there is no limit.
-        until(lambda: server.log.read_text().count('"event": "ready"') == 2)
+        # A worker that stops before its first heartbeat counts as starting, for which there is no limit. The heartbeats
+        # begin when the startup is complete, before the first request.
+        until(lambda: server.log.read_text().count("Application startup complete.") == 2)
+        for number in range(20):
+            assert found(server, sample_catalog, number)
         victim, other = server.workers()
         os.kill(victim, signal.SIGSTOP)
         until(lambda: len(server.workers()) == 2 and victim not in server.workers())
