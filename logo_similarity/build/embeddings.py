@@ -154,7 +154,7 @@ def _read_digests(path: Path) -> Callable[[int], bytes | None]:
 def _describe_file(
     path: Path, encoder: Encoder, decoder: Decoder, known: KnownImages | None, digest: bytes | None
 ) -> StoredImage | str:
-    """What is stored of an image file, or the reason why the image is rejected. One of a known digest is not read."""
+    """The stored form of an image file, or the reason for rejecting it. A file with a known digest is not read."""
     if known is not None and digest is not None and (stored := known.find(digest)) is not None:
         return stored
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from logo_similarity.build import embeddings
+from logo_similarity.build import catalog, embeddings
+from logo_similarity.build.catalog import build_catalog
 from logo_similarity.build.importing import ImportResult, import_source
+from logo_similarity.build.texts import write_texts
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.updates import UPDATES, read_updates
 from logo_similarity.catalog.versions import Catalog
@@ -24,7 +27,7 @@ from logo_similarity.embed.encoder import Encoder
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogError
 from logo_similarity.fields import Record
-from tests.importing import FILES, OPTIONS, Desk, Row, day
+from tests.importing import FILES, OPTIONS, Desk, Register, Row, day
 from tests.registers import case_file, uspto
 
 
@@ -75,6 +78,22 @@ def test_images_of_the_live_version_are_not_read(desk: Desk, monkeypatch: pytest
     result = desk.add(desk.record("US-1", 3, text="changed"), desk.record("US-9", 3, 9))
     assert result.manifest.count == 6
     assert len(described) == 1
+
+
+def test_words_that_were_read_in_an_image_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "read_texts", lambda _records, _total, _images, texts, **_: _write_word(texts))
+    desk = Desk(tmp_path)
+    source = Register(desk.images, [desk.record("US-1", 1, 1), desk.record("US-2", 1, 2)])
+    build_catalog(source, desk.root, replace(OPTIONS, read_words=True))
+    desk.add(desk.record("US-0", 3, 7), desk.record("US-1", 3, status="ended"))
+    with SearchEngine.open(desk.root) as engine:
+        hit = engine.search(Query(words="zanzibar")).hits[0]
+    assert (hit.logo.logo_id, hit.word_field) == ("US-2", "image")
+
+
+def _write_word(texts: Path) -> None:
+    texts.mkdir()
+    write_texts(texts, 0, {"US-2": "Zanzibar"})
 
 
 def test_an_import_without_news_publishes_nothing(desk: Desk) -> None:

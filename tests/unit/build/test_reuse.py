@@ -79,6 +79,16 @@ def test_a_changed_image_is_described_again(folder: Path, described: list[object
     assert len(described) == 1
 
 
+def test_damage_is_known_of_an_image_that_is_not_read_again(folder: Path, described: list[object]) -> None:
+    first = json.loads((folder / "20.jsonl").read_text().splitlines()[0])["filename"]
+    image = folder / "images" / first
+    image.write_bytes(image.read_bytes()[:-200])
+    assert build(folder, 20, "catalogs").source.damaged == 1
+    described.clear()
+    assert build(folder, 30, "catalogs").source.damaged == 1
+    assert len(described) == 10
+
+
 def test_a_damaged_version_is_not_used(folder: Path, described: list[object]) -> None:
     build(folder, 20, "catalogs")
     path = Catalog(folder / "catalogs").current() / "patches.npy"
