@@ -134,12 +134,11 @@ def search(
         _show(result.hits, read_file, settings)
 
 
-def _show(hits: Sequence[Hit], read_file: ReadFile, settings: Settings) -> None:
+def _show(hits: Sequence[Hit], read_file: ReadFile | None, settings: Settings) -> None:
     """Show the images of the first hits, if the terminal can and there is any."""
     from logo_similarity.commands.pictures import SHOWN, find_drawing, print_pictures
 
-    draw = find_drawing()
-    if draw is None:
+    if read_file is None or (draw := find_drawing()) is None:  # a terminal is asked only if there are images
         return
     from logo_similarity.image.contained import Decoder
     from logo_similarity.image.decode import ImageLimits
@@ -182,7 +181,7 @@ def _filter(conditions: Sequence[str]) -> Filter | None:
 
 def _search_here(
     query: Query, settings: Settings, chosen: Sequence[str] | None, case: Path | None, images: Sequence[Path]
-) -> tuple[SearchResult, list[str], ReadFile]:
+) -> tuple[SearchResult, list[str], ReadFile | None]:
     """The result of a search of the live catalog, its default columns and its images.
 
     Raises:
@@ -216,12 +215,12 @@ def _search_here(
         manifest = engine.manifest
         has_copies = manifest.distinct_images < manifest.count
         columns = _default_columns(result, manifest.fields, has_parts=manifest.parts is not None, has_copies=has_copies)
-        return result, columns, read_file
+        return result, columns, None if store is None else read_file
 
 
 def _search_there(
     query: Query, url: str, key: str | None, chosen: Sequence[str] | None
-) -> tuple[SearchResult, list[str], ReadFile]:
+) -> tuple[SearchResult, list[str], ReadFile | None]:
     """The same of a service."""
     from logo_similarity.client import Client
 
@@ -235,7 +234,7 @@ def _search_there(
         _check_columns(chosen, answer.result.hits)
     has_copies = any(hit.copies for hit in answer.result.hits)
     columns = _default_columns(answer.result, answer.fields, has_parts=answer.result.parts, has_copies=has_copies)
-    return answer.result, columns, read_file
+    return answer.result, columns, read_file if any(answer.image_urls) else None
 
 
 def _fetch(link: str, most: int) -> bytes | None:

@@ -67,7 +67,10 @@ def test_images_are_shown_where_the_terminal_can(
     assert (printed.count(KITTY) > 3) == kitty
 
 
-def test_nothing_is_asked_of_a_terminal_without_images(sample_catalog: SampleCatalog) -> None:
+@pytest.mark.parametrize("words", [["--json", "--images", "."], []])
+def test_nothing_is_asked_of_a_terminal_without_images(sample_catalog: SampleCatalog, words: list[str]) -> None:
     picture = str(sample_catalog.images / sample_catalog.files[3])
-    printed = run_on_terminal(command("search", picture, "--catalogs", str(sample_catalog.root), "--json"), {})
-    assert b"\x1b" not in printed
+    printed = run_on_terminal(command("search", picture, "--catalogs", str(sample_catalog.root), *words), WITH_SIXEL)
+    assert b"EM/000003" in printed
+    assert b"\x1b[c" not in printed
+    assert KITTY not in printed
