@@ -244,8 +244,8 @@ def count_chance_hits(queries: Sequence[LabelledQuery], features: Features) -> l
     if not _has_expected_numbers(queries, features):
         return []
     counts = []
-    for query in _spread(queries, CHANCE_QUERIES):
-        _, _, expects = features.hits(features.description(query.row), np.array(_brand(query)))
+    for query in spread(queries, CHANCE_QUERIES):
+        _, _, expects = features.hits(features.description(query.row), np.array(brand_rows(query)))
         counts.append([np.count_nonzero(expects <= expect) for expect in EXPECTS])
     return [ChanceHits(expect, float(hits)) for expect, hits in zip(EXPECTS, np.mean(counts, axis=0), strict=True)]
 
@@ -254,7 +254,7 @@ def measure_bands(queries: Sequence[LabelledQuery], features: Features) -> list[
     """Search for marks, and sort the hits into bands. Arguments as of `count_chance_hits`."""
     if not _has_expected_numbers(queries, features):
         return []
-    searched = _spread(queries, CHANCE_QUERIES)
+    searched = spread(queries, CHANCE_QUERIES)
     all_hits, right_hits = collections.Counter[Band | None](), collections.Counter[Band | None]()
     for query in searched:
         excluded = np.array([query.row, *query.ignored])
@@ -275,15 +275,16 @@ def measure_bands(queries: Sequence[LabelledQuery], features: Features) -> list[
 
 
 def _has_expected_numbers(queries: Sequence[LabelledQuery], features: Features) -> bool:
-    return len(features.embeddings) >= LAST + max(len(_brand(query)) for query in queries)
+    return len(features.embeddings) >= LAST + max(len(brand_rows(query)) for query in queries)
 
 
 def choose_copied_queries(truth: Truth, split: str, count: int = COPIED) -> list[LabelledQuery]:
-    """At most `count` queries, spread evenly over the split: the same gallery always gives the same ones."""
-    return _spread(truth.splits[split], count)
+    """At most `count` queries of a split."""
+    return spread(truth.splits[split], count)
 
 
-def _spread(queries: Sequence[LabelledQuery], count: int) -> list[LabelledQuery]:
+def spread(queries: Sequence[LabelledQuery], count: int) -> list[LabelledQuery]:
+    """At most `count` queries, evenly spread over all of them: the same queries always give the same ones."""
     positions = np.unique(np.linspace(0, len(queries) - 1, min(count, len(queries))).astype(int))
     return [queries[position] for position in positions]
 
@@ -327,7 +328,7 @@ def evaluate_copies(
 
     def rank(change: Change, query: LabelledQuery) -> int:
         copy = gallery.describe(save_and_decode(change(image(query.row))))
-        return _rank(query.row, gallery.features.scores(copy), _brand(query))
+        return _rank(query.row, gallery.features.scores(copy), brand_rows(query))
 
     figures = []
     for name, change in changes.items():
@@ -365,7 +366,7 @@ def evaluate_composites(
 
     def ranks(kind: str, query: LabelledQuery) -> tuple[int, int]:
         composite, others = make_composite(kind, query, bystanders[query.row], gallery.files, image)
-        ignored = [row for mark in (query, *others) for row in _brand(mark)]
+        ignored = [row for mark in (query, *others) for row in brand_rows(mark)]
         description = gallery.describe(save_and_decode(composite.pixels))
         mark_finds = features.scores(features.description(query.row), replaced={query.row: description})
         composite_finds = features.scores(description)
@@ -400,7 +401,7 @@ def make_composite(
     return COMPOSITES[kind](image(query.row), [image(other.row) for other in others], random), others
 
 
-def _brand(query: LabelledQuery) -> list[int]:
+def brand_rows(query: LabelledQuery) -> list[int]:
     """The rows of all drawings of a query's brand."""
     return [query.row, *query.relevant, *query.ignored]
 
