@@ -32,7 +32,7 @@ from benchmarks.make_register import DIVISIONS, TAIL_DIVISIONS, YEARS, grow, reg
 from logo_similarity.catalog.files import read_ahead
 from logo_similarity.catalog.manifest import INDEX, METADATA, read_manifest
 from logo_similarity.catalog.metadata import write_metadata
-from logo_similarity.catalog.postings import POSTINGS_LAYOUT, Postings, PostingsWriter
+from logo_similarity.catalog.postings import POSTINGS_LAYOUT, Postings, PostingsWriter, file_names
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
 from logo_similarity.description import Description
@@ -52,6 +52,7 @@ ANCHORS = 3
 BREADTH = 1_000
 VOCABULARY = 100_000
 COMPANIES = 300_000
+OFFICE_STATUSES = 169
 CHUNK = 10_000
 SUFFIXES = ("Inc", "Ltd", "GmbH", "S.A.", "Corp")
 
@@ -124,14 +125,14 @@ def measure(logos: int = LOGOS) -> dict[str, object]:
 def measure_compilation(logos: int) -> dict[str, Any]:
     """The size of the posting lists, and for each filter the rows that pass and its times with posting lists and with SQL."""
     folder = DATA / f"filters-{logos}-{POSTINGS_LAYOUT}"
-    names = tuple(field.name for field in FIELDS)
     if not folder.exists():
         _write_register(folder, logos)
+    names = tuple(field.name for field in FIELDS if all((folder / name).exists() for name in file_names([field.name])))
     opening = _times(lambda: Postings(folder, names, logos), 5)
     postings = Postings(folder, names, logos)
     filters: dict[str, dict[str, float]] = {}
     figures = {
-        "bytes_a_logo": round(sum(path.stat().st_size for path in (folder / "filters").iterdir()) / logos, 1),
+        "bytes_a_logo": round(sum(path.stat().st_size for path in (folder / "postings").iterdir()) / logos, 1),
         "open_ms": round(float(np.median(opening)), 1),
         "filters": filters,
     }
@@ -265,7 +266,7 @@ def _write_register(folder: Path, count: int) -> None:
 
 
 def _records(count: int) -> Iterator[Record]:
-    """Synthetic metadata in every field. Words and companies follow Zipf's law; one value in twenty is missing."""
+    """Synthetic metadata of a register. Words and companies follow Zipf's law; one value in twenty is missing."""
     random = np.random.default_rng(1)
     divisions = np.array([*DIVISIONS, *TAIL_DIVISIONS])
     shares = np.array([*DIVISIONS.values(), *([1.2] * len(TAIL_DIVISIONS))])
@@ -278,6 +279,8 @@ def _records(count: int) -> Iterator[Record]:
                 ["registered", "ended", "expired", "pending"], n, p=[0.6, 0.2, 0.15, 0.05]
             ).tolist(),
             "office": random.choice(["EM", "US", "DE", "FR", "GB"], n, p=[0.4, 0.3, 0.1, 0.1, 0.1]).tolist(),
+            "mark_feature": random.choice(["combined", "figurative", "word"], n, p=[0.6, 0.35, 0.05]).tolist(),
+            "office_status": [f"status {number}" for number in _zipf(random, n, OFFICE_STATUSES).tolist()],
         }
         division = random.choice(divisions, size=(n, 4), p=shares / shares.sum())
         section, classes = random.integers(1, 26, size=(n, 4)), random.integers(1, 46, size=(n, 3))
@@ -294,7 +297,7 @@ def _records(count: int) -> Iterator[Record]:
                 "year": years[i],
                 **{name: column[i] for name, column in columns.items()},
             }
-            present = {field.name: values[field.name] for field, gap in zip(FIELDS, missing[i], strict=True) if not gap}
+            present = {name: value for (name, value), gap in zip(values.items(), missing[i], strict=False) if not gap}
             yield Record(logo_id=f"SYNTHETIC-{start + i:07}", filename=f"{start + i:07}.png", **present)
 
 

@@ -46,7 +46,7 @@ from logo_similarity.domain import (
     Timings,
     ValueCount,
 )
-from logo_similarity.embed.describe import Floats, describe, describe_parts, within
+from logo_similarity.embed.describe import Floats, describe, describe_parts, describe_turned, within
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.text import thread_reader
 from logo_similarity.errors import CatalogError, InvalidRequestError, NotFoundError
@@ -249,32 +249,27 @@ class SearchEngine:
         logo = self.metadata.find(logo_id)
         if logo is None:
             raise NotFoundError(f"no logo has the id {logo_id!r}")
-        pictures, _ = self._describe(query, _Clock())
-        if len(pictures) != 1:
+        clock = _Clock()
+        pictures, _ = self._describe(query, clock)
+        if not pictures:
             raise InvalidRequestError(
-                "a hit is explained with one image, or the id of a logo; give the query one of them"
+                "a hit is explained with an image, or the id of a logo; give the query one of them"
             )
-        (description,) = pictures
         vectors = self.base.row_map.vector_of(np.array([logo.id]))
-        nearest = self._candidates(description, RERANKED)
-        tail = Tail.fit(_descending(self._score(description, nearest)))
-        candidate = self.base.compare(description, vectors)
-        scores = self._score(description, candidate, nearest)
-        log_expects = None if tail is None else tail.log_expect(scores)
-        matched, matches = np.full(1, -1), None
-        if tail is not None and description.parts is not None:
-            matches = self._match_parts(description, None)
-            log_expects, matched = fuse(vectors, scores, tail, matches)
+        images = self._compare(query, pictures, None, 1, clock, vectors)
+        images = images.at(np.flatnonzero(images.ids == vectors))
+        place, vector = int(images.pictures[0]), int(vectors[0])
         hit = Hit(
-            float(scores[0]),
-            float(candidate.cosines[0]),
-            logo,
-            int(self.base.row_map.copies_of(vectors)[0]),
-            None if log_expects is None else math.exp(min(float(log_expects[0]), math.log(self.manifest.count))),
-            self._matched(description, matches, int(vectors[0]), int(matched[0])),
+            score=float(images.scores[0]),
+            cosine=float(images.cosines[0]),
+            logo=logo,
+            copies=int(self.base.row_map.copies_of(vectors)[0]),
+            expect=None if images.expects is None else float(images.expects[0]),
+            matched=next(self._regions(pictures, images)),
+            picture=place,
         )
-        vector = int(vectors[0])
-        return Explanation(hit, self._matched_regions(description, vector), self._matched_cells(description, vector))
+        picture = pictures[place]
+        return Explanation(hit, self._matched_regions(picture, vector), self._matched_cells(picture, vector))
 
     def facets(
         self,
@@ -368,8 +363,11 @@ class SearchEngine:
                 description = replace(description, parts=describe_parts(pixels, self.encoder))
             description = description if query.crop_box is None else within(description, query.crop_box)
             pictures.append(replace(description, damage=next(iter(damage), None)))
+            if query.turned:
+                turns = describe_turned(pixels, self.encoder)
+                pictures += turns if self._reranks(query) else [replace(turn, patches=None) for turn in turns]
             clock.lap("parts")
-            if words is None and query.read_words and len(pictures) == 1:
+            if words is None and query.read_words and image is query.image:
                 text = thread_reader().read(pixels)
                 words = text if text is not None and fold(text) else None
         return tuple(pictures), words
@@ -678,6 +676,7 @@ def _next_page(query: Query, pictures: tuple[Description, ...], words: str | Non
         crop=None,
         invert=False,
         greyscale=False,
+        turned=False,
         read_words=False,
         propose=False,
         described=pictures,

@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from logo_similarity.description import Box, Description, Parts, Place
+from logo_similarity.description import TURNS, Box, Description, Parts, Place
 from logo_similarity.domain import MOST_IMAGES, MOST_SHOWN, PARAMETERS, Query
 from logo_similarity.embed.parts import MOST_PARTS
 from logo_similarity.engine import SearchEngine
@@ -53,6 +53,7 @@ def write_cursor(query: Query, version: str) -> str:
                 "boxes": None if picture.parts is None else _text(picture.parts.boxes, _FLOATS),
                 "place": None if picture.place is None else list(picture.place),
                 "box": picture.box,
+                "turned": picture.turned,
             }
             for picture in query.described
         ],
@@ -125,7 +126,9 @@ class _Reader:
         if content["patches"] is not None:
             _check(patches is not None)
             own = _array(content["patches"], _PATCHES, patches.shape[1:])  # type: ignore[union-attr]
-        return Description(embedding, own, parts, place, box)
+        turned = content["turned"]
+        _check(turned in TURNS)
+        return Description(embedding, own, parts, place, box, turned)
 
 
 def _check(condition: object) -> None:

@@ -25,7 +25,7 @@ LONGEST_FILTER = 4_000
 LONGEST_FIELD = 66_000
 """Maximum size of a form field, in bytes: a cursor is the longest."""
 FILTER = "filter"
-PICTURE_PARAMETERS = ("logo_id", "crop", "invert", "greyscale")
+PICTURE_PARAMETERS = ("logo_id", "crop", "invert", "greyscale", "turned")
 """The parameters of a search that say which picture is meant."""
 
 

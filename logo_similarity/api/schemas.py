@@ -299,6 +299,10 @@ class PictureOut(BaseModel):
             description="Why only a part of the image was readable and searched for. Null: nothing is known to be wrong."
         ),
     ] = None
+    turned: Annotated[
+        int,
+        Field(description="By how many degrees clockwise the image was turned: 0, and with `turned` 90, 180 or 270."),
+    ] = 0
 
 
 class SearchAnswer(BaseModel):
@@ -455,6 +459,7 @@ def picture_json(picture: Description) -> dict[str, object]:
         "content": None if picture.place is None else picture.place[:4],
         "parts": [] if picture.parts is None else picture.parts.boxes.tolist(),
         "damage": picture.damage,
+        "turned": picture.turned,
     }
 
 

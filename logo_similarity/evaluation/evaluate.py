@@ -6,7 +6,7 @@ import collections
 import functools
 import itertools
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from logo_similarity.description import Description
     from logo_similarity.engine import SearchEngine
     from logo_similarity.evaluation.copies import Change
     from logo_similarity.evaluation.features import Features
@@ -38,6 +39,8 @@ BLOCK = 256
 EXPECTS = (0.01, 0.1, 1.0, 10.0)
 """Expected numbers at which chance hits are counted."""
 CHANCE_QUERIES = 700
+TURNED = {f"{name}, with `turned`": CHANGES[name] for name in ("rotated 90", "rotated 180", "rotated 270")}
+"""Changed copies that are searched for as they look when turned, too."""
 COPIED = 300
 """Default number of images whose changed copies, scans and composites are searched for."""
 
@@ -169,7 +172,7 @@ def evaluate_gallery(
     if copies:
         queries = choose_copied_queries(truth, names[0], copies)
         bystanders = {query.row: other_brands(query, truth.splits[names[0]]) for query in queries}
-        done, total = itertools.count(1), len(CHANGES) + len(SCANS) + len(COMPOSITES)
+        done, total = itertools.count(1), len(CHANGES) + len(TURNED) + len(SCANS) + len(COMPOSITES)
         with ThreadPoolExecutor(threads) as pool:
             shared = (
                 gallery,
@@ -178,6 +181,7 @@ def evaluate_gallery(
                 lambda: on_change(next(done), total),
             )
             copy_figures = evaluate_copies(CHANGES, queries, *shared)
+            copy_figures += evaluate_copies(TURNED, queries, *shared, describe_turned)
             scan_figures = evaluate_copies(SCANS, queries, *shared)
             composite_figures = evaluate_composites(bystanders, queries, *shared)
     return Evaluation(
@@ -309,6 +313,7 @@ def evaluate_copies(
     image: Callable[[int], Pixels],
     pool: Executor,
     on_change: Callable[[], None] = lambda: None,
+    describe: Callable[[Gallery, Pixels], Sequence[Description]] = lambda gallery, pixels: [gallery.describe(pixels)],
 ) -> list[CopyFigures]:
     """Search the whole gallery for changed copies of some images.
 
@@ -321,14 +326,16 @@ def evaluate_copies(
         image: returns the image of a row, (h, w, 3) uint8 RGB.
         pool: describes and scores the copies of a change.
         on_change: called after each change.
+        describe: the descriptions of a copy; the best of them counts.
 
     Returns:
         One entry for each of `changes`, in the same order.
     """
 
     def rank(change: Change, query: LabelledQuery) -> int:
-        copy = gallery.describe(save_and_decode(change(image(query.row))))
-        return _rank(query.row, gallery.features.scores(copy), brand_rows(query))
+        copies = describe(gallery, save_and_decode(change(image(query.row))))
+        scores = np.max([gallery.features.scores(copy) for copy in copies], axis=0)
+        return _rank(query.row, scores, brand_rows(query))
 
     figures = []
     for name, change in changes.items():
@@ -336,6 +343,12 @@ def evaluate_copies(
         figures.append(CopyFigures(name, recalls.recall_at_1, recalls.recall_at_10))
         on_change()
     return figures
+
+
+def describe_turned(gallery: Gallery, pixels: Pixels) -> list[Description]:
+    """What a search with `turned` compares: the picture, and without parts what it looks like turned by quarter turns."""
+    turns = [gallery.describe(np.ascontiguousarray(np.rot90(pixels, turns))) for turns in (1, 2, 3)]
+    return [gallery.describe(pixels), *(replace(turn, parts=None) for turn in turns)]
 
 
 def evaluate_composites(
