@@ -3,8 +3,9 @@
     python -m benchmarks.part_cost 770000
 
 Searches for the sample images in a synthetic register (`benchmarks.make_register`) on one thread, in turn without parts
-and with them, and checks each time that the image finds itself first. Times are CPU time of that thread. The memory is that of the files that a service maps.
-`hits_at` is the mean number of hits at or below an expected number; the sample itself is not counted.
+and with them, and checks each time that the image finds itself first. Times are CPU time of that thread. The memory is
+that of the files that a service maps. `hits_at` is the mean number of hits at or below an expected number; the sample
+itself is not counted.
 """
 
 from __future__ import annotations
