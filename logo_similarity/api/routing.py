@@ -86,7 +86,7 @@ class RouteTable:
 
     def policy(self, scope: Scope) -> Policy:
         """The policy of the route."""
-        return policy_of(self.template(scope))
+        return policy_of(self.template(scope), scope.get("method", "GET"))
 
     def _find(self, path: str, app: FastAPI) -> str:
         if not self._patterns:

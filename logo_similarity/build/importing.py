@@ -40,7 +40,7 @@ from logo_similarity.catalog.manifest import IMAGE_DIGESTS, METADATA, MODEL_FOLD
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.publish import publish
 from logo_similarity.catalog.sources import Source
-from logo_similarity.catalog.updates import UPDATES, UpdateRow, read_files, read_updates
+from logo_similarity.catalog.updates import UPDATES, UpdateRow, logo_row, read_files, read_updates
 from logo_similarity.catalog.versions import WORK_PREFIX, Catalog
 from logo_similarity.domain import Logo, Reject, Removal
 from logo_similarity.embed.encoder import Encoder
@@ -239,9 +239,7 @@ class _Import:
             yield row
         for logo in self._logos():
             if logo.logo_id not in with_rows:
-                values = json.loads(logo.metadata_json)
-                record = json.dumps({"logo_id": logo.logo_id, "filename": logo.filename, **values}, ensure_ascii=False)
-                yield UpdateRow(logo.logo_id, values["transaction_date"] or "", record)
+                yield logo_row(logo)
 
     def _logos(self) -> Iterator[Logo]:
         count = self._manifest.count
