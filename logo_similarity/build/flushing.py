@@ -92,9 +92,10 @@ class Flusher:
         with live_lock(self._root):
             self._unreadable = 0
             last = self._overlay.last()
-            state = self._usable_state()
-            if state.generation >= last and self._folder.marker() is not None:
-                return Flushed(state, written=False, unreadable=0)
+            usable = self._usable_state()
+            if usable is not None and usable.generation >= last:
+                return Flushed(usable, written=False, unreadable=0)
+            state = usable or self._empty()
             self._folder.path.mkdir(parents=True, exist_ok=True)
             segments = self._merged(self._with_tail(state, last))
             made = self._finish(state, segments, last)
@@ -113,18 +114,18 @@ class Flusher:
             state.generation > overlay.last()
         )
 
-    def _usable_state(self) -> LiveState:
-        """The state to go on from: that of the folder, or an empty one if any part of it cannot be used."""
+    def _usable_state(self) -> LiveState | None:
+        """The state to go on from; None: there is none, or a part of it cannot be used."""
         state = self._read()
-        if state is not None and state == self._checked:
-            return state if not self._is_stale(state) else self._empty()
         if state is None or self._is_stale(state):
-            return self._empty()
+            return None
+        if state == self._checked:
+            return state
         try:
             self._folder.read_hidden(state)
             ids = {segment.name: self._read_ids(segment) for segment in state.segments}
         except CatalogError:
-            return self._empty()
+            return None
         self._ids = ids
         return state
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import File, Form, Header, Query, Request, Response, UploadFile
 from fastapi.responses import RedirectResponse
+from starlette.datastructures import UploadFile as StarletteUpload
 from starlette.requests import ClientDisconnect
 
 from logo_similarity.api.admission import FORM, run_while_connected
@@ -29,7 +30,7 @@ from logo_similarity.image.formats import ACCEPTED
 from logo_similarity.metrics import CHANGES
 
 router = CheckedRouter()
-FORM_LIMITS = {"max_files": 1, "max_fields": 1, "max_part_size": LONGEST_RECORD}
+FORM_LIMITS: Any = {"max_files": 1, "max_fields": 1, "max_part_size": LONGEST_RECORD}
 JSON = "application/json"
 RECORD = (
     "The record as a JSON object: `logo_id`, fields of the register by their names in `metadata`, and `extra`. `logo_id` "
@@ -184,7 +185,7 @@ async def _change(
     links: Links,
     operation: Any,
     record: Record,
-    image: UploadFile | None,
+    image: StarletteUpload | None,
     key: str | None,
 ) -> ChangedLogoOut:
     content = None if image is None else await image.read()
@@ -213,7 +214,7 @@ async def _apply(request: Request, runtime: Runtime, change: LogoChange, key: st
     return applied
 
 
-async def _read_update(request: Request) -> tuple[object, UploadFile | None]:
+async def _read_update(request: Request) -> tuple[object, StarletteUpload | None]:
     """The record and the image of an update."""
     kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if kind == JSON:

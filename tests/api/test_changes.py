@@ -1,0 +1,218 @@
+"""Changes of logos over HTTP, in two workers of one catalog."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi.testclient import TestClient
+
+from logo_similarity.api.app import create_app
+from logo_similarity.catalog.overlay import OVERLAY, Overlay
+from logo_similarity.config import Settings, load_settings
+from logo_similarity.keys.store import open_key_store
+from tests.keys import make_key
+from tests.samples import SAMPLES, SampleCatalog
+
+NEW = sorted((SAMPLES / "images").iterdir())[-1]
+"""An image that the catalog does not have."""
+LOGO = "/v1/logos/EM/000001"
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    settings: Settings
+    workers: tuple[TestClient, TestClient]
+    keys: dict[str, str]
+
+    def send(self, method: str, path: str, *, role: str = "write", worker: int = 0, **options: Any) -> httpx2.Response:
+        headers = {"X-API-Key": self.keys[role], **options.pop("headers", {})}
+        return self.workers[worker].request(method, path, headers=headers, **options)
+
+    def post(self, record: object, image: bytes | None = None, **options: Any) -> httpx2.Response:
+        return self.form("POST", "/v1/logos", record, NEW.read_bytes() if image is None else image, **options)
+
+    def form(self, method: str, path: str, record: object, image: bytes, **options: Any) -> httpx2.Response:
+        text = record if isinstance(record, str) else json.dumps(record)
+        return self.send(method, path, files={"image": image}, data={"record": text}, **options)
+
+    def look(self) -> None:
+        """What every worker does twice a second, and after a change."""
+        for worker in self.workers:
+            assert worker.portal is not None
+            worker.portal.call(worker.app.state.runtime.live.look_at_changes)  # type: ignore[attr-defined]
+
+    def found(self, image: bytes, worker: int) -> list[str]:
+        answer = self.send("POST", "/v1/search?top_k=3", worker=worker, files={"file": image})
+        return [hit["id"] for hit in answer.json()["results"]]
+
+
+@pytest.fixture(scope="module")
+def folder(sample_catalog: SampleCatalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("office")
+    shutil.copytree(sample_catalog.root, folder / "catalogs")
+    shutil.copytree(sample_catalog.images, folder / "images")
+    return folder
+
+
+def settings_of(folder: Path, **others: object) -> Settings:
+    return load_settings(
+        catalogs=folder / "catalogs",
+        keys=str(folder / "keys.json"),
+        usage_db=folder / "usage.db",
+        watch_seconds=3600,
+        threads=1,
+        log_level="error",
+        **{"images_dir": folder / "images", **others},
+    )
+
+
+@pytest.fixture(scope="module")
+def office(folder: Path) -> Iterator[Office]:
+    settings = settings_of(folder)
+    keys = {role: make_key(open_key_store(settings), role, role=role) for role in ("search", "write", "admin")}  # type: ignore[arg-type]
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(TestClient(create_app(settings), raise_server_exceptions=False)) for _ in range(2)
+        )
+        yield Office(settings, (first, second), keys)
+
+
+def test_a_new_logo_is_seen_in_every_worker(office: Office) -> None:
+    answer = office.post({"logo_id": "US-1", "text": "Zanzibar", "nice_classes": [9], "extra": {"colour": "red"}})
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert (made["id"], made["outcome"]) == ("US-1", "created")
+    assert (made["metadata"]["text"], made["metadata"]["extra"]) == ("Zanzibar", {"colour": "red"})
+    office.look()
+    for worker in (0, 1):
+        got = office.send("GET", "/v1/logos/US-1", worker=worker).json()
+        assert got["metadata"] == made["metadata"]
+        image = office.send("GET", got["image_url"], worker=worker)
+        assert image.content == NEW.read_bytes()
+        assert office.found(NEW.read_bytes(), worker)[0] == "US-1"
+    assert office.post({"logo_id": "US-1"}).json()["code"] == "logo_exists"
+
+
+def test_a_logo_is_updated_replaced_and_deleted(office: Office) -> None:
+    answer = office.send("PATCH", LOGO, json={"company": "New Ltd"})
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "changed")
+    assert answer.json()["metadata"]["vienna_codes"] == ["26.01.01", "27.05.01"]
+    assert office.send("PATCH", LOGO, json={"company": "New Ltd"}).json()["outcome"] == "unchanged"
+    answer = office.send("PATCH", LOGO, files={"image": NEW.read_bytes()}, data={"record": '{"office": "EM"}'})
+    assert (answer.json()["metadata"]["company"], answer.json()["metadata"]["office"]) == ("New Ltd", "EM")
+    office.look()
+    assert "EM/000001" in office.found(NEW.read_bytes(), 1)
+    answer = office.form("PUT", LOGO, {"text": "Other"}, NEW.read_bytes())
+    assert (answer.status_code, answer.json()["metadata"]["company"]) == (200, None)
+    assert office.form("PUT", "/v1/logos/A/B", {}, NEW.read_bytes()).status_code == 201
+    for path in (LOGO, "/v1/logos/A/B"):
+        assert office.send("DELETE", path).status_code == 204
+        assert office.send("DELETE", path).status_code == 404
+    office.look()
+    for worker in (0, 1):
+        assert office.send("GET", LOGO, worker=worker).status_code == 404
+        assert "EM/000001" not in office.found(NEW.read_bytes(), worker)
+
+
+def test_a_request_that_is_sent_again_has_no_effect(office: Office) -> None:
+    headers = {"Idempotency-Key": "one"}
+    first = office.post({"logo_id": "US-2"}, headers=headers)
+    again = office.post({"logo_id": "US-2"}, headers=headers, worker=1)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert (again.json()["id"], again.json()["outcome"]) == ("US-2", "created")
+    assert office.post({"logo_id": "US-3"}, headers=headers).json()["code"] == "idempotency_key_reused"
+    assert office.post({"logo_id": "US-2"}, headers=headers, role="admin").json()["code"] == "logo_exists"
+    assert office.post({"logo_id": "US-3"}, headers={"Idempotency-Key": "two words"}).status_code == 422
+
+
+def test_an_older_change_is_answered_with_what_is_known(office: Office) -> None:
+    path = "/v1/logos/EM/000002"
+    assert office.send("PATCH", path, json={"text": "May", "transaction_date": "2024-05-01"}).status_code == 200
+    older = office.send("PATCH", path, json={"text": "April", "transaction_date": "2024-04-01"})
+    assert (older.status_code, older.json()["metadata"]["text"]) == (200, "May")
+    older = office.send("DELETE", path + "?transaction_date=2024-04-01")
+    assert older.status_code == 409 or older.status_code == 204
+    assert office.send("DELETE", path + "?transaction_date=soon").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status", "code"),
+    [
+        ("POST", "/v1/logos", {"json": {}}, 415, "media_type_unsupported"),
+        ("POST", "/v1/logos", {"files": {"image": b"x"}}, 422, "invalid_request"),
+        ("POST", "/v1/logos", {"data": {"record": "{}"}}, 415, "media_type_unsupported"),
+        ("POST", "/v1/logos", {"files": {"image": b"x"}, "data": {"record": "{}"}}, 422, "invalid_request"),
+        ("POST", "/v1/logos", {"files": {"image": b"x"}, "data": {"record": "{"}}, 422, "invalid_request"),
+        ("POST", "/v1/logos", {"files": {"image": b"x"}, "data": {"record": '{"logo_id": "N"}'}}, 422, "image_undecodable"),
+        ("POST", "/v1/logos?x=1", {"files": {"image": b"x"}, "data": {"record": "{}"}}, 422, "invalid_request"),
+        ("POST", "/v1/logos", {"files": {"image": b"x", "file": b"y"}, "data": {"record": "{}"}}, 400, "malformed_request"),
+        ("POST", "/v1/logos", {"files": {"image": b"x"}, "data": {"record": " " * 110_000}}, 400, "malformed_request"),
+        ("PATCH", LOGO, {"content": b"{", "headers": {"Content-Type": "application/json"}}, 422, "invalid_request"),
+        ("PATCH", LOGO, {"content": b" " * 110_000, "headers": {"Content-Type": "application/json"}}, 422, "invalid_request"),
+        ("PATCH", LOGO, {"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415, "media_type_unsupported"),
+        ("PATCH", LOGO, {"json": {"txet": "x"}}, 422, "invalid_request"),
+        ("PATCH", LOGO, {"files": {"file": b"x"}}, 422, "invalid_request"),
+        ("PATCH", LOGO, {"files": {"record": b"x"}}, 422, "invalid_request"),
+        ("PATCH", "/v1/logos/none", {"json": {"text": "x"}}, 404, "not_found"),
+        ("PUT", LOGO, {"json": {}}, 415, "media_type_unsupported"),
+        ("DELETE", "/v1/logos", {}, 405, "method_not_allowed"),
+        ("POST", LOGO, {}, 405, "method_not_allowed"),
+    ],
+)  # fmt: skip
+def test_a_bad_request_changes_nothing(
+    office: Office, method: str, path: str, options: dict[str, Any], status: int, code: str
+) -> None:
+    overlay = Overlay(office.settings.catalogs)
+    before = overlay.last()
+    answer = office.send(method, path, role="admin", **options)
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert overlay.last() == before
+    overlay.close()
+
+
+def test_roles(office: Office) -> None:
+    assert office.send("DELETE", "/v1/logos/none", role="search").status_code == 403
+    assert office.send("DELETE", "/v1/logos/none", role="admin").status_code == 404
+    assert office.send("GET", "/v1/keys", role="write").status_code == 403
+    assert office.workers[0].delete("/v1/logos/none").status_code == 401
+
+
+def test_a_service_without_keys_accepts_no_changes(folder: Path) -> None:
+    with TestClient(create_app(settings_of(folder).model_copy(update={"keys": None}))) as client:
+        answer = client.delete(LOGO)
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+def test_a_service_that_cannot_store_an_image_says_so(office: Office, folder: Path) -> None:
+    with TestClient(create_app(settings_of(folder, images_dir=None, s3_bucket=None))) as client:
+        one = Office(office.settings, (client, client), office.keys)
+        answer = one.post({"logo_id": "US-8"})
+        assert (answer.status_code, answer.json()["code"]) == (409, "not_writable")
+        assert "LOGO_IMAGES_DIR" in answer.json()["detail"]
+        assert one.send("PATCH", "/v1/logos/EM/000005", json={"text": "x"}).status_code == 200
+
+
+@pytest.mark.parametrize("primary", [None, "https://primary.example"])
+def test_a_replica_names_the_primary(office: Office, folder: Path, primary: str | None) -> None:
+    settings = settings_of(folder, catalog_url="s3://bucket/x", primary_url=primary, pull_seconds=3600)
+    with TestClient(create_app(settings)) as client:
+        answer = Office(settings, (client, client), office.keys).send("DELETE", LOGO)
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_writable")
+    assert (primary or "LOGO_PRIMARY_URL") in answer.json()["detail"]
+
+
+def test_changes_outlive_the_service(office: Office, folder: Path) -> None:
+    office.post({"logo_id": "US-7", "text": "kept"})
+    shutil.rmtree(folder / "catalogs" / "live")
+    with TestClient(create_app(settings_of(folder))) as client:
+        one = Office(office.settings, (client, client), office.keys)
+        assert one.send("GET", "/v1/logos/US-7").json()["metadata"]["text"] == "kept"
+    assert (folder / "catalogs" / OVERLAY).exists()
