@@ -31,7 +31,9 @@ FIRST_SECONDS = 60.0
 class LiveChanges:
     """The changes of the catalog in a folder."""
 
-    def __init__(self, catalog: Catalog, keep: KeepImage | None, refusal: str | None, *, turns: int, waiting: int) -> None:
+    def __init__(
+        self, catalog: Catalog, keep: KeepImage | None, refusal: str | None, *, turns: int, waiting: int
+    ) -> None:
         """Open nothing yet.
 
         Args:
@@ -194,5 +196,3 @@ class LiveChanges:
 
 def _no_store(_name: str, _content: bytes) -> None:
     raise NotWritableError("this service has no image store")
-
-

@@ -28,7 +28,6 @@ from logo_similarity.storage import ImageStore, open_store
 from logo_similarity.storage.objects import ObjectFolder
 from logo_similarity.tracing import Tracing
 
-
 CHANGES_SECONDS = 0.5
 """Interval at which each worker looks for changes that others have made."""
 

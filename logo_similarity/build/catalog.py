@@ -26,7 +26,7 @@ from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, reject_line, reject_of, write_records
 from logo_similarity.build.rejections import Rejections, read_rejects
-from logo_similarity.build.reuse import KnownImages
+from logo_similarity.build.reuse import KnownImages, StoredImages
 from logo_similarity.build.shards import SHARD_ROWS, Digests, load_shard, shard_count
 from logo_similarity.build.texts import load_texts, read_texts
 from logo_similarity.build.words import WordsWriter
@@ -208,7 +208,7 @@ def make_version(
     kind: str,
     images: Path,
     encoder: Encoder,
-    computed: PrecomputedEmbeddings | KnownImages | None,
+    computed: PrecomputedEmbeddings | StoredImages | None,
     inputs: str,
     options: BuildOptions,
     progress: Progress,

@@ -99,7 +99,9 @@ class Applied:
 class Changer:
     """Applies changes to one version of a catalog and the overlay above it. Safe to use from many threads."""
 
-    def __init__(self, catalog: Catalog, overlay: Overlay, base: BaseVersion, decoder: Decoder, keep: KeepImage) -> None:
+    def __init__(
+        self, catalog: Catalog, overlay: Overlay, base: BaseVersion, decoder: Decoder, keep: KeepImage
+    ) -> None:
         """Apply nothing yet.
 
         Args:

@@ -96,7 +96,7 @@ def embed_records(
         return len(outcomes)
 
     digests = records.with_name(FILE_DIGESTS)
-    digest_of = _read_digests(digests) if known is not None and digests.exists() else lambda _: None
+    digest_of = _read_digests(digests) if known is not None and total and digests.exists() else lambda _: None
 
     def work(batch: list[Record], first: int) -> list[StoredImage | str]:
         return [

@@ -203,7 +203,9 @@ class Flusher:
             group = sealed[-MERGED:]
             if len({_tier(segment) for segment in group}) > 1:
                 break
-            newest_first = [logo_id for segment in reversed(group) for logo_id in reversed(_all(self._ids[segment.name]))]
+            newest_first = [
+                logo_id for segment in reversed(group) for logo_id in reversed(_all(self._ids[segment.name]))
+            ]
             ids = list(dict.fromkeys(newest_first))[::-1]
             later = {logo_id for segment in rest for logo_id in _all(self._ids[segment.name])}
             current = [logo_id for logo_id in ids if logo_id not in later]

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import orjson
 from fastapi import File, Form, Header, Query, Request, Response, UploadFile
 from fastapi.responses import RedirectResponse
-from starlette.datastructures import UploadFile as StarletteUpload
 from starlette.requests import ClientDisconnect
 
 from logo_similarity.api.admission import FORM, run_while_connected
@@ -23,6 +22,7 @@ from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.runtime import Runtime
 from logo_similarity.api.schemas import ChangedLogoOut, LogoOut, LogosOut, Metadata, Problem
 from logo_similarity.build.changing import Applied, LogoChange, Outcome, RepeatableRequest, read_day, read_record
+from logo_similarity.catalog.overlay import Operation
 from logo_similarity.domain import Logo
 from logo_similarity.errors import CatalogChangedError, InvalidRequestError, MediaTypeError, NotFoundError
 from logo_similarity.fields import Record
@@ -90,7 +90,7 @@ async def create(
 ) -> ChangedLogoOut:
     """Adds a logo that the catalog does not have. When this returns, the logo is stored durably."""
     parsed = read_record(_parse(record), None, sparse=False)
-    return await _change(request, runtime, links, "create", parsed, image, key)
+    return await _change(request, runtime, links, "create", parsed, await image.read(), key)
 
 
 @router.put(LOGO_PATH, summary="Replace a logo", responses=REFUSALS, form_limits=FORM_LIMITS)
@@ -106,7 +106,7 @@ async def replace(
 ) -> ChangedLogoOut:
     """Replaces a logo with its image and all its fields, or adds it (201)."""
     parsed = read_record(_parse(record), logo_id, sparse=False)
-    changed = await _change(request, runtime, links, "replace", parsed, image, key)
+    changed = await _change(request, runtime, links, "replace", parsed, await image.read(), key)
     if changed.outcome is Outcome.CREATED:
         response.status_code = 201
     return changed
@@ -154,7 +154,9 @@ async def delete(
     runtime: RuntimeDep,
     transaction_date: Annotated[
         str | None,
-        Query(max_length=60, description="Date of the deletion at the office. Default: after everything that is known."),
+        Query(
+            max_length=60, description="Date of the deletion at the office. Default: after everything that is known."
+        ),
     ] = None,
     key: IdempotencyKey = None,
 ) -> Response:
@@ -183,12 +185,11 @@ async def _change(
     request: Request,
     runtime: Runtime,
     links: Links,
-    operation: Any,
+    operation: Operation,
     record: Record,
-    image: StarletteUpload | None,
+    content: bytes | None,
     key: str | None,
 ) -> ChangedLogoOut:
-    content = None if image is None else await image.read()
     change = LogoChange(
         operation=operation, logo_id=record.logo_id, record=record, image=content, day=record.transaction_date
     )
@@ -214,7 +215,7 @@ async def _apply(request: Request, runtime: Runtime, change: LogoChange, key: st
     return applied
 
 
-async def _read_update(request: Request) -> tuple[object, StarletteUpload | None]:
+async def _read_update(request: Request) -> tuple[object, bytes | None]:
     """The record and the image of an update."""
     kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if kind == JSON:
@@ -225,17 +226,19 @@ async def _read_update(request: Request) -> tuple[object, StarletteUpload | None
                 raise InvalidRequestError(f"the record has more than {LONGEST_RECORD:,} bytes; send a shorter one")
         return _parse(bytes(body)), None
     if kind != FORM.decode():
-        raise MediaTypeError("send the record as application/json, or as multipart/form-data with the fields image and record")
-    form = await request.form(**FORM_LIMITS)
-    for name in form:
-        if name not in ("image", "record"):
-            raise InvalidRequestError(f"unknown parameter {name[:64]!r}. Known: image, record")
-    record, image = form.get("record", "{}"), form.get("image")
-    if len(form.multi_items()) != len(form) or not isinstance(record, str) or isinstance(image, str):
-        raise InvalidRequestError("send at most one file `image` and one field `record`")
-    if not form:
-        raise InvalidRequestError("the form is empty; send the field `record`, the file `image`, or both")
-    return _parse(record), image
+        raise MediaTypeError(
+            "send the record as application/json, or as multipart/form-data with the fields image and record"
+        )
+    async with request.form(**FORM_LIMITS) as form:
+        for name in form:
+            if name not in ("image", "record"):
+                raise InvalidRequestError(f"unknown parameter {name[:64]!r}. Known: image, record")
+        record, image = form.get("record", "{}"), form.get("image")
+        if len(form.multi_items()) != len(form) or not isinstance(record, str) or isinstance(image, str):
+            raise InvalidRequestError("send at most one file `image` and one field `record`")
+        if not form:
+            raise InvalidRequestError("the form is empty; send the field `record`, the file `image`, or both")
+        return _parse(record), None if image is None else await image.read()
 
 
 def _parse(text: str | bytes) -> object:

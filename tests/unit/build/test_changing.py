@@ -99,7 +99,10 @@ def test_a_deleted_logo_is_gone_until_it_is_created(office: Office) -> None:
 def test_an_older_change_never_overwrites_a_newer_one(office: Office) -> None:
     office.change("update", "US-1", date=5, text="five")
     older = office.change("update", "US-1", date=4, text="four", goods="hats")
-    assert (older.outcome, older.record and (older.record.text, older.record.goods)) == (Outcome.CHANGED, ("five", "hats"))
+    assert (older.outcome, older.record and (older.record.text, older.record.goods)) == (
+        Outcome.CHANGED,
+        ("five", "hats"),
+    )
     count = office.overlay.count()
     assert office.change("update", "US-1", date=4, text="four").outcome is Outcome.UNCHANGED
     assert office.overlay.count() == count
@@ -215,5 +218,7 @@ def test_a_record_needs_an_id_and_a_day_a_date() -> None:
     with pytest.raises(InvalidRequestError, match="not a date"):
         read_day("soon")
     assert read_day("2024-01-05") == day(5)
-    record = read_record({"logo_id": "A-1", "text": None, "status": "Registered", "extra": {"colour": "red"}}, None, sparse=False)
+    record = read_record(
+        {"logo_id": "A-1", "text": None, "status": "Registered", "extra": {"colour": "red"}}, None, sparse=False
+    )
     assert (record.text, record.status, record.extra) == (None, "registered", {"colour": "red"})
