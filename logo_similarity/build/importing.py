@@ -33,7 +33,7 @@ from logo_similarity.build.merging import MergedLogo, merge_logos
 from logo_similarity.build.records import MERGING, REPORT_ROWS, write_merged
 from logo_similarity.build.rejections import Rejections
 from logo_similarity.build.reuse import KnownImages
-from logo_similarity.build.shards import DIGEST_BYTES, SHARD_ROWS, Digests
+from logo_similarity.build.shards import SHARD_ROWS, Digests
 from logo_similarity.build.texts import write_texts
 from logo_similarity.catalog.files import replacing, sha256_file
 from logo_similarity.catalog.manifest import IMAGE_DIGESTS, METADATA, MODEL_FOLDER, WORDS, Manifest, read_manifest
@@ -42,6 +42,7 @@ from logo_similarity.catalog.publish import publish
 from logo_similarity.catalog.sources import Source
 from logo_similarity.catalog.updates import UPDATES, UpdateRow, read_files, read_updates
 from logo_similarity.catalog.versions import WORK_PREFIX, Catalog
+from logo_similarity.description import DIGEST_BYTES
 from logo_similarity.domain import Logo, Reject, Removal
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError

@@ -42,7 +42,9 @@ def entries(sample_catalog: SampleCatalog) -> list[SegmentEntry]:
     version = Catalog(sample_catalog.root).current()
     records = [logo.record for logo in Metadata(version / "metadata.db").fetch(list(range(LOGOS)))]
     records[-1] = replace(records[-1], filename=records[-2].filename)
-    return describe_entries(records, sample_catalog.images, Encoder.open(version / MODEL_FOLDER, device="cpu", threads=1))
+    return describe_entries(
+        records, sample_catalog.images, Encoder.open(version / MODEL_FOLDER, device="cpu", threads=1)
+    )
 
 
 def test_the_files_are_those_of_a_version(
