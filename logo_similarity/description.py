@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom of a region, as shares of the picture's width and height, 0 to 1."""
 WHOLE_BOX: Box = (0.0, 0.0, 1.0, 1.0)
+DIGEST_BYTES = 32
+"""Size of the sha256 of an image file."""
 
 
 class Place(NamedTuple):

@@ -34,10 +34,10 @@ class OpenCatalog:
     @classmethod
     def of(cls, engine: SearchEngine) -> OpenCatalog:
         """Wrap an engine, and set the metrics of the live catalog."""
-        manifest = engine.manifest
-        CATALOG_LOGOS.labels(engine.version).set(manifest.count)
-        CATALOG_CREATED.set(manifest.created.timestamp())
-        return cls(engine, CatalogOut(version=engine.version, logos=manifest.count, fields=manifest.fields))
+        logos = engine.logos
+        CATALOG_LOGOS.labels(engine.version).set(logos.count)
+        CATALOG_CREATED.set(engine.manifest.created.timestamp())
+        return cls(engine, CatalogOut(version=engine.version, logos=logos.count, fields=logos.fields))
 
 
 class LiveCatalog:
@@ -109,7 +109,7 @@ class LiveCatalog:
         self.current, self._seen_changes = OpenCatalog.of(engine), None
         CATALOG_LOGOS.labels(old).set(0)
         CATALOG_SWAPS.labels("swapped").inc()
-        log.info("catalog_swapped", before=old, catalog=engine.version, logos=engine.manifest.count)
+        log.info("catalog_swapped", before=old, catalog=engine.version, logos=engine.logos.count)
 
     async def look_at_changes(self) -> None:
         """Write new changes into segments, unless another process does, and show the segments to searches.

@@ -16,7 +16,6 @@ import numpy as np
 from logo_similarity.build.records import read_records, reject_of
 from logo_similarity.build.reuse import StoredImages
 from logo_similarity.build.shards import (
-    DIGEST_BYTES,
     SHARD_ROWS,
     Digests,
     StoredImage,
@@ -25,6 +24,7 @@ from logo_similarity.build.shards import (
     shard_count,
     write_shard,
 )
+from logo_similarity.description import DIGEST_BYTES
 from logo_similarity.domain import Reject
 from logo_similarity.embed.describe import describe, describe_parts
 from logo_similarity.embed.encoder import Encoder

@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from logo_similarity.build.embeddings import FILE_DIGESTS
-from logo_similarity.build.shards import DIGEST_BYTES, SHARD_ROWS
+from logo_similarity.build.shards import SHARD_ROWS
 from logo_similarity.build.texts import write_texts
 from logo_similarity.catalog.files import replacing
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.updates import UpdateRow, logo_row, read_updates
+from logo_similarity.description import DIGEST_BYTES
 from logo_similarity.domain import Logo
 
 BATCH = 1_000

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.build.rejections import read_rejects
-from logo_similarity.build.shards import DIGEST_BYTES, Digests, ShardParts, StoredImage
+from logo_similarity.build.shards import Digests, ShardParts, StoredImage
 from logo_similarity.catalog.manifest import (
     DAMAGED,
     IMAGE_DIGESTS,
@@ -23,6 +23,7 @@ from logo_similarity.catalog.manifest import (
     verify,
 )
 from logo_similarity.catalog.metadata import Metadata
+from logo_similarity.description import DIGEST_BYTES
 from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError

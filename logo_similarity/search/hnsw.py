@@ -176,27 +176,6 @@ class HnswSource:
         cosines = np.clip(self.index.vectors[vectors] @ description.embedding, -1, 1)
         return gather(vectors, cosines, self.index.vectors, patches)
 
-    def _search_allowed(self, query: Floats, k: int, allowed: IdSet) -> tuple[Ids, Floats] | None:
-        """The `k` nearest allowed vectors, by graph searches; None: comparing all allowed vectors takes less time.
-
-        A search of the breadth b yields the b nearest vectors. If k of them are allowed, they are the k nearest that are
-        allowed. If few are allowed, a narrow search comes first, because their share near the query may differ.
-        """
-        breadth = max(self.ef_search, math.ceil(BREADTH * k * self.index.count / max(allowed.count, 1)))
-        if breadth > 2 * self.ef_search:
-            breadth = self.ef_search
-        while breadth * SCANNED < allowed.count:
-            vectors, cosines = self.index.search(query, breadth, ef_search=breadth)
-            ranks = np.flatnonzero(allowed.mask[vectors])
-            if len(ranks) >= k and LEAST_BREADTH * ranks[k - 1] < breadth:
-                return vectors[ranks[:k]], cosines[ranks[:k]]
-            breadth = max(2 * breadth, math.ceil(BREADTH * k * breadth / max(len(ranks), 1)))
-        return None
-
-    def description(self, vector: int) -> Description:
-        """The stored description of the logos with one vector."""
-        return Description(np.array(self.index.vectors[vector]), None if self.patches is None else self.patches[vector])
-
 
 def _ordered(scores: Floats, ids: Ids) -> tuple[Ids, Floats]:
     """The rows of one FAISS search and their cosines, nearest first. Ties are ordered by row, the same in all workers."""

@@ -15,11 +15,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from logo_similarity.api.app import create_app
+from logo_similarity.build.catalog import BuildOptions
+from logo_similarity.build.compacting import compact
 from logo_similarity.catalog.overlay import OVERLAY, Overlay
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.keys.store import open_key_store
 from tests.keys import make_key
 from tests.samples import SAMPLES, SampleCatalog
+from tests.service import until
 
 NEW = max((SAMPLES / "images").iterdir())
 """An image that the catalog does not have."""
@@ -43,12 +46,14 @@ class Office:
         text = record if isinstance(record, str) else json.dumps(record)
         return self.send(method, path, files={"image": image}, data={"record": text}, **options)
 
-    def look(self) -> None:
-        """What every worker does twice a second, and after a change."""
-        for worker in self.workers:
-            assert worker.portal is not None
-            app: Any = worker.app
-            worker.portal.call(app.state.runtime.live.look_at_changes)
+    def until_seen(self, logo_id: str, text: str | None) -> None:
+        """Wait until every worker has the logo with this text; None: has no such logo."""
+        for worker in range(len(self.workers)):
+            until(lambda worker=worker: self._text(logo_id, worker) == text)  # type: ignore[misc]
+
+    def _text(self, logo_id: str, worker: int) -> str | None:
+        answer = self.send("GET", f"/v1/logos/{logo_id}", worker=worker)
+        return None if answer.status_code == 404 else str(answer.json()["metadata"]["text"])
 
     def found(self, image: bytes, worker: int) -> list[str]:
         answer = self.send("POST", "/v1/search?top_k=3", worker=worker, files={"file": image})
@@ -66,12 +71,11 @@ def folder(sample_catalog: SampleCatalog, tmp_path_factory: pytest.TempPathFacto
 def settings_of(folder: Path, **others: object) -> Settings:
     return load_settings(
         catalogs=folder / "catalogs",
-        keys=str(folder / "keys.json"),
         usage_db=folder / "usage.db",
         watch_seconds=3600,
         threads=1,
         log_level="error",
-        **{"images_dir": folder / "images", **others},
+        **{"images_dir": folder / "images", "keys": str(folder / "keys.json"), **others},
     )
 
 
@@ -92,7 +96,7 @@ def test_a_new_logo_is_seen_in_every_worker(office: Office) -> None:
     made = answer.json()
     assert (made["id"], made["outcome"]) == ("US-1", "created")
     assert (made["metadata"]["text"], made["metadata"]["extra"]) == ("Zanzibar", {"colour": "red"})
-    office.look()
+    office.until_seen("US-1", "Zanzibar")
     for worker in (0, 1):
         got = office.send("GET", "/v1/logos/US-1", worker=worker).json()
         assert got["metadata"] == made["metadata"]
@@ -107,9 +111,9 @@ def test_a_logo_is_updated_replaced_and_deleted(office: Office) -> None:
     assert (answer.status_code, answer.json()["outcome"]) == (200, "changed")
     assert answer.json()["metadata"]["vienna_codes"] == ["26.01.01", "27.05.01"]
     assert office.send("PATCH", LOGO, json={"company": "New Ltd"}).json()["outcome"] == "unchanged"
-    answer = office.send("PATCH", LOGO, files={"image": NEW.read_bytes()}, data={"record": '{"office": "EM"}'})
-    assert (answer.json()["metadata"]["company"], answer.json()["metadata"]["office"]) == ("New Ltd", "EM")
-    office.look()
+    answer = office.send("PATCH", LOGO, files={"image": NEW.read_bytes()}, data={"record": '{"text": "Patched"}'})
+    assert (answer.json()["metadata"]["company"], answer.json()["metadata"]["text"]) == ("New Ltd", "Patched")
+    office.until_seen("EM/000001", "Patched")
     assert "EM/000001" in office.found(NEW.read_bytes(), 1)
     answer = office.form("PUT", LOGO, {"text": "Other"}, NEW.read_bytes())
     assert (answer.status_code, answer.json()["metadata"]["company"]) == (200, None)
@@ -117,9 +121,8 @@ def test_a_logo_is_updated_replaced_and_deleted(office: Office) -> None:
     for path in (LOGO, "/v1/logos/A/B"):
         assert office.send("DELETE", path).status_code == 204
         assert office.send("DELETE", path).status_code == 404
-    office.look()
+    office.until_seen("EM/000001", None)
     for worker in (0, 1):
-        assert office.send("GET", LOGO, worker=worker).status_code == 404
         assert "EM/000001" not in office.found(NEW.read_bytes(), worker)
 
 
@@ -211,10 +214,39 @@ def test_a_replica_names_the_primary(office: Office, folder: Path, primary: str 
     assert (primary or "LOGO_PRIMARY_URL") in answer.json()["detail"]
 
 
-def test_changes_outlive_the_service(office: Office, folder: Path) -> None:
-    office.post({"logo_id": "US-7", "text": "kept"})
-    shutil.rmtree(folder / "catalogs" / "live")
-    with TestClient(create_app(settings_of(folder))) as client:
-        one = Office(office.settings, (client, client), office.keys)
-        assert one.send("GET", "/v1/logos/US-7").json()["metadata"]["text"] == "kept"
-    assert (folder / "catalogs" / OVERLAY).exists()
+def test_changes_outlive_the_service(office: Office, sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
+    settings = settings_of(tmp_path, keys=office.settings.keys)
+    for segments in ("missing", "whole", "none"):
+        with TestClient(create_app(settings)) as client:
+            one = Office(settings, (client, client), office.keys)
+            if segments == "missing":
+                assert one.post({"logo_id": "US-7", "text": "kept"}).status_code == 201
+            else:  # seen at once
+                assert one.send("GET", "/v1/logos/US-7").json()["metadata"]["text"] == "kept"
+        if segments == "whole":
+            shutil.rmtree(tmp_path / "catalogs" / "live")
+    assert (tmp_path / "catalogs" / OVERLAY).exists()
+
+
+def test_a_version_that_replaces_another_has_the_changes_at_once(
+    office: Office, sample_catalog: SampleCatalog, tmp_path: Path
+) -> None:
+    shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
+    settings = settings_of(tmp_path, keys=office.settings.keys)
+    with TestClient(create_app(settings)) as client:
+        one = Office(settings, (client, client), office.keys)
+        one.post({"logo_id": "US-7", "text": "kept"})
+        one.send("DELETE", LOGO)
+        one.until_seen("EM/000001", None)
+        result = compact(settings.catalogs, BuildOptions(threads=1), None)
+        assert result.manifest.count == 200
+        one.send("DELETE", "/v1/logos/EM/000002")  # the old version is still open
+        app: Any = client.app
+        assert client.portal is not None
+        client.portal.call(app.state.runtime.live.look)
+        assert one.send("GET", "/v1/catalog").json()["version"] == result.folder.name
+        assert one.send("GET", LOGO).status_code == 404
+        assert one.send("GET", "/v1/logos/US-7").status_code == 200
+        assert one.send("DELETE", "/v1/logos/EM/000002").status_code in (204, 404)
+        one.until_seen("EM/000002", None)

@@ -6,6 +6,7 @@ the key in the image store comes from the catalog.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import orjson
@@ -59,16 +60,16 @@ def logos(
     links: LinksDep,
     condition: FilterDep,
     limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of logos.")] = 100,
-    cursor: Annotated[str | None, Query(max_length=100, description="`next` of the previous page.")] = None,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next` of the previous page.")] = None,
 ) -> LogosOut:
     """Returns the logos that pass a filter, in the order of the catalog, page by page."""
     engine = runtime.live.current.engine
-    page = engine.browse(condition, start=_start(cursor, engine.version), limit=limit)
+    page = engine.browse(condition, start=_start(cursor, engine.logos.marks), limit=limit)
     urls = links.sign([entry.filename for entry in page.logos])
     return LogosOut(
         logos=list(map(_logo_out, page.logos, urls)),
         passed=page.passed,
-        next=None if page.next_row is None else f"{page.next_row}@{engine.version}",
+        next=None if page.next_row is None else f"{page.next_row}@{engine.logos.marks[-1]}",
     )
 
 
@@ -253,14 +254,14 @@ def _logo_out(entry: Logo, url: str | None) -> LogoOut:
     return LogoOut(id=entry.logo_id, image_url=url, metadata=Metadata.model_validate_json(entry.metadata_json))
 
 
-def _start(cursor: str | None, version: str) -> int:
+def _start(cursor: str | None, marks: Collection[str]) -> int:
     """The row at which a page starts."""
     if cursor is None:
         return 0
-    row, _, of_version = cursor.partition("@")
+    row, _, mark = cursor.partition("@")
     if not (row.isascii() and row.isdecimal()):
         raise InvalidRequestError("the cursor is not the `next` of an earlier response; send it unchanged")
-    if of_version != version:
+    if mark not in marks:
         raise CatalogChangedError("the catalog has changed since the first page; start again without a cursor")
     return int(row)
 
