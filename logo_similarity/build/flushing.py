@@ -126,7 +126,8 @@ class Flusher:
             ids = {segment.name: self._read_ids(segment) for segment in state.segments}
         except CatalogError:
             return None
-        self._ids = ids
+        self._ids, self._checked = ids, state
+        self._folder.clean(state)  # another process may have been killed before it did
         return state
 
     def _empty(self) -> LiveState:

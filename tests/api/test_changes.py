@@ -49,7 +49,7 @@ class Office:
     def until_seen(self, logo_id: str, text: str | None) -> None:
         """Wait until every worker has the logo with this text; None: has no such logo."""
         for worker in range(len(self.workers)):
-            until(lambda worker=worker: self._text(logo_id, worker) == text)  # type: ignore[misc]
+            until(lambda worker=worker: self._text(logo_id, worker) == text)
 
     def _text(self, logo_id: str, worker: int) -> str | None:
         answer = self.send("GET", f"/v1/logos/{logo_id}", worker=worker)
