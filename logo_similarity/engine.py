@@ -67,7 +67,7 @@ from logo_similarity.search.propose import propose_codes
 from logo_similarity.search.score import RERANKED, score
 from logo_similarity.search.sounds import fold
 from logo_similarity.search.word_fusion import fuse_words, limit_identical, places_of
-from logo_similarity.segment import Segment
+from logo_similarity.segment import LiveSegment, Segment
 
 NO_ROWS = np.empty(0, np.int64)
 IDENTICAL_RESERVE = 3
@@ -119,7 +119,7 @@ class SearchEngine:
         check_sizes(folder, manifest)
         check_preprocessing(folder, manifest)
         encoder = Encoder.open(folder / MODEL_FOLDER, device=device, threads=1)
-        logos = JoinedSegments.of([Segment.open(folder, manifest, encoder)], [NO_ROWS])
+        logos = JoinedSegments.of(Segment.open(folder, manifest, encoder), [], [NO_ROWS])
         engine = cls(folder.name, 0, encoder, logos, Decoder(limits or ImageLimits()))
         engine.check((manifest.count // 2,))
         return engine
@@ -133,10 +133,10 @@ class SearchEngine:
         Raises:
             CatalogError: a segment is damaged or does not fit the version, or has no such row as one that is hidden.
         """
-        base, *others = self.logos.segments
-        known = {segment.folder: segment for segment in others}
-        opened = [known.get(folder) or Segment.open_live(folder, self.encoder, base) for folder in live.segments]
-        return replace(self, generation=live.generation, logos=JoinedSegments.of([base, *opened], live.hidden))
+        base = self.logos.segments[0]
+        known = {segment.folder: segment for segment in self.logos.segments if isinstance(segment, LiveSegment)}
+        opened = [known.get(folder) or LiveSegment.open_with(folder, self.encoder, base) for folder in live.segments]
+        return replace(self, generation=live.generation, logos=JoinedSegments.of(base, opened, live.hidden))
 
     def check(self, rows: Sequence[int]) -> None:
         """Search for a test image and for these rows of the version. The first search also warms up the encoder.

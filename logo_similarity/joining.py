@@ -19,13 +19,13 @@ from logo_similarity.filters import Filter
 from logo_similarity.numbering import Numbering
 from logo_similarity.search.candidates import Ids, IdSet, Mask
 from logo_similarity.search.hnsw import HnswSource
-from logo_similarity.search.joined import JoinedMap, JoinedPool, JoinedSource, find_images, first_of_each
+from logo_similarity.search.joined import JoinedMap, JoinedPool, JoinedSource, first_of_each
 from logo_similarity.search.joined_words import JoinedWords
 from logo_similarity.search.part_index import PartPool, WholePool
 from logo_similarity.search.parts import Pool
 from logo_similarity.search.rows import FilteredMap, RowMap
 from logo_similarity.search.words import WordIndex
-from logo_similarity.segment import Segment
+from logo_similarity.segment import LiveSegment, Segment
 
 MARK_BYTES = 8
 
@@ -70,54 +70,56 @@ class JoinedSegments:
     """What the rows up to each segment are: of a catalog with the same mark, they are the same."""
 
     @classmethod
-    def of(cls, segments: Sequence[Segment], hidden: Sequence[Ids]) -> Self:
+    def of(cls, base: Segment, live: Sequence[LiveSegment], hidden: Sequence[Ids]) -> Self:
         """Join segments.
 
         Args:
-            segments: the version, then the live segments.
-            hidden: of each, the rows that are not visible, int64, ascending.
+            base: the version.
+            live: its live segments, oldest first.
+            hidden: of the version and of each segment, the rows that are not visible, int64, ascending.
 
         Raises:
             CatalogError: the rows are not those of the segments.
         """
-        base, *live = segments
+        segments = (base, *live)
         _check_hidden(segments, hidden)
         rows = Numbering.of(segment.manifest.count for segment in segments)
         vectors = Numbering.of(segment.manifest.distinct_images for segment in segments)
-        fields = {name for segment in segments for name in segment.manifest.fields}
-        in_order = tuple(field.name for field in FIELDS if field.name in fields)
-        marks = _marks(segments, hidden)
-        if not live and not len(hidden[0]):
-            everything = Selection(base.source.row_map, None)
-            return cls(
-                tuple(segments), vectors, base.source, base.metadata, base.postings, base.words, everything,
-                rows.total, rows.total, base.manifest.fields, marks,
-            )  # fmt: skip
-        visible = np.ones(rows.total, np.bool_)
-        for numbers, start in zip(hidden, rows.starts.tolist(), strict=False):  # `starts` has the end, too
-            visible[numbers + start] = False
+        names = {name for segment in segments for name in segment.manifest.fields}
         source: HnswSource | JoinedSource = base.source
-        twins = False
+        metadata: Metadata | JoinedMetadata = base.metadata
+        postings: Postings | JoinedPostings | None = base.postings
+        words: WordIndex | JoinedWords | None = base.words
+        visible: Mask | None = None
+        if live or len(hidden[0]):
+            visible = np.ones(rows.total, np.bool_)
+            visible[np.concatenate([own + start for own, start in zip(hidden, rows.starts[:-1], strict=True)])] = False
+            metadata = JoinedMetadata(tuple(segment.metadata for segment in segments), rows, visible)
+            if base.words is not None:
+                own_words = [segment.live_words for segment in live if segment.live_words is not None]
+                words = JoinedWords.of(base.words, own_words, rows, visible)
+            if base.postings is not None:
+                own_postings = [segment.postings for segment in segments if segment.postings is not None]
+                postings = JoinedPostings(tuple(own_postings), rows)
         if live:
-            row_map = JoinedMap.of(
-                [segment.source.row_map for segment in segments], rows, vectors, _originals(segments, vectors)
-            )
+            maps = tuple(segment.source.row_map for segment in segments)
+            row_map = JoinedMap.of(maps, rows, vectors, _originals(live, vectors))
             source = JoinedSource(tuple(segment.source for segment in segments), vectors, row_map)
-            twins = len(row_map.twins) > 0
-        postings = [segment.postings for segment in segments if segment.postings is not None]
-        words = [segment.words for segment in segments if segment.words is not None]
+        count = rows.total if visible is None else int(np.count_nonzero(visible))
+        if count == rows.total and not (isinstance(source.row_map, JoinedMap) and len(source.row_map.twins)):
+            visible = None
         return cls(
-            segments=tuple(segments),
+            segments=segments,
             vectors=vectors,
             source=source,
-            metadata=JoinedMetadata(tuple(segment.metadata for segment in segments), rows, visible),
-            postings=None if base.postings is None else JoinedPostings(tuple(postings), rows),
-            words=None if base.words is None else JoinedWords.of(words, rows, visible),
-            everything=Selection(source.row_map, visible if twins or not visible.all() else None),
+            metadata=metadata,
+            postings=postings,
+            words=words,
+            everything=Selection(source.row_map, visible),
             row_count=rows.total,
-            count=int(np.count_nonzero(visible)),
-            fields=in_order,
-            marks=marks,
+            count=count,
+            fields=tuple(field.name for field in FIELDS if field.name in names),
+            marks=_marks(segments, hidden),
         )
 
     def select(self, condition: Filter | None) -> Selection:
@@ -196,20 +198,14 @@ def _marks(segments: Sequence[Segment], hidden: Sequence[Ids]) -> tuple[str, ...
     return tuple(marks)
 
 
-def _originals(segments: Sequence[Segment], vectors: Numbering) -> Ids:
+def _originals(live: Sequence[LiveSegment], vectors: Numbering) -> Ids:
     """For each vector of the live segments, itself, or the oldest vector with the same image file."""
-    base, *live = segments
-    own = np.arange(int(vectors.starts[1]), vectors.total)
-    digests = [
-        segment.digests[segment.source.row_map.rows_of(np.arange(segment.manifest.distinct_images), 1)[0]]
-        for segment in live
-        if segment.digests is not None
-    ]
-    if base.digests is None or len(digests) < len(live) or not live:
-        return own
-    wanted = np.concatenate(digests)
-    rows = find_images(base.digests, wanted)
-    known = rows >= 0
-    twins = own[first_of_each(wanted)]
-    twins[known] = base.source.row_map.vector_of(rows[known])
-    return twins
+    originals = np.arange(int(vectors.starts[1]), vectors.total)
+    digests = [segment.digests_of_vectors() for segment in live]
+    if known := [own for own in digests if own is not None]:
+        has_digest = np.concatenate(
+            [np.full(len(segment.in_base), own is not None) for segment, own in zip(live, digests, strict=True)]
+        )
+        originals[has_digest] = originals[has_digest][first_of_each(np.concatenate(known))]
+    in_base = np.concatenate([segment.in_base for segment in live])
+    return np.where(in_base >= 0, in_base, originals)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -28,6 +28,7 @@ from logo_similarity.description import Box, Description, Parts, Place
 from logo_similarity.embed.describe import Floats
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
+from logo_similarity.fields import FIELDS
 from logo_similarity.opening import (
     check_preprocessing,
     open_digests,
@@ -36,7 +37,10 @@ from logo_similarity.opening import (
     open_places,
     open_row_map,
 )
+from logo_similarity.search.candidates import Ids
 from logo_similarity.search.hnsw import HnswSource, VectorIndex
+from logo_similarity.search.joined import find_images
+from logo_similarity.search.joined_words import LiveWords
 from logo_similarity.search.part_index import PartIndex
 from logo_similarity.search.parts import DIMENSIONS
 from logo_similarity.search.words import WordIndex
@@ -76,6 +80,11 @@ class Segment:
                 f"{folder}: {encoder.model.id!r} with the sha256 {encoder.model.sha256[:8]} is not the encoder that "
                 f"computed its embeddings ({manifest.encoder.id!r}, {manifest.encoder.sha256[:8]}); build it again"
             )
+        if unknown := sorted(set(manifest.fields) - {field.name for field in FIELDS}):
+            raise CatalogError(
+                f"{folder}: has the field {unknown[0]!r}, which this version of the software does not know; use the one "
+                f"that wrote it ({manifest.software})"
+            )
         index = VectorIndex.open(folder / INDEX)
         metadata = Metadata(folder / METADATA)
         patches = open_patches(folder, encoder) if PATCHES in manifest.files and encoder.has_patches else None
@@ -106,24 +115,6 @@ class Segment:
             WordIndex.open(folder / WORDS, manifest.count) if WORDS in manifest.files else None,
         )
 
-    @classmethod
-    def open_live(cls, folder: Path, encoder: Encoder, base: Self) -> Self:
-        """Map the files of a live segment that is searched together with the version `base`.
-
-        Raises:
-            CatalogError: as `open`, or the segment lacks files that the version has.
-        """
-        segment = cls.open(folder, read_segment_manifest(folder), encoder)
-        for what, own, others in (
-            ("patches", segment.source.patches, base.source.patches),
-            ("parts", segment.manifest.parts, base.manifest.parts),
-            ("postings", segment.postings, base.postings),
-            ("words", segment.words, base.words),
-        ):
-            if own is None and others is not None:
-                raise CatalogError(f"{folder}: has no {what}, but the version {base.folder.name} has; write it again")
-        return segment
-
     def description(self, vector: int) -> Description:
         """The stored description of the logos with one vector: all but the parts."""
         patches = self.source.patches
@@ -148,6 +139,13 @@ class Segment:
             raise ValueError("the segment has no parts")
         return self.parts.box(vector, part)
 
+    def digests_of_vectors(self) -> NDArray[np.uint8] | None:
+        """(vectors, 32) uint8: the digest of the first row of each vector; None: not known."""
+        if self.digests is None:
+            return None
+        rows, _ = self.source.row_map.rows_of(np.arange(self.manifest.distinct_images), 1)
+        return self.digests[rows]
+
     def _place(self, vector: int) -> Place | None:
         """Where the encoder looked in the picture of the logos with one vector; None: not known."""
         if self.places is None:
@@ -159,3 +157,37 @@ class Segment:
         ):
             raise CatalogError(f"{self.folder.name}: damaged: the place of image {vector} is not in its picture")
         return place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveSegment(Segment):
+    """The opened files of a live segment, which is searched together with a version."""
+
+    in_base: Ids
+    """(vectors,) int64: the vector of the version with the same image file; -1: it has none."""
+    live_words: LiveWords | None
+    """None: the version cannot be searched by words."""
+
+    @classmethod
+    def open_with(cls, folder: Path, encoder: Encoder, base: Segment) -> Self:
+        """Map the files into memory, and find the images and words that the version has, too.
+
+        Raises:
+            CatalogError: as `Segment.open`, or the segment lacks files that the version has.
+        """
+        segment = Segment.open(folder, read_segment_manifest(folder), encoder)
+        for what, own, others in (
+            ("patches", segment.source.patches, base.source.patches),
+            ("parts", segment.manifest.parts, base.manifest.parts),
+            ("posting lists", segment.postings, base.postings),
+            ("words", segment.words, base.words),
+        ):
+            if own is None and others is not None:
+                raise CatalogError(f"{folder}: has no {what}, but the version {base.folder.name} has; write it again")
+        in_base = np.full(segment.manifest.distinct_images, -1)
+        if base.digests is not None and (digests := segment.digests_of_vectors()) is not None:
+            rows = find_images(base.digests, digests)
+            in_base[rows >= 0] = base.source.row_map.vector_of(rows[rows >= 0])
+        words = None if base.words is None or segment.words is None else LiveWords.of(segment.words, base.words)
+        own_files = {field.name: getattr(segment, field.name) for field in fields(Segment)}
+        return cls(**own_files, in_base=in_base, live_words=words)

@@ -105,4 +105,4 @@ def _build(folder: Path, name: str, records: Sequence[Record]) -> None:
     objects = map(record_object, records)
     given = ({name: value for name, value in each.items() if value and name != "where"} for each in objects)
     table.write_text("".join(json.dumps(row) + "\n" for row in given))
-    build_catalog(open_source(table, images=SAMPLES), folder / name, BuildOptions(threads=2))
+    build_catalog(open_source(table, images=SAMPLES), folder / name, BuildOptions(threads=2, ef_search=256))
