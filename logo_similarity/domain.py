@@ -423,3 +423,5 @@ class SearchResult:
     """The query of the next page; None: this is the last one."""
     words: str | None = None
     """The words that were searched for: those of the query, or read in its image; None: the image alone was searched for."""
+    generation: int = 0
+    """Of the live changes that were searched; 0: none."""

@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.config import JsonDict
 
+from logo_similarity.build.changing import Outcome
 from logo_similarity.description import Description
 from logo_similarity.domain import STAGES, Band, Hit, SearchResult, ValueShare
 from logo_similarity.fields import FIELDS, Record
@@ -82,6 +83,18 @@ class LogoOut(BaseModel):
     id: Annotated[str, Field(description="The logo's public id.")]
     image_url: Annotated[str | None, Field(description=IMAGE_URL)]
     metadata: Metadata
+
+
+class ChangedLogoOut(LogoOut):
+    """A logo after a change. Searches see it within two seconds."""
+
+    outcome: Annotated[
+        Outcome,
+        Field(
+            description="`created` or `changed`; `unchanged` if the change says nothing new, or is older than what is "
+            "known of the logo."
+        ),
+    ]
 
 
 class LogosOut(BaseModel):

@@ -214,7 +214,7 @@ def _search_here(
                 file.write(recorded.to_json())
         manifest = engine.manifest
         has_copies = manifest.distinct_images < manifest.count
-        columns = _default_columns(result, manifest.fields, has_parts=manifest.parts is not None, has_copies=has_copies)
+        columns = _default_columns(result, engine.logos.fields, has_parts=engine.has_parts, has_copies=has_copies)
         return result, columns, None if store is None else read_file
 
 
