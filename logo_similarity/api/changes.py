@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
@@ -121,6 +121,15 @@ class LiveChanges:
             log.error("changes_without_images", logos=flushed.unreadable, catalog=engine.version)
         drop_segments(self._catalog, engine.version)
         self._warn(overlay)
+
+    def merge(self, engine: SearchEngine) -> None:
+        """Merge segments for the version of an engine if there are many, unless another process does it."""
+        overlay = self._overlay
+        base = self._bases.get(engine.version)
+        if overlay is None or base is None or self._refusal is not None or not self._may_flush(engine, overlay):
+            return
+        with suppress(NotWritableError):
+            Flusher(self._catalog.root, overlay, base).merge()
 
     def flush_first(self, engine: SearchEngine) -> None:
         """As `flush` for a version that is about to be searched; waits for another process that is writing."""

@@ -6,7 +6,7 @@ import fcntl
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +30,15 @@ from logo_similarity.errors import CatalogError, FolderBusyError
 from logo_similarity.fields import Record
 from logo_similarity.search.part_index import BOX_STEPS
 
-SEALED_ROWS = 2_000
-"""A segment of so many changed logos is not written anew with the next changes."""
+SEALED_ROWS = 500
+"""A segment of so many changed logos is not written anew with the next changes: that takes about a second."""
+MOST_SEALED = 8
+"""With more sealed segments than this, some are merged."""
 MERGED = 4
-"""Number of neighbouring segments of about one size that are merged into one."""
-LOCK = ".lock"
+"""Number of neighbouring segments that are merged into one."""
+LOCK, MERGE_LOCK = ".lock", ".merge-lock"
+MERGING = ".merging-"
+"""Prefix of the folder in which a merged segment is written, beside those of the versions."""
 
 WriteSegment = Callable[[Path, Iterable[SegmentEntry], Manifest], object]
 
@@ -93,13 +97,60 @@ class Flusher:
             self._unreadable = 0
             last = self._overlay.last()
             usable = self._usable_state()
+            if usable is not None:
+                self._folder.clean(usable)  # another process may have been killed before it did
             if usable is not None and usable.generation >= last:
                 return Flushed(usable, written=False, unreadable=0)
             state = usable or self._empty()
             self._folder.path.mkdir(parents=True, exist_ok=True)
-            segments = self._merged(self._with_tail(state, last))
-            made = self._finish(state, segments, last)
+            made = self._finish(state, self._with_tail(state, last), last)
             return Flushed(made, written=True, unreadable=self._unreadable)
+
+    def merge(self) -> bool:
+        """Merge some segments into one, if there are many. Other processes may flush in the meantime.
+
+        Returns:
+            Whether there were many.
+
+        Raises:
+            FolderBusyError: another process is doing this.
+            CatalogError, OSError: as `flush`.
+        """
+        with _lock(self._root, MERGE_LOCK, fcntl.LOCK_NB):
+            state = self._usable_state()
+            group = () if state is None else _choose(state.segments)
+            if state is None or not group:
+                return False
+            work = self._root / LIVE / (MERGING + self._base.name)
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir()
+            later = {
+                logo_id
+                for segment in state.segments
+                if segment.first >= group[-1].last
+                for logo_id in _all(self._ids[segment.name])
+            }
+            newest_first = (
+                logo_id for segment in reversed(group) for logo_id in reversed(_all(self._ids[segment.name]))
+            )
+            current = [logo_id for logo_id in dict.fromkeys(newest_first) if logo_id not in later]
+            made, ids = self._write(work, group[0].first, group[-1].last, current[::-1])
+            with _lock(self._root, LOCK):
+                self._replace(group, made, ids, work)
+            shutil.rmtree(work)
+            return True
+
+    def _replace(self, group: Sequence[SegmentRange], made: SegmentRange, ids: _Ids, work: Path) -> None:
+        """Put a merged segment in the place of the others, unless they have been replaced."""
+        state = self._usable_state()
+        if state is None or not set(group) <= set(state.segments):
+            return
+        if made.logos:
+            (work / made.name).rename(self._folder.path / made.name)
+        self._keep_ids(made, ids)
+        before = [segment for segment in state.segments if segment.last <= made.first]
+        after = [segment for segment in state.segments if segment.first >= made.last]
+        self._finish(state, (*before, made, *after), state.generation)
 
     def _read(self) -> LiveState | None:
         try:
@@ -127,7 +178,6 @@ class Flusher:
         except CatalogError:
             return None
         self._ids, self._checked = ids, state
-        self._folder.clean(state)  # another process may have been killed before it did
         return state
 
     def _empty(self) -> LiveState:
@@ -155,10 +205,12 @@ class Flusher:
         ids = self._overlay.changed_ids(first, last)
         if not ids:
             return sealed
-        return (*sealed, self._write(first, last, ids))
+        made, logos = self._write(self._folder.path, first, last, ids)
+        self._keep_ids(made, logos)
+        return (*sealed, made)
 
-    def _write(self, first: int, last: int, ids: list[str]) -> SegmentRange:
-        """Write a segment of the logos with these ids, whose latest changes are in a range."""
+    def _write(self, folder: Path, first: int, last: int, ids: list[str]) -> tuple[SegmentRange, _Ids]:
+        """Write a segment of the logos with these ids, whose latest changes are in a range, below `folder`."""
         name = f"{last}-{secrets.token_hex(4)}"
         rows: list[str] = []
         gone: list[str] = []
@@ -174,11 +226,14 @@ class Flusher:
 
         found = entries()
         if (one := next(found, None)) is not None:
-            write_segment(self._folder.path / name, _after(one, found), self._base.manifest)
-        with replacing(self._folder.path / ids_name(name)) as file:
-            file.write(json.dumps({"rows": rows, "gone": gone}).encode())
-        self._ids[name] = _Ids(rows, gone)
-        return SegmentRange(name=name, first=first, last=last, logos=len(rows), changed=len(ids))
+            write_segment(folder / name, _after(one, found), self._base.manifest)
+        made = SegmentRange(name=name, first=first, last=last, logos=len(rows), changed=len(ids))
+        return made, _Ids(rows, gone)
+
+    def _keep_ids(self, segment: SegmentRange, ids: _Ids) -> None:
+        with replacing(self._folder.path / ids_name(segment.name)) as file:
+            file.write(json.dumps(ids._asdict()).encode())
+        self._ids[segment.name] = ids
 
     def _entry(self, logo_id: str, last: int) -> SegmentEntry | None:
         """A logo as it is after a change; None: it is deleted, or has no image."""
@@ -195,23 +250,6 @@ class Flusher:
             self._unreadable += 1
             return None
         return make_entry(record, unpack(image, self._base.encoder), image.words)
-
-    def _merged(self, segments: tuple[SegmentRange, ...]) -> tuple[SegmentRange, ...]:
-        """The segments, with neighbouring ones of about one size merged."""
-        last = len(segments) if segments and segments[-1].changed >= SEALED_ROWS else len(segments) - 1
-        sealed, rest = list(segments[:last]), segments[last:]
-        while len(sealed) >= MERGED:
-            group = sealed[-MERGED:]
-            if len({_tier(segment) for segment in group}) > 1:
-                break
-            newest_first = [
-                logo_id for segment in reversed(group) for logo_id in reversed(_all(self._ids[segment.name]))
-            ]
-            ids = list(dict.fromkeys(newest_first))[::-1]
-            later = {logo_id for segment in rest for logo_id in _all(self._ids[segment.name])}
-            current = [logo_id for logo_id in ids if logo_id not in later]
-            sealed[-MERGED:] = [self._write(group[0].first, group[-1].last, current)]
-        return (*sealed, *rest)
 
     def _finish(self, state: LiveState, segments: tuple[SegmentRange, ...], last: int) -> LiveState:
         """Compute the hidden rows, and make the segments visible."""
@@ -268,11 +306,17 @@ def live_lock(root: Path) -> Iterator[None]:
     Raises:
         FolderBusyError: another process holds the lock.
     """
+    with _lock(root, LOCK, fcntl.LOCK_NB):
+        yield
+
+
+@contextmanager
+def _lock(root: Path, name: str, waiting: int = 0) -> Iterator[None]:
     folder = root / LIVE
     folder.mkdir(exist_ok=True)
-    with (folder / LOCK).open("ab") as file:
+    with (folder / name).open("ab") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | waiting)
         except BlockingIOError:
             raise FolderBusyError(f"{folder}: another process is writing the segments") from None
         yield
@@ -282,17 +326,17 @@ def drop_segments(catalog: Catalog, keep: str) -> None:
     """Delete the segments for versions that no longer exist; those for the version `keep` stay."""
     names = {*catalog.names(), keep}
     for path in (catalog.root / LIVE).iterdir():
-        if path.is_dir() and path.name not in names:
+        if path.is_dir() and path.name.removeprefix(MERGING) not in names:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _tier(segment: SegmentRange) -> int:
-    """0 for a segment of usual size, 1 for a merged one, 2 for one of merged ones, and so on."""
-    tier, rows = 0, segment.changed
-    while rows >= SEALED_ROWS * MERGED:
-        rows //= MERGED
-        tier += 1
-    return tier
+def _choose(segments: Sequence[SegmentRange]) -> Sequence[SegmentRange]:
+    """The neighbouring segments to merge, those with the fewest logos; none if there are few segments."""
+    sealed = segments if segments and segments[-1].changed >= SEALED_ROWS else segments[:-1]
+    if len(sealed) <= MOST_SEALED:
+        return ()
+    groups = [sealed[start : start + MERGED] for start in range(len(sealed) - MERGED + 1)]
+    return min(groups, key=lambda group: sum(segment.changed for segment in group))
 
 
 def _all(ids: _Ids) -> list[str]:

@@ -6,11 +6,13 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from logo_similarity.build import flushing
 from logo_similarity.build.flushing import Flusher, drop_segments, live_lock
+from logo_similarity.build.segment import write_segment
 from logo_similarity.catalog.live_folder import LIVE_JSON, LiveFolder, LiveState
 from logo_similarity.catalog.manifest import METADATA
 from logo_similarity.catalog.metadata import Metadata
@@ -91,9 +93,10 @@ def test_a_catalog_of_which_every_changed_logo_is_deleted_has_no_segment(office:
 
 def test_segments_are_sealed_and_merged(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flushing, "SEALED_ROWS", 2)
+    monkeypatch.setattr(flushing, "MOST_SEALED", 4)
     writer = flusher(office)
     expected: dict[str, str | None] = {f"US-{n}": f"text {n}" for n in range(4)}
-    most = 0
+    most = merged = 0
     for number in range(24):
         logo_id = f"US-{number * 7 % 13}"
         if number % 5 == 4 and logo_id in expected:
@@ -104,9 +107,38 @@ def test_segments_are_sealed_and_merged(office: Office, monkeypatch: pytest.Monk
             expected[logo_id] = f"text {number}"
         (writer if number % 3 else flusher(office)).flush()
         assert visible(office) == expected
+        merged += flusher(office).merge()
+        assert visible(office) == expected
         most = max(most, len(state(office).segments))
         assert len(names(office)) == 2 + sum(1 + bool(one.logos) for one in state(office).segments)
-    assert 3 < most < 8
+    assert merged > 1
+    assert 4 <= most <= 6
+
+
+def test_segments_may_be_written_while_others_are_merged(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flushing, "SEALED_ROWS", 1)
+    monkeypatch.setattr(flushing, "MOST_SEALED", 3)
+    expected: dict[str, str | None] = {f"US-{n}": f"text {n}" for n in range(4)}
+    for number in range(4):
+        office.change("replace", f"US-{number}", 4 + number, text="new")
+        flusher(office).flush()
+        expected[f"US-{number}"] = "new"
+    write = write_segment
+
+    def write_slowly(*arguments: Any) -> object:
+        made = write(*arguments)
+        monkeypatch.setattr(flushing, "write_segment", write)
+        office.change("delete", "US-1")
+        office.change("update", "US-2", text="newer")
+        flusher(office).flush()
+        return made
+
+    monkeypatch.setattr(flushing, "write_segment", write_slowly)
+    assert flusher(office).merge()
+    del expected["US-1"]
+    assert visible(office) == {**expected, "US-2": "newer"}
+    assert [one.changed for one in state(office).segments] == [4, 2]
+    assert not flusher(office).merge()
 
 
 @pytest.mark.parametrize("damage", ["live.json", "hidden", "ids", "segment", "all", "another overlay"])
