@@ -66,7 +66,7 @@ class Runtime:
         store, remote = open_store(settings), open_remote(settings)
         changes = LiveChanges(
             Catalog(settings.catalogs),
-            None if store is None else store.write,
+            store,
             None if remote is None else _refusal(settings),
             turns=max(1, plan.threads // 2),
             waiting=settings.max_queue // 2,

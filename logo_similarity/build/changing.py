@@ -18,12 +18,15 @@ from logo_similarity.catalog.overlay import Answer, Change, Operation, Overlay, 
 from logo_similarity.catalog.sources.rows import RowError, checked_id, make_record
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.dates import parse_day
+from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import (
+    BadImageError,
     IdempotencyError,
     InvalidRequestError,
     LogoExistsError,
     NotFoundError,
     OverloadedError,
+    StoreError,
     SupersededError,
 )
 from logo_similarity.field_kinds import json_object
@@ -35,6 +38,8 @@ MOST_NAME = 64
 """Maximum length of the name of a field in a message."""
 KeepImage = Callable[[str, bytes], object]
 """Stores the content of an image under a name, durably."""
+ReadImage = Callable[[str, int], bytes]
+"""Reads an image from the image store, by its name and the maximum number of bytes."""
 
 
 class Outcome(StrEnum):
@@ -221,6 +226,36 @@ class Changer:
         image = describe_image(digest, pixels, encoder, next(iter(damage), None))
         self._keep(filename, content)
         return filename, pack(image, filename, encoder, None)
+
+
+def describe_stored(
+    filename: str, overlay: Overlay, encoder: Encoder, decoder: Decoder, read: ReadImage
+) -> OverlayImage | None:
+    """Describe an image of the store that a change named, and keep the description in the overlay.
+
+    Another encoder may have described it, if the version that the change was made to has been replaced.
+
+    Args:
+        filename: its name in the store.
+        overlay: keeps the description.
+        encoder: of the present version.
+        decoder: reads the image.
+        read: reads the store.
+
+    Returns:
+        None: the store does not have it, or it cannot be decoded any more.
+    """
+    try:
+        content = read(filename, decoder.limits.max_bytes)
+        damage: list[str] = []
+        pixels = decoder.decode(content, damage.append)
+    except (NotFoundError, StoreError, BadImageError):
+        return None
+    described = describe_image(sha256(content).digest(), pixels, encoder, next(iter(damage), None))
+    image = pack(described, filename, encoder, None)
+    with overlay.changing() as changing:
+        changing.keep_image(image)
+    return image
 
 
 def image_name(content: bytes, digest: bytes) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -25,6 +25,7 @@ from logo_similarity.build.catalog import (
     find_version,
     make_version,
 )
+from logo_similarity.build.changing import ReadImage
 from logo_similarity.build.known import KnownWriter, version_rows
 from logo_similarity.build.merging import MergedLogo, merge_logos
 from logo_similarity.build.overlay_images import OverlayImages
@@ -43,9 +44,6 @@ from logo_similarity.errors import CatalogError, NotFoundError, StoreError
 
 KIND = "compact"
 IMAGES = "images"
-
-ReadImage = Callable[[str, int], bytes]
-"""Reads an image from the image store, by its name and the maximum number of bytes."""
 
 
 @dataclass(frozen=True, slots=True)

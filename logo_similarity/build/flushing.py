@@ -22,8 +22,7 @@ from logo_similarity.build.segment import SegmentEntry, write_segment
 from logo_similarity.build.shards import StoredImage
 from logo_similarity.catalog.files import replacing, sync_folder
 from logo_similarity.catalog.live_folder import LIVE, LiveFolder, LiveState, SegmentRange, ids_name
-from logo_similarity.catalog.manifest import Manifest
-from logo_similarity.catalog.overlay import Overlay
+from logo_similarity.catalog.overlay import Overlay, OverlayImage
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.description import Description, Parts, Place
 from logo_similarity.errors import CatalogError, FolderBusyError
@@ -40,7 +39,8 @@ LOCK, MERGE_LOCK = ".lock", ".merge-lock"
 MERGING = ".merging-"
 """Prefix of the folder in which a merged segment is written, beside those of the versions."""
 
-WriteSegment = Callable[[Path, Iterable[SegmentEntry], Manifest], object]
+DescribeImage = Callable[[str], OverlayImage | None]
+"""Describes an image by its name in the image store, and keeps the description; None: it cannot be read."""
 
 
 class _Ids(NamedTuple):
@@ -60,18 +60,28 @@ class Flushed:
     written: bool
     """Whether there was something new."""
     unreadable: int
-    """Number of logos that are left out, because their images are not described by the encoder of the version."""
+    """Number of logos that are left out, because their images are neither described nor in the image store."""
 
 
 class Flusher:
     """Writes the changes of an overlay into the segments for one version. Not safe for threads."""
 
-    def __init__(self, root: Path, overlay: Overlay, base: BaseVersion) -> None:
-        """Write nothing yet; `root` is the folder of the catalog."""
+    def __init__(
+        self, root: Path, overlay: Overlay, base: BaseVersion, describe: DescribeImage = lambda _: None
+    ) -> None:
+        """Write nothing yet.
+
+        Args:
+            root: folder of the catalog.
+            overlay: the changes.
+            base: the version.
+            describe: describes an image that another encoder than that of the version described.
+        """
         self._root = root
         self._overlay = overlay
         self._base = base
         self._images = OverlayImages(overlay, base.encoder)
+        self._describe = describe
         self._folder = LiveFolder.of(root, base.name)
         self._ids: dict[str, _Ids] = {}
         """By segment; those of `_checked`."""
@@ -245,7 +255,7 @@ class Flusher:
         logo = self._base.find(logo_id)
         if logo is not None and logo.filename == record.filename:
             return make_entry(record, self._base.images.of_row(logo.id), self._base.text(logo.id))
-        image = self._images.named(record.filename)
+        image = self._images.named(record.filename) or self._describe(record.filename)
         if image is None:
             self._unreadable += 1
             return None

@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
-from logo_similarity.build import flushing
+from logo_similarity.build import flushing, overlay_images
+from logo_similarity.build.changing import describe_stored
 from logo_similarity.build.flushing import Flusher, drop_segments, live_lock
 from logo_similarity.build.segment import write_segment
 from logo_similarity.catalog.live_folder import LIVE_JSON, LiveFolder, LiveState
 from logo_similarity.catalog.manifest import METADATA
 from logo_similarity.catalog.metadata import Metadata
-from logo_similarity.catalog.overlay import OVERLAY, Overlay
+from logo_similarity.catalog.overlay import OVERLAY, Overlay, OverlayImage
 from logo_similarity.errors import FolderBusyError
+from logo_similarity.image.contained import Decoder
+from logo_similarity.image.decode import ImageLimits
 from tests.changing import Office
 from tests.importing import Desk
 
@@ -204,6 +207,31 @@ def test_a_version_that_contains_changes_does_not_get_them_again(office: Office)
     assert flusher(office).is_due()
     flusher(office).flush()
     assert visible(office)["US-2"] == "text 2"
+
+
+def test_images_that_another_encoder_described_are_described_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.change("create", "US-9", 9, text="nine")
+    monkeypatch.setattr(overlay_images, "encoder_key", lambda _: "another")
+    assert flusher(office).flush().unreadable == 1
+    assert "US-9" not in visible(office)
+    (office.desk.root / "live" / office.base.name / LIVE_JSON).unlink()
+    read: list[str] = []
+
+    def describe(filename: str) -> OverlayImage | None:
+        read.append(filename)
+        with Decoder(ImageLimits()) as decoder:
+            return describe_stored(filename, office.overlay, office.base.encoder, decoder, office.store.read)
+
+    for _ in range(2):
+        again = Flusher(office.desk.root, office.overlay, office.base, describe)
+        office.change("update", "US-0", text="changed")
+        assert again.flush().unreadable == 0
+        assert visible(office)["US-9"] == "nine"
+    assert len(read) == 1
+    shutil.rmtree(office.desk.store)
+    assert describe("none") is None
 
 
 def test_one_process_writes_at_a_time(office: Office) -> None:
