@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -115,7 +115,7 @@ class LiveChanges:
             if overlay is None:
                 return
             flusher = self._flusher(engine, overlay)
-            if not flusher.is_due() or not self._may_flush(engine, overlay):
+            if flusher.is_behind() or not flusher.is_due():
                 return
             flushed = flusher.flush()
         except NotWritableError:  # a read-only folder, whose segments another service writes
@@ -129,10 +129,11 @@ class LiveChanges:
         """Merge segments for the version of an engine if there are many, unless another process does it."""
         overlay = self._overlay
         base = self._bases.get(engine.version)
-        if overlay is None or base is None or self._refusal is not None or not self._may_flush(engine, overlay):
+        if overlay is None or base is None or self._refusal is not None:
             return
-        with suppress(NotWritableError):
-            Flusher(self._catalog.root, overlay, base, self._describing(engine, overlay)).merge()
+        flusher = Flusher(self._catalog.root, overlay, base, self._describing(engine, overlay))
+        if not flusher.is_behind():
+            flusher.merge()
 
     def flush_first(self, engine: SearchEngine) -> None:
         """As `flush` for a version that is about to be searched; waits for another process that is writing."""
@@ -203,11 +204,6 @@ class LiveChanges:
         if store is None:
             return lambda _: None
         return lambda filename: describe_stored(filename, overlay, engine.encoder, engine.decoder, store.read)
-
-    def _may_flush(self, engine: SearchEngine, overlay: Overlay) -> bool:
-        """Not if changes that the version lacks have been dropped: the live version, not yet open here, has them."""
-        complete = overlay.start(engine.version) == overlay.folded(engine.version)
-        return complete or self._catalog.current_name() == engine.version
 
     def _warn(self, overlay: Overlay) -> None:
         if not self._warned and (count := overlay.count()) > MANY_CHANGES:

@@ -95,15 +95,25 @@ class Flusher:
         state = self._read()
         return state is None or state.generation < self._overlay.last() or self._is_stale(state)
 
+    def is_behind(self) -> bool:
+        """Whether changes were dropped that the version does not contain: the live version, not yet open here, does."""
+        complete = self._overlay.start(self._base.name) == self._overlay.folded(self._base.name)
+        return not complete and Catalog(self._root).current_name() != self._base.name
+
+    def _check_not_behind(self) -> None:
+        if self.is_behind():
+            raise FolderBusyError(f"{self._base.folder}: a newer version is being opened")
+
     def flush(self) -> Flushed:
         """Write the segments up to the latest change.
 
         Raises:
-            FolderBusyError: another process is doing this.
+            FolderBusyError: another process is doing this, or the version is behind.
             CatalogError: the overlay or the base is damaged.
             OSError: the files cannot be written.
         """
         with live_lock(self._root):
+            self._check_not_behind()
             self._unreadable = 0
             last = self._overlay.last()
             usable = self._usable_state()
@@ -145,7 +155,8 @@ class Flusher:
             )
             current = [logo_id for logo_id in dict.fromkeys(newest_first) if logo_id not in later]
             made, ids = self._write(work, group[0].first, group[-1].last, current[::-1])
-            with _lock(self._root, LOCK):
+            with lock_segments(self._root):
+                self._check_not_behind()
                 self._replace(group, made, ids, work)
             shutil.rmtree(work)
             return True
@@ -317,6 +328,13 @@ def live_lock(root: Path) -> Iterator[None]:
         FolderBusyError: another process holds the lock.
     """
     with _lock(root, LOCK, fcntl.LOCK_NB):
+        yield
+
+
+@contextmanager
+def lock_segments(root: Path) -> Iterator[None]:
+    """Lock them as `live_lock` does, and wait for it."""
+    with _lock(root, LOCK):
         yield
 
 

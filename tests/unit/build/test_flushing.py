@@ -234,6 +234,22 @@ def test_images_that_another_encoder_described_are_described_again(
     assert describe("none") is None
 
 
+def test_the_segments_of_a_version_stay_while_a_newer_one_is_opened(office: Office) -> None:
+    office.change("create", "US-9", 9, text="nine")
+    flusher(office).flush()
+    seen = visible(office)
+    office.desk.add(office.desk.record("US-0", 8, text="later"))
+    assert not flusher(office).is_behind()
+    office.overlay.record_fold(office.catalog.current().name, 1)
+    office.overlay.drop(1)
+    assert flusher(office).is_behind()
+    with pytest.raises(FolderBusyError):
+        flusher(office).flush()
+    assert visible(office) == seen
+    office.open_base()
+    assert not flusher(office).is_behind()
+
+
 def test_one_process_writes_at_a_time(office: Office) -> None:
     with live_lock(office.desk.root), pytest.raises(FolderBusyError):
         flusher(office).flush()
