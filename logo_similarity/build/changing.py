@@ -19,6 +19,7 @@ from logo_similarity.catalog.sources.rows import RowError, checked_id, make_reco
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.dates import parse_day
 from logo_similarity.embed.encoder import Encoder
+from logo_similarity.embed.text import can_read, thread_reader
 from logo_similarity.errors import (
     BadImageError,
     IdempotencyError,
@@ -147,7 +148,8 @@ class Changer:
         self._check_before(change, merge_logo(known))
         record, image = change.record, None
         if record is not None and change.image is not None:
-            filename, image = self._read_image(change.logo_id, change.image)
+            read_words = self._base.reads_words and record.text is None and can_read()
+            filename, image = self._read_image(change.logo_id, change.image, read_words=read_words)
             record = replace(record, filename=filename)
         with self._overlay.changing() as changing:
             if request is not None and changing.answered(request.owner, request.key):
@@ -210,8 +212,8 @@ class Changer:
             return True
         return self._overlay.image(filename, encoder_key(self._base.encoder)) is not None
 
-    def _read_image(self, logo_id: str, content: bytes) -> tuple[str, OverlayImage | None]:
-        """The name of an image in the image store, and its description unless it is known."""
+    def _read_image(self, logo_id: str, content: bytes, *, read_words: bool) -> tuple[str, OverlayImage | None]:
+        """The name of an image in the image store, and its description unless the version has it."""
         digest = sha256(content).digest()
         logo = self._base.find(logo_id)
         if logo is not None and self._base.images.digest(logo.id) == digest:
@@ -224,8 +226,9 @@ class Changer:
         damage: list[str] = []
         pixels = self._decoder.decode(content, damage.append)
         image = describe_image(digest, pixels, encoder, next(iter(damage), None))
+        words = thread_reader().read(pixels) if read_words else None
         self._keep(filename, content)
-        return filename, pack(image, filename, encoder, None)
+        return filename, pack(image, filename, encoder, words)
 
 
 def describe_stored(
