@@ -11,14 +11,15 @@ from contextlib import asynccontextmanager
 import structlog
 
 from logo_similarity.build.base import BaseVersion
-from logo_similarity.build.changing import Applied, Changer, KeepImage, LogoChange, RepeatableRequest
-from logo_similarity.build.flushing import Flusher, drop_segments
+from logo_similarity.build.changing import Applied, Changer, LogoChange, RepeatableRequest, describe_stored
+from logo_similarity.build.flushing import DescribeImage, Flusher, drop_segments
 from logo_similarity.catalog.live import LiveFiles
 from logo_similarity.catalog.live_folder import LiveFolder
 from logo_similarity.catalog.overlay import Overlay
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogError, FolderBusyError, NotWritableError, OverloadedError
+from logo_similarity.storage import ImageStore
 
 log = structlog.get_logger(__name__)
 
@@ -32,19 +33,19 @@ class LiveChanges:
     """The changes of the catalog in a folder."""
 
     def __init__(
-        self, catalog: Catalog, keep: KeepImage | None, refusal: str | None, *, turns: int, waiting: int
+        self, catalog: Catalog, store: ImageStore | None, refusal: str | None, *, turns: int, waiting: int
     ) -> None:
         """Open nothing yet.
 
         Args:
             catalog: the folder of the versions.
-            keep: stores new images; None: there is no image store.
+            store: has the images; None: there is none.
             refusal: why this service accepts no changes; None: it does.
             turns: number of changes that this worker makes at once.
             waiting: number of changes that may wait for their turn.
         """
         self._catalog = catalog
-        self._keep = keep
+        self._store = store
         self._refusal = refusal
         self._turns = asyncio.Semaphore(turns)
         self._most_waiting = waiting
@@ -95,11 +96,11 @@ class LiveChanges:
         """
         if self._refusal is not None:
             raise NotWritableError(self._refusal)
-        if change.image is not None and self._keep is None:
+        if change.image is not None and self._store is None:
             raise NotWritableError(
                 "this service has no image store, which new images need; set LOGO_IMAGES_DIR or LOGO_S3_BUCKET"
             )
-        keep = self._keep or _no_store
+        keep = _no_store if self._store is None else self._store.write
         overlay = self._open(create=True)
         assert overlay is not None  # noqa: S101 - it was created
         changer = Changer(self._catalog, overlay, self._base(engine), engine.decoder, keep)
@@ -107,12 +108,14 @@ class LiveChanges:
 
     def flush(self, engine: SearchEngine) -> None:
         """Write the segments for the version of an engine, if there are new changes and no other process does it."""
-        overlay = self._open(create=False)
-        if self._refusal is not None or overlay is None:
+        if self._refusal is not None:
             return
         try:
+            overlay = self._open(create=False)
+            if overlay is None:
+                return
             flusher = self._flusher(engine, overlay)
-            if not flusher.is_due() or not self._may_flush(engine, overlay):
+            if flusher.is_behind() or not flusher.is_due():
                 return
             flushed = flusher.flush()
         except NotWritableError:  # a read-only folder, whose segments another service writes
@@ -121,6 +124,16 @@ class LiveChanges:
             log.error("changes_without_images", logos=flushed.unreadable, catalog=engine.version)
         drop_segments(self._catalog, engine.version)
         self._warn(overlay)
+
+    def merge(self, engine: SearchEngine) -> None:
+        """Merge segments for the version of an engine if there are many, unless another process does it."""
+        overlay = self._overlay
+        base = self._bases.get(engine.version)
+        if overlay is None or base is None or self._refusal is not None:
+            return
+        flusher = Flusher(self._catalog.root, overlay, base, self._describing(engine, overlay))
+        if not flusher.is_behind():
+            flusher.merge()
 
     def flush_first(self, engine: SearchEngine) -> None:
         """As `flush` for a version that is about to be searched; waits for another process that is writing."""
@@ -181,12 +194,16 @@ class LiveChanges:
     def _flusher(self, engine: SearchEngine, overlay: Overlay) -> Flusher:
         base = self._base(engine)
         with self._lock:
-            return self._flushers.setdefault(engine.version, Flusher(self._catalog.root, overlay, base))
+            return self._flushers.setdefault(
+                engine.version, Flusher(self._catalog.root, overlay, base, self._describing(engine, overlay))
+            )
 
-    def _may_flush(self, engine: SearchEngine, overlay: Overlay) -> bool:
-        """Not if changes that the version lacks have been dropped: the live version, not yet open here, has them."""
-        complete = overlay.start(engine.version) == overlay.folded(engine.version)
-        return complete or self._catalog.current_name() == engine.version
+    def _describing(self, engine: SearchEngine, overlay: Overlay) -> DescribeImage:
+        """Describes images of the store with the encoder of an engine."""
+        store = self._store
+        if store is None:
+            return lambda _: None
+        return lambda filename: describe_stored(filename, overlay, engine.encoder, engine.decoder, store.read)
 
     def _warn(self, overlay: Overlay) -> None:
         if not self._warned and (count := overlay.count()) > MANY_CHANGES:

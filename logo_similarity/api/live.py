@@ -128,6 +128,10 @@ class LiveCatalog:
             self._seen_changes = marker
             self.current = OpenCatalog.of(changed)
 
+    async def merge_changes(self) -> None:
+        """Merge the segments of changes if there are many. Takes seconds; changes are shown in the meantime."""
+        await asyncio.to_thread(self._changes.merge, self.current.engine)
+
     def _with_changes(self, engine: SearchEngine) -> SearchEngine:
         """A new version with all changes. If they cannot be read, the version is searched without them until they can."""
         try:

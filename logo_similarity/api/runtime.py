@@ -31,6 +31,9 @@ from logo_similarity.tracing import Tracing
 CHANGES_SECONDS = 0.5
 """Interval at which each worker looks for changes that others have made."""
 
+MERGE_SECONDS = 2.0
+"""Interval at which each worker looks whether segments of changes should be merged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -63,7 +66,7 @@ class Runtime:
         store, remote = open_store(settings), open_remote(settings)
         changes = LiveChanges(
             Catalog(settings.catalogs),
-            None if store is None else store.write,
+            store,
             None if remote is None else _refusal(settings),
             turns=max(1, plan.threads // 2),
             waiting=settings.max_queue // 2,
@@ -134,6 +137,12 @@ class Runtime:
                 event="changes_not_shown",
                 count_failure=CHANGES_FAILED.inc,
                 wake=self.changes.wake,
+            ),
+            Follower(
+                self.live.merge_changes,
+                seconds=MERGE_SECONDS,
+                event="changes_not_merged",
+                count_failure=CHANGES_FAILED.inc,
             ),
             Follower(
                 self.keys.look, seconds=settings.watch_seconds, event="keys_not_read", count_failure=KEYS_UNREAD.inc

@@ -26,6 +26,8 @@ class BaseVersion:
     metadata: Metadata
     images: VersionImages
     words: WordArrays | None
+    reads_words: bool
+    """Whether the words in its images were read."""
 
     @classmethod
     def open(cls, folder: Path, encoder: Encoder) -> Self:
@@ -42,7 +44,8 @@ class BaseVersion:
                 "the catalog was built from embeddings alone, and cannot be changed; build it from its images"
             )
         words = WordArrays.open(folder / WORDS, manifest.count) if WORDS in manifest.files else None
-        return cls(folder, manifest, encoder, Metadata(folder / METADATA), images, words)
+        reads_words = words is not None and words.has("image")
+        return cls(folder, manifest, encoder, Metadata(folder / METADATA), images, words, reads_words)
 
     @property
     def name(self) -> str:

@@ -18,12 +18,16 @@ from logo_similarity.catalog.overlay import Answer, Change, Operation, Overlay, 
 from logo_similarity.catalog.sources.rows import RowError, checked_id, make_record
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.dates import parse_day
+from logo_similarity.embed.encoder import Encoder
+from logo_similarity.embed.text import can_read, thread_reader
 from logo_similarity.errors import (
+    BadImageError,
     IdempotencyError,
     InvalidRequestError,
     LogoExistsError,
     NotFoundError,
     OverloadedError,
+    StoreError,
     SupersededError,
 )
 from logo_similarity.field_kinds import json_object
@@ -35,6 +39,8 @@ MOST_NAME = 64
 """Maximum length of the name of a field in a message."""
 KeepImage = Callable[[str, bytes], object]
 """Stores the content of an image under a name, durably."""
+ReadImage = Callable[[str, int], bytes]
+"""Reads an image from the image store, by its name and the maximum number of bytes."""
 
 
 class Outcome(StrEnum):
@@ -142,7 +148,8 @@ class Changer:
         self._check_before(change, merge_logo(known))
         record, image = change.record, None
         if record is not None and change.image is not None:
-            filename, image = self._read_image(change.logo_id, change.image)
+            read_words = self._base.reads_words and record.text is None and can_read()
+            filename, image = self._read_image(change.logo_id, change.image, read_words=read_words)
             record = replace(record, filename=filename)
         with self._overlay.changing() as changing:
             if request is not None and changing.answered(request.owner, request.key):
@@ -205,8 +212,8 @@ class Changer:
             return True
         return self._overlay.image(filename, encoder_key(self._base.encoder)) is not None
 
-    def _read_image(self, logo_id: str, content: bytes) -> tuple[str, OverlayImage | None]:
-        """The name of an image in the image store, and its description unless it is known."""
+    def _read_image(self, logo_id: str, content: bytes, *, read_words: bool) -> tuple[str, OverlayImage | None]:
+        """The name of an image in the image store, and its description unless the version has it."""
         digest = sha256(content).digest()
         logo = self._base.find(logo_id)
         if logo is not None and self._base.images.digest(logo.id) == digest:
@@ -219,8 +226,39 @@ class Changer:
         damage: list[str] = []
         pixels = self._decoder.decode(content, damage.append)
         image = describe_image(digest, pixels, encoder, next(iter(damage), None))
+        words = thread_reader().read(pixels) if read_words else None
         self._keep(filename, content)
-        return filename, pack(image, filename, encoder, None)
+        return filename, pack(image, filename, encoder, words)
+
+
+def describe_stored(
+    filename: str, overlay: Overlay, encoder: Encoder, decoder: Decoder, read: ReadImage
+) -> OverlayImage | None:
+    """Describe an image of the store that a change named, and keep the description in the overlay.
+
+    Another encoder may have described it, if the version that the change was made to has been replaced.
+
+    Args:
+        filename: its name in the store.
+        overlay: keeps the description.
+        encoder: of the present version.
+        decoder: reads the image.
+        read: reads the store.
+
+    Returns:
+        None: the store does not have it, or it cannot be decoded any more.
+    """
+    try:
+        content = read(filename, decoder.limits.max_bytes)
+        damage: list[str] = []
+        pixels = decoder.decode(content, damage.append)
+    except (NotFoundError, StoreError, BadImageError):
+        return None
+    described = describe_image(sha256(content).digest(), pixels, encoder, next(iter(damage), None))
+    image = pack(described, filename, encoder, None)
+    with overlay.changing() as changing:
+        changing.keep_image(image)
+    return image
 
 
 def image_name(content: bytes, digest: bytes) -> str:

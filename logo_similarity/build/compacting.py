@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -25,6 +25,8 @@ from logo_similarity.build.catalog import (
     find_version,
     make_version,
 )
+from logo_similarity.build.changing import ReadImage
+from logo_similarity.build.flushing import lock_segments
 from logo_similarity.build.known import KnownWriter, version_rows
 from logo_similarity.build.merging import MergedLogo, merge_logos
 from logo_similarity.build.overlay_images import OverlayImages
@@ -43,9 +45,6 @@ from logo_similarity.errors import CatalogError, NotFoundError, StoreError
 
 KIND = "compact"
 IMAGES = "images"
-
-ReadImage = Callable[[str, int], bytes]
-"""Reads an image from the image store, by its name and the maximum number of bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +88,21 @@ def compact(
         with closing(overlay):
             start, last = overlay.start(live.name), overlay.last()
             if start > overlay.dropped():  # an earlier compaction was killed before it dropped them
-                overlay.drop(start)
+                _drop(root, overlay, start)
             if last <= start:
                 return CompactResult(live, manifest, 0)
             inputs = hashlib.sha256(repr((KIND, live.name, overlay.id, last)).encode()).hexdigest()
             if (found := find_version(folder, inputs, options)) is not None:  # one was killed before the flip
                 folder.flip(found[0].name)
-                return CompactResult(*found, overlay.drop(last))
+                return CompactResult(*found, _drop(root, overlay, last))
             made = _fold(folder, live, overlay, last, inputs, options, read, progress)
-            return CompactResult(*made, overlay.drop(last))
+            return CompactResult(*made, _drop(root, overlay, last))
+
+
+def _drop(root: Path, overlay: Overlay, last: int) -> int:
+    """Drop the changes that the live version contains. Returns their number."""
+    with lock_segments(root):  # a service may be writing them into segments for the former version
+        return overlay.drop(last)
 
 
 def _fold(

@@ -6,7 +6,7 @@ import fcntl
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +22,25 @@ from logo_similarity.build.segment import SegmentEntry, write_segment
 from logo_similarity.build.shards import StoredImage
 from logo_similarity.catalog.files import replacing, sync_folder
 from logo_similarity.catalog.live_folder import LIVE, LiveFolder, LiveState, SegmentRange, ids_name
-from logo_similarity.catalog.manifest import Manifest
-from logo_similarity.catalog.overlay import Overlay
+from logo_similarity.catalog.overlay import Overlay, OverlayImage
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.description import Description, Parts, Place
 from logo_similarity.errors import CatalogError, FolderBusyError
 from logo_similarity.fields import Record
 from logo_similarity.search.part_index import BOX_STEPS
 
-SEALED_ROWS = 2_000
-"""A segment of so many changed logos is not written anew with the next changes."""
+SEALED_ROWS = 500
+"""A segment of so many changed logos is not written anew with the next changes: that takes about a second."""
+MOST_SEALED = 8
+"""With more sealed segments than this, some are merged."""
 MERGED = 4
-"""Number of neighbouring segments of about one size that are merged into one."""
-LOCK = ".lock"
+"""Number of neighbouring segments that are merged into one."""
+LOCK, MERGE_LOCK = ".lock", ".merge-lock"
+MERGING = ".merging-"
+"""Prefix of the folder in which a merged segment is written, beside those of the versions."""
 
-WriteSegment = Callable[[Path, Iterable[SegmentEntry], Manifest], object]
+DescribeImage = Callable[[str], OverlayImage | None]
+"""Describes an image by its name in the image store, and keeps the description; None: it cannot be read."""
 
 
 class _Ids(NamedTuple):
@@ -56,18 +60,28 @@ class Flushed:
     written: bool
     """Whether there was something new."""
     unreadable: int
-    """Number of logos that are left out, because their images are not described by the encoder of the version."""
+    """Number of logos that are left out, because their images are neither described nor in the image store."""
 
 
 class Flusher:
     """Writes the changes of an overlay into the segments for one version. Not safe for threads."""
 
-    def __init__(self, root: Path, overlay: Overlay, base: BaseVersion) -> None:
-        """Write nothing yet; `root` is the folder of the catalog."""
+    def __init__(
+        self, root: Path, overlay: Overlay, base: BaseVersion, describe: DescribeImage = lambda _: None
+    ) -> None:
+        """Write nothing yet.
+
+        Args:
+            root: folder of the catalog.
+            overlay: the changes.
+            base: the version.
+            describe: describes an image that another encoder than that of the version described.
+        """
         self._root = root
         self._overlay = overlay
         self._base = base
         self._images = OverlayImages(overlay, base.encoder)
+        self._describe = describe
         self._folder = LiveFolder.of(root, base.name)
         self._ids: dict[str, _Ids] = {}
         """By segment; those of `_checked`."""
@@ -81,25 +95,83 @@ class Flusher:
         state = self._read()
         return state is None or state.generation < self._overlay.last() or self._is_stale(state)
 
+    def is_behind(self) -> bool:
+        """Whether changes were dropped that the version does not contain: the live version, not yet open here, does."""
+        complete = self._overlay.start(self._base.name) == self._overlay.folded(self._base.name)
+        return not complete and Catalog(self._root).current_name() != self._base.name
+
+    def _check_not_behind(self) -> None:
+        if self.is_behind():
+            raise FolderBusyError(f"{self._base.folder}: a newer version is being opened")
+
     def flush(self) -> Flushed:
         """Write the segments up to the latest change.
 
         Raises:
-            FolderBusyError: another process is doing this.
+            FolderBusyError: another process is doing this, or the version is behind.
             CatalogError: the overlay or the base is damaged.
             OSError: the files cannot be written.
         """
         with live_lock(self._root):
+            self._check_not_behind()
             self._unreadable = 0
             last = self._overlay.last()
             usable = self._usable_state()
+            if usable is not None:
+                self._folder.clean(usable)  # another process may have been killed before it did
             if usable is not None and usable.generation >= last:
                 return Flushed(usable, written=False, unreadable=0)
             state = usable or self._empty()
             self._folder.path.mkdir(parents=True, exist_ok=True)
-            segments = self._merged(self._with_tail(state, last))
-            made = self._finish(state, segments, last)
+            made = self._finish(state, self._with_tail(state, last), last)
             return Flushed(made, written=True, unreadable=self._unreadable)
+
+    def merge(self) -> bool:
+        """Merge some segments into one, if there are many. Other processes may flush in the meantime.
+
+        Returns:
+            Whether there were many.
+
+        Raises:
+            FolderBusyError: another process is doing this.
+            CatalogError, OSError: as `flush`.
+        """
+        with _lock(self._root, MERGE_LOCK, fcntl.LOCK_NB):
+            state = self._usable_state()
+            group = () if state is None else _choose(state.segments)
+            if state is None or not group:
+                return False
+            work = self._root / LIVE / (MERGING + self._base.name)
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir()
+            later = {
+                logo_id
+                for segment in state.segments
+                if segment.first >= group[-1].last
+                for logo_id in _all(self._ids[segment.name])
+            }
+            newest_first = (
+                logo_id for segment in reversed(group) for logo_id in reversed(_all(self._ids[segment.name]))
+            )
+            current = [logo_id for logo_id in dict.fromkeys(newest_first) if logo_id not in later]
+            made, ids = self._write(work, group[0].first, group[-1].last, current[::-1])
+            with lock_segments(self._root):
+                self._check_not_behind()
+                self._replace(group, made, ids, work)
+            shutil.rmtree(work)
+            return True
+
+    def _replace(self, group: Sequence[SegmentRange], made: SegmentRange, ids: _Ids, work: Path) -> None:
+        """Put a merged segment in the place of the others, unless they have been replaced."""
+        state = self._usable_state()
+        if state is None or not set(group) <= set(state.segments):
+            return
+        if made.logos:
+            (work / made.name).rename(self._folder.path / made.name)
+        self._keep_ids(made, ids)
+        before = [segment for segment in state.segments if segment.last <= made.first]
+        after = [segment for segment in state.segments if segment.first >= made.last]
+        self._finish(state, (*before, made, *after), state.generation)
 
     def _read(self) -> LiveState | None:
         try:
@@ -127,7 +199,6 @@ class Flusher:
         except CatalogError:
             return None
         self._ids, self._checked = ids, state
-        self._folder.clean(state)  # another process may have been killed before it did
         return state
 
     def _empty(self) -> LiveState:
@@ -155,10 +226,12 @@ class Flusher:
         ids = self._overlay.changed_ids(first, last)
         if not ids:
             return sealed
-        return (*sealed, self._write(first, last, ids))
+        made, logos = self._write(self._folder.path, first, last, ids)
+        self._keep_ids(made, logos)
+        return (*sealed, made)
 
-    def _write(self, first: int, last: int, ids: list[str]) -> SegmentRange:
-        """Write a segment of the logos with these ids, whose latest changes are in a range."""
+    def _write(self, folder: Path, first: int, last: int, ids: list[str]) -> tuple[SegmentRange, _Ids]:
+        """Write a segment of the logos with these ids, whose latest changes are in a range, below `folder`."""
         name = f"{last}-{secrets.token_hex(4)}"
         rows: list[str] = []
         gone: list[str] = []
@@ -174,11 +247,14 @@ class Flusher:
 
         found = entries()
         if (one := next(found, None)) is not None:
-            write_segment(self._folder.path / name, _after(one, found), self._base.manifest)
-        with replacing(self._folder.path / ids_name(name)) as file:
-            file.write(json.dumps({"rows": rows, "gone": gone}).encode())
-        self._ids[name] = _Ids(rows, gone)
-        return SegmentRange(name=name, first=first, last=last, logos=len(rows), changed=len(ids))
+            write_segment(folder / name, _after(one, found), self._base.manifest)
+        made = SegmentRange(name=name, first=first, last=last, logos=len(rows), changed=len(ids))
+        return made, _Ids(rows, gone)
+
+    def _keep_ids(self, segment: SegmentRange, ids: _Ids) -> None:
+        with replacing(self._folder.path / ids_name(segment.name)) as file:
+            file.write(json.dumps(ids._asdict()).encode())
+        self._ids[segment.name] = ids
 
     def _entry(self, logo_id: str, last: int) -> SegmentEntry | None:
         """A logo as it is after a change; None: it is deleted, or has no image."""
@@ -190,28 +266,11 @@ class Flusher:
         logo = self._base.find(logo_id)
         if logo is not None and logo.filename == record.filename:
             return make_entry(record, self._base.images.of_row(logo.id), self._base.text(logo.id))
-        image = self._images.named(record.filename)
+        image = self._images.named(record.filename) or self._describe(record.filename)
         if image is None:
             self._unreadable += 1
             return None
         return make_entry(record, unpack(image, self._base.encoder), image.words)
-
-    def _merged(self, segments: tuple[SegmentRange, ...]) -> tuple[SegmentRange, ...]:
-        """The segments, with neighbouring ones of about one size merged."""
-        last = len(segments) if segments and segments[-1].changed >= SEALED_ROWS else len(segments) - 1
-        sealed, rest = list(segments[:last]), segments[last:]
-        while len(sealed) >= MERGED:
-            group = sealed[-MERGED:]
-            if len({_tier(segment) for segment in group}) > 1:
-                break
-            newest_first = [
-                logo_id for segment in reversed(group) for logo_id in reversed(_all(self._ids[segment.name]))
-            ]
-            ids = list(dict.fromkeys(newest_first))[::-1]
-            later = {logo_id for segment in rest for logo_id in _all(self._ids[segment.name])}
-            current = [logo_id for logo_id in ids if logo_id not in later]
-            sealed[-MERGED:] = [self._write(group[0].first, group[-1].last, current)]
-        return (*sealed, *rest)
 
     def _finish(self, state: LiveState, segments: tuple[SegmentRange, ...], last: int) -> LiveState:
         """Compute the hidden rows, and make the segments visible."""
@@ -268,11 +327,24 @@ def live_lock(root: Path) -> Iterator[None]:
     Raises:
         FolderBusyError: another process holds the lock.
     """
+    with _lock(root, LOCK, fcntl.LOCK_NB):
+        yield
+
+
+@contextmanager
+def lock_segments(root: Path) -> Iterator[None]:
+    """Lock them as `live_lock` does, and wait for it."""
+    with _lock(root, LOCK):
+        yield
+
+
+@contextmanager
+def _lock(root: Path, name: str, waiting: int = 0) -> Iterator[None]:
     folder = root / LIVE
     folder.mkdir(exist_ok=True)
-    with (folder / LOCK).open("ab") as file:
+    with (folder / name).open("ab") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | waiting)
         except BlockingIOError:
             raise FolderBusyError(f"{folder}: another process is writing the segments") from None
         yield
@@ -282,17 +354,17 @@ def drop_segments(catalog: Catalog, keep: str) -> None:
     """Delete the segments for versions that no longer exist; those for the version `keep` stay."""
     names = {*catalog.names(), keep}
     for path in (catalog.root / LIVE).iterdir():
-        if path.is_dir() and path.name not in names:
+        if path.is_dir() and path.name.removeprefix(MERGING) not in names:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _tier(segment: SegmentRange) -> int:
-    """0 for a segment of usual size, 1 for a merged one, 2 for one of merged ones, and so on."""
-    tier, rows = 0, segment.changed
-    while rows >= SEALED_ROWS * MERGED:
-        rows //= MERGED
-        tier += 1
-    return tier
+def _choose(segments: Sequence[SegmentRange]) -> Sequence[SegmentRange]:
+    """The neighbouring segments to merge, those with the fewest logos; none if there are few segments."""
+    sealed = segments if segments and segments[-1].changed >= SEALED_ROWS else segments[:-1]
+    if len(sealed) <= MOST_SEALED:
+        return ()
+    groups = [sealed[start : start + MERGED] for start in range(len(sealed) - MERGED + 1)]
+    return min(groups, key=lambda group: sum(segment.changed for segment in group))
 
 
 def _all(ids: _Ids) -> list[str]:

@@ -123,11 +123,12 @@ class VectorIndex:
         allowed. If few are allowed, a narrow search comes first, because their share near the query may differ.
         """
         if allowed.count >= NEARLY_ALL * self.count:
-            breadth = max(ef_search, math.ceil(SPARE * k * self.count / max(allowed.count, 1)))
+            needed = math.ceil(SPARE * k * self.count / max(allowed.count, 1))
+            breadth = max(ef_search, needed)
             if breadth * SCANNED < allowed.count:
                 rows, cosines = self.search(query, breadth, ef_search=breadth)
-                ranks = np.flatnonzero(allowed.mask[rows])[:k]
-                if len(ranks) == k:
+                ranks = np.flatnonzero(allowed.mask[rows[:needed]])[:k]
+                if len(ranks) == k:  # no fewer are allowed near the query than elsewhere
                     return rows[ranks], cosines[ranks]
         breadth = max(ef_search, math.ceil(BREADTH * k * self.count / max(allowed.count, 1)))
         if breadth > 2 * ef_search:

@@ -72,7 +72,7 @@ class JoinedWords:
             changes.update(_texts(name))
         for name in base.words_of(np.array(sorted(gone), np.int64)):
             changes.subtract(_texts(name))
-        total = base.name_count + len(new) - len(gone)
+        total = max(base.name_count + len(new) - len(gone), 1)  # weights are logarithms, and not all may be 0
 
         def of_word(word: str) -> int:
             known = base.find_word(word)

@@ -9,6 +9,7 @@ import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import httpx2
 import pytest
@@ -35,7 +36,7 @@ class Sender:
         self._thread = threading.Thread(target=self._send)
         self.acknowledged: list[str] = []
 
-    def __enter__(self) -> Sender:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -55,6 +55,13 @@ STAGES = ("merging changes", "logos embedded", "images indexed", "computing dige
 def main(folder: Path, job: str, step: str) -> None:
     desk = Desk(folder)
     office = Office(desk)
+    if job == "merge":
+        for name in ("SEALED_ROWS", "MOST_SEALED"):
+            setattr(flushing, name, 1)
+        setattr(flushing, "MERGED", 2)  # noqa: B010 - a constant, as mypy knows
+        Flusher(desk.root, office.overlay, office.base).flush()
+        office.change("replace", "US-1", 12, text="new")
+        Flusher(desk.root, office.overlay, office.base).flush()
     if step in BEFORE:
         setattr(*BEFORE[step], die)
     if step in AFTER:
@@ -67,6 +74,8 @@ def main(folder: Path, job: str, step: str) -> None:
             die()
     elif job == "flush":
         Flusher(desk.root, office.overlay, office.base).flush()
+    elif job == "merge":
+        Flusher(desk.root, office.overlay, office.base).merge()
     else:
         compact(desk.root, OPTIONS, None, lambda stage, *_: die() if stage == step else None)
 

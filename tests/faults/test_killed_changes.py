@@ -95,6 +95,15 @@ def test_segments_are_written_again(desk: Desk, tmp_path: Path, step: str, *, fi
     assert len(list(live.iterdir())) == 4  # live.json, the hidden rows, the segment and its ids
 
 
+@pytest.mark.parametrize("step", ["segment", "hidden rows", "live.json", "clean", "never"])
+def test_segments_are_whole_after_a_killed_merge(desk: Desk, tmp_path: Path, step: str) -> None:
+    folder = copied(desk, tmp_path)
+    assert run(folder, "merge", step)[0] == (0 if step == "never" else -signal.SIGKILL)
+    assert logos(folder) == {**CHANGED, "US-1": "new"}
+    run(folder, "flush")
+    assert logos(folder) == {**CHANGED, "US-1": "new"}
+
+
 @pytest.mark.parametrize(
     "step",
     ["merging changes", "logos embedded", "images indexed", "computing digests", "record of the fold", "flip", "drop"],

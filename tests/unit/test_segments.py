@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from logo_similarity.api.cursor import read_cursor, write_cursor
 from logo_similarity.build.segment import write_segment
 from logo_similarity.catalog.live import LiveFiles
 from logo_similarity.catalog.manifest import MANIFEST, Manifest, read_segment_manifest
+from logo_similarity.description import Description
 from logo_similarity.domain import Hit, PartsMode, Query
 from logo_similarity.engine import NO_ROWS, SearchEngine
-from logo_similarity.errors import CatalogError, NotFoundError
+from logo_similarity.errors import CatalogChangedError, CatalogError, NotFoundError
 from logo_similarity.field_kinds import JsonValue
 from logo_similarity.filters import Filter
 from logo_similarity.search.candidates import Ids
@@ -44,11 +46,23 @@ def whole(changed: ChangedCatalog) -> Iterator[SearchEngine]:
         yield opened
 
 
-def images(changed: ChangedCatalog) -> list[bytes]:
+@pytest.fixture(scope="module")
+def pictures(base: SearchEngine, changed: ChangedCatalog) -> list[Description]:
     """Images of the version, of both segments, and of hidden logos."""
-    base, first, second = changed.records
-    chosen = [*base[::50], base[3], base[7], base[20], base[40], *first[::12], first[10], first[-1], *second[::12]]
-    return [(changed.images / record.filename).read_bytes() for record in chosen]
+    of_base, first, second = changed.records
+    chosen = [
+        *of_base[::40],
+        of_base[3],
+        of_base[7],
+        of_base[20],
+        of_base[40],
+        *first[::9],
+        first[10],
+        first[-1],
+        *second[::9],
+    ]
+    contents = [(changed.images / record.filename).read_bytes() for record in chosen]
+    return [base.search(Query(image=content, top_k=1)).pictures[0] for content in contents]
 
 
 def same(ours: Sequence[Hit], theirs: Sequence[Hit]) -> None:
@@ -75,9 +89,12 @@ def same(ours: Sequence[Hit], theirs: Sequence[Hit]) -> None:
 
 @pytest.mark.parametrize("parts", list(PartsMode))
 @pytest.mark.parametrize("top_k", [10, 150])
-def test_images(live: SearchEngine, whole: SearchEngine, changed: ChangedCatalog, parts: PartsMode, top_k: int) -> None:
-    for image in images(changed):
-        query = Query(image=image, parts=parts, top_k=top_k)
+def test_images(
+    live: SearchEngine, whole: SearchEngine, pictures: list[Description], parts: PartsMode, top_k: int
+) -> None:
+    for picture in pictures:
+        described = replace(picture, parts=None) if parts is PartsMode.OFF else picture
+        query = Query(described=(described,), parts=parts, top_k=top_k)
         same(live.search(query).hits, whole.search(query).hits)
 
 
@@ -101,17 +118,17 @@ def test_words(live: SearchEngine, whole: SearchEngine, text: str) -> None:
             same(live.search(query).hits, whole.search(query).hits)
 
 
-def test_images_with_words(live: SearchEngine, whole: SearchEngine, changed: ChangedCatalog) -> None:
-    for image, text in zip(images(changed), TEXTS, strict=False):
+def test_images_with_words(live: SearchEngine, whole: SearchEngine, pictures: list[Description]) -> None:
+    for picture, text in zip(pictures, TEXTS, strict=False):
         for condition in (None, Filter.from_json(FILTERS[2])):
-            query = Query(image=image, words=text, top_k=30, filter=condition)
+            query = Query(described=(picture,), words=text, top_k=30, filter=condition)
             same(live.search(query).hits, whole.search(query).hits)
 
 
 @pytest.mark.parametrize("condition", FILTERS)
-def test_filters(live: SearchEngine, whole: SearchEngine, changed: ChangedCatalog, condition: JsonValue) -> None:
-    for image in images(changed)[::3]:
-        query = Query(image=image, top_k=40, filter=Filter.from_json(condition), propose=True)
+def test_filters(live: SearchEngine, whole: SearchEngine, pictures: list[Description], condition: JsonValue) -> None:
+    for picture in pictures[::2]:
+        query = Query(described=(picture,), top_k=40, filter=Filter.from_json(condition), propose=True)
         ours, theirs = live.search(query), whole.search(query)
         same(ours.hits, theirs.hits)
         assert (ours.passed, ours.exact, ours.proposed) == (theirs.passed, theirs.exact, theirs.proposed)
@@ -158,15 +175,17 @@ def test_every_logo(live: SearchEngine, whole: SearchEngine, changed: ChangedCat
     assert hidden == 5
 
 
-def test_explanations(live: SearchEngine, whole: SearchEngine, changed: ChangedCatalog) -> None:
+def test_explanations(
+    live: SearchEngine, whole: SearchEngine, changed: ChangedCatalog, pictures: list[Description]
+) -> None:
     base, first, second = changed.records
-    for image in images(changed)[::5]:
+    for picture in pictures[::5]:
         for record in (base[0], base[3], base[7], first[0], first[-1], second[0], second[-1], second[-2]):
             if whole.logo(record.logo_id) is None:
                 with pytest.raises(NotFoundError):
-                    live.explain(Query(image=image), record.logo_id)
+                    live.explain(Query(described=(picture,)), record.logo_id)
                 continue
-            ours, theirs = (engine.explain(Query(image=image), record.logo_id) for engine in (live, whole))
+            ours, theirs = (engine.explain(Query(described=(picture,)), record.logo_id) for engine in (live, whole))
             same([ours.hit], [theirs.hit])
             assert len(ours.regions) == len(theirs.regions)
             for our, their in zip(ours.regions, theirs.regions, strict=True):
@@ -174,7 +193,7 @@ def test_explanations(live: SearchEngine, whole: SearchEngine, changed: ChangedC
             assert ours.cells == theirs.cells
 
 
-def test_pages(live: SearchEngine, whole: SearchEngine, changed: ChangedCatalog) -> None:
+def test_pages(live: SearchEngine, whole: SearchEngine, pictures: list[Description]) -> None:
     def read(engine: SearchEngine, query: Query) -> list[Hit]:
         hits: list[Hit] = []
         following: Query | None = query
@@ -184,7 +203,7 @@ def test_pages(live: SearchEngine, whole: SearchEngine, changed: ChangedCatalog)
             following = result.next
         return hits
 
-    for query in (Query(image=images(changed)[3], top_k=30), Query(words="saturn", top_k=10)):
+    for query in (Query(described=tuple(pictures[3:5]), top_k=30), Query(words="saturn", top_k=10)):
         ours = read(live, query)
         same(ours, read(whole, query))
         ids = [hit.logo.logo_id for hit in ours]
@@ -200,7 +219,9 @@ def test_counts(live: SearchEngine, whole: SearchEngine, base: SearchEngine) -> 
     assert live.search(Query(words="saturn")).generation == 1
 
 
-def test_what_both_engines_need_is_opened_once(base: SearchEngine, live: SearchEngine, changed: ChangedCatalog) -> None:
+def test_what_both_engines_need_is_opened_once(
+    base: SearchEngine, live: SearchEngine, changed: ChangedCatalog, pictures: list[Description]
+) -> None:
     folders, hidden = changed.live.segments, changed.live.hidden
     assert live.logos.segments[0] is base.logos.segments[0]
     first = live.with_live(LiveFiles(2, folders[:1], hidden[:2]))
@@ -210,34 +231,38 @@ def test_what_both_engines_need_is_opened_once(base: SearchEngine, live: SearchE
     for member in ("source", "metadata", "postings", "words"):
         assert getattr(plain.logos, member) is getattr(base.logos.segments[0], member)
     assert (plain.logos.count, plain.logos.marks) == (150, (base.version,))
-    image = images(changed)[0]
-    assert plain.search(Query(image=image)).hits == base.search(Query(image=image)).hits
+    query = Query(described=(pictures[0],))
+    assert plain.search(query).hits == base.search(query).hits
 
 
-def test_all_logos_of_the_version_may_be_hidden(base: SearchEngine, changed: ChangedCatalog) -> None:
+def test_all_logos_of_the_version_may_be_hidden(
+    base: SearchEngine, changed: ChangedCatalog, pictures: list[Description]
+) -> None:
     rows = np.arange(150)
     only = base.with_live(LiveFiles(1, changed.live.segments[1:], (rows, NO_ROWS)))
     second = {record.logo_id for record in changed.records[2]}
-    for query in (Query(image=images(changed)[0]), Query(words="saturn", image=images(changed)[0])):
+    for query in (Query(described=(pictures[0],)), Query(words="saturn", described=(pictures[0],))):
         hits = only.search(query).hits
         assert {hit.logo.logo_id for hit in hits} == second
     assert len(only.browse().logos) == only.logos.count == len(second)
     none = base.with_live(LiveFiles(1, (), (rows,)))
-    assert none.search(Query(image=images(changed)[0])).hits == ()
+    assert none.search(Query(described=(pictures[0],))).hits == ()
     assert none.search(Query(words="saturn")).hits == ()
     assert none.browse().logos == ()
     assert none.metadata.newest() is None
     assert not any(none.facets().counts.values())
 
 
-def test_a_segment_without_words(base: SearchEngine, changed: ChangedCatalog, tmp_path: Path) -> None:
+def test_a_segment_without_words(
+    base: SearchEngine, changed: ChangedCatalog, pictures: list[Description], tmp_path: Path
+) -> None:
     record = replace(changed.records[0][0], logo_id="new", text=None, company=None)
     write_segment(tmp_path / "segment", describe_entries([record], changed.images, base.encoder), base.manifest)
     engine = base.with_live(LiveFiles(1, (tmp_path / "segment",), (NO_ROWS, NO_ROWS)))
     same(engine.search(Query(words="saturn")).hits, base.search(Query(words="saturn")).hits)
-    (first, second) = engine.search(Query(image=images(changed)[0], top_k=2)).hits
+    (first, second) = engine.search(Query(described=(pictures[0],), top_k=2)).hits
     assert (first.copies, second.copies, second.logo.logo_id) == (1, 1, "new")
-    assert len(engine.search(Query(image=images(changed)[0], max_identical=1, top_k=200)).hits) == 150
+    assert len(engine.search(Query(described=(pictures[0],), max_identical=1, top_k=200)).hits) == 150
 
 
 @pytest.mark.parametrize(
@@ -305,3 +330,29 @@ def test_a_truncated_file_is_refused(base: SearchEngine, changed: ChangedCatalog
         base.with_live(LiveFiles(1, (folder,), (NO_ROWS, NO_ROWS)))
     with pytest.raises(CatalogError, match="cannot be read"):
         base.with_live(LiveFiles(1, (tmp_path / "missing",), (NO_ROWS, NO_ROWS)))
+
+
+def test_a_page_follows_after_logos_were_added_and_only_then(
+    base: SearchEngine, live: SearchEngine, changed: ChangedCatalog, pictures: list[Description]
+) -> None:
+    folders, hidden = changed.live.segments, changed.live.hidden
+    before = base.with_live(LiveFiles(1, folders[:1], hidden[:2]))
+    first = before.search(Query(described=(pictures[0],), top_k=100))
+    assert first.next is not None
+    cursor = write_cursor(first.next, before.logos.marks[-1])
+    second = live.search(read_cursor(cursor, live))
+    ids = [{hit.logo.logo_id for hit in result.hits} for result in (first, second)]
+    assert not ids[0] & ids[1]
+    assert ids[1] & {record.logo_id for record in changed.records[2]}
+    fewer = LiveFiles(2, folders[:1], (hidden[0], hidden[1][1:]))
+    for other in (
+        base,
+        base.with_live(fewer),
+        live.with_live(LiveFiles(3, folders[::-1], (hidden[0], NO_ROWS, NO_ROWS))),
+    ):
+        with pytest.raises(CatalogChangedError):
+            read_cursor(cursor, other)
+    of_base = base.search(Query(words="saturn", top_k=2)).next
+    assert of_base is not None
+    unchanged = base.with_live(LiveFiles(1, folders[:1], (NO_ROWS, NO_ROWS)))
+    assert read_cursor(write_cursor(of_base, base.logos.marks[-1]), unchanged).shown == of_base.shown

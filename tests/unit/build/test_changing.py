@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
-from logo_similarity.build import changing
+from logo_similarity.build import catalog, changing
+from logo_similarity.build.catalog import build_catalog
 from logo_similarity.build.changing import Outcome, RepeatableRequest, image_name, read_day, read_record
+from logo_similarity.build.compacting import compact
 from logo_similarity.build.merging import merge_logo
-from logo_similarity.domain import Removal
+from logo_similarity.build.overlay_images import encoder_key
+from logo_similarity.build.texts import write_texts
+from logo_similarity.domain import Query, Removal
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import (
     BadImageError,
     IdempotencyError,
@@ -26,7 +34,7 @@ from logo_similarity.errors import (
     UnsupportedFormatError,
 )
 from tests.changing import Office
-from tests.importing import FILES, Desk, day
+from tests.importing import FILES, OPTIONS, Desk, Register, day
 
 
 @pytest.fixture
@@ -79,6 +87,33 @@ def test_the_image_that_a_logo_has_is_neither_stored_nor_described_again(
     assert applied.record is not None
     assert applied.record.filename == office.base.metadata.fetch([1])[0].filename
     assert office.stored_images() == before
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_words_in_a_new_image_are_read_if_the_version_has_such_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, read: bool
+) -> None:
+    def write_word(_records: Path, _total: int, _images: Path, texts: Path, **_: object) -> None:
+        texts.mkdir()
+        write_texts(texts, 0, {"US-0": "Zanzibar"})
+
+    monkeypatch.setattr(catalog, "read_texts", write_word)
+    desk = Desk(tmp_path)
+    source = Register(desk.images, [desk.record("US-0", 1, 0), desk.record("US-1", 1, 1)])
+    build_catalog(source, desk.root, dataclasses.replace(OPTIONS, read_words=read))
+    office = Office(desk)
+    canvas = np.full((200, 400, 3), 255, np.uint8)
+    cv2.putText(canvas, "Kodiak", (20, 120), cv2.FONT_HERSHEY_SIMPLEX, 2, (20, 20, 120), 5, cv2.LINE_AA)
+    record = office.change("create", "US-9", cv2.imencode(".png", canvas)[1].tobytes()).record
+    assert record is not None
+    image = office.overlay.image(record.filename, encoder_key(office.base.encoder))
+    assert image is not None
+    assert (image.words or "").casefold() == ("kodiak" if read else "")
+    live = compact(desk.root, OPTIONS, None).folder
+    with SearchEngine.open(desk.root) as engine:
+        assert engine.version == live.name
+        assert [hit.word_field for hit in engine.search(Query(words="kodiak")).hits[:1]] == ["image"] * read
+    office.overlay.close()
 
 
 def test_a_replacement_leaves_nothing_of_the_old_record(office: Office) -> None:

@@ -6,16 +6,21 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from logo_similarity.build import flushing
+from logo_similarity.build import flushing, overlay_images
+from logo_similarity.build.changing import describe_stored
 from logo_similarity.build.flushing import Flusher, drop_segments, live_lock
+from logo_similarity.build.segment import write_segment
 from logo_similarity.catalog.live_folder import LIVE_JSON, LiveFolder, LiveState
 from logo_similarity.catalog.manifest import METADATA
 from logo_similarity.catalog.metadata import Metadata
-from logo_similarity.catalog.overlay import OVERLAY, Overlay
+from logo_similarity.catalog.overlay import OVERLAY, Overlay, OverlayImage
 from logo_similarity.errors import FolderBusyError
+from logo_similarity.image.contained import Decoder
+from logo_similarity.image.decode import ImageLimits
 from tests.changing import Office
 from tests.importing import Desk
 
@@ -91,9 +96,10 @@ def test_a_catalog_of_which_every_changed_logo_is_deleted_has_no_segment(office:
 
 def test_segments_are_sealed_and_merged(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flushing, "SEALED_ROWS", 2)
+    monkeypatch.setattr(flushing, "MOST_SEALED", 4)
     writer = flusher(office)
     expected: dict[str, str | None] = {f"US-{n}": f"text {n}" for n in range(4)}
-    most = 0
+    most = merged = 0
     for number in range(24):
         logo_id = f"US-{number * 7 % 13}"
         if number % 5 == 4 and logo_id in expected:
@@ -104,9 +110,38 @@ def test_segments_are_sealed_and_merged(office: Office, monkeypatch: pytest.Monk
             expected[logo_id] = f"text {number}"
         (writer if number % 3 else flusher(office)).flush()
         assert visible(office) == expected
+        merged += flusher(office).merge()
+        assert visible(office) == expected
         most = max(most, len(state(office).segments))
         assert len(names(office)) == 2 + sum(1 + bool(one.logos) for one in state(office).segments)
-    assert 3 < most < 8
+    assert merged > 1
+    assert 4 <= most <= 6
+
+
+def test_segments_may_be_written_while_others_are_merged(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flushing, "SEALED_ROWS", 1)
+    monkeypatch.setattr(flushing, "MOST_SEALED", 3)
+    expected: dict[str, str | None] = {f"US-{n}": f"text {n}" for n in range(4)}
+    for number in range(4):
+        office.change("replace", f"US-{number}", 4 + number, text="new")
+        flusher(office).flush()
+        expected[f"US-{number}"] = "new"
+    write = write_segment
+
+    def write_slowly(*arguments: Any) -> object:
+        made = write(*arguments)
+        monkeypatch.setattr(flushing, "write_segment", write)
+        office.change("delete", "US-1")
+        office.change("update", "US-2", text="newer")
+        flusher(office).flush()
+        return made
+
+    monkeypatch.setattr(flushing, "write_segment", write_slowly)
+    assert flusher(office).merge()
+    del expected["US-1"]
+    assert visible(office) == {**expected, "US-2": "newer"}
+    assert [one.changed for one in state(office).segments] == [4, 2]
+    assert not flusher(office).merge()
 
 
 @pytest.mark.parametrize("damage", ["live.json", "hidden", "ids", "segment", "all", "another overlay"])
@@ -172,6 +207,47 @@ def test_a_version_that_contains_changes_does_not_get_them_again(office: Office)
     assert flusher(office).is_due()
     flusher(office).flush()
     assert visible(office)["US-2"] == "text 2"
+
+
+def test_images_that_another_encoder_described_are_described_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.change("create", "US-9", 9, text="nine")
+    monkeypatch.setattr(overlay_images, "encoder_key", lambda _: "another")
+    assert flusher(office).flush().unreadable == 1
+    assert "US-9" not in visible(office)
+    (office.desk.root / "live" / office.base.name / LIVE_JSON).unlink()
+    read: list[str] = []
+
+    def describe(filename: str) -> OverlayImage | None:
+        read.append(filename)
+        with Decoder(ImageLimits()) as decoder:
+            return describe_stored(filename, office.overlay, office.base.encoder, decoder, office.store.read)
+
+    for _ in range(2):
+        again = Flusher(office.desk.root, office.overlay, office.base, describe)
+        office.change("update", "US-0", text="changed")
+        assert again.flush().unreadable == 0
+        assert visible(office)["US-9"] == "nine"
+    assert len(read) == 1
+    shutil.rmtree(office.desk.store)
+    assert describe("none") is None
+
+
+def test_the_segments_of_a_version_stay_while_a_newer_one_is_opened(office: Office) -> None:
+    office.change("create", "US-9", 9, text="nine")
+    flusher(office).flush()
+    seen = visible(office)
+    office.desk.add(office.desk.record("US-0", 8, text="later"))
+    assert not flusher(office).is_behind()
+    office.overlay.record_fold(office.catalog.current().name, 1)
+    office.overlay.drop(1)
+    assert flusher(office).is_behind()
+    with pytest.raises(FolderBusyError):
+        flusher(office).flush()
+    assert visible(office) == seen
+    office.open_base()
+    assert not flusher(office).is_behind()
 
 
 def test_one_process_writes_at_a_time(office: Office) -> None:
