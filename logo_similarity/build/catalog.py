@@ -311,6 +311,7 @@ def write_files(
         work,
         version,
         threads=options.threads,
+        recall_queries=options.recall_queries,
         on_parts=lambda done, total: progress("parts indexed", done, total),
     )
     rejected = count_lines(version / REJECTED)

@@ -31,10 +31,11 @@ from logo_similarity.search.part_index import BOX_STEPS
 
 SEALED_ROWS = 500
 """A segment of so many changed logos is not written anew with the next changes: that takes about a second."""
-MOST_SEALED = 8
-"""With more sealed segments than this, some are merged."""
-MERGED = 4
-"""Number of neighbouring segments that are merged into one."""
+LARGER = 2
+"""Each sealed segment is at least so many times as large as all later ones together; otherwise it is merged with them. Of
+200 sealed segments 3 remain on average, 5 at most, and each logo is written 6 times."""
+LEAST_MERGED = 3
+"""Least number of segments that are merged into one."""
 LOCK, MERGE_LOCK = ".lock", ".merge-lock"
 MERGING = ".merging-"
 """Prefix of the folder in which a merged segment is written, beside those of the versions."""
@@ -359,12 +360,14 @@ def drop_segments(catalog: Catalog, keep: str) -> None:
 
 
 def _choose(segments: Sequence[SegmentRange]) -> Sequence[SegmentRange]:
-    """The neighbouring segments to merge, those with the fewest logos; none if there are few segments."""
+    """The sealed segments to merge: the latest ones, see `LARGER`; none if there are few."""
     sealed = segments if segments and segments[-1].changed >= SEALED_ROWS else segments[:-1]
-    if len(sealed) <= MOST_SEALED:
-        return ()
-    groups = [sealed[start : start + MERGED] for start in range(len(sealed) - MERGED + 1)]
-    return min(groups, key=lambda group: sum(segment.changed for segment in group))
+    start, later = len(sealed), 0
+    for place in reversed(range(len(sealed))):
+        if sealed[place].changed < LARGER * later:
+            start = place
+        later += sealed[place].changed
+    return sealed[start:] if len(sealed) - start >= LEAST_MERGED else ()
 
 
 def _all(ids: _Ids) -> list[str]:

@@ -56,9 +56,8 @@ def main(folder: Path, job: str, step: str) -> None:
     desk = Desk(folder)
     office = Office(desk)
     if job == "merge":
-        for name in ("SEALED_ROWS", "MOST_SEALED"):
-            setattr(flushing, name, 1)
-        setattr(flushing, "MERGED", 2)  # noqa: B010 - a constant, as mypy knows
+        for name, value in (("SEALED_ROWS", 1), ("LEAST_MERGED", 2), ("LARGER", 9)):
+            setattr(flushing, name, value)
         Flusher(desk.root, office.overlay, office.base).flush()
         office.change("replace", "US-1", 12, text="new")
         Flusher(desk.root, office.overlay, office.base).flush()
