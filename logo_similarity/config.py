@@ -138,6 +138,12 @@ class Settings(BaseSettings):
         1.0,
         description="Interval at which each worker checks for a new live version and changed keys, in seconds.",
     )
+    watches_dir: Path | None = Field(
+        None, description="Folder of the watches and their alerts. Default: `.watches` in `LOGO_CATALOGS`."
+    )
+    most_watches: Positive = Field(
+        20, description="Maximum number of watches of a key with the role search, and of a service without keys."
+    )
     record_url: HttpAddress | None = Field(
         None,
         description="Address of a logo's record at its office, with `{id}` and `{office}`, for links in the page. "

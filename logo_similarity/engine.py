@@ -57,7 +57,9 @@ from logo_similarity.image.adjust import adjust
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.opening import (
+    Digests,
     check_preprocessing,
+    open_image_digests,
     open_parts,
     open_patches,
     open_places,
@@ -111,6 +113,8 @@ class SearchEngine:
     """The parts of the images of `base`; None: no image has any, or they are not known."""
     places: Floats | None
     """(vectors, 5) float32, mapped: an `embed.describe.Place` for each vector; None: not known."""
+    image_digests: Digests | None
+    """Of the image file of each logo; None: not known."""
     metadata: Metadata
     postings: Postings | None
     """None: the catalog cannot filter, because an earlier version of this software built it."""
@@ -170,9 +174,12 @@ class SearchEngine:
         row_map = open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
         base = HnswSource(index, patches, row_map, manifest.index.ef_search)
         parts, places = open_parts(folder, manifest), open_places(folder, manifest)
+        digests = open_image_digests(folder, manifest)
         words = WordIndex.open(folder / WORDS, manifest.count) if WORDS in manifest.files else None
         decoder = Decoder(limits or ImageLimits())
-        engine = cls(folder.name, manifest, encoder, base, (base,), parts, places, metadata, postings, words, decoder)
+        engine = cls(
+            folder.name, manifest, encoder, base, (base,), parts, places, digests, metadata, postings, words, decoder
+        )
         engine.check((manifest.count // 2,))
         return engine
 
@@ -213,7 +220,7 @@ class SearchEngine:
         """
         clock = _Clock()
         pictures, words = self._describe(query, clock)
-        passing = None if query.filter is None else self._passing(query.filter)
+        passing = self._searched(query)
         left_out = np.array([*query.shown, *self._rows(query.logo_id)], np.int64)
         most = query.top_k + len(left_out)
         if not pictures or words is not None:
@@ -638,6 +645,15 @@ class SearchEngine:
         query_box = description.box if query_part == WHOLE else as_box(description.parts.boxes[query_part])
         hit_box = WHOLE_BOX if self.parts is None or part == WHOLE else self.parts.box(vector, part)
         return Matched(query_box, hit_box)
+
+    def _searched(self, query: Query) -> Mask | None:
+        """For each row, whether the query may find it; None: all rows."""
+        passing = None if query.filter is None else self._passing(query.filter)
+        if query.rows is None:
+            return passing
+        among = np.zeros(self.manifest.count, np.bool_)
+        among[np.array(query.rows, np.int64)] = True
+        return among if passing is None else among & passing
 
     def _passing(self, condition: Filter) -> Mask:
         """For each row, whether it passes a filter."""

@@ -33,7 +33,7 @@ from logo_similarity.build.merging import MergedLogo, merge_logos
 from logo_similarity.build.records import MERGING, REPORT_ROWS, write_merged
 from logo_similarity.build.rejections import Rejections
 from logo_similarity.build.reuse import KnownImages
-from logo_similarity.build.shards import DIGEST_BYTES, SHARD_ROWS, Digests
+from logo_similarity.build.shards import SHARD_ROWS
 from logo_similarity.build.texts import write_texts
 from logo_similarity.catalog.files import replacing, sha256_file
 from logo_similarity.catalog.manifest import IMAGE_DIGESTS, METADATA, MODEL_FOLDER, WORDS, Manifest, read_manifest
@@ -42,10 +42,11 @@ from logo_similarity.catalog.publish import publish
 from logo_similarity.catalog.sources import Source
 from logo_similarity.catalog.updates import UPDATES, UpdateRow, read_files, read_updates
 from logo_similarity.catalog.versions import WORK_PREFIX, Catalog
-from logo_similarity.domain import Logo, Reject, Removal
+from logo_similarity.domain import Reject, Removal
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
 from logo_similarity.fields import Record
+from logo_similarity.opening import DIGEST_BYTES, Digests
 from logo_similarity.search.rows import open_array
 from logo_similarity.search.word_file import WordArrays
 
@@ -55,7 +56,6 @@ OVER = ("ended", "expired")
 """Statuses of a mark that is no longer in force."""
 EXAMPLES = 5
 STORE_THREADS = 8
-BATCH = 1_000
 UNREAD = bytes(DIGEST_BYTES)
 """Stands for the digest of an image that has to be read."""
 
@@ -237,16 +237,11 @@ class _Import:
         for row in () if self._updates is None else read_updates(self._updates):
             with_rows.add(row.logo_id)
             yield row
-        for logo in self._logos():
+        for logo in self._metadata.logos():
             if logo.logo_id not in with_rows:
                 values = json.loads(logo.metadata_json)
                 record = json.dumps({"logo_id": logo.logo_id, "filename": logo.filename, **values}, ensure_ascii=False)
                 yield UpdateRow(logo.logo_id, values["transaction_date"] or "", record)
-
-    def _logos(self) -> Iterator[Logo]:
-        count = self._manifest.count
-        for start in range(0, count, BATCH):
-            yield from self._metadata.fetch(list(range(start, min(start + BATCH, count))))
 
     def _rows(self) -> Iterator[Record | Removal | Reject]:
         """The rows of the source, with the names that their images have in the image store."""

@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.build.rejections import read_rejects
-from logo_similarity.build.shards import DIGEST_BYTES, Digests, ShardParts, StoredImage
-from logo_similarity.catalog.manifest import DAMAGED, IMAGE_DIGESTS, INDEX, METADATA, PATCHES, ROW_MAP, verify
+from logo_similarity.build.shards import ShardParts, StoredImage
+from logo_similarity.catalog.manifest import DAMAGED, INDEX, METADATA, PATCHES, ROW_MAP, verify
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.opening import open_parts, open_patches, open_places, open_row_map
+from logo_similarity.opening import Digests, open_image_digests, open_parts, open_patches, open_places, open_row_map
 from logo_similarity.search.hnsw import VectorIndex
 from logo_similarity.search.part_index import PartIndex
 from logo_similarity.search.parts import DIMENSIONS
-from logo_similarity.search.rows import RowMap, open_array
+from logo_similarity.search.rows import RowMap
 
 _KEY = np.dtype("<u8")
 
@@ -54,11 +54,11 @@ class KnownImages:
         try:
             manifest = verify(version)
             built_with = (manifest.encoder.sha256, manifest.encoder.preprocessing)
-            if built_with != (encoder.model.sha256, PREPROCESSING_VERSION) or IMAGE_DIGESTS not in manifest.files:
+            if built_with != (encoder.model.sha256, PREPROCESSING_VERSION):
                 return None
             places = open_places(version, manifest)
-            digests: Digests = open_array(version / IMAGE_DIGESTS)
-            if places is None or manifest.parts is None or digests.shape != (manifest.count, DIGEST_BYTES):
+            digests = open_image_digests(version, manifest)
+            if places is None or manifest.parts is None or digests is None:
                 return None
             keys = np.ascontiguousarray(digests[:, : _KEY.itemsize]).view(_KEY)[:, 0]
             order = np.argsort(keys, kind="stable")
