@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from logo_similarity.build.catalog import BuildOptions
+from logo_similarity.build.importing import ImportResult
+from logo_similarity.catalog.versions import _TRIED, Catalog
 from logo_similarity.domain import Query
 from logo_similarity.engine import SearchEngine
+from logo_similarity.version import __version__
 from logo_similarity.watch.model import ANONYMOUS, NewWatch, Watch
 from logo_similarity.watch.run import RunSummary, add_watch, run
 from logo_similarity.watch.store import WatchStore
-from tests.importing import FILES, Desk
+from logo_similarity.watch.webhook import WebhookRules
+from tests.importing import FILES, Desk, Row
 
 LOGOS = 70
 """Enough for expected numbers."""
@@ -28,6 +32,8 @@ class WatchedDesk(Desk):
         threads=2, trial=lambda _version: None
     )  # with the default encoder, whose scores mean something
 
+    rules = WebhookRules(frozenset({"hooks.example"}))
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.watches = WatchStore(folder / "watches")
@@ -37,6 +43,20 @@ class WatchedDesk(Desk):
 
     def mark(self, number: int, date: int = 1, **values: Any) -> Any:
         return self.record(f"US-{number}", date, number, **{"text": f"Text {number}", "status": "pending", **values})
+
+    def build(self, *rows: Row) -> None:
+        super().build(*rows)
+        self._admit()
+
+    def add(self, *rows: Row, **options: Any) -> ImportResult:
+        result = super().add(*rows, **options)
+        self._admit()
+        return result
+
+    def _admit(self) -> None:
+        """Spare the services of tests the trial of the live version, which takes seconds."""
+        folder = Catalog(self.root)
+        folder._mark(_TRIED, folder.current().name, __version__)
 
     @contextmanager
     def engine(self) -> Iterator[SearchEngine]:
@@ -56,7 +76,7 @@ class WatchedDesk(Desk):
         asked = Query(image=next(iter(pictures), None), more_images=tuple(pictures[1:]), **query)
         new = NewWatch(name="Ours", query=asked, marks=marks, webhook=webhook)
         with self.engine() as engine:
-            watch, _ = add_watch(self.watches, engine, owner, new, most=None)
+            watch, _ = add_watch(self.watches, engine, owner, new, rules=self.rules, most=None)
         return watch
 
     def run(self, *inactive: str) -> RunSummary:

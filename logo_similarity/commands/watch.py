@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,6 +76,7 @@ def add(
     from logo_similarity.watch.model import ANONYMOUS, NewWatch
     from logo_similarity.watch.run import add_watch
     from logo_similarity.watch.store import open_watch_store
+    from logo_similarity.watch.webhook import WebhookRules
 
     if not images and parameters["words"] is None and parameters["logo_id"] is None:
         raise typer.BadParameter("name an image file, or give --words or --logo-id", param_hint="IMAGE")
@@ -90,7 +92,9 @@ def add(
     new = NewWatch(name=name or default, query=query, marks=tuple(marks or ()), webhook=webhook)
     with _open_engine(settings) as engine:
         try:
-            watch, secret = add_watch(open_watch_store(settings), engine, owner or ANONYMOUS, new, most=None)
+            watch, secret = add_watch(
+                open_watch_store(settings), engine, owner or ANONYMOUS, new, rules=WebhookRules.of(settings), most=None
+            )
         except BadImageError as error:
             raise SourceError(f"{', '.join(map(str, images or ()))}: {error}") from None
     if as_json:
@@ -170,16 +174,17 @@ def run_watches(
 
 
 def run_here(settings: Settings, store: WatchStore) -> dict[str, Any]:
-    """Run the watches in this process. Returns a summary as JSON."""
-    from dataclasses import asdict
-
+    """Run the watches in this process, and send the alerts that are due. Returns a summary as JSON."""
+    from logo_similarity.watch.delivery import deliver
     from logo_similarity.watch.run import run
+    from logo_similarity.watch.webhook import WebhookRules
 
     with store.running():
         is_active = _owners(settings, store.watches())
         with _open_engine(settings) as engine:
             summary = run(store, engine, is_active)
-    return asdict(summary)
+        delivered, failed = deliver(store, WebhookRules.of(settings), is_active)
+    return {**asdict(summary), "delivered": delivered, "not_delivered": failed}
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
@@ -192,11 +197,17 @@ def _print_summary(summary: dict[str, Any]) -> None:
             f"{counted(summary['new'], 'new logo')} and {counted(summary['changed'], 'changed logo')} since "
             f"{summary['before']}: {counted(summary['alerts'], 'alert')} of {counted(summary['watches'], 'watch', 'watches')}"
         )
+    if summary["delivered"]:
+        out.print(f"{counted(summary['delivered'], 'alert')} delivered to webhooks")
+    if summary["not_delivered"]:
+        err.print("some alerts could not be delivered; the next run tries again", style="yellow")
     if summary["problems"]:
         err.print(f"{summary['problems']} could not be searched for; see `logo-similarity watch list`", style="yellow")
 
 
 def _print_alerts(alerts: Sequence[Alert], *, as_json: bool) -> None:
+    from logo_similarity.watch.describe import describe_evidence
+
     if as_json:
         print_json([alert.to_json() for alert in alerts])
         return
@@ -208,31 +219,9 @@ def _print_alerts(alerts: Sequence[Alert], *, as_json: bool) -> None:
         metadata = alert.detail["metadata"] or {}
         table.add_row(
             f"{alert.at:%Y-%m-%d %H:%M:%S}", printable(alert.watch_name), alert.kind.value, alert.logo_id,
-            printable(_evidence(alert)), printable(metadata.get("text") or ""),
+            printable(describe_evidence(alert)), printable(metadata.get("text") or ""),
         )  # fmt: skip
     print_table(table)
-
-
-def _evidence(alert: Alert) -> str:
-    """Why an alert was given, on one line."""
-    detail = alert.detail
-    if "before" in detail:
-        before, after = detail["before"] or {}, detail["after"]
-        if after is None:
-            return "no longer in the catalog"
-        return ", ".join(
-            f"{name}: {before.get(name) or 'none'} -> {value or 'none'}"
-            for name, value in after.items()
-            if value != before.get(name)
-        )
-    parts = [detail["reason"]]
-    if detail["score"] is not None:
-        parts.append(f"score {detail['score']:.4f}")
-    if detail["expect"] is not None:
-        parts.append(f"expect {detail['expect']:.2g}")
-    if detail["word_similarity"] is not None:
-        parts.append(f"words {detail['word_similarity']:.2f}")
-    return ", ".join(parts)
 
 
 def _subject(watch: Watch) -> str:

@@ -14,6 +14,7 @@ from logo_similarity.errors import BadImageError, InvalidRequestError, NotFoundE
 from logo_similarity.watch.model import Event, Kind, NewWatch, Values, Watch, values_of
 from logo_similarity.watch.news import News, compare, state_of
 from logo_similarity.watch.store import Mark, WatchStore
+from logo_similarity.watch.webhook import WebhookRules
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +86,7 @@ def run(store: WatchStore, engine: SearchEngine, is_active: IsActive) -> RunSumm
 
 
 def add_watch(
-    store: WatchStore, engine: SearchEngine, owner: str, new: NewWatch, *, most: int | None
+    store: WatchStore, engine: SearchEngine, owner: str, new: NewWatch, *, rules: WebhookRules, most: int | None
 ) -> tuple[Watch, str | None]:
     """Store a watch, once its query is known to work. It watches from the version that was watched last on.
 
@@ -94,16 +95,19 @@ def add_watch(
         engine: the catalog.
         owner: id of an API key, or ANONYMOUS.
         new: the watch.
+        rules: where alerts may be sent.
         most: maximum number of watches of the owner; None: no limit.
 
     Returns:
         The watch, and the secret with which its webhook is signed; None: it has no webhook.
 
     Raises:
-        BadImageError, InvalidRequestError: as `SearchEngine.search`.
+        BadImageError, InvalidRequestError: as `SearchEngine.search`; or the webhook is not allowed.
         NotFoundError: the catalog does not contain an own mark.
         WatchLimitError: the owner has that many watches.
     """
+    if new.webhook is not None:
+        rules.check(new.webhook)
     for each in _searches(new.query, ()):
         engine.search(each)
     marks: dict[str, Values] = {}

@@ -198,14 +198,29 @@ class WatchStore:
         with self._reading() as connection:
             return connection is None or not _has_state(connection)
 
-    def watches(self, owner: str | None = None) -> list[Watch]:
-        """The watches of an owner, oldest first; None: all."""
+    def watches(self, owner: str | None = None, *, after: str | None = None, limit: int = -1) -> list[Watch]:
+        """Watches, oldest first.
+
+        Args:
+            owner: their owner; None: any.
+            after: only those that were added after the watch with this id; None: all.
+            limit: maximum number; -1: all.
+
+        Raises:
+            NotFoundError: there is no watch with the id `after`.
+        """
         with self._reading() as connection:
-            if connection is None:
-                return []
-            condition, values = ("", ()) if owner is None else (" WHERE owner = ?", (owner,))
-            rows = connection.execute(f"{_WATCH}{condition} ORDER BY created, id", values).fetchall()
-            return list(map(_watch, rows))
+            place = 0
+            if after is not None:
+                row = connection and connection.execute("SELECT rowid FROM watches WHERE id = ?", (after,)).fetchone()
+                if not row:
+                    raise NotFoundError(f"no watch has the id {after!r:.100}")
+                (place,) = row
+            rows = connection and connection.execute(
+                f"{_WATCH} WHERE :owner IN (owner, '') AND rowid > :after ORDER BY rowid LIMIT :limit",
+                {"owner": owner or "", "after": place, "limit": limit},
+            )
+            return list(map(_watch, rows or ()))
 
     def watch(self, ident: str, owner: str | None = None) -> Watch:
         """One watch.
@@ -321,14 +336,20 @@ class WatchStore:
             _write_state(connection, state)
         return alerts
 
-    def due_deliveries(self, now: float, limit: int) -> list[Delivery]:
-        """Deliveries to attempt now, oldest alerts first."""
+    def due_deliveries(self, now: float, *, after: int = 0, limit: int = 100) -> list[Delivery]:
+        """Deliveries to attempt now, oldest alerts first.
+
+        Args:
+            now: Unix time.
+            after: only those of alerts with larger ids.
+            limit: maximum number.
+        """
         with self._reading() as connection:
             rows = connection and connection.execute(
                 "SELECT deliveries.id, owner, webhook, secret, attempts, alerts.id, watch, name, kind, logo_id, at, version,"
                 " filename, detail FROM deliveries JOIN alerts ON alerts.id = alert JOIN watches ON watches.id = watch"
-                " WHERE state = 'pending' AND due <= ? ORDER BY alerts.id LIMIT ?",
-                (now, limit),
+                " WHERE state = 'pending' AND due <= ? AND alert > ? ORDER BY alert LIMIT ?",
+                (now, after, limit),
             )
             return [
                 Delivery(ident, owner, webhook, secret, attempts, _alert(alert))

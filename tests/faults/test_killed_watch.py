@@ -51,5 +51,5 @@ def test_killed_and_run_again(desk: WatchedDesk, tmp_path: Path, stage: str) -> 
     assert run(copy, "never") == 0
     assert run(copy, "never") == 0
     assert sorted(copy.alerts()) == [("changed", "US-3"), ("similar", f"US-{NEW}"), ("similar", f"US-{NEW + 1}")]
-    assert [delivery.alert.logo_id for delivery in copy.watches.due_deliveries(0, 10)] == [f"US-{NEW}"]
+    assert [delivery.alert.logo_id for delivery in copy.watches.due_deliveries(0)] == [f"US-{NEW}"]
     assert copy.watches.watched_version() == Catalog(copy.root).current().name

@@ -240,7 +240,7 @@ def test_a_watch_that_could_never_run_is_refused(
 def test_a_file_that_is_no_picture_is_refused(desk: WatchedDesk) -> None:
     new = NewWatch(name="x", query=Query(image=b"no picture"))
     with desk.engine() as engine, pytest.raises(BadImageError):
-        add_watch(desk.watches, engine, "key", new, most=None)
+        add_watch(desk.watches, engine, "key", new, rules=desk.rules, most=None)
 
 
 def test_one_process_runs_at_a_time(desk: WatchedDesk) -> None:
