@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from logo_similarity.watch.store import WatchStore
 
 watch_app = typer.Typer(
-    help="Report new and changed marks that resemble a picture or words, and changes of own marks.",
+    help="Report new marks that resemble yours.\n\nChanges of own marks, and of those that were reported, are reported, too.",
     no_args_is_help=True,
 )
 
@@ -38,7 +38,7 @@ Folder = Annotated[
 Ident = Annotated[str, typer.Argument(metavar="ID", help="Id of the watch.")]
 
 
-@watch_app.command("add", epilog=example("watch add logo.png --name 'Our mark' --mark US-123456 --where status=-ended"))
+@watch_app.command("add", epilog=example("watch add logo.png --name Kranich --mark US-123456"))
 @with_parameters()
 def add(
     images: Annotated[
@@ -67,7 +67,9 @@ def add(
     as_json: AsJson = False,
     **parameters: Any,  # noqa: ANN401 - each of the type that `Query` declares
 ) -> None:
-    """Watch for new and changed marks from the live version of the catalog on.
+    """Watch for new and changed marks.
+
+    The marks of the live version of the catalog are not reported.
 
     Pictures and words are each a reason for an alert. --max-expect (default: 1) bounds how similar a picture must be,
     --min-score (default: 0.8) how similar words must be.
@@ -157,7 +159,7 @@ def remove(ident: Ident, catalogs: Catalogs = None, folder: Folder = None) -> No
 def run_watches(
     catalogs: Catalogs = None, folder: Folder = None, device: Device = None, as_json: AsJson = False
 ) -> None:
-    """Search what is new in the live version of the catalog for each watch.
+    """Search the new marks of the live catalog.
 
     New is what the version that was watched last did not have. A running service does this by itself. To be run by cron
     where none runs, and after imports.

@@ -37,6 +37,7 @@ from logo_similarity.watch.model import (
     query_to_json,
 )
 from logo_similarity.watch.news import RegisterState
+from logo_similarity.wording import counted
 
 FILE = "watches.db"
 LOCK = "run.lock"
@@ -174,7 +175,9 @@ class WatchStore:
         with self._transaction() as connection:
             (count,) = connection.execute("SELECT count(*) FROM watches WHERE owner = ?", (owner,)).fetchone()
             if most is not None and count >= most:
-                raise WatchLimitError(f"this key has {count} watches; at most {most} are allowed (LOGO_MOST_WATCHES)")
+                raise WatchLimitError(
+                    f"at most {counted(most, 'watch', 'watches')} can be kept (LOGO_MOST_WATCHES); delete one first"
+                )
             if not _has_state(connection):  # what is left of earlier watches is not the beginning of this one
                 connection.execute("DELETE FROM watched")
                 if state is not None:

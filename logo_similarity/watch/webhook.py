@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from logo_similarity.config import Settings
-from logo_similarity.errors import ConfigError, InvalidRequestError, LogoSimilarityError
+from logo_similarity.errors import ConfigError, InvalidRequestError
 from logo_similarity.version import __version__
 
 PORTS = {"https": 443, "http": 80}
@@ -34,11 +34,8 @@ _ADDRESS = re.compile(r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+)(?::(?P<por
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-class NotDeliveredError(LogoSimilarityError):
-    """A webhook did not accept an alert."""
-
-    code = "webhook_failed"
-    title = "The webhook did not accept the alert"
+class NotDeliveredError(Exception):
+    """A webhook did not accept an alert. It ends with the attempt, and reaches nobody."""
 
     def __init__(self, message: str, *, unreachable: bool = False, busy: bool = False) -> None:
         super().__init__(message)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import File, Form, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
+from pydantic.json_schema import SkipJsonSchema
 
 from logo_similarity.api.admission import run_while_connected
 from logo_similarity.api.deps import CallerDep, LinksDep, RuntimeDep
@@ -55,18 +56,17 @@ async def add(
         list[UploadFile] | None,
         File(description=f"Pictures of one mark. {ACCEPTED_QUERIES}. Optional with `words` or `logo_id`."),
     ] = None,
-    mark: Annotated[
-        list[str] | None,
-        Form(max_length=MOST_MARKS, description="Ids of own marks, of which changes are reported."),
-    ] = None,
-    webhook: Annotated[
-        str | None, Form(max_length=LONGEST_ADDRESS, description="Address to which alerts are sent.")
-    ] = None,
+    # Not documented as fields, since forms generated from the OpenAPI document would fill them in and send them.
+    mark: Annotated[SkipJsonSchema[list[str] | None], Form(max_length=MOST_MARKS)] = None,
+    webhook: Annotated[SkipJsonSchema[str | None], Form(max_length=LONGEST_ADDRESS)] = None,
 ) -> NewWatchOut:
     """A watch is a search that is made again whenever the catalog has new or changed logos, among these.
 
     It has the parameters and filters of a search. `max_expect` is 1 if it is not given. Pictures and `words` are each a
     reason for an alert.
+
+    Further form fields: `mark`, the id of an own mark, of which changes are reported (repeatable), and `webhook`, the
+    address to which alerts are sent.
     """
     if not file and not parameters.keys() & {"words", "logo_id"}:
         raise RequestValidationError([{"type": "missing", "loc": ("body", "file")}])
