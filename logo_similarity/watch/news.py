@@ -44,7 +44,7 @@ class News:
 
 
 def state_of(engine: SearchEngine) -> RegisterState:
-    """The state of an open catalog. Reads all register data, about 3 s for a million logos."""
+    """The state of an open catalog. Reads all register data: seconds for a million logos."""
     ids, contents = bytearray(), bytearray()
     digests = engine.image_digests
     for row, logo in enumerate(engine.metadata.logos()):
