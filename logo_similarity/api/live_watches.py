@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import faiss
@@ -30,12 +31,17 @@ class LiveWatches:
         self._folder = Catalog(settings.catalogs)
         self._live = live
         self._keys = keys
+        self._stopping = threading.Event()
         self.store = open_watch_store(settings)
         self.rules = WebhookRules.of(settings)
 
     def is_active(self, owner: str) -> bool:
         """Whether the watches of an owner run: those of a key only while it is active."""
         return owner == ANONYMOUS or owner in self._keys.active()
+
+    def stop(self) -> None:
+        """Send no further alerts: those that are due are sent after the next start."""
+        self._stopping.set()
 
     async def look(self) -> None:
         """Run the watches if the live version is new to them, and send the alerts that are due.
@@ -52,16 +58,20 @@ class LiveWatches:
         faiss.omp_set_num_threads(1)
         with self.store.running():
             if self._is_new():  # another worker may have run them meanwhile
-                summary = run(self.store, self._live.current.engine, self.is_active)
+                active = self._keys.active() | {ANONYMOUS}
+                summary = run(self.store, self._live.current.engine, active.__contains__)
                 WATCH_RUNS.labels("run").inc()
                 WATCH_ALERTS.inc(summary.alerts)
                 log.info(
                     "watches_run", catalog=summary.version, before=summary.before, new=summary.new,
                     changed=summary.changed, watches=summary.watches, alerts=summary.alerts, problems=summary.problems,
                 )  # fmt: skip
-            delivered, failed = deliver(self.store, self.rules, self.is_active)
+            delivered, failed = deliver(self.store, self.rules, self._may_send)
             WATCH_DELIVERIES.labels("delivered").inc(delivered)
             WATCH_DELIVERIES.labels("failed").inc(failed)
+
+    def _may_send(self, owner: str) -> bool:
+        return not self._stopping.is_set() and self.is_active(owner)
 
     def _is_new(self) -> bool:
         """Whether the open version is the live one, and was not watched yet.

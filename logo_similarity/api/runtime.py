@@ -104,6 +104,7 @@ class Runtime:
             stack.callback(self.live.close)
             stack.callback(self.gate.close)
             self.gate.start()
+            stack.callback(self.watches.stop)
             stack.callback(self.trial.stop)  # stopped first: a trial in another thread would delay the exit
             yield
 

@@ -181,11 +181,15 @@ def query_from_json(content: Mapping[str, Any], pictures: tuple[bytes, ...]) -> 
     """
     types = {parameter.name: parameter.type for parameter in PARAMETERS}
     tree = content["filter"]
+    try:
+        parameters: dict[str, Any] = {name: types[name](value) for name, value in content["parameters"].items()}
+    except (KeyError, ValueError) as error:
+        raise InvalidRequestError(f"a parameter of the watch is no longer accepted: {error}; add it again") from None
     return Query(
         image=next(iter(pictures), None),
         more_images=pictures[1:],
         filter=None if tree is None else Filter.from_json(tree),
-        **{name: types[name](value) for name, value in content["parameters"].items()},
+        **parameters,
     )
 
 

@@ -238,6 +238,15 @@ def test_an_alert_is_sent_to_the_webhook(service: Service, receiver: Receiver) -
     assert shown["delivery"] == "delivered"
 
 
+def test_a_worker_that_stops_sends_nothing_and_loses_nothing(service: Service, receiver: Receiver) -> None:
+    service.add("ann", webhook=f"http://{receiver.authority}/hook")
+    service.desk.add(service.desk.mark(NEW))
+    service.app.state.runtime.watches.stop()
+    service.look()
+    assert (service.desk.alerts(), receiver.received) == ([("similar", f"US-{NEW}")], [])
+    assert len(service.desk.watches.due_deliveries(0)) == 1
+
+
 @pytest.mark.parametrize("service", [False], indirect=True)
 def test_without_keys_the_watches_are_those_of_everybody(service: Service) -> None:
     assert service.add("").json()["owner"] == "anonymous"
