@@ -10,11 +10,10 @@ import datetime as dt
 import fcntl
 import hashlib
 import json
-import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +23,8 @@ import numpy as np
 
 from logo_similarity.config import Settings
 from logo_similarity.domain import Query
-from logo_similarity.errors import ConfigError, FolderBusyError, NotFoundError, WatchLimitError
+from logo_similarity.errors import FolderBusyError, NotFoundError, WatchLimitError
+from logo_similarity.watch.database import WatchDatabase
 from logo_similarity.watch.model import (
     Alert,
     Event,
@@ -39,42 +39,9 @@ from logo_similarity.watch.model import (
 from logo_similarity.watch.news import RegisterState
 from logo_similarity.wording import counted
 
-FILE = "watches.db"
 LOCK = "run.lock"
-SCHEMA_VERSION = 1
-BUSY_SECONDS = 10.0
-"""Maximum wait for a write of another process."""
 SECRET_BYTES = 32
 
-SCHEMA = """
-CREATE TABLE watches (
-  id TEXT PRIMARY KEY, owner TEXT NOT NULL, created TEXT NOT NULL, name TEXT NOT NULL, query TEXT NOT NULL,
-  webhook TEXT, secret TEXT, problem TEXT
-) STRICT;
-CREATE INDEX watches_owner ON watches (owner);
-CREATE TABLE pictures (
-  watch TEXT NOT NULL REFERENCES watches ON DELETE CASCADE, place INTEGER NOT NULL, content BLOB NOT NULL,
-  PRIMARY KEY (watch, place)
-) STRICT;
-CREATE TABLE marks (
-  watch TEXT NOT NULL REFERENCES watches ON DELETE CASCADE, logo_id TEXT NOT NULL, own INTEGER NOT NULL, monitored TEXT,
-  PRIMARY KEY (watch, logo_id)
-) STRICT;
-CREATE TABLE alerts (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, watch TEXT NOT NULL REFERENCES watches ON DELETE CASCADE,
-  logo_id TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, at TEXT NOT NULL, version TEXT NOT NULL,
-  filename TEXT, detail TEXT NOT NULL, UNIQUE (watch, logo_id, kind, key)
-) STRICT;
-CREATE TABLE deliveries (
-  alert INTEGER PRIMARY KEY REFERENCES alerts ON DELETE CASCADE, id TEXT NOT NULL UNIQUE,
-  state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'failed')), attempts INTEGER NOT NULL, due REAL NOT NULL,
-  outcome TEXT
-) STRICT;
-CREATE INDEX deliveries_pending ON deliveries (due) WHERE state = 'pending';
-CREATE TABLE feeds (owner TEXT PRIMARY KEY, token_sha256 TEXT NOT NULL UNIQUE, created TEXT NOT NULL) STRICT;
-CREATE TABLE watched (one INTEGER PRIMARY KEY CHECK (one = 1), version TEXT NOT NULL, ids BLOB NOT NULL, contents BLOB NOT NULL)
-  STRICT;
-"""
 _WATCH = (
     "SELECT id, owner, created, name, query, (SELECT count(*) FROM pictures WHERE watch = watches.id),"
     " (SELECT json_group_array(logo_id) FROM marks WHERE watch = watches.id AND own), webhook, problem,"
@@ -120,7 +87,7 @@ class Delivery:
 
 
 class WatchStore:
-    """Reads and changes `watches.db`. Each operation opens the file anew, and is one transaction.
+    """Reads and changes `watches.db`. Each operation is one transaction.
 
     Every operation raises ConfigError if the file cannot be read or written.
     """
@@ -131,8 +98,8 @@ class WatchStore:
         Args:
             folder: is created with the file when the first watch is added.
         """
-        self._folder = folder
-        self.path = folder / FILE
+        self._database = WatchDatabase(folder)
+        self.path = self._database.path
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -141,13 +108,13 @@ class WatchStore:
         Raises:
             FolderBusyError: another process holds it.
         """
-        self._create_folder()
-        with (self._folder / LOCK).open("ab") as file:
+        self._database.create()
+        with (self._database.folder / LOCK).open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise FolderBusyError(
-                    f"{self._folder}: another process runs the watches; wait until it has finished"
+                    f"{self._database.folder}: another process runs the watches; wait until it has finished"
                 ) from None
             yield
 
@@ -172,7 +139,7 @@ class WatchStore:
         ident, secret = secrets.token_hex(6), None if new.webhook is None else f"whsec_{_new_token()}"
         now = _now()
         content = json.dumps(query_to_json(new.query), ensure_ascii=False)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             (count,) = connection.execute("SELECT count(*) FROM watches WHERE owner = ?", (owner,)).fetchone()
             if most is not None and count >= most:
                 raise WatchLimitError(
@@ -198,7 +165,7 @@ class WatchStore:
 
     def needs_state(self) -> bool:
         """Whether the next watch that is added is the beginning: no version of the catalog has been watched."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return connection is None or not _has_state(connection)
 
     def watches(self, owner: str | None = None, *, after: str | None = None, limit: int = -1) -> list[Watch]:
@@ -212,7 +179,7 @@ class WatchStore:
         Raises:
             NotFoundError: there is no watch with the id `after`.
         """
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             place = 0
             if after is not None:
                 row = connection and connection.execute("SELECT rowid FROM watches WHERE id = ?", (after,)).fetchone()
@@ -235,7 +202,7 @@ class WatchStore:
         Raises:
             NotFoundError: there is none.
         """
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             row = (
                 connection
                 and connection.execute(
@@ -254,7 +221,7 @@ class WatchStore:
             NotFoundError: there is no such watch.
         """
         watch = self.watch(ident)
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = connection and connection.execute(
                 "SELECT content FROM pictures WHERE watch = ? ORDER BY place", (ident,)
             )
@@ -263,12 +230,12 @@ class WatchStore:
     def remove(self, ident: str, owner: str | None = None) -> None:
         """Delete a watch with its pictures, alerts and deliveries. Arguments and errors as `watch`."""
         self.watch(ident, owner)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute("DELETE FROM watches WHERE id = ?", (ident,))
 
     def marks(self, watch: str) -> list[Mark]:
         """The monitored marks of a watch."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = connection and connection.execute(
                 "SELECT logo_id, own, monitored FROM marks WHERE watch = ? ORDER BY rowid", (watch,)
             )
@@ -292,7 +259,7 @@ class WatchStore:
         conditions = [f"{name} {'' if '<' in name else '='} ?" for name, value in given.items() if value is not None]
         values = [value for value in given.values() if value is not None]
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = connection and connection.execute(
                 f"{_ALERT}{where} ORDER BY alerts.id DESC LIMIT ?", (*values, limit)
             )
@@ -300,13 +267,13 @@ class WatchStore:
 
     def watched_version(self) -> str | None:
         """The version of the catalog that was watched last; None: there is none."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             row = connection and connection.execute("SELECT version FROM watched").fetchone()
             return str(row[0]) if row else None
 
     def state(self) -> RegisterState | None:
         """The state of the catalog that was watched last; None: there is none."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             row = connection and connection.execute("SELECT version, ids, contents FROM watched").fetchone()
             return None if not row else RegisterState(row[0], *(np.frombuffer(part, "<u8") for part in row[1:]))
 
@@ -322,7 +289,7 @@ class WatchStore:
             The number of alerts.
         """
         alerts, now = 0, _now()
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             webhooks = dict(connection.execute("SELECT id, webhook FROM watches"))
             for event in events:
                 if event.watch in webhooks:
@@ -347,7 +314,7 @@ class WatchStore:
             after: only those of alerts with larger ids.
             limit: maximum number.
         """
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = connection and connection.execute(
                 "SELECT deliveries.id, owner, webhook, secret, attempts, alerts.id, watch, name, kind, logo_id, at, version,"
                 " filename, detail FROM deliveries JOIN alerts ON alerts.id = alert JOIN watches ON watches.id = watch"
@@ -361,7 +328,7 @@ class WatchStore:
 
     def note_delivery(self, ident: str, state: DeliveryState, outcome: str, *, due: float = 0) -> None:
         """Store the outcome of an attempt, and when the next one is due."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE deliveries SET state = ?, outcome = ?, due = ?, attempts = attempts + (? <> 'delivered') WHERE id = ?",
                 (state.value, outcome, due, state.value, ident),
@@ -369,7 +336,7 @@ class WatchStore:
 
     def deliveries(self, alerts: Iterable[int]) -> dict[int, tuple[DeliveryState, str | None]]:
         """The state of the delivery of each alert that has one, and the outcome of the last attempt."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = connection and connection.execute(
                 "SELECT alert, state, outcome FROM deliveries WHERE alert IN (SELECT value FROM json_each(?))",
                 (json.dumps(list(alerts)),),
@@ -379,7 +346,7 @@ class WatchStore:
     def new_feed(self, owner: str) -> str:
         """Create the feed of an owner, or replace its token. Returns the token, of which only a digest is stored."""
         token = _new_token()
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO feeds VALUES (?, ?, ?) ON CONFLICT (owner) DO UPDATE"
                 " SET token_sha256 = excluded.token_sha256, created = excluded.created",
@@ -391,7 +358,7 @@ class WatchStore:
         """Delete the feed of an owner. Returns whether there was one."""
         if not self.path.exists():
             return False
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return connection.execute("DELETE FROM feeds WHERE owner = ?", (owner,)).rowcount > 0
 
     def feed_owner(self, token: str) -> str:
@@ -400,7 +367,7 @@ class WatchStore:
         Raises:
             NotFoundError: there is none.
         """
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             # Compared by its digest: the time of the comparison reveals nothing about a token.
             row = (
                 connection
@@ -409,60 +376,6 @@ class WatchStore:
             if not row:
                 raise NotFoundError("no feed has this address; it may have been revoked")
             return str(row[0])
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        """A connection for one consistent read; None: there is no file, and thus no watch."""
-        if not self.path.exists():
-            yield None
-            return
-        with self._connection() as connection:
-            connection.execute("BEGIN")
-            yield connection
-            connection.execute("COMMIT")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._create_folder()
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")  # without it, closing the connection undoes the transaction
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
-                connection.executescript(
-                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
-                )
-                self._prepare(connection)
-                yield connection
-        except sqlite3.Error as error:
-            raise ConfigError(f"LOGO_WATCHES_DIR: {self.path} cannot be used: {error}") from None
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Create the tables of a new file, and check the version of an existing one."""
-        if _version(connection) == 0:
-            connection.execute("BEGIN IMMEDIATE")
-            if _version(connection) == 0:  # another process may have created them meanwhile
-                for statement in SCHEMA.split(";\n"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.execute("COMMIT")
-        if (version := _version(connection)) != SCHEMA_VERSION:
-            raise ConfigError(
-                f"LOGO_WATCHES_DIR: {self.path} has format {version}; this version of the software reads format "
-                f"{SCHEMA_VERSION}"
-            )
-
-    def _create_folder(self) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            # It contains the secrets of webhooks. SQLite gives the other files of a database the same mode.
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise ConfigError(f"LOGO_WATCHES_DIR: {self._folder} cannot be written: {error.strerror}") from None
 
 
 def open_watch_store(settings: Settings) -> WatchStore:
@@ -530,10 +443,6 @@ def _alert(row: Sequence[Any]) -> Alert:
         filename=filename,
         detail=json.loads(detail),
     )
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _digest(token: str) -> str:

@@ -109,7 +109,7 @@ def test_the_file_is_for_its_owner_alone(store: WatchStore) -> None:
 
 def test_commits_wait_for_the_disk(store: WatchStore) -> None:
     store.new_feed("team")
-    with store._connection() as connection:
+    with store._database.transaction() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
