@@ -27,6 +27,7 @@ from logo_similarity.commands.report import report
 from logo_similarity.commands.search import search
 from logo_similarity.commands.serve import serve
 from logo_similarity.commands.train import train
+from logo_similarity.commands.watch import watch_app
 from logo_similarity.config import unknown_settings
 from logo_similarity.errors import LogoSimilarityError
 from logo_similarity.terminal import err
@@ -104,6 +105,7 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(codes_app, name="codes")
 app.add_typer(keys_app, name="keys")
 app.add_typer(images_app, name="images")
+app.add_typer(watch_app, name="watch")
 
 
 def _explain(problem: ErrorDetails, option: Any) -> str:  # noqa: ANN401 - typer's own class

@@ -247,6 +247,9 @@ class Query:
     """Rows of logos that are left out: those on earlier pages."""
     filter: Filter | None = None
     """Only logos that pass it are searched; None: all logos."""
+    rows: tuple[int, ...] | None = None
+    """Only the logos of these rows are searched, those that pass the filter; None: all. Scores and expected numbers are
+    those of a search of the whole catalog."""
     logo_id: str | None = _parameter(
         None, "A logo of the catalog to search for, instead of an image. It is not among the results.", 1, 500
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from logo_similarity.catalog.joined import JoinedMetadata
 from logo_similarity.catalog.live import LiveFiles
+from logo_similarity.catalog.live_folder import LiveFolder
 from logo_similarity.catalog.manifest import MODEL_FOLDER, Manifest, check_sizes, read_manifest
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.versions import Catalog
@@ -74,6 +75,12 @@ IDENTICAL_RESERVE = 3
 """Candidates of a search for words alone, for each hit."""
 
 
+def split_edition(edition: str) -> tuple[str, int]:
+    """The version and the generation of `SearchEngine.edition`."""
+    version, _, generation = edition.partition("+")
+    return version, int(generation or 0)
+
+
 @dataclass(frozen=True, slots=True)
 class SearchEngine:
     """One opened catalog version with its encoder, and live changes. Safe to use from many threads at once.
@@ -89,6 +96,11 @@ class SearchEngine:
     logos: JoinedSegments
     """The version, and the live segments."""
     decoder: Decoder
+
+    @property
+    def edition(self) -> str:
+        """The name of what is searched: that of the version, with the generation of the live changes if there are any."""
+        return f"{self.version}+{self.generation}" if self.generation else self.version
 
     @classmethod
     def open(
@@ -176,7 +188,7 @@ class SearchEngine:
         """
         clock = _Clock()
         pictures, words = self._describe(query, clock)
-        among = self.logos.select(query.filter)
+        among = self.logos.select(query.filter, query.rows)
         left_out = np.array(
             [*query.shown, *(() if query.logo_id is None else (self._find(query.logo_id).id,))], np.int64
         )
@@ -286,6 +298,25 @@ class SearchEngine:
             passed, rows = int(np.count_nonzero(among)), np.flatnonzero(among[start:])[: limit + 1] + start
         logos = self.metadata.fetch(rows[:limit].tolist())
         return LogoPage(tuple(logos), passed, int(rows[limit]) if len(rows) > limit else None)
+
+    def with_changes(self, catalogs: Path) -> Self:
+        """An engine with the live changes that a service has written last into a folder of versions; itself without any.
+
+        Raises:
+            CatalogError: as `with_live`. The service writes damaged segments again.
+        """
+        folder = LiveFolder.of(catalogs, self.version)
+        while True:
+            marker = folder.marker()
+            try:
+                state = folder.read()
+                if state is None:
+                    return self
+                return self.with_live(LiveFiles(state.generation, folder.segments(state), folder.read_hidden(state)))
+            except CatalogError:
+                if folder.marker() == marker:
+                    raise
+                # The segments were replaced in the meantime, and the old ones deleted.
 
     @property
     def metadata(self) -> Metadata | JoinedMetadata:

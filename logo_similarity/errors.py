@@ -208,6 +208,14 @@ class NotReadyError(LogoSimilarityError):
     title = "The service is not ready"
 
 
+class WatchLimitError(LogoSimilarityError):
+    """A key has as many watches as are allowed."""
+
+    status = 409
+    code = "watches_spent"
+    title = "Too many watches"
+
+
 class StoreError(LogoSimilarityError):
     """The image store is not configured, does not respond, or refuses the request."""
 

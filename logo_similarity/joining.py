@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -60,8 +60,8 @@ class JoinedSegments:
     words: WordIndex | JoinedWords | None
     everything: Selection
     """All visible logos."""
-    row_count: int
-    """Number of rows, hidden ones included."""
+    rows: Numbering
+    """Of all rows, hidden ones included."""
     count: int
     """Number of visible logos."""
     fields: tuple[str, ...]
@@ -116,18 +116,30 @@ class JoinedSegments:
             postings=postings,
             words=words,
             everything=Selection(source.row_map, visible),
-            row_count=rows.total,
+            rows=rows,
             count=count,
             fields=tuple(field.name for field in FIELDS if field.name in names),
             marks=_marks(segments, hidden),
         )
 
-    def select(self, condition: Filter | None) -> Selection:
+    def select(self, condition: Filter | None, among: Collection[int] | None = None) -> Selection:
         """The visible logos that pass a filter; None: all.
+
+        Args:
+            condition: the filter.
+            among: the rows that are selected from; None: all.
 
         Raises:
             InvalidRequestError: the catalog does not have a field of the filter, or cannot filter.
         """
+        selection = self._select(condition)
+        if among is None:
+            return selection
+        rows = np.zeros(self.rows.total, np.bool_)
+        rows[np.fromiter(among, np.int64)] = True
+        return Selection(self.source.row_map, rows if selection.rows is None else rows & selection.rows)
+
+    def _select(self, condition: Filter | None) -> Selection:
         if condition is None:
             return self.everything
         for part in condition.conditions():
@@ -162,6 +174,12 @@ class JoinedSegments:
             if segment.parts is not None:
                 parts.append((PartPool.of(segment.parts, own), numbers.start))
         return tuple(_join(pools) for pools in (wholes, parts) if pools)
+
+    def image_digest(self, row: int) -> bytes | None:
+        """Sha256 of the image file of a row; None: not known."""
+        segment, number = self.rows.locate(row)
+        digests = self.segments[segment].digests
+        return None if digests is None else digests[number].tobytes()
 
     def locate(self, vector: int) -> tuple[Segment, int]:
         """The segment of a vector, and the number of the vector in it."""

@@ -27,6 +27,9 @@ from logo_similarity.search.part_index import PartIndex
 from logo_similarity.search.parts import DIMENSIONS
 from logo_similarity.search.rows import GroupedMap, IdentityMap, RowMap, open_array
 
+Digests = NDArray[np.uint8]
+"""(n, 32) uint8: sha256 of image files."""
+
 
 def open_patches(folder: Path, encoder: Encoder) -> Patches:
     """Map the patches and compare their shape with the encoder's."""
@@ -101,13 +104,15 @@ def open_places(folder: Path, manifest: Manifest) -> Floats | None:
     return places
 
 
-def open_digests(folder: Path, manifest: Manifest) -> NDArray[np.uint8]:
-    """(rows, 32) uint8, mapped: the sha256 of the image file of each logo.
+def open_image_digests(folder: Path, manifest: Manifest) -> Digests | None:
+    """The digests of the image files of all logos, mapped; None: not known.
 
     Raises:
         CatalogError: the array has another shape or dtype.
     """
-    digests = open_array(folder / IMAGE_DIGESTS)
+    if IMAGE_DIGESTS not in manifest.files:
+        return None
+    digests: Digests = open_array(folder / IMAGE_DIGESTS)
     if digests.dtype != np.uint8 or digests.shape != (manifest.count, DIGEST_BYTES):
         raise CatalogError(
             f"{folder / IMAGE_DIGESTS}: damaged: the array is {digests.dtype} {digests.shape}; expected uint8 "

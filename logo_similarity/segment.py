@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.catalog.manifest import (
-    IMAGE_DIGESTS,
     INDEX,
     MANIFEST,
     METADATA,
@@ -30,8 +29,9 @@ from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
 from logo_similarity.fields import FIELDS
 from logo_similarity.opening import (
+    Digests,
     check_preprocessing,
-    open_digests,
+    open_image_digests,
     open_parts,
     open_patches,
     open_places,
@@ -58,7 +58,7 @@ class Segment:
     """The parts of its images; None: no image has any, or they are not known."""
     places: Floats | None
     """(vectors, 5) float32, mapped: a `Place` for each vector; None: not known."""
-    digests: NDArray[np.uint8] | None
+    digests: Digests | None
     """(rows, 32) uint8, mapped: sha256 of the image files; None: not known."""
     metadata: Metadata
     postings: Postings | None
@@ -109,7 +109,7 @@ class Segment:
             HnswSource(index, patches, row_map, manifest.index.ef_search),
             open_parts(folder, manifest),
             open_places(folder, manifest),
-            open_digests(folder, manifest) if IMAGE_DIGESTS in manifest.files else None,
+            open_image_digests(folder, manifest),
             metadata,
             Postings(folder, manifest.fields, manifest.count) if complete else None,
             WordIndex.open(folder / WORDS, manifest.count) if WORDS in manifest.files else None,

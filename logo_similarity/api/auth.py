@@ -11,8 +11,8 @@ from logo_similarity.api.routing import RouteTable
 from logo_similarity.errors import ForbiddenError, LogoSimilarityError, NotFoundError
 
 HEADER = b"x-api-key"
-KEY = "logo_similarity.key"
-"""Key in the ASGI scope for the id of the API key of the request."""
+CALLER = "logo_similarity.caller"
+"""Key in the ASGI scope for the API key of the request."""
 
 
 class ApiKeyMiddleware:
@@ -37,7 +37,7 @@ class ApiKeyMiddleware:
         # Bytes, not text: a header may contain any bytes, and comparing text fails outside ASCII.
         secrets = [value for name, value in scope["headers"] if name == HEADER]
         try:
-            scope[KEY] = (await self._keys.admit(secrets, role)).id
+            scope[CALLER] = await self._keys.admit(secrets, role)
         except LogoSimilarityError as error:
             await problem_of(self._refusal(error, scope))(scope, receive, send)
             return

@@ -13,7 +13,6 @@ import structlog
 from logo_similarity.build.base import BaseVersion
 from logo_similarity.build.changing import Applied, Changer, LogoChange, RepeatableRequest, describe_stored
 from logo_similarity.build.flushing import DescribeImage, Flusher, drop_segments
-from logo_similarity.catalog.live import LiveFiles
 from logo_similarity.catalog.live_folder import LiveFolder
 from logo_similarity.catalog.overlay import Overlay
 from logo_similarity.catalog.versions import Catalog
@@ -159,21 +158,14 @@ class LiveChanges:
             CatalogError: the segments are damaged. They are then written again.
         """
         folder = LiveFolder.of(self._catalog.root, engine.version)
-        while True:
+        try:
+            return engine.with_changes(self._catalog.root)
+        except CatalogError:
             marker = folder.marker()
-            try:
-                state = folder.read()
-                if state is None:
-                    return engine
-                files = LiveFiles(state.generation, folder.segments(state), folder.read_hidden(state))
-                return engine.with_live(files)
-            except CatalogError:
-                if folder.marker() != marker:
-                    continue  # the segments were replaced, and the old ones deleted
-                if marker is not None and self._discarded != marker[1]:
-                    self._discarded = marker[1]
-                    folder.discard()
-                raise
+            if marker is not None and self._discarded != marker[1]:
+                self._discarded = marker[1]
+                folder.discard()
+            raise
 
     def _open(self, *, create: bool) -> Overlay | None:
         with self._lock:

@@ -88,7 +88,7 @@ class _Reader:
     def query(self, content: Any) -> Query:  # noqa: ANN401 - parsed JSON
         shown = _array(content["shown"], _ROWS, (-1,))
         pictures = [self._picture(picture) for picture in content["pictures"]]
-        _check(len(shown) < MOST_SHOWN and ((shown >= 0) & (shown < self.engine.logos.row_count)).all())
+        _check(len(shown) < MOST_SHOWN and ((shown >= 0) & (shown < self.engine.logos.rows.total)).all())
         _check(len(pictures) <= MOST_IMAGES)
         parameters: dict[str, Any] = {}
         for parameter in PARAMETERS:

@@ -14,6 +14,7 @@ from logo_similarity.errors import ConfigError, ForbiddenError, TryLaterError, U
 from logo_similarity.keys.counting import NotCountedError, UsageCounter
 from logo_similarity.keys.document import Key, KeyDocument, Role
 from logo_similarity.keys.fixed import read_fixed_keys
+from logo_similarity.keys.owners import active_keys
 from logo_similarity.keys.ring import KeyRing
 from logo_similarity.keys.store import KeyStore, open_key_store
 from logo_similarity.keys.usage import usage_path
@@ -82,6 +83,9 @@ class LiveKeys:
             secrets: the values of its X-API-Key headers.
             role: the role that its route requires.
 
+        Returns:
+            Its key.
+
         Raises:
             UnauthorizedError: it does not have exactly one valid key.
             ForbiddenError: the key has another role.
@@ -101,6 +105,10 @@ class LiveKeys:
             raise
         KEY_REQUESTS.labels(key.id, "admitted").inc()
         return key
+
+    def active(self) -> frozenset[str]:
+        """The ids of the keys that are neither revoked nor expired."""
+        return active_keys((*self.document.keys, *self._fixed), dt.datetime.now(dt.UTC))
 
     def today(self, key: Key) -> int | None:
         """Number of requests with the key on this machine today (UTC); None if unknown."""

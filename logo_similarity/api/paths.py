@@ -11,6 +11,7 @@ from logo_similarity.keys.document import Role
 SEARCH_PATH, BATCH_PATH, EXPLAIN_PATH = "/v1/search", "/v1/search/batch", "/v1/explain"
 REPORT_PATH = "/v1/report"
 LOGOS_PATH, LOGO_PATH = "/v1/logos", "/v1/logos/{logo_id:path}"
+WATCHES_PATH, FEED_PATH = "/v1/watches", "/v1/watches/feed"
 UNMATCHED = "unmatched"
 """Template of a path that no route matches, in metrics and logs too."""
 
@@ -68,6 +69,11 @@ POLICIES: Mapping[str, Policy] = {
     "/v1/classification/vienna": Policy("search"),
     "/v1/classification/nice": Policy("search"),
     "/v1/files/{token}/{name}": Policy(None, traced=False),
+    WATCHES_PATH: Policy("search"),
+    FEED_PATH: Policy("search"),
+    FEED_PATH + "/{token}": Policy(None, traced=False),
+    "/v1/watches/{watch_id}": Policy("search"),
+    "/v1/watches/{watch_id}/alerts": Policy("search"),
     "/v1/keys": Policy("admin"),
     UNMATCHED: Policy("admin", traced=False),  # the path may contain part of a signed link
 }

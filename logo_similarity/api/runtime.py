@@ -14,6 +14,7 @@ from logo_similarity.api.cache import AnswerCache
 from logo_similarity.api.changes import LiveChanges
 from logo_similarity.api.live import LiveCatalog, pull
 from logo_similarity.api.live_keys import LiveKeys
+from logo_similarity.api.live_watches import LiveWatches
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.classification import Classifications, load_classifications
@@ -23,7 +24,7 @@ from logo_similarity.embed.gate import Gate
 from logo_similarity.engine import SearchEngine
 from logo_similarity.follow import Follower
 from logo_similarity.image.decode import ImageLimits
-from logo_similarity.metrics import CATALOG_PULLS, CATALOG_SWAPS, CHANGES_FAILED, KEYS_UNREAD
+from logo_similarity.metrics import CATALOG_PULLS, CATALOG_SWAPS, CHANGES_FAILED, KEYS_UNREAD, WATCH_RUNS
 from logo_similarity.storage import ImageStore, open_store
 from logo_similarity.storage.objects import ObjectFolder
 from logo_similarity.tracing import Tracing
@@ -53,6 +54,7 @@ class Runtime:
     trial: Trial
     classifications: Classifications
     """The names of Vienna codes and Nice classes."""
+    watches: LiveWatches
 
     @classmethod
     def of(cls, settings: Settings) -> Runtime:
@@ -77,6 +79,8 @@ class Runtime:
             engine.decoder.warm_up(plan.threads)
             return engine
 
+        keys = LiveKeys(settings)
+        live = LiveCatalog(Catalog(settings.catalogs), open_version, trial, changes)
         return cls(
             settings=settings,
             gate=Gate(
@@ -87,8 +91,8 @@ class Runtime:
                 # OpenMP keeps this setting per thread; the value of the main thread does not apply to search threads.
                 initializer=lambda: faiss.omp_set_num_threads(1),
             ),
-            keys=LiveKeys(settings),
-            live=LiveCatalog(Catalog(settings.catalogs), open_version, trial, changes),
+            keys=keys,
+            live=live,
             changes=changes,
             cache=AnswerCache(settings.cache_hits),
             store=store,
@@ -96,6 +100,7 @@ class Runtime:
             tracing=open_tracing(settings),
             trial=trial,
             classifications=load_classifications(settings.vienna_names),
+            watches=LiveWatches(settings, live, keys),
         )
 
     @contextmanager
@@ -117,6 +122,7 @@ class Runtime:
             stack.callback(self.live.close)
             stack.callback(self.gate.close)
             self.gate.start()
+            stack.callback(self.watches.stop)
             stack.callback(self.trial.stop)  # stopped first: a trial in another thread would delay the exit
             yield
 
@@ -148,6 +154,14 @@ class Runtime:
                 self.keys.look, seconds=settings.watch_seconds, event="keys_not_read", count_failure=KEYS_UNREAD.inc
             ),
         ]
+        followers.append(
+            Follower(
+                self.watches.look,
+                seconds=settings.watch_seconds,
+                event="watches_not_run",
+                count_failure=WATCH_RUNS.labels("failed").inc,
+            )
+        )
         if self.remote is not None:
             folder = Catalog(settings.catalogs)
             followers.append(

@@ -27,7 +27,7 @@ from logo_similarity.build.precomputed import PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, reject_line, reject_of, write_records
 from logo_similarity.build.rejections import Rejections, read_rejects
 from logo_similarity.build.reuse import KnownImages, StoredImages
-from logo_similarity.build.shards import SHARD_ROWS, Digests, load_shard, shard_count
+from logo_similarity.build.shards import SHARD_ROWS, load_shard, shard_count
 from logo_similarity.build.texts import load_texts, read_texts
 from logo_similarity.build.words import WordsWriter
 from logo_similarity.catalog.files import create_array, replacing, sync_file
@@ -69,6 +69,7 @@ from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
+from logo_similarity.opening import Digests
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
 from logo_similarity.search.rows import GroupedMap, Numbers
 from logo_similarity.search.word_file import WORDS_LAYOUT

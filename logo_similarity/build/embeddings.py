@@ -17,7 +17,6 @@ from logo_similarity.build.records import read_records, reject_of
 from logo_similarity.build.reuse import StoredImages
 from logo_similarity.build.shards import (
     SHARD_ROWS,
-    Digests,
     StoredImage,
     load_damage,
     make_shard,
@@ -32,6 +31,7 @@ from logo_similarity.errors import BadImageError
 from logo_similarity.fields import Record
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits, Pixels
+from logo_similarity.opening import Digests
 
 FILE_DIGESTS = "file-digests.bin"
 """Beside the records: for each, the sha256 of its image file, 32 bytes, or zeros if it has to be read."""

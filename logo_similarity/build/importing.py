@@ -33,7 +33,6 @@ from logo_similarity.build.merging import MergedLogo, merge_logos
 from logo_similarity.build.records import MERGING, REPORT_ROWS, write_merged
 from logo_similarity.build.rejections import Rejections
 from logo_similarity.build.reuse import KnownImages
-from logo_similarity.build.shards import Digests
 from logo_similarity.catalog.files import replacing, sha256_file
 from logo_similarity.catalog.manifest import IMAGE_DIGESTS, METADATA, MODEL_FOLDER, WORDS, Manifest, read_manifest
 from logo_similarity.catalog.metadata import Metadata
@@ -45,6 +44,7 @@ from logo_similarity.domain import Reject, Removal
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
 from logo_similarity.fields import Record
+from logo_similarity.opening import Digests
 from logo_similarity.search.rows import open_array
 from logo_similarity.search.word_file import WordArrays
 

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.build.rejections import read_rejects
-from logo_similarity.build.shards import Digests, ShardParts, StoredImage
+from logo_similarity.build.shards import ShardParts, StoredImage
 from logo_similarity.catalog.manifest import (
     DAMAGED,
-    IMAGE_DIGESTS,
     INDEX,
     METADATA,
     PATCHES,
@@ -23,16 +22,15 @@ from logo_similarity.catalog.manifest import (
     verify,
 )
 from logo_similarity.catalog.metadata import Metadata
-from logo_similarity.description import DIGEST_BYTES
 from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.opening import open_parts, open_patches, open_places, open_row_map
+from logo_similarity.opening import Digests, open_image_digests, open_parts, open_patches, open_places, open_row_map
 from logo_similarity.search.hnsw import VectorIndex
 from logo_similarity.search.part_index import PartIndex
 from logo_similarity.search.parts import DIMENSIONS
-from logo_similarity.search.rows import RowMap, open_array
+from logo_similarity.search.rows import RowMap
 
 _KEY = np.dtype("<u8")
 
@@ -58,11 +56,8 @@ class VersionImages:
         Raises:
             CatalogError: a file is damaged.
         """
-        if IMAGE_DIGESTS not in manifest.files:
-            return None
-        places = open_places(version, manifest)
-        digests: Digests = open_array(version / IMAGE_DIGESTS)
-        if places is None or manifest.parts is None or digests.shape != (manifest.count, DIGEST_BYTES):
+        places, digests = open_places(version, manifest), open_image_digests(version, manifest)
+        if places is None or manifest.parts is None or digests is None:
             return None
         return cls(
             digests,

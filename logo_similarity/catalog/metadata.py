@@ -9,7 +9,7 @@ import queue
 import sqlite3
 import unicodedata
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -74,6 +74,8 @@ FIELD_PROBES = {
 
 COLUMNS = "id, logo_id, filename, metadata"
 CONNECTIONS = 8
+BATCH = 1_000
+"""Rows that are read at once where all are."""
 MAPPED_BYTES = 1 << 30
 """Maximum size of the memory map of each connection, in bytes."""
 MOST_ROW_BYTES = 16_000_000
@@ -179,6 +181,16 @@ class Metadata:
             return [Logo._make(by_id[row]) for row in ids]
         except KeyError as error:
             raise CatalogError(f"{self._path}: has no row {error}") from None
+
+    def logos(self) -> Iterator[Logo]:
+        """All logos, in the order of their rows."""
+        for start in range(0, self.count(), BATCH):
+            rows = self._query(
+                f"SELECT {COLUMNS} FROM logos WHERE id >= ? AND id < ? ORDER BY id",  # noqa: S608 - constant
+                start,
+                start + BATCH,
+            )
+            yield from map(Logo._make, rows)
 
     def find(self, logo_id: str) -> Logo | None:
         """The logo with this public id, or None. Ids are compared in Unicode's NFC form."""

@@ -128,5 +128,5 @@ def test_a_form_made_from_the_description_sends_the_picture_alone(client: TestCl
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
     forms = [schema for name, schema in schemas.items() if name.startswith("Body_")]
     assert [set(form["properties"]) for form in forms] == [
-        {"image", "record"}, {"file"}, {"image", "record"}, {"case"}, {"file"}, {"file"}
+        {"image", "record"}, {"file"}, {"image", "record"}, {"file", "name"}, {"file"}, {"case"}, {"file"}, {"file"}
     ]  # fmt: skip

@@ -29,10 +29,11 @@ from tests.samples import SampleCatalog
 
 # Written out a second time on purpose: to open a path to more people must be a decision.
 OPEN = {"/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/files/{token}/{name}"}
-OPEN |= {"/docs/assets/{digest}/{name}", "/web/{digest}/{name}"}
+OPEN |= {"/docs/assets/{digest}/{name}", "/web/{digest}/{name}", "/v1/watches/feed/{token}"}
 SEARCH = {
     "/v1/search", "/v1/search/batch", "/v1/explain", "/v1/catalog", "/v1/facets", "/v1/logos", "/v1/logos/{logo_id:path}",
-    "/v1/image/{image_id:path}", "/v1/classification/vienna", "/v1/classification/nice", "/v1/report",
+    "/v1/image/{image_id:path}", "/v1/classification/vienna", "/v1/classification/nice", "/v1/report", "/v1/watches",
+    "/v1/watches/feed", "/v1/watches/{watch_id}", "/v1/watches/{watch_id}/alerts",
 }  # fmt: skip
 ADMIN = {"/v1/keys"}
 WRITE = {
@@ -40,7 +41,13 @@ WRITE = {
     ("DELETE", "/v1/logos/{logo_id:path}"),
 }  # fmt: skip
 PROBES = {"/healthz", "/readyz", "/metrics"}
-UNTRACED = {"/v1/files/{token}/{name}", "/docs/assets/{digest}/{name}", "/web/{digest}/{name}", UNMATCHED}
+UNTRACED = {
+    "/v1/files/{token}/{name}",
+    "/docs/assets/{digest}/{name}",
+    "/web/{digest}/{name}",
+    "/v1/watches/feed/{token}",
+    UNMATCHED,
+}
 UNKNOWN = {"/v1/unknown", "/v1/searches", "/v1/search/", "/V1/SEARCH", "/v1/admin/keys", "/healthz/x", "/v1/files/x"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 LOGO = "/v1/logos/EM/000001"
@@ -71,6 +78,7 @@ def service(sample_catalog: SampleCatalog, tmp_path: Path) -> Iterator[Service]:
         images_dir=sample_catalog.images,
         keys=str(tmp_path / "keys.json"),
         usage_db=tmp_path / "usage.db",
+        watches_dir=tmp_path / "watches",
         watch_seconds=3600,  # it looks when it is told to
         log_level="error",
     )

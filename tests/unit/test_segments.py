@@ -212,7 +212,7 @@ def test_pages(live: SearchEngine, whole: SearchEngine, pictures: list[Descripti
 
 def test_counts(live: SearchEngine, whole: SearchEngine, base: SearchEngine) -> None:
     assert live.logos.count == whole.logos.count == whole.manifest.count
-    assert live.logos.row_count > live.logos.count
+    assert live.logos.rows.total > live.logos.count
     assert live.logos.fields == whole.logos.fields
     assert live.metadata.newest() == whole.metadata.newest()
     assert (live.generation, base.generation) == (1, 0)

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse
 from starlette.requests import ClientDisconnect
 
 from logo_similarity.api.admission import FORM, run_while_connected
-from logo_similarity.api.auth import KEY
+from logo_similarity.api.auth import CALLER
 from logo_similarity.api.deps import Links, LinksDep, RuntimeDep
 from logo_similarity.api.parameters import LONGEST_RECORD, FilterDep
 from logo_similarity.api.paths import LOGO_PATH, LOGOS_PATH
@@ -28,6 +28,7 @@ from logo_similarity.domain import Logo
 from logo_similarity.errors import CatalogChangedError, InvalidRequestError, MediaTypeError, NotFoundError
 from logo_similarity.fields import Record
 from logo_similarity.image.formats import ACCEPTED
+from logo_similarity.keys.document import Key
 from logo_similarity.metrics import CHANGES
 
 router = CheckedRouter()
@@ -204,7 +205,8 @@ async def _change(
 
 async def _apply(request: Request, runtime: Runtime, change: LogoChange, key: str | None) -> Applied:
     engine = runtime.live.current.engine
-    repeatable = None if key is None else RepeatableRequest(request.scope.get(KEY, ""), key)
+    caller: Key | None = request.scope.get(CALLER)
+    repeatable = None if key is None else RepeatableRequest("" if caller is None else caller.id, key)
     async with runtime.changes.turn(runtime.settings.queue_seconds):
         applied = await run_while_connected(
             request, runtime.gate, lambda: runtime.changes.apply(engine, change, repeatable)
