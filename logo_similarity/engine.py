@@ -197,7 +197,11 @@ class SearchEngine:
             answer = self._search_words(query, pictures, words or "", among, left_out, clock)
         else:
             answer = self._search_images(query, pictures, among, left_out, clock)
-        passed = None if query.filter is None or among.rows is None else int(np.count_nonzero(among.rows))
+        passed = (
+            None
+            if (query.filter is None and query.rows is None) or among.rows is None
+            else int(np.count_nonzero(among.rows))
+        )
         remaining = min(MOST_SHOWN, self.logos.count if passed is None else passed) - most
         shown = (*left_out.tolist(), *(hit.logo.id for hit in answer.hits))
         return SearchResult(

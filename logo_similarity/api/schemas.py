@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.config import JsonDict
 
+from logo_similarity.api.errors import MEDIA_TYPE
 from logo_similarity.build.changing import Outcome
 from logo_similarity.description import Description
 from logo_similarity.domain import STAGES, Band, Hit, SearchResult, ValueShare
@@ -574,3 +575,9 @@ def timings_of(result: SearchResult, *, queue: float, links: float) -> dict[str,
     """The content of a TimingsOut: all stages, in milliseconds rounded to microseconds."""
     stages = {"queue": queue, **asdict(result.timings), "links": links}
     return {stage: round(milliseconds, 3) for stage, milliseconds in stages.items()}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The documentation of error responses with these statuses."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {status: {"model": Problem, "content": {MEDIA_TYPE: schema}} for status in statuses}

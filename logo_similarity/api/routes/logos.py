@@ -21,7 +21,7 @@ from logo_similarity.api.parameters import LONGEST_RECORD, FilterDep
 from logo_similarity.api.paths import LOGO_PATH, LOGOS_PATH
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.runtime import Runtime
-from logo_similarity.api.schemas import ChangedLogoOut, LogoOut, LogosOut, Metadata, Problem
+from logo_similarity.api.schemas import ChangedLogoOut, LogoOut, LogosOut, Metadata, problems
 from logo_similarity.build.changing import Applied, LogoChange, Outcome, RepeatableRequest, read_day, read_record
 from logo_similarity.catalog.overlay import Operation
 from logo_similarity.domain import Logo
@@ -38,9 +38,7 @@ RECORD = (
     "The record as a JSON object: `logo_id`, fields of the register by their names in `metadata`, and `extra`. `logo_id` "
     "is left out if it is in the path."
 )
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem} for status in (400, 403, 408, 409, 413, 415, 503)
-}
+REFUSALS = problems(400, 403, 408, 409, 413, 415, 503)
 
 ImageFile = Annotated[UploadFile, File(description=f"The image of the logo: {ACCEPTED}.")]
 RecordForm = Annotated[str, Form(description=RECORD, max_length=LONGEST_RECORD)]
@@ -55,7 +53,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.get(LOGOS_PATH, summary="List logos", responses={409: {"model": Problem}})
+@router.get(LOGOS_PATH, summary="List logos", responses=problems(409))
 def logos(
     runtime: RuntimeDep,
     links: LinksDep,
