@@ -25,6 +25,7 @@ from logo_similarity.domain import (
     Hit,
     Logo,
     Matched,
+    Others,
     Query,
     RegionMatch,
     SearchResult,
@@ -447,7 +448,7 @@ def _read_search(answer: dict[str, Any]) -> ServiceAnswer:
 
 
 def _read_hit(answer: dict[str, Any]) -> Hit:
-    matched = answer["matched"]
+    matched, others = answer["matched"], answer["others"]
     return Hit(
         score=answer["score"],
         cosine=answer["cosine"],
@@ -457,7 +458,9 @@ def _read_hit(answer: dict[str, Any]) -> Hit:
         matched=None if matched is None else Matched(tuple(matched["query_box"]), tuple(matched["hit_box"])),
         image_score=answer["image_score"],
         word_similarity=answer["word_similarity"],
+        picture=answer["picture"],
         word_field=answer["word_field"],
+        others=None if others is None else Others(others["count"], tuple(others["ids"])),
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,15 +30,18 @@ from logo_similarity.catalog.postings import Postings, file_names
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.description import WHOLE_BOX, Description, Parts, Place
 from logo_similarity.domain import (
+    MOST_OTHERS,
     MOST_SHOWN,
     STAGES,
     CellMatch,
     Explanation,
     Facets,
+    Group,
     Hit,
     Logo,
     LogoPage,
     Matched,
+    Others,
     PartsMode,
     Query,
     RegionMatch,
@@ -69,6 +72,7 @@ from logo_similarity.search.evidence import ImageEvidence
 from logo_similarity.search.expect import Tail
 from logo_similarity.search.explain import as_box, match_regions, place_cells
 from logo_similarity.search.fusion import further_candidates, fuse
+from logo_similarity.search.grouping import Groups, group_names, group_pictures, take_groups
 from logo_similarity.search.hnsw import HnswSource, VectorIndex
 from logo_similarity.search.part_index import PartIndex, PartPool, WholePool
 from logo_similarity.search.parts import (
@@ -214,15 +218,14 @@ class SearchEngine:
         clock = _Clock()
         pictures, words = self._describe(query, clock)
         passing = None if query.filter is None else self._passing(query.filter)
-        left_out = np.array([*query.shown, *self._rows(query.logo_id)], np.int64)
-        most = query.top_k + len(left_out)
+        query = replace(query, left_out=(*query.left_out, *self._rows(query.logo_id)))
         if not pictures or words is not None:
-            answer = self._search_words(query, pictures, words or "", passing, left_out, clock)
+            answer = self._search_words(query, pictures, words or "", passing, clock)
         else:
-            answer = self._search_images(query, pictures, passing, left_out, clock)
+            answer = self._search_images(query, pictures, passing, clock)
         passed = None if passing is None else int(np.count_nonzero(passing))
-        remaining = min(MOST_SHOWN, self.manifest.count if passed is None else passed) - most
-        shown = (*left_out.tolist(), *(hit.logo.id for hit in answer.hits))
+        shown = (*query.shown, *(hit.logo.id for hit in answer.hits))
+        most = min(MOST_SHOWN, self.manifest.count if passed is None else passed) - len(query.left_out)
         return SearchResult(
             hits=answer.hits,
             reranked=any(picture.patches is not None for picture in pictures),
@@ -233,9 +236,7 @@ class SearchEngine:
             passed=passed,
             pictures=pictures,
             proposed=propose_codes(answer.hits, self.manifest.fields) if query.propose else None,
-            next=_next_page(query, pictures, words, shown)
-            if len(answer.hits) == query.top_k and remaining > 0
-            else None,
+            next=_next_page(query, pictures, words, shown) if answer.more and len(shown) < most else None,
             words=words,
         )
 
@@ -449,10 +450,10 @@ class SearchEngine:
         )
 
     def _search_images(
-        self, query: Query, pictures: Sequence[Description], passing: Mask | None, left_out: Ids, clock: _Clock
+        self, query: Query, pictures: Sequence[Description], passing: Mask | None, clock: _Clock
     ) -> _Answer:
         """The best hits of a query for pictures, but for the rows that are left out."""
-        most = query.top_k + len(left_out)
+        most = _most_ranked(query)
         images = self._compare(query, pictures, passing, most, clock)
         best = np.lexsort((images.ids, -images.scores, images.log_expects))
         best = best[images.meets(query)[best]]
@@ -461,9 +462,9 @@ class SearchEngine:
         best = best[:most]
         row_map = self.base.row_map if passing is None else FilteredMap(self.base.row_map, passing)
         vectors = images.ids[best]
-        rows, positions = row_map.rows_of(vectors, query.max_identical)
-        kept = np.flatnonzero(~np.isin(rows, left_out))[: query.top_k]
-        rows, positions = rows[kept], positions[kept]
+        ranked, positions = row_map.rows_of(vectors, query.max_identical)
+        page = self._page(query, ranked, vectors[positions])
+        rows, positions = ranked[page.places], positions[page.places]
         copies, images = row_map.copies_of(vectors)[positions], images.at(best[positions])
         clock.lap("rerank")
         hits = map(
@@ -476,7 +477,7 @@ class SearchEngine:
             self._regions(pictures, images),
             images.pictures.tolist(),
         )
-        answer = _Answer(tuple(hits), images.exact)
+        answer = _Answer(self._with_others(hits, page, ranked), images.exact, page.more)
         clock.lap("metadata")
         return answer
 
@@ -486,7 +487,6 @@ class SearchEngine:
         pictures: Sequence[Description],
         words: str,
         passing: Mask | None,
-        left_out: Ids,
         clock: _Clock,
     ) -> _Answer:
         """The best hits of a query for words, alone or with pictures, but for the rows that are left out."""
@@ -496,7 +496,7 @@ class SearchEngine:
                 "again"
             )
         row_map = self.base.row_map if passing is None else FilteredMap(self.base.row_map, passing)
-        most = query.top_k + len(left_out)
+        most = _most_ranked(query)
         limit = max(most, RERANKED)
         images = None
         if not pictures:
@@ -520,7 +520,9 @@ class SearchEngine:
         if query.min_score is not None:
             order = order[scores[order] >= query.min_score]
         order = order[limit_identical(vectors[order], matches.similarities[order], query.max_identical)]
-        order = order[~np.isin(matches.rows[order], left_out)][: query.top_k]
+        ranked = matches.rows[order]
+        page = self._page(query, ranked, vectors[order])
+        order = order[page.places]
         clock.lap("rerank")
         hits = [
             Hit(
@@ -553,8 +555,41 @@ class SearchEngine:
                     strict=False,  # `repeat` has no end
                 )
             ]
+        answer = _Answer(self._with_others(hits, page, ranked), exact=False, more=page.more)
         clock.lap("metadata")
-        return _Answer(tuple(hits), exact=False)
+        return answer
+
+    def _page(self, query: Query, rows: Ids, vectors: Ids) -> Groups:
+        """The hits of a page, or their groups, among rows with these vectors, best first.
+
+        Raises:
+            InvalidRequestError: the catalog has no applicants to group by.
+        """
+        shown = np.array(query.shown, np.int64)
+        if query.group is Group.NONE:
+            places = np.flatnonzero(~np.isin(rows, [*query.shown, *query.left_out]))
+            return Groups(places[: query.top_k], (), len(places) >= query.top_k)
+        places = np.flatnonzero(~np.isin(rows, query.left_out))[:MOST_SHOWN]
+        if query.group is Group.PICTURE:
+            leaders = group_pictures(self.base.index.vectors[vectors[places]])
+        elif "company" in self.manifest.fields:
+            logos = self.metadata.fetch(rows[places].tolist())
+            leaders = group_names([tuple(fold(logo.record.company or "")) for logo in logos])
+        else:
+            raise InvalidRequestError("this catalog has no company to group by; leave out group=applicant")
+        groups = take_groups(leaders, np.isin(rows[places], shown), query.top_k)
+        return Groups(places[groups.places], tuple(places[others] for others in groups.others), groups.more)
+
+    def _with_others(self, hits: Iterable[Hit], page: Groups, rows: Ids) -> tuple[Hit, ...]:
+        """The hits of a page with the others of their groups. `rows`: of all positions that the page refers to."""
+        if not page.others:
+            return tuple(hits)
+        named = [rows[others[:MOST_OTHERS]].tolist() for others in page.others]
+        ids = iter([logo.logo_id for logo in self.metadata.fetch(list(chain(*named)))])
+        return tuple(
+            hit._replace(others=Others(len(others), tuple(islice(ids, len(names)))))
+            for hit, others, names in zip(hits, page.others, named, strict=True)
+        )
 
     def _matched_regions(self, description: Description, vector: int) -> tuple[RegionMatch, ...]:
         own = description.parts
@@ -666,6 +701,14 @@ class _Answer:
     hits: tuple[Hit, ...]
     exact: bool
     """As `SearchResult.exact`."""
+    more: bool
+    """Whether there may be hits after these."""
+
+
+def _most_ranked(query: Query) -> int:
+    """How many hits are ranked, so that a page is full without those that are left out."""
+    first = query.top_k + len(query.shown) if query.group is Group.NONE else MOST_SHOWN
+    return first + len(query.left_out)
 
 
 def _next_page(query: Query, pictures: tuple[Description, ...], words: str | None, shown: tuple[int, ...]) -> Query:

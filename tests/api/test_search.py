@@ -26,7 +26,7 @@ def test_every_result_has_the_members_and_a_link_of_its_own(client: TestClient, 
     results = search(client, picture, "?top_k=1000").json()["results"]
     evidence = ("picture", "image_score", "word_similarity", "word_field")
     assert {tuple(hit) for hit in results} == {
-        ("score", "cosine", "copies", "expect", "band", "matched", *evidence, "id", "image_url", "metadata")
+        ("score", "cosine", "copies", "expect", "band", "matched", *evidence, "others", "id", "image_url", "metadata")
     }
     assert len({hit["id"] for hit in results}) == len({hit["image_url"] for hit in results}) == 200
     assert all(-1 <= hit["score"] <= 1.000001 for hit in results)
@@ -138,9 +138,10 @@ def test_a_parameter_given_twice_is_refused(
 
 
 KNOWN = (
-    "applicant, application_date, company, crop, expiry_date, filter, goods, greyscale, invert, logo_id, mark_feature, "
-    "max_expect, max_identical, min_score, nice, office, office_status, parts, propose, read_words, registration_date, "
-    "registration_number, rerank, status, text, top_k, transaction_date, us_design, vienna, word_weight, words, year"
+    "applicant, application_date, company, crop, expiry_date, filter, goods, greyscale, group, invert, logo_id, "
+    "mark_feature, max_expect, max_identical, min_score, nice, office, office_status, parts, propose, read_words, "
+    "registration_date, registration_number, rerank, status, text, top_k, transaction_date, us_design, vienna, "
+    "word_weight, words, year"
 )
 
 
