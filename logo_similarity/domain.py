@@ -153,6 +153,8 @@ class Hit(NamedTuple):
     """Where these words are: "text", "company", or "image" if a build read them in it; None as `word_similarity`."""
     others: Others | None = None
     """The further hits in the group of which this is the best; None: the hits are not grouped."""
+    damage: str | None = None
+    """What is wrong with the file of the logo's image, of which only a part was readable; None: nothing is known to be."""
 
     @property
     def band(self) -> Band | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from logo_similarity.catalog.damaged import read_damage
 from logo_similarity.catalog.manifest import (
     INDEX,
     MANIFEST,
@@ -120,6 +121,8 @@ class SearchEngine:
     """None: the catalog cannot filter, because an earlier version of this software built it."""
     words: WordIndex | None
     """None: the catalog cannot be searched by words, for the same reason."""
+    damage: Mapping[str, str]
+    """What is wrong with the images of the base that are damaged, by the ids of their logos."""
     decoder: Decoder
 
     @classmethod
@@ -175,8 +178,11 @@ class SearchEngine:
         base = HnswSource(index, patches, row_map, manifest.index.ef_search)
         parts, places = open_parts(folder, manifest), open_places(folder, manifest)
         words = WordIndex.open(folder / WORDS, manifest.count) if WORDS in manifest.files else None
+        damage = read_damage(folder, manifest)
         decoder = Decoder(limits or ImageLimits())
-        engine = cls(folder.name, manifest, encoder, base, (base,), parts, places, metadata, postings, words, decoder)
+        engine = cls(
+            folder.name, manifest, encoder, base, (base,), parts, places, metadata, postings, words, damage, decoder
+        )
         engine.check((manifest.count // 2,))
         return engine
 
@@ -227,7 +233,7 @@ class SearchEngine:
         shown = (*query.shown, *(hit.logo.id for hit in answer.hits))
         most = min(MOST_SHOWN, self.manifest.count if passed is None else passed) - len(query.left_out)
         return SearchResult(
-            hits=answer.hits,
+            hits=tuple(map(self._with_damage, answer.hits)),
             reranked=any(picture.patches is not None for picture in pictures),
             parts=any(picture.parts is not None for picture in pictures),
             version=self.version,
@@ -275,7 +281,9 @@ class SearchEngine:
             self._matched(description, matches, int(vectors[0]), int(matched[0])),
         )
         vector = int(vectors[0])
-        return Explanation(hit, self._matched_regions(description, vector), self._matched_cells(description, vector))
+        return Explanation(
+            self._with_damage(hit), self._matched_regions(description, vector), self._matched_cells(description, vector)
+        )
 
     def facets(
         self,
@@ -590,6 +598,10 @@ class SearchEngine:
             hit._replace(others=Others(len(others), tuple(islice(ids, len(names)))))
             for hit, others, names in zip(hits, page.others, named, strict=True)
         )
+
+    def _with_damage(self, hit: Hit) -> Hit:
+        damage = self.damage.get(hit.logo.logo_id)
+        return hit if damage is None else hit._replace(damage=damage)
 
     def _matched_regions(self, description: Description, vector: int) -> tuple[RegionMatch, ...]:
         own = description.parts

@@ -29,6 +29,7 @@ EXAMPLE_HIT: JsonDict = {
     "word_similarity": 1.0,
     "word_field": "text",
     "others": {"count": 2, "ids": ["US-123457", "US-123460"]},
+    "damage": "the JPEG file is cut off; 80% of its pixels are readable",
     "id": "US-123456",
     "image_url": "http://minio.example:9000/l3d/images/abc.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=300&...",
     "metadata": {**{field.name: field.kind.to_json(field.example) for field in FIELDS}, "extra": {}},
@@ -190,6 +191,13 @@ class HitOut(BaseModel):
     others: Annotated[
         OthersOut | None,
         Field(description="The further results in the group of this one, among the best 1,000. Null without `group`."),
+    ]
+    damage: Annotated[
+        str | None,
+        Field(
+            description="Why only a part of the logo's image was readable and is compared. Null: nothing is known to be "
+            "wrong."
+        ),
     ]
     id: Annotated[str, Field(description="The logo's public id.")]
     image_url: Annotated[str | None, Field(description=IMAGE_URL)]
@@ -455,6 +463,7 @@ def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
         "word_similarity": hit.word_similarity,
         "word_field": hit.word_field,
         "others": None if hit.others is None else asdict(hit.others),
+        "damage": hit.damage,
         "id": hit.logo.logo_id,
         "image_url": image_url,
         "metadata": orjson.Fragment(hit.logo.metadata_json),
