@@ -177,7 +177,7 @@ class Group(StrEnum):
 
     NONE = "none"
     PICTURE = "picture"
-    APPLICANT = "applicant"
+    COMPANY = "company"
 
 
 class CellMatch(NamedTuple):
@@ -312,7 +312,7 @@ class Query:
     group: Group = _parameter(  # noqa: RUF009 - a dataclass field, as the others
         Group.NONE,
         "Show one result for each group of the best 1,000, the best, and name the others of its group in `others`. `picture`: "
-        "results that show the same picture, be it in another size or colour; `applicant`: results with the same `company`.",
+        "results that show the same picture, be it in another size or colour; `company`: results with the same `company`.",
     )
     max_expect: float | None = _parameter(
         None,

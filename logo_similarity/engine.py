@@ -584,7 +584,7 @@ class SearchEngine:
             logos = self.metadata.fetch(rows[places].tolist())
             leaders = group_names([tuple(fold(logo.record.company or "")) for logo in logos])
         else:
-            raise InvalidRequestError("this catalog has no company to group by; leave out group=applicant")
+            raise InvalidRequestError("this catalog has no company to group by; leave out group=company")
         groups = take_groups(leaders, np.isin(rows[places], shown), query.top_k)
         return Groups(places[groups.places], tuple(places[others] for others in groups.others), groups.more)
 

@@ -1,4 +1,4 @@
-"""Groups of hits: those that show the same picture, or have the same applicant. Pure functions of arrays."""
+"""Groups of hits: those that show the same picture, or have the same company. Pure functions of arrays."""
 
 from __future__ import annotations
 

@@ -358,4 +358,4 @@ def test_a_cursor_leaves_out_one_logo_of_a_query_at_most(client: TestClient) -> 
 
 def test_an_unknown_group(client: TestClient, pictures: list[bytes]) -> None:
     response = client.post("/v1/search", params={"group": "office"}, files={"file": ("a.jpg", pictures[6])})
-    refused(response, 422, "group: is not valid; send one of none, picture, applicant")
+    refused(response, 422, "group: is not valid; send one of none, picture, company")

@@ -287,7 +287,7 @@ def test_options_that_exclude_each_other(options: tuple[str, ...], message: str)
 def test_the_others_of_a_group_are_counted(odd_catalog: SampleCatalog) -> None:
     """Three of the four logos have no company."""
     image = odd_catalog.images / odd_catalog.files[0]
-    words = ("search", image, image, "--catalogs", odd_catalog.root, "--group", "applicant")
+    words = ("search", image, image, "--catalogs", odd_catalog.root, "--group", "company")
     assert [line.split("\t")[-1] for line in run(*words).stdout.splitlines()] == [""] * 4
     answer = json.loads(run(*words, "--json").stdout)
     assert [hit["others"] for hit in answer["results"]] == [{"count": 0, "ids": []}] * 4

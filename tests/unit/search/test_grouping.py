@@ -70,7 +70,7 @@ def test_a_group_of_pictures_has_the_copies_and_the_same_drawing_in_other_colour
 
 
 def test_a_group_of_an_applicant_ignores_how_the_name_is_written(engine: SearchEngine) -> None:
-    hits = engine.search(Query(image=read(WATER), group=Group.APPLICANT, top_k=50)).hits
+    hits = engine.search(Query(image=read(WATER), group=Group.COMPANY, top_k=50)).hits
     companies = [hit.logo.record.company for hit in hits]
     assert len(set(companies)) == len(companies) == 50
     for hit in hits:
@@ -81,7 +81,7 @@ def test_a_group_of_an_applicant_ignores_how_the_name_is_written(engine: SearchE
             assert logo.record.company == hit.logo.record.company
 
 
-@pytest.mark.parametrize("group", [Group.PICTURE, Group.APPLICANT])
+@pytest.mark.parametrize("group", [Group.PICTURE, Group.COMPANY])
 @pytest.mark.parametrize("query", QUERIES)
 def test_pages_are_parts_of_one_list_of_groups(engine: SearchEngine, query: Query, group: Group) -> None:
     whole = engine.search(replace(query, group=group, top_k=1000))
@@ -97,13 +97,13 @@ def test_pages_are_parts_of_one_list_of_groups(engine: SearchEngine, query: Quer
 @pytest.mark.parametrize("query", QUERIES)
 def test_groups_have_the_hits_of_a_search_without_groups(engine: SearchEngine, query: Query) -> None:
     single = {hit.logo.logo_id for hit in engine.search(replace(query, top_k=1000)).hits}
-    grouped = engine.search(replace(query, group=Group.APPLICANT, top_k=1000)).hits
+    grouped = engine.search(replace(query, group=Group.COMPANY, top_k=1000)).hits
     assert {one for hit in grouped if hit.others for one in (hit.logo.logo_id, *hit.others.ids)} == single
     assert sum(1 + hit.others.count for hit in grouped if hit.others) == len(single)
 
 
 def test_the_logo_of_the_query_is_in_no_group_but_its_copies_are(engine: SearchEngine) -> None:
-    hits = list(chain(*pages(engine, Query(logo_id=WATER, group=Group.APPLICANT, top_k=7))))
+    hits = list(chain(*pages(engine, Query(logo_id=WATER, group=Group.COMPANY, top_k=7))))
     named = {one for hit in hits if hit.others for one in (hit.logo.logo_id, *hit.others.ids)}
     assert WATER not in named
     # Marks of its own applicant are on some page.
@@ -133,7 +133,7 @@ def test_a_catalog_without_applicants_cannot_group_by_them(sample_catalog: Sampl
         SearchEngine.open(tmp_path / "catalogs") as opened,
         pytest.raises(InvalidRequestError, match="has no company to group by"),
     ):
-        opened.search(Query(logo_id=sample_catalog.files[0], group=Group.APPLICANT))
+        opened.search(Query(logo_id=sample_catalog.files[0], group=Group.COMPANY))
 
 
 def unit(*angles: float) -> Floats:
