@@ -17,7 +17,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,15 +32,15 @@ from benchmarks.make_register import DIVISIONS, TAIL_DIVISIONS, YEARS, grow, reg
 from logo_similarity.catalog.files import read_ahead
 from logo_similarity.catalog.manifest import INDEX, METADATA, read_manifest
 from logo_similarity.catalog.metadata import write_metadata
-from logo_similarity.catalog.postings import POSTINGS_LAYOUT, Postings, PostingsWriter
+from logo_similarity.catalog.postings import POSTINGS_LAYOUT, Postings, PostingsWriter, file_names
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
 from logo_similarity.description import Description
 from logo_similarity.embed.describe import Floats
-from logo_similarity.fields import FIELDS, Record
+from logo_similarity.fields import FIELDS, Record, RegisterField
 from logo_similarity.filters import Filter
 from logo_similarity.search.build import TIE
-from logo_similarity.search.candidates import IdSet
+from logo_similarity.search.candidates import IdSet, Mask
 from logo_similarity.search.hnsw import HnswSource, VectorIndex
 from logo_similarity.search.rows import IdentityMap
 
@@ -50,8 +50,11 @@ SHARES = (0.5, 0.1, 0.01, 0.001, 0.0001)
 ANCHORS = 3
 """Filters of each kind and share."""
 BREADTH = 1_000
+VALUES = 50
+"""Most values of a facet."""
 VOCABULARY = 100_000
 COMPANIES = 300_000
+OFFICE_STATUSES = 169
 CHUNK = 10_000
 SUFFIXES = ("Inc", "Ltd", "GmbH", "S.A.", "Corp")
 
@@ -112,6 +115,7 @@ def measure(logos: int = LOGOS) -> dict[str, object]:
         "filters",
         {
             "logos": logos,
+            "highest_p99_ms_of_all_facets": max(figures["p99_ms"] for figures in compilation["facets"].values()),
             "highest_p99_ms_of_a_compilation": max(figures["p99_ms"] for figures in compilation["filters"].values()),
             "lowest_recall_at_100": min(figures["recall_at_100"] for figures in search["shares"].values()),
             "highest_p99_ms_of_a_search": max(figures["p99_ms"] for figures in search["shares"].values()),
@@ -124,28 +128,41 @@ def measure(logos: int = LOGOS) -> dict[str, object]:
 def measure_compilation(logos: int) -> dict[str, Any]:
     """The size of the posting lists, and for each filter the rows that pass and its times with posting lists and with SQL."""
     folder = DATA / f"filters-{logos}-{POSTINGS_LAYOUT}"
-    names = tuple(field.name for field in FIELDS)
     if not folder.exists():
         _write_register(folder, logos)
+    names = tuple(field.name for field in FIELDS if all((folder / name).exists() for name in file_names([field.name])))
     opening = _times(lambda: Postings(folder, names, logos), 5)
     postings = Postings(folder, names, logos)
     filters: dict[str, dict[str, float]] = {}
+    facets: dict[str, dict[str, float]] = {}
+    counted = [field for field in FIELDS if field.name in names and field.kind.facet]
     figures = {
-        "bytes_a_logo": round(sum(path.stat().st_size for path in (folder / "filters").iterdir()) / logos, 1),
+        "bytes_a_logo": round(sum(path.stat().st_size for path in (folder / "postings").iterdir()) / logos, 1),
         "open_ms": round(float(np.median(opening)), 1),
         "filters": filters,
+        "facets": facets,
     }
     connection = sqlite3.connect(folder / METADATA)
+    facets["no filter"] = _percentiles(_times(partial(_count_all, postings, counted, None), ROUNDS))
     for name, (condition, sql) in FILTERS.items():
-        passing = np.flatnonzero(postings.select(condition))
+        mask = postings.select(condition)
+        passing = np.flatnonzero(mask)
         if passing.tolist() != sorted(row for (row,) in connection.execute(sql)):
             raise ValueError(f"{name}: the rows differ from those of SQL")
         times = _times(partial(postings.select, condition), ROUNDS)
         sql_times = _times(partial(_run_sql, connection, sql), 5)
         filters[name] = {"passed": len(passing), **_percentiles(times), "sql_p50_ms": _percentiles(sql_times)["p50_ms"]}
-        print(name, json.dumps(filters[name]), flush=True)
+        facets[name] = _percentiles(_times(partial(_count_all, postings, counted, mask), ROUNDS))
+        print(name, json.dumps(filters[name]), "facets:", json.dumps(facets[name]), flush=True)
     connection.close()
     return figures
+
+
+def _count_all(postings: Postings, fields: Iterable[RegisterField[Any]], mask: Mask | None) -> None:
+    for field in fields:
+        counted = postings.count_values(field, mask, most=VALUES)
+        if not counted:
+            raise ValueError(f"{field.name}: no values are counted")
 
 
 def measure_search(logos: int) -> dict[str, Any]:
@@ -265,7 +282,7 @@ def _write_register(folder: Path, count: int) -> None:
 
 
 def _records(count: int) -> Iterator[Record]:
-    """Synthetic metadata in every field. Words and companies follow Zipf's law; one value in twenty is missing."""
+    """Synthetic metadata of a register. Words and companies follow Zipf's law; one value in twenty is missing."""
     random = np.random.default_rng(1)
     divisions = np.array([*DIVISIONS, *TAIL_DIVISIONS])
     shares = np.array([*DIVISIONS.values(), *([1.2] * len(TAIL_DIVISIONS))])
@@ -278,6 +295,8 @@ def _records(count: int) -> Iterator[Record]:
                 ["registered", "ended", "expired", "pending"], n, p=[0.6, 0.2, 0.15, 0.05]
             ).tolist(),
             "office": random.choice(["EM", "US", "DE", "FR", "GB"], n, p=[0.4, 0.3, 0.1, 0.1, 0.1]).tolist(),
+            "mark_feature": random.choice(["combined", "figurative", "word"], n, p=[0.6, 0.35, 0.05]).tolist(),
+            "office_status": [f"status {number}" for number in _zipf(random, n, OFFICE_STATUSES).tolist()],
         }
         division = random.choice(divisions, size=(n, 4), p=shares / shares.sum())
         section, classes = random.integers(1, 26, size=(n, 4)), random.integers(1, 46, size=(n, 3))
@@ -294,7 +313,7 @@ def _records(count: int) -> Iterator[Record]:
                 "year": years[i],
                 **{name: column[i] for name, column in columns.items()},
             }
-            present = {field.name: values[field.name] for field, gap in zip(FIELDS, missing[i], strict=True) if not gap}
+            present = {name: value for (name, value), gap in zip(values.items(), missing[i], strict=False) if not gap}
             yield Record(logo_id=f"SYNTHETIC-{start + i:07}", filename=f"{start + i:07}.png", **present)
 
 

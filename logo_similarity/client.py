@@ -350,7 +350,9 @@ def _explain_call(query: Query, logo_id: str) -> _Call[Explanation]:
     if query.image is None and query.logo_id is None:
         raise InvalidRequestError("the query has no image and no logo_id to explain a hit with; give it one of them")
     pictures = {
-        name: value for name, value in _parameters(query).items() if name in ("crop", "invert", "greyscale", "logo_id")
+        name: value
+        for name, value in _parameters(query).items()
+        if name in ("crop", "invert", "greyscale", "turned", "logo_id")
     }
     images = _images(query)[:1]
     return _Call("POST" if images else "GET", "v1/explain", _read_explanation, {"hit_id": logo_id, **pictures}, images)

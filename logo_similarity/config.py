@@ -134,6 +134,10 @@ class Settings(BaseSettings):
     catalog_signing_key: Path | None = Field(
         None, description="File of the private key with which `build` and `catalog publish` sign versions."
     )
+    primary_url: HttpAddress | None = Field(
+        None,
+        description="Address of the service that accepts changes of logos, for the answers of one that does not.",
+    )
     watch_seconds: Annotated[float, Field(gt=0)] = Field(
         1.0,
         description="Interval at which each worker checks for a new live version and changed keys, in seconds.",

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom of a region, as shares of the picture's width and height, 0 to 1."""
+TURNS = (0, 90, 180, 270)
+"""By how many degrees clockwise a picture may be turned before it is described."""
 WHOLE_BOX: Box = (0.0, 0.0, 1.0, 1.0)
+DIGEST_BYTES = 32
+"""Size of the sha256 of an image file."""
 
 
 class Place(NamedTuple):
@@ -50,5 +54,7 @@ class Description:
     """Where in the picture the encoder looked; None: not known."""
     box: Box = WHOLE_BOX
     """The crop. All boxes refer to the whole picture."""
+    turned: int = 0
+    """By how many degrees clockwise the picture was turned before it was described, one of `TURNS`."""
     damage: str | None = None
     """What is wrong with the file of the picture, of which only a part was readable; None: nothing is known to be."""

@@ -290,6 +290,10 @@ class Query:
         False,  # noqa: FBT003 - a default
         "Ignore the colours of the image.",
     )
+    turned: bool = _parameter(
+        False,  # noqa: FBT003 - a default
+        "Search for the image as it looks when turned by 90, 180 and 270 degrees, too. It takes about three times as long.",
+    )
     top_k: int = _parameter(100, "Maximum number of results.", 1, 1000)
     max_identical: int = _parameter(
         10, "Maximum number of results with exactly the same image. `copies` of a result counts all others.", 1, 1000
@@ -358,8 +362,10 @@ class Query:
             raise InvalidRequestError("the query has an image and a logo_id; give it one of them")
         if len(images) > MOST_IMAGES:
             raise InvalidRequestError(f"the query has {len(images)} images; at most {MOST_IMAGES} are accepted")
-        if (self.crop is not None or self.invert or self.greyscale) and not images:
-            raise InvalidRequestError("crop, invert and greyscale apply to an image, and the query has none")
+        if (self.crop is not None or self.invert or self.greyscale or self.turned) and not images:
+            raise InvalidRequestError("crop, invert, greyscale and turned apply to an image, and the query has none")
+        if self.turned and len(images) > 1:
+            raise InvalidRequestError("turned applies to one image; send one, or turn the images yourself")
         if self.crop is not None:
             if len(images) > 1:
                 raise InvalidRequestError("a crop applies to one image; send one, or crop the images yourself")
@@ -447,3 +453,5 @@ class SearchResult:
     """The query of the next page; None: this is the last one."""
     words: str | None = None
     """The words that were searched for: those of the query, or read in its image; None: the image alone was searched for."""
+    generation: int = 0
+    """Of the live changes that were searched; 0: none."""

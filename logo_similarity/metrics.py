@@ -56,6 +56,10 @@ ABANDONED = Counter("logo_abandoned_total", "Searches whose client disconnected 
 CATALOG_PULLS = Counter(
     "logo_catalog_pulls_total", "Attempts to fetch a published catalog version, by outcome.", ["outcome"]
 )
+CHANGES = Counter("logo_changes_total", "Changes of logos, by outcome.", ["outcome"])
+CHANGES_FAILED = Counter(
+    "logo_changes_failed_total", "Failed attempts to show changes of logos to searches; they are repeated."
+)
 KEY_REQUESTS = Counter("logo_key_requests_total", "Requests with a valid API key, by key id.", ["key", "outcome"])
 KEYS_UNREAD = Counter(
     "logo_keys_unread_total", "Failed attempts to read the API keys; the keys read before stay in use."
@@ -102,6 +106,8 @@ def start_at_zero(
         CONNECTIONS_REFUSED.labels(reason)
     for outcome in ("swapped", "refused"):
         CATALOG_SWAPS.labels(outcome)
+    for outcome in ("created", "changed", "unchanged", "deleted"):
+        CHANGES.labels(outcome)
     for outcome in ("pulled", "failed"):
         CATALOG_PULLS.labels(outcome)
     for stage in ("queue", *STAGES, "links"):

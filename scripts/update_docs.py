@@ -4,7 +4,7 @@
 logo-similarity build samples/marks.jsonl --images samples --out catalogs  # once: the responses come from this catalog
 python -m benchmarks.sizing                       # to measure the sizes again
 python -m benchmarks.score_meaning                # to measure the scores again
-python -m benchmarks.words                        # to measure the search for words again
+python -m benchmarks.words                        # to measure the search for words again; so part_cost, filters, page_speed
 python -m scripts.update_docs
 """
 
@@ -31,6 +31,7 @@ from logo_similarity.fields import FIELDS
 from logo_similarity.keys.document import KeyDocument, Role
 from logo_similarity.keys.store import KeyStore, open_key_store
 from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
+from scripts.measured import chance_hits, filter_cost, page_speed, part_cost
 from scripts.update_readme import RESULTS, ROOT, processor, replaced, shorten, wrap
 
 DOCS = ROOT / "docs"
@@ -514,6 +515,8 @@ def main() -> None:
     write("api.md", answers=answers(), errors=errors())
     (DOCS / "case.schema.json").write_text(case_schema())
     write("search.md", scores=scores(), words=word_figures())
+    write("performance.md", parts=part_cost(), filters=filter_cost(), page=page_speed())
+    write("evaluation.md", chance=chance_hits())
 
 
 if __name__ == "__main__":

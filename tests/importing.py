@@ -54,7 +54,7 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.root, self.store, self.images = folder / "catalogs", folder / "store", folder / "images"
-        self.images.mkdir()
+        self.images.mkdir(exist_ok=True)
 
     def image(self, name: str, number: int) -> str:
         shutil.copy(FILES[number], self.images / name)

@@ -148,7 +148,7 @@ def _lifespan(runtime: Runtime) -> Callable[[FastAPI], AbstractAsyncContextManag
 def _log_start(runtime: Runtime) -> None:
     engine, keys = runtime.live.current.engine, runtime.keys
     log.info(
-        "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,
+        "ready", catalog=engine.version, logos=engine.logos.count, encoder=engine.encoder.model.id,
         device=engine.encoder.provider, threads=runtime.gate.threads, keys=len(keys.ring),
     )  # fmt: skip
     if keys.needed and not len(keys.ring):

@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from logo_similarity.description import Box, Description, Parts, Place
+from logo_similarity.description import TURNS, Box, Description, Parts, Place
 from logo_similarity.domain import MOST_IMAGES, MOST_SHOWN, PARAMETERS, Query
 from logo_similarity.embed.parts import MOST_PARTS
 from logo_similarity.engine import SearchEngine
@@ -28,12 +28,12 @@ LENGTH_TOLERANCE = 1e-3
 _ROWS, _FLOATS, _PATCHES = np.dtype("<i4"), np.dtype("<f4"), np.dtype("i1")
 
 
-def write_cursor(query: Query, version: str) -> str:
+def write_cursor(query: Query, mark: str) -> str:
     """The query of a next page as text.
 
     Args:
         query: `SearchResult.next`.
-        version: the catalog version that answered.
+        mark: of the catalog that answered: the last of its `JoinedSegments.marks`.
     """
     parameters = {
         parameter.name: value
@@ -41,7 +41,7 @@ def write_cursor(query: Query, version: str) -> str:
         if (value := getattr(query, parameter.name)) != parameter.default
     }
     content = {
-        "version": version,
+        "catalog": mark,
         "parameters": parameters,
         "filter": None if query.filter is None else query.filter.to_json(),
         "shown": _text(query.shown, _ROWS),
@@ -54,6 +54,7 @@ def write_cursor(query: Query, version: str) -> str:
                 "boxes": None if picture.parts is None else _text(picture.parts.boxes, _FLOATS),
                 "place": None if picture.place is None else list(picture.place),
                 "box": picture.box,
+                "turned": picture.turned,
             }
             for picture in query.described
         ],
@@ -65,12 +66,12 @@ def read_cursor(text: str, engine: SearchEngine) -> Query:
     """The query that `write_cursor` was given.
 
     Raises:
-        CatalogChangedError: another catalog version answered the first page.
+        CatalogChangedError: the rows of the catalog that answered the first page have changed; further ones do not matter.
         InvalidRequestError: the text is not a cursor.
     """
     try:
         content = orjson.loads(base64.b64decode(text, altchars="-_", validate=True))
-        if content["version"] != engine.version:
+        if content["catalog"] not in engine.logos.marks:
             raise CatalogChangedError("the catalog has changed since the first page; search again without a cursor")
         return _Reader(engine).query(content)
     except (binascii.Error, UnicodeError, ValueError, KeyError, TypeError, AttributeError, IndexError):
@@ -89,7 +90,7 @@ class _Reader:
         shown, left_out = (_array(content[rows], _ROWS, (-1,)) for rows in ("shown", "left_out"))
         pictures = [self._picture(picture) for picture in content["pictures"]]
         _check(len(shown) < MOST_SHOWN and len(left_out) <= 1)
-        _check(all(((rows >= 0) & (rows < self.engine.manifest.count)).all() for rows in (shown, left_out)))
+        _check(all(((rows >= 0) & (rows < self.engine.logos.rows.total)).all() for rows in (shown, left_out)))
         _check(len(pictures) <= MOST_IMAGES)
         parameters: dict[str, Any] = {}
         for parameter in PARAMETERS:
@@ -128,7 +129,9 @@ class _Reader:
         if content["patches"] is not None:
             _check(patches is not None)
             own = _array(content["patches"], _PATCHES, patches.shape[1:])  # type: ignore[union-attr]
-        return Description(embedding, own, parts, place, box)
+        turned = content["turned"]
+        _check(turned in TURNS)
+        return Description(embedding, own, parts, place, box, turned)
 
 
 def _check(condition: object) -> None:

@@ -75,8 +75,8 @@ class LiveKeys:
             self.document, self.ring = changed
             log.info("keys_changed", keys=len(self.document.keys), changes=len(self.document.audit))
 
-    async def admit(self, secrets: list[bytes], role: Role) -> None:
-        """Authorize and count a request.
+    async def admit(self, secrets: list[bytes], role: Role) -> Key:
+        """Authorize and count a request. Returns its key.
 
         Args:
             secrets: the values of its X-API-Key headers.
@@ -100,6 +100,7 @@ class LiveKeys:
             KEY_REQUESTS.labels(key.id, error.code).inc()
             raise
         KEY_REQUESTS.labels(key.id, "admitted").inc()
+        return key
 
     def today(self, key: Key) -> int | None:
         """Number of requests with the key on this machine today (UTC); None if unknown."""
@@ -135,6 +136,8 @@ def _may(has: Role, needs: Role) -> bool:
     match has:
         case "admin":
             return True
+        case "write":
+            return needs in ("search", "write")
         case "search":
             return needs == "search"
         case _:

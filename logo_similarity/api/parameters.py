@@ -24,8 +24,10 @@ LONGEST_FILTER = 4_000
 """Maximum length of a filter in a request, in characters."""
 LONGEST_FIELD = 66_000
 """Maximum size of a form field, in bytes: a cursor is the longest."""
+LONGEST_RECORD = 100_000
+"""Maximum size of a record in a request, in bytes."""
 FILTER = "filter"
-PICTURE_PARAMETERS = ("logo_id", "crop", "invert", "greyscale")
+PICTURE_PARAMETERS = ("logo_id", "crop", "invert", "greyscale", "turned")
 """The parameters of a search that say which picture is meant."""
 
 
@@ -49,6 +51,9 @@ EXPECTED = {
     FILTER: f"a filter as JSON, at most {LONGEST_FILTER:,} characters",
     **{field.parameter: "a shorter text" for field in FIELDS},
     "language": f"one of {', '.join(Language)}",
+    "image": "an image file, as curl -F image=@logo.png does",
+    "record": f"a record as JSON, at most {LONGEST_RECORD:,} bytes",
+    "Idempotency-Key": "a text of 1 to 200 visible ASCII characters",
     "case": "a case as a JSON file, as curl -F case=@case.json does",
     "format": f"one of {', '.join(ReportFormat)}",
     **{parameter.name: _allowed_values(parameter) for parameter in PARAMETERS},

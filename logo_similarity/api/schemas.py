@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.config import JsonDict
 
+from logo_similarity.build.changing import Outcome
 from logo_similarity.description import Description
 from logo_similarity.domain import MOST_OTHERS, STAGES, Band, Hit, SearchResult, ValueShare
 from logo_similarity.fields import FIELDS, Record
@@ -84,6 +85,18 @@ class LogoOut(BaseModel):
     id: Annotated[str, Field(description="The logo's public id.")]
     image_url: Annotated[str | None, Field(description=IMAGE_URL)]
     metadata: Metadata
+
+
+class ChangedLogoOut(LogoOut):
+    """A logo after a change. Searches see it within two seconds."""
+
+    outcome: Annotated[
+        Outcome,
+        Field(
+            description="`created` or `changed`; `unchanged` if the change says nothing new, or is older than what is "
+            "known of the logo."
+        ),
+    ]
 
 
 class LogosOut(BaseModel):
@@ -319,6 +332,10 @@ class PictureOut(BaseModel):
             description="Why only a part of the image was readable and searched for. Null: nothing is known to be wrong."
         ),
     ] = None
+    turned: Annotated[
+        int,
+        Field(description="By how many degrees clockwise the image was turned: 0, and with `turned` 90, 180 or 270."),
+    ] = 0
 
 
 class SearchAnswer(BaseModel):
@@ -477,6 +494,7 @@ def picture_json(picture: Description) -> dict[str, object]:
         "content": None if picture.place is None else picture.place[:4],
         "parts": [] if picture.parts is None else picture.parts.boxes.tolist(),
         "damage": picture.damage,
+        "turned": picture.turned,
     }
 
 

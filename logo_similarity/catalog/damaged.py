@@ -1,4 +1,4 @@
-"""`damaged.jsonl`: the logos of a version whose image file is damaged and was indexed as far as it is readable."""
+"""`damaged.jsonl`: the logos of a catalog whose image file is damaged and was indexed as far as it is readable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from logo_similarity.errors import CatalogError
 
 
 def read_damage(folder: Path, manifest: Manifest) -> Mapping[str, str]:
-    """What is wrong with the image of each damaged logo of a version, by the logo's id.
+    """What is wrong with the image of each damaged logo, by the logo's id.
 
     Raises:
         CatalogError: the file cannot be read.

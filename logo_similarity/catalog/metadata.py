@@ -186,10 +186,14 @@ class Metadata:
         rows = self._query(f"SELECT {COLUMNS} FROM logos WHERE logo_id = ?", normalised)  # noqa: S608 - constant
         return Logo._make(rows[0]) if rows else None
 
-    def newest(self) -> dt.date | None:
-        """The latest date of application; None: no logo has one."""
-        ((latest,),) = self._query("SELECT max(application_date) FROM logos")
-        return None if latest is None else dt.date.fromisoformat(latest)
+    def newest(self, hidden: Sequence[int] = ()) -> dt.date | None:
+        """The latest date of application of the logos whose rows are not hidden; None: no logo has one."""
+        rows = self._query(
+            "SELECT application_date FROM logos WHERE application_date IS NOT NULL"
+            " AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY application_date DESC LIMIT 1",
+            json.dumps(hidden),
+        )
+        return dt.date.fromisoformat(rows[0][0]) if rows else None
 
     def unreadable(self) -> dict[str, int]:
         """Number of logos with an unreadable value or invalid UTF-8 text, by field name."""

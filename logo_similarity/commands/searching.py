@@ -88,12 +88,12 @@ class _Catalog:
         result = self._engine.search(query)
         manifest = self._engine.manifest
         columns = default_columns(
-            manifest.fields,
+            self._engine.logos.fields,
             has_words=result.words is not None and bool(result.pictures),
-            has_parts=manifest.parts is not None,
+            has_parts=self._engine.has_parts,
             has_copies=manifest.distinct_images < manifest.count,
             has_groups=query.group is not Group.NONE,
-            has_damage=bool(self._engine.damage),
+            has_damage=self._engine.logos.has_damage,
         )
 
         def read_file(place: int, most: int) -> bytes | None:

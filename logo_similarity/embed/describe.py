@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from logo_similarity.description import Description, Parts, Place
+from logo_similarity.description import TURNS, Description, Parts, Place
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.parts import cut_part, find_parts
 from logo_similarity.image.content import cut, find_content
@@ -70,6 +70,17 @@ def describe_parts(pixels: Pixels, encoder: Encoder) -> Parts:
     ]
     boxes = np.array([_in_picture(part.box, mark, content.box, pixels) for part in parts], np.float32)
     return Parts(np.array(embeddings, np.float32).reshape(-1, encoder.dimension), boxes.reshape(-1, 4))
+
+
+def describe_turned(pixels: Pixels, encoder: Encoder) -> list[Description]:
+    """Describe one picture as it looks when it is turned by 90, 180 and 270 degrees, without parts.
+
+    Arguments and errors as of `describe`.
+    """
+    return [
+        replace(describe(np.ascontiguousarray(np.rot90(pixels, -turn // 90)), encoder), place=None, turned=turn)
+        for turn in TURNS[1:]
+    ]
 
 
 def within(description: Description, crop: tuple[float, float, float, float]) -> Description:

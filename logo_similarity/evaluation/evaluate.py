@@ -6,7 +6,7 @@ import collections
 import functools
 import itertools
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from logo_similarity.description import Description
     from logo_similarity.engine import SearchEngine
     from logo_similarity.evaluation.copies import Change
     from logo_similarity.evaluation.features import Features
@@ -38,6 +39,8 @@ BLOCK = 256
 EXPECTS = (0.01, 0.1, 1.0, 10.0)
 """Expected numbers at which chance hits are counted."""
 CHANCE_QUERIES = 700
+TURNED = {f"{name}, with `turned`": CHANGES[name] for name in ("rotated 90", "rotated 180", "rotated 270")}
+"""Changed copies that are searched for as they look when turned, too."""
 COPIED = 300
 """Default number of images whose changed copies, scans and composites are searched for."""
 
@@ -169,7 +172,7 @@ def evaluate_gallery(
     if copies:
         queries = choose_copied_queries(truth, names[0], copies)
         bystanders = {query.row: other_brands(query, truth.splits[names[0]]) for query in queries}
-        done, total = itertools.count(1), len(CHANGES) + len(SCANS) + len(COMPOSITES)
+        done, total = itertools.count(1), len(CHANGES) + len(TURNED) + len(SCANS) + len(COMPOSITES)
         with ThreadPoolExecutor(threads) as pool:
             shared = (
                 gallery,
@@ -178,6 +181,7 @@ def evaluate_gallery(
                 lambda: on_change(next(done), total),
             )
             copy_figures = evaluate_copies(CHANGES, queries, *shared)
+            copy_figures += evaluate_copies(TURNED, queries, *shared, describe_turned)
             scan_figures = evaluate_copies(SCANS, queries, *shared)
             composite_figures = evaluate_composites(bystanders, queries, *shared)
     return Evaluation(
@@ -244,8 +248,8 @@ def count_chance_hits(queries: Sequence[LabelledQuery], features: Features) -> l
     if not _has_expected_numbers(queries, features):
         return []
     counts = []
-    for query in _spread(queries, CHANCE_QUERIES):
-        _, _, expects = features.hits(features.description(query.row), np.array(_brand(query)))
+    for query in spread(queries, CHANCE_QUERIES):
+        _, _, expects = features.hits(features.description(query.row), np.array(brand_rows(query)))
         counts.append([np.count_nonzero(expects <= expect) for expect in EXPECTS])
     return [ChanceHits(expect, float(hits)) for expect, hits in zip(EXPECTS, np.mean(counts, axis=0), strict=True)]
 
@@ -254,7 +258,7 @@ def measure_bands(queries: Sequence[LabelledQuery], features: Features) -> list[
     """Search for marks, and sort the hits into bands. Arguments as of `count_chance_hits`."""
     if not _has_expected_numbers(queries, features):
         return []
-    searched = _spread(queries, CHANCE_QUERIES)
+    searched = spread(queries, CHANCE_QUERIES)
     all_hits, right_hits = collections.Counter[Band | None](), collections.Counter[Band | None]()
     for query in searched:
         excluded = np.array([query.row, *query.ignored])
@@ -275,15 +279,16 @@ def measure_bands(queries: Sequence[LabelledQuery], features: Features) -> list[
 
 
 def _has_expected_numbers(queries: Sequence[LabelledQuery], features: Features) -> bool:
-    return len(features.embeddings) >= LAST + max(len(_brand(query)) for query in queries)
+    return len(features.embeddings) >= LAST + max(len(brand_rows(query)) for query in queries)
 
 
 def choose_copied_queries(truth: Truth, split: str, count: int = COPIED) -> list[LabelledQuery]:
-    """At most `count` queries, spread evenly over the split: the same gallery always gives the same ones."""
-    return _spread(truth.splits[split], count)
+    """At most `count` queries of a split."""
+    return spread(truth.splits[split], count)
 
 
-def _spread(queries: Sequence[LabelledQuery], count: int) -> list[LabelledQuery]:
+def spread(queries: Sequence[LabelledQuery], count: int) -> list[LabelledQuery]:
+    """At most `count` queries, evenly spread over all of them: the same queries always give the same ones."""
     positions = np.unique(np.linspace(0, len(queries) - 1, min(count, len(queries))).astype(int))
     return [queries[position] for position in positions]
 
@@ -308,6 +313,7 @@ def evaluate_copies(
     image: Callable[[int], Pixels],
     pool: Executor,
     on_change: Callable[[], None] = lambda: None,
+    describe: Callable[[Gallery, Pixels], Sequence[Description]] = lambda gallery, pixels: [gallery.describe(pixels)],
 ) -> list[CopyFigures]:
     """Search the whole gallery for changed copies of some images.
 
@@ -320,14 +326,16 @@ def evaluate_copies(
         image: returns the image of a row, (h, w, 3) uint8 RGB.
         pool: describes and scores the copies of a change.
         on_change: called after each change.
+        describe: the descriptions of a copy; the best of them counts.
 
     Returns:
         One entry for each of `changes`, in the same order.
     """
 
     def rank(change: Change, query: LabelledQuery) -> int:
-        copy = gallery.describe(save_and_decode(change(image(query.row))))
-        return _rank(query.row, gallery.features.scores(copy), _brand(query))
+        copies = describe(gallery, save_and_decode(change(image(query.row))))
+        scores = np.max([gallery.features.scores(copy) for copy in copies], axis=0)
+        return _rank(query.row, scores, brand_rows(query))
 
     figures = []
     for name, change in changes.items():
@@ -335,6 +343,12 @@ def evaluate_copies(
         figures.append(CopyFigures(name, recalls.recall_at_1, recalls.recall_at_10))
         on_change()
     return figures
+
+
+def describe_turned(gallery: Gallery, pixels: Pixels) -> list[Description]:
+    """What a search with `turned` compares: the picture, and without parts what it looks like turned by quarter turns."""
+    turns = [gallery.describe(np.ascontiguousarray(np.rot90(pixels, turns))) for turns in (1, 2, 3)]
+    return [gallery.describe(pixels), *(replace(turn, parts=None) for turn in turns)]
 
 
 def evaluate_composites(
@@ -365,7 +379,7 @@ def evaluate_composites(
 
     def ranks(kind: str, query: LabelledQuery) -> tuple[int, int]:
         composite, others = make_composite(kind, query, bystanders[query.row], gallery.files, image)
-        ignored = [row for mark in (query, *others) for row in _brand(mark)]
+        ignored = [row for mark in (query, *others) for row in brand_rows(mark)]
         description = gallery.describe(save_and_decode(composite.pixels))
         mark_finds = features.scores(features.description(query.row), replaced={query.row: description})
         composite_finds = features.scores(description)
@@ -400,7 +414,7 @@ def make_composite(
     return COMPOSITES[kind](image(query.row), [image(other.row) for other in others], random), others
 
 
-def _brand(query: LabelledQuery) -> list[int]:
+def brand_rows(query: LabelledQuery) -> list[int]:
     """The rows of all drawings of a query's brand."""
     return [query.row, *query.relevant, *query.ignored]
 

@@ -75,7 +75,8 @@ class PartIndex:
 
     def owners(self, parts: Ids) -> Ids:
         """The vector of each part."""
-        return np.searchsorted(self.offsets, parts, side="right") - 1
+        # Of another dtype, they would make NumPy convert all offsets.
+        return np.searchsorted(self.offsets, parts.astype(self.offsets.dtype), side="right") - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ const detail = createDetail({
 });
 const query = createQuery($("query"), {
   choose: (add) => choosePicture(add),
-  clear: () => change({ pictures: [], logo: "", crop: null, invert: false, greyscale: false }),
+  clear: () => change({ pictures: [], logo: "", crop: null, invert: false, greyscale: false, turned: false }),
   remove: (digest) => change({ pictures: state.pictures.filter((one) => one !== digest) }),
   change: (patch) => change(patch),
 });
@@ -525,7 +525,7 @@ async function takeFiles(files, add = false) {
   closeRail();
   focusResults = true;
   if (JSON.stringify(pictures) === JSON.stringify(state.pictures)) search(); // the same picture again: a shared link, or a retry
-  else change({ pictures, logo: "", crop: null });
+  else change({ pictures, logo: "", crop: null, turned: false });
 }
 
 const choosePicture = (add) => chooseFile("image/*,.pdf", true, (files) => takeFiles(files, add));

@@ -149,6 +149,7 @@ export function createQuery(root, actions) {
       state.pictures.length > 0 && h("div", { class: "toggles" },
         toggle("query.invert", state.invert, () => actions.change({ invert: !state.invert })),
         toggle("query.greyscale", state.greyscale, () => actions.change({ greyscale: !state.greyscale })),
+        single && toggle("query.turned", state.turned, () => actions.change({ turned: !state.turned })),
         single && h("button", { type: "button", class: "toggle", "aria-pressed": String(state.crop !== null), on: { click: () => {
           actions.change({ crop: state.crop ? null : seen?.content ?? [0.1, 0.1, 0.9, 0.9] });
         } } }, t(state.crop ? "crop.remove" : "crop.start"))),

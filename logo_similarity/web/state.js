@@ -9,6 +9,7 @@ export const EMPTY = Object.freeze({
   crop: null, // [left, top, right, bottom], fractions of the picture
   invert: false,
   greyscale: false,
+  turned: false,
   filters: [], // pairs of a parameter and its expression, as the API takes them
   top: 100,
   sort: "close",
@@ -19,7 +20,7 @@ export const SORTS = ["close", "newest", "oldest", "name", "applicant"];
 export const GROUPS = ["none", "picture", "applicant"];
 export const MOST_PICTURES = 4; // of a query, as the service accepts
 export const TOPS = [100, 300, 1000];
-const OWN = new Set(["words", "logo_id", "picture", "crop", "invert", "greyscale", "top_k", "sort", "group", "hit"]);
+const OWN = new Set(["words", "logo_id", "picture", "crop", "invert", "greyscale", "turned", "top_k", "sort", "group", "hit"]);
 
 /** The fragment of the address, with "#"; "#" alone for the empty state. */
 export function toAddress(state) {
@@ -49,6 +50,7 @@ export function fromAddress(fragment) {
     crop: isBox(crop) ? crop : null,
     invert: pairs.get("invert") === "true",
     greyscale: pairs.get("greyscale") === "true",
+    turned: pairs.get("turned") === "true",
     filters: [...pairs].filter(([name, value]) => !OWN.has(name) && /^\w+$/.test(name) && value !== ""),
     top: TOPS.includes(top) ? top : EMPTY.top,
     sort: SORTS.includes(pairs.get("sort")) ? pairs.get("sort") : EMPTY.sort,
@@ -58,11 +60,12 @@ export function fromAddress(fragment) {
 }
 
 /** How an uploaded picture is looked at, as the API takes it. */
-export function pictureParameters({ crop, invert, greyscale }) {
+export function pictureParameters({ crop, invert, greyscale, turned }) {
   return [
     ...(crop ? [["crop", crop.map((value) => Number(value.toFixed(4))).join(",")]] : []),
     ...(invert ? [["invert", "true"]] : []),
     ...(greyscale ? [["greyscale", "true"]] : []),
+    ...(turned ? [["turned", "true"]] : []),
   ];
 }
 
@@ -76,8 +79,8 @@ export const hasQuery = (state) => state.words !== "" || state.logo !== "" || st
 
 /** The part of the state that the server's answer depends on, as a text to compare. */
 export function searchKey(state) {
-  const { words, logo, pictures, crop, invert, greyscale, filters, top } = state;
-  return JSON.stringify([words, logo, pictures, crop, invert, greyscale, filters, top]);
+  const { words, logo, pictures, crop, invert, greyscale, turned, filters, top } = state;
+  return JSON.stringify([words, logo, pictures, crop, invert, greyscale, turned, filters, top]);
 }
 
 /**

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -44,6 +45,16 @@ def test_the_hit_is_that_of_a_search(client: TestClient, composite: bytes) -> No
         assert (hit["band"], hit["matched"]) == (expected["band"], expected["matched"])
         for name in ("score", "cosine", "expect"):
             assert hit[name] == pytest.approx(expected[name], rel=1e-3)
+
+
+def test_a_hit_of_a_turned_image_is_explained_by_the_turn_that_matches(client: TestClient, composite: bytes) -> None:
+    pixels = np.ascontiguousarray(np.rot90(decode(composite)))
+    image = bytes(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1])
+    best = client.post("/v1/search?turned=true&parts=off", files={"file": image}).json()["results"][0]
+    hit = explain(client, image, hit_id=best["id"], turned="true")["hit"]
+    assert isinstance(hit, dict)
+    assert hit["picture"] == best["picture"]
+    assert hit["score"] == pytest.approx(best["score"], rel=1e-3)
 
 
 def test_the_regions_that_match_are_named(client: TestClient, composite: bytes) -> None:

@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY
 
 from logo_similarity.api import live_keys
 from logo_similarity.api.app import create_app
-from logo_similarity.api.paths import POLICIES, UNMATCHED, Policy, policy_of
+from logo_similarity.api.paths import POLICIES, UNMATCHED, WRITES, Policy, policy_of
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.errors import ConfigError
 from logo_similarity.keys.store import open_key_store
@@ -35,6 +35,10 @@ SEARCH = {
     "/v1/image/{image_id:path}", "/v1/classification/vienna", "/v1/classification/nice", "/v1/report",
 }  # fmt: skip
 ADMIN = {"/v1/keys"}
+WRITE = {
+    ("POST", "/v1/logos"), ("PUT", "/v1/logos/{logo_id:path}"), ("PATCH", "/v1/logos/{logo_id:path}"),
+    ("DELETE", "/v1/logos/{logo_id:path}"),
+}  # fmt: skip
 PROBES = {"/healthz", "/readyz", "/metrics"}
 UNTRACED = {"/v1/files/{token}/{name}", "/docs/assets/{digest}/{name}", "/web/{digest}/{name}", UNMATCHED}
 UNKNOWN = {"/v1/unknown", "/v1/searches", "/v1/search/", "/V1/SEARCH", "/v1/admin/keys", "/healthz/x", "/v1/files/x"}
@@ -80,7 +84,7 @@ def events(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_every_route_for_every_role(service: Service) -> None:
-    keys = {role: service.key(role, role=role) for role in ("search", "admin")}
+    keys = {role: service.key(role, role=role) for role in ("search", "write", "admin")}
     keys |= {"none": "", "wrong": "lsk_wrong"}
     keys["revoked"], keys["expired"] = service.key("revoked"), service.key("expired", lives=dt.timedelta(seconds=-1))
     place = open_key_store(service.settings)
@@ -96,8 +100,13 @@ def test_every_route_for_every_role(service: Service) -> None:
                     status = service.client.request(
                         method, path, headers={"X-API-Key": key}, follow_redirects=False
                     ).status_code
-                    allowed = path in OPEN or who == "admin" or (path in SEARCH and who == "search")
-                    refused = (404 if path in UNKNOWN else 403) if who == "search" else 401
+                    if (method, path) in WRITE:
+                        assert without_keys == 403, "without keys, nobody may change a logo"
+                        refused = {"search": 403, "write": 0, "admin": 0}.get(who, 401)
+                        assert status == refused or (not refused and status not in (401, 403)), f"{who} {method} {path}"
+                        continue
+                    allowed = path in OPEN or who == "admin" or (path in SEARCH and who in ("search", "write"))
+                    refused = (404 if path in UNKNOWN else 403) if who in ("search", "write") else 401
                     expected = without_keys if allowed else refused
                     assert status == expected, f"{who} {method} {path}"
 
@@ -292,6 +301,8 @@ def test_the_table_names_every_route_and_no_other(service: Service) -> None:
         assert policy.log_level == (logging.DEBUG if template in PROBES else logging.INFO), template
         assert policy.traced == (template not in PROBES | UNTRACED), template
     assert policy_of("/v1/new") == Policy("admin")
+    assert set(WRITES) == WRITE
+    assert {(policy.role, policy.admission) for policy in WRITES.values()} == {("write", True)}
 
 
 def test_a_route_that_is_not_in_the_table_is_closed(service: Service) -> None:

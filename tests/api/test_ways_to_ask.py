@@ -145,6 +145,27 @@ def test_colours_can_be_inverted_or_left_out(client: TestClient, pictures: list[
     )
 
 
+def turned(image: bytes, turns: int) -> bytes:
+    """The image, turned anticlockwise by quarter turns."""
+    return encode(np.ascontiguousarray(np.rot90(pixels(image), turns)), "PNG")
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_mark_is_found_however_it_is_turned(client: TestClient, pictures: list[bytes], turns: int) -> None:
+    answer = search(client, turned(pictures[6], turns), turned=True, top_k=5)
+    assert [picture["turned"] for picture in answer["pictures"]] == [0, 90, 180, 270]
+    assert [bool(picture["parts"]) for picture in answer["pictures"]][1:] == [False] * 3
+    hit = answer["results"][0]
+    assert (hit["id"], hit["band"], hit["picture"]) == ("EM/000006", "near-identical", turns)
+    upright = search(client, pictures[6], top_k=5)["results"][0]
+    assert hit["score"] == pytest.approx(upright["score"], abs=0.01)
+
+
+def test_a_turned_mark_is_not_the_same_image_otherwise(client: TestClient, pictures: list[bytes]) -> None:
+    best = search(client, turned(pictures[6], 1), top_k=1)["results"][0]
+    assert (best["id"], best["band"]) != ("EM/000006", "near-identical")
+
+
 def test_more_than_one_way_at_once(client: TestClient, pictures: list[bytes]) -> None:
     def ask(count: int, **parameters: Any) -> Response:
         files = [("file", ("a.jpg", pictures[6]))] * count
@@ -154,6 +175,8 @@ def test_more_than_one_way_at_once(client: TestClient, pictures: list[bytes]) ->
     refused(ask(0, logo_id="EM/000006", invert=True), 422, "apply to an image, and the query has none")
     refused(ask(0, words="a", crop="0,0,1,1"), 422, "apply to an image, and the query has none")
     refused(ask(2, crop="0,0,1,1"), 422, "a crop applies to one image")
+    refused(ask(2, turned=True), 422, "turned applies to one image")
+    refused(ask(0, logo_id="EM/000006", turned=True), 422, "apply to an image, and the query has none")
     assert ask(5).status_code == 400
     assert ask(4).status_code == 200
 
@@ -188,6 +211,7 @@ def test_pages_show_every_logo_once_without_the_image(client: TestClient, pictur
         ({"words": "company", "top_k": 150}, 200),
         ({"logo_id": "EM/000006", "words": "company", "top_k": 150}, 199),
         ({"crop": "0.1,0.1,0.9,0.9", "top_k": 150, "parts": "off", "rerank": False}, 200),
+        ({"turned": True, "top_k": 150}, 200),
     ],
 )
 def test_pages_of_other_searches(
@@ -247,6 +271,7 @@ def numbers(values: Any, dtype: str) -> str:
         ({}, {"box": [0, 0, 0, 1]}),
         ({}, {"place": [0, 0, 2, 1, 1]}),
         ({}, {"place": "abcde"}),
+        ({}, {"turned": 45}),
     ],
 )
 def test_a_cursor_that_was_changed_is_refused(
@@ -273,7 +298,7 @@ def test_texts_that_are_no_cursor(client: TestClient, cursor: str) -> None:
 
 def test_a_cursor_of_another_catalog(client: TestClient, pictures: list[bytes]) -> None:
     cursor = search(client, pictures[6], top_k=60)["next"]
-    other = changed(cursor, {"version": "20200101T000000Z-00000000"})
+    other = changed(cursor, {"catalog": "20200101T000000Z-00000000"})
     response = client.post("/v1/search", files={"cursor": (None, other)})
     refused(response, 409, "the catalog has changed since the first page")
     assert response.json()["code"] == "catalog_changed"

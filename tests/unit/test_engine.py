@@ -394,7 +394,7 @@ def test_words_without_letters_and_catalogs_without_words_are_refused(engine: Se
     with pytest.raises(InvalidRequestError, match="no letter or digit"):
         engine.search(Query(words="!?"))
     with pytest.raises(InvalidRequestError, match=r"cannot be searched by words.*build it again"):
-        replace(engine, words=None).search(Query(words="kodak"))
+        replace(engine, logos=replace(engine.logos, words=None)).search(Query(words="kodak"))
 
 
 def test_a_query_needs_an_image_or_words() -> None:

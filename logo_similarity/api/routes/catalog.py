@@ -28,7 +28,7 @@ def catalog(runtime: RuntimeDep) -> CatalogDetailsOut:
         version=engine.version,
         created=manifest.created,
         newest=engine.metadata.newest(),
-        logos=manifest.count,
+        logos=engine.logos.count,
         fields=[
             FieldOut(
                 name=field.name,
@@ -38,11 +38,11 @@ def catalog(runtime: RuntimeDep) -> CatalogDetailsOut:
                 operators=[operator.value for operator in field.kind.operators],
                 facet=field.kind.facet,
             )
-            for field in select_fields(manifest.fields)
+            for field in select_fields(engine.logos.fields)
         ],
-        reranks=engine.base.patches is not None,
-        parts=manifest.parts is not None,
-        words=engine.words is not None,
+        reranks=engine.reranks,
+        parts=engine.has_parts,
+        words=engine.logos.words is not None,
         reads_words=can_read(),
         encoder=EncoderOut(id=manifest.encoder.id, sha256=manifest.encoder.sha256),
         engine=__version__,
