@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -66,11 +67,11 @@ def main() -> None:
     try:
         app()
     except LogoSimilarityError as error:
-        _fail(str(error))
+        _fail(_name_options(str(error)), error)
     except OSError as error:
-        _fail(f"{error.filename or 'system'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        _fail("interrupted", status=130)
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}", error)
+    except KeyboardInterrupt as error:
+        _fail("interrupted", error, status=130)
 
 
 @app.callback(invoke_without_command=True)
@@ -116,8 +117,26 @@ def _explain(problem: ErrorDetails, option: Any) -> str:  # noqa: ANN401 - typer
     return f"{problem['input']!r} is not {allowed_values(schema)}"
 
 
-def _fail(message: str, status: int = 1) -> NoReturn:
-    _print_error(message, style="red")
+def _name_options(message: str) -> str:
+    """The message with the options that the user gave, instead of the settings that they override.
+
+    The help of such an option names its setting first in square brackets.
+    """
+    words = sys.argv[1:]
+    given = {word.partition("=")[0] for word in words}
+    command: Any = typer.main.get_command(app)
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    for option in command.params:
+        setting = re.search(r"\[(LOGO_\w+)", getattr(option, "help", None) or "")
+        if setting is not None:
+            for name in given.intersection(option.opts):
+                message = re.sub(rf"\b{setting[1]}\b", name, message)
+    return message
+
+
+def _fail(message: str, error: BaseException, status: int = 1) -> NoReturn:
+    _print_error("\n".join([message, *getattr(error, "__notes__", ())]), style="red")
     sys.exit(status)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,15 +21,18 @@ from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.description import WHOLE_BOX, Description, Parts
 from logo_similarity.domain import (
+    MOST_OTHERS,
     MOST_SHOWN,
     STAGES,
     CellMatch,
     Explanation,
     Facets,
+    Group,
     Hit,
     Logo,
     LogoPage,
     Matched,
+    Others,
     PartsMode,
     Query,
     RegionMatch,
@@ -54,6 +57,7 @@ from logo_similarity.search.evidence import ImageEvidence
 from logo_similarity.search.expect import Tail
 from logo_similarity.search.explain import as_box, match_regions, place_cells
 from logo_similarity.search.fusion import further_candidates, fuse
+from logo_similarity.search.grouping import Groups, group_names, group_pictures, take_groups
 from logo_similarity.search.hnsw import HnswSource
 from logo_similarity.search.parts import (
     DIMENSIONS,
@@ -189,23 +193,18 @@ class SearchEngine:
         clock = _Clock()
         pictures, words = self._describe(query, clock)
         among = self.logos.select(query.filter, query.rows)
-        left_out = np.array(
-            [*query.shown, *(() if query.logo_id is None else (self._find(query.logo_id).id,))], np.int64
-        )
-        most = query.top_k + len(left_out)
+        if query.logo_id is not None:
+            query = replace(query, left_out=(*query.left_out, self._find(query.logo_id).id))
         if not pictures or words is not None:
-            answer = self._search_words(query, pictures, words or "", among, left_out, clock)
+            answer = self._search_words(query, pictures, words or "", among, clock)
         else:
-            answer = self._search_images(query, pictures, among, left_out, clock)
-        passed = (
-            None
-            if (query.filter is None and query.rows is None) or among.rows is None
-            else int(np.count_nonzero(among.rows))
-        )
-        remaining = min(MOST_SHOWN, self.logos.count if passed is None else passed) - most
-        shown = (*left_out.tolist(), *(hit.logo.id for hit in answer.hits))
+            answer = self._search_images(query, pictures, among, clock)
+        everything = query.filter is None and query.rows is None
+        passed = None if everything or among.rows is None else int(np.count_nonzero(among.rows))
+        shown = (*query.shown, *(hit.logo.id for hit in answer.hits))
+        most = min(MOST_SHOWN, self.logos.count if passed is None else passed) - len(query.left_out)
         return SearchResult(
-            hits=answer.hits,
+            hits=tuple(map(self._with_damage, answer.hits)),
             reranked=any(picture.patches is not None for picture in pictures),
             parts=any(picture.parts is not None for picture in pictures),
             version=self.version,
@@ -215,9 +214,7 @@ class SearchEngine:
             passed=passed,
             pictures=pictures,
             proposed=propose_codes(answer.hits, self.logos.fields) if query.propose else None,
-            next=_next_page(query, pictures, words, shown)
-            if len(answer.hits) == query.top_k and remaining > 0
-            else None,
+            next=_next_page(query, pictures, words, shown) if answer.more and len(shown) < most else None,
             words=words,
         )
 
@@ -251,7 +248,9 @@ class SearchEngine:
         )
         segment, vector = self.logos.locate(int(vectors[0]))
         own, parts = segment.description(vector), segment.stored_parts(vector)
-        return Explanation(hit, _matched_regions(picture, own, parts), self._matched_cells(picture, own))
+        return Explanation(
+            self._with_damage(hit), _matched_regions(picture, own, parts), self._matched_cells(picture, own)
+        )
 
     def facets(
         self,
@@ -471,11 +470,9 @@ class SearchEngine:
             logos=None if tail is None else self.logos.count,
         )
 
-    def _search_images(
-        self, query: Query, pictures: Sequence[Description], among: Selection, left_out: Ids, clock: _Clock
-    ) -> _Answer:
+    def _search_images(self, query: Query, pictures: Sequence[Description], among: Selection, clock: _Clock) -> _Answer:
         """The best hits of a query for pictures, but for the rows that are left out."""
-        most = query.top_k + len(left_out)
+        most = _most_ranked(query)
         images = self._compare(query, pictures, among, most, clock)
         best = np.lexsort((images.ids, -images.scores, images.log_expects))
         best = best[images.meets(query)[best]]
@@ -483,9 +480,9 @@ class SearchEngine:
             best = best[images.scores[best] >= query.min_score]
         best = best[:most]
         row_map, vectors = among.row_map, images.ids[best]
-        rows, positions = row_map.rows_of(vectors, query.max_identical)
-        kept = np.flatnonzero(~np.isin(rows, left_out))[: query.top_k]
-        rows, positions = rows[kept], positions[kept]
+        ranked, positions = row_map.rows_of(vectors, query.max_identical)
+        page = self._page(query, ranked, vectors[positions])
+        rows, positions = ranked[page.places], positions[page.places]
         copies, images = row_map.copies_of(vectors)[positions], images.at(best[positions])
         clock.lap("rerank")
         hits = map(
@@ -498,7 +495,7 @@ class SearchEngine:
             self._regions(pictures, images),
             images.pictures.tolist(),
         )
-        answer = _Answer(tuple(hits), images.exact)
+        answer = _Answer(self._with_others(hits, page, ranked), images.exact, page.more)
         clock.lap("metadata")
         return answer
 
@@ -508,7 +505,6 @@ class SearchEngine:
         pictures: Sequence[Description],
         words: str,
         among: Selection,
-        left_out: Ids,
         clock: _Clock,
     ) -> _Answer:
         """The best hits of a query for words, alone or with pictures, but for the rows that are left out."""
@@ -518,7 +514,7 @@ class SearchEngine:
                 "again"
             )
         index, row_map = self.logos.words, among.row_map
-        most = query.top_k + len(left_out)
+        most = _most_ranked(query)
         limit = max(most, RERANKED)
         images = None
         if not pictures:
@@ -542,7 +538,9 @@ class SearchEngine:
         if query.min_score is not None:
             order = order[scores[order] >= query.min_score]
         order = order[limit_identical(vectors[order], matches.similarities[order], query.max_identical)]
-        order = order[~np.isin(matches.rows[order], left_out)][: query.top_k]
+        ranked = matches.rows[order]
+        page = self._page(query, ranked, vectors[order])
+        order = order[page.places]
         clock.lap("rerank")
         hits = [
             Hit(
@@ -575,8 +573,45 @@ class SearchEngine:
                     strict=False,  # `repeat` has no end
                 )
             ]
+        answer = _Answer(self._with_others(hits, page, ranked), exact=False, more=page.more)
         clock.lap("metadata")
-        return _Answer(tuple(hits), exact=False)
+        return answer
+
+    def _page(self, query: Query, rows: Ids, vectors: Ids) -> Groups:
+        """The hits of a page, or their groups, among rows with these vectors, best first.
+
+        Raises:
+            InvalidRequestError: the catalog has no applicants to group by.
+        """
+        shown = np.array(query.shown, np.int64)
+        if query.group is Group.NONE:
+            places = np.flatnonzero(~np.isin(rows, [*query.shown, *query.left_out]))
+            return Groups(places[: query.top_k], (), len(places) >= query.top_k)
+        places = np.flatnonzero(~np.isin(rows, query.left_out))[:MOST_SHOWN]
+        if query.group is Group.PICTURE:
+            leaders = group_pictures(self.logos.source.embeddings(vectors[places]))
+        elif "company" in self.logos.fields:
+            logos = self.metadata.fetch(rows[places].tolist())
+            leaders = group_names([tuple(fold(logo.record.company or "")) for logo in logos])
+        else:
+            raise InvalidRequestError("this catalog has no company to group by; leave out group=company")
+        groups = take_groups(leaders, np.isin(rows[places], shown), query.top_k)
+        return Groups(places[groups.places], tuple(places[others] for others in groups.others), groups.more)
+
+    def _with_others(self, hits: Iterable[Hit], page: Groups, rows: Ids) -> tuple[Hit, ...]:
+        """The hits of a page with the others of their groups. `rows`: of all positions that the page refers to."""
+        if not page.others:
+            return tuple(hits)
+        named = [rows[others[:MOST_OTHERS]].tolist() for others in page.others]
+        ids = iter([logo.logo_id for logo in self.metadata.fetch(list(chain(*named)))])
+        return tuple(
+            hit._replace(others=Others(len(others), tuple(islice(ids, len(names)))))
+            for hit, others, names in zip(hits, page.others, named, strict=True)
+        )
+
+    def _with_damage(self, hit: Hit) -> Hit:
+        damage = self.logos.damage_of(hit.logo)
+        return hit if damage is None else hit._replace(damage=damage)
 
     def _matched_cells(self, description: Description, other: Description) -> tuple[CellMatch, ...]:
         if description.patches is None or other.patches is None or description.place is None or other.place is None:
@@ -632,6 +667,14 @@ class _Answer:
     hits: tuple[Hit, ...]
     exact: bool
     """As `SearchResult.exact`."""
+    more: bool
+    """Whether there may be hits after these."""
+
+
+def _most_ranked(query: Query) -> int:
+    """How many hits are ranked, so that a page is full without those that are left out."""
+    first = query.top_k + len(query.shown) if query.group is Group.NONE else MOST_SHOWN
+    return first + len(query.left_out)
 
 
 def _matched_regions(description: Description, other: Description, parts: Parts) -> tuple[RegionMatch, ...]:

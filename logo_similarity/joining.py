@@ -13,6 +13,7 @@ import numpy as np
 from logo_similarity.catalog.joined import JoinedMetadata, JoinedPostings
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.postings import Postings
+from logo_similarity.domain import Logo
 from logo_similarity.errors import CatalogError, InvalidRequestError
 from logo_similarity.fields import FIELDS
 from logo_similarity.filters import Filter
@@ -53,6 +54,8 @@ class JoinedSegments:
     """
 
     segments: tuple[Segment, ...]
+    rows: Numbering
+    """Hidden rows included."""
     vectors: Numbering
     source: HnswSource | JoinedSource
     metadata: Metadata | JoinedMetadata
@@ -60,8 +63,6 @@ class JoinedSegments:
     words: WordIndex | JoinedWords | None
     everything: Selection
     """All visible logos."""
-    rows: Numbering
-    """Of all rows, hidden ones included."""
     count: int
     """Number of visible logos."""
     fields: tuple[str, ...]
@@ -110,13 +111,13 @@ class JoinedSegments:
             visible = None
         return cls(
             segments=segments,
+            rows=rows,
             vectors=vectors,
             source=source,
             metadata=metadata,
             postings=postings,
             words=words,
             everything=Selection(source.row_map, visible),
-            rows=rows,
             count=count,
             fields=tuple(field.name for field in FIELDS if field.name in names),
             marks=_marks(segments, hidden),
@@ -185,6 +186,16 @@ class JoinedSegments:
         """The segment of a vector, and the number of the vector in it."""
         segment, number = self.vectors.locate(vector)
         return self.segments[segment], number
+
+    @property
+    def has_damage(self) -> bool:
+        """Whether the image of any logo is known to be damaged."""
+        return any(segment.damage for segment in self.segments)
+
+    def damage_of(self, logo: Logo) -> str | None:
+        """What is wrong with the image file of a logo; None: nothing is known to be."""
+        segment, _ = self.rows.locate(logo.id)
+        return self.segments[segment].damage.get(logo.logo_id)
 
 
 def _join(pools: Sequence[tuple[Pool, int]]) -> Pool:

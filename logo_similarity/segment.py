@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -10,6 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from logo_similarity.catalog.damaged import read_damage
 from logo_similarity.catalog.manifest import (
     INDEX,
     MANIFEST,
@@ -65,6 +67,8 @@ class Segment:
     """None: the version cannot filter, because an earlier version of this software built it."""
     words: WordIndex | None
     """None: it cannot be searched by words, for the same reason."""
+    damage: Mapping[str, str]
+    """What is wrong with the images that are damaged, by the ids of their logos."""
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest, encoder: Encoder) -> Self:
@@ -113,6 +117,7 @@ class Segment:
             metadata,
             Postings(folder, manifest.fields, manifest.count) if complete else None,
             WordIndex.open(folder / WORDS, manifest.count) if WORDS in manifest.files else None,
+            read_damage(folder, manifest),
         )
 
     def description(self, vector: int) -> Description:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -25,14 +26,18 @@ from logo_similarity.fields import Record
 from logo_similarity.image.decode import decode
 from tests.samples import SAMPLES
 
+CUT = (7, 20, 60, 75, 155, 160, 195)
+"""Logos of the version and of both segments whose image files are cut off."""
 COMPANIES = ("Saturn", "Saturnia", "Kodak", "Oak & Sons", "Northern Lights", "Blue", "Blau")
 
 
 def describe_entry(record: Record, image: bytes, encoder: Encoder) -> SegmentEntry:
     """The entry of a logo with this image file."""
-    pixels = decode(image)
+    damage: list[str] = []
+    pixels = decode(image, on_damage=damage.append)
     parts = describe_parts(pixels, encoder)
-    return SegmentEntry(record, describe(pixels, encoder), parts, None, sha256(image).digest(), None)
+    digest = sha256(image).digest()
+    return SegmentEntry(record, describe(pixels, encoder), parts, None, digest, next(iter(damage), None))
 
 
 def describe_entries(records: Iterable[Record], images: Path, encoder: Encoder) -> list[SegmentEntry]:
@@ -55,7 +60,7 @@ class ChangedCatalog:
 
 
 def make_changed_catalog(folder: Path) -> ChangedCatalog:
-    """150 logos in a version, 50 more in two segments; some are deleted, some replaced, once or twice."""
+    """150 logos in a version, 50 more in two segments; some are deleted, some replaced, once or twice, some damaged."""
     rows = [row for row in open_source(SAMPLES / "marks.jsonl", images=SAMPLES).rows() if isinstance(row, Record)]
     sample = [
         replace(
@@ -70,6 +75,13 @@ def make_changed_catalog(folder: Path) -> ChangedCatalog:
         )
         for number, record in enumerate(rows[:: len(rows) // 200][:200])
     ]
+    images = folder / "images"
+    for record in sample:
+        (images / record.filename).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(SAMPLES / record.filename, images / record.filename)
+    for number in CUT:
+        file = images / sample[number].filename
+        file.write_bytes(file.read_bytes()[: file.stat().st_size * 4 // 5])
     changed = [
         # Of the version: another text; another image; the same image with another status, then deleted.
         replace(sample[3], text="Entirely other words"),
@@ -86,23 +98,23 @@ def make_changed_catalog(folder: Path) -> ChangedCatalog:
         (*sample[180:], *changed[3:], *copies[1:]),
     )
     hidden = ((3, 7, 9, 20, 21, 40), (5, 10, 30, 32), ())
-    _build(folder, "base", records[0])
+    _build(folder, "base", records[0], images)
     encoder = Encoder.open(Catalog(folder / "base").current() / MODEL_FOLDER, device="cpu", threads=1)
     with SearchEngine.open(folder / "base", device="cpu") as engine:
         for name, own in zip(("first", "second"), records[1:], strict=True):
-            write_segment(folder / name, describe_entries(own, SAMPLES, encoder), engine.manifest)
+            write_segment(folder / name, describe_entries(own, images, encoder), engine.manifest)
     visible = [
         record for own, rows in zip(records, hidden, strict=True) for row, record in enumerate(own) if row not in rows
     ]
-    _build(folder, "whole", visible)
+    _build(folder, "whole", visible, images)
     arrays = tuple(np.array(rows, np.int64) for rows in hidden)
     live = LiveFiles(1, (folder / "first", folder / "second"), arrays)
-    return ChangedCatalog(folder / "base", live, folder / "whole", SAMPLES, records)
+    return ChangedCatalog(folder / "base", live, folder / "whole", images, records)
 
 
-def _build(folder: Path, name: str, records: Sequence[Record]) -> None:
+def _build(folder: Path, name: str, records: Sequence[Record], images: Path) -> None:
     table = folder / f"{name}.jsonl"
     objects = map(record_object, records)
     given = ({name: value for name, value in each.items() if value and name != "where"} for each in objects)
     table.write_text("".join(json.dumps(row) + "\n" for row in given))
-    build_catalog(open_source(table, images=SAMPLES), folder / name, BuildOptions(threads=2, ef_search=256))
+    build_catalog(open_source(table, images=images), folder / name, BuildOptions(threads=2, ef_search=256))

@@ -45,6 +45,7 @@ def write_cursor(query: Query, mark: str) -> str:
         "parameters": parameters,
         "filter": None if query.filter is None else query.filter.to_json(),
         "shown": _text(query.shown, _ROWS),
+        "left_out": _text(query.left_out, _ROWS),
         "pictures": [
             {
                 "embedding": _text(picture.embedding, _FLOATS),
@@ -86,9 +87,10 @@ class _Reader:
     engine: SearchEngine
 
     def query(self, content: Any) -> Query:  # noqa: ANN401 - parsed JSON
-        shown = _array(content["shown"], _ROWS, (-1,))
+        shown, left_out = (_array(content[rows], _ROWS, (-1,)) for rows in ("shown", "left_out"))
         pictures = [self._picture(picture) for picture in content["pictures"]]
-        _check(len(shown) < MOST_SHOWN and ((shown >= 0) & (shown < self.engine.logos.rows.total)).all())
+        _check(len(shown) < MOST_SHOWN and len(left_out) <= 1)
+        _check(all(((rows >= 0) & (rows < self.engine.logos.rows.total)).all() for rows in (shown, left_out)))
         _check(len(pictures) <= MOST_IMAGES)
         parameters: dict[str, Any] = {}
         for parameter in PARAMETERS:
@@ -102,6 +104,7 @@ class _Reader:
         return Query(
             described=tuple(pictures),
             shown=tuple(shown.tolist()),
+            left_out=tuple(left_out.tolist()),
             filter=None if tree is None else Filter.from_json(tree),
             **parameters,
         )

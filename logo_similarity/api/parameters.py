@@ -54,8 +54,6 @@ EXPECTED = {
     "language": f"one of {', '.join(Language)}",
     "image": "an image file, as curl -F image=@logo.png does",
     "record": f"a record as JSON, at most {LONGEST_RECORD:,} bytes",
-    "mark": "the id of a logo of the catalog",
-    "webhook": "an https address",
     "Idempotency-Key": "a text of 1 to 200 visible ASCII characters",
     "case": "a case as a JSON file, as curl -F case=@case.json does",
     "name": f"a name of at most {LONGEST_NAME} characters",

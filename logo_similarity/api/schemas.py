@@ -14,7 +14,7 @@ from pydantic.config import JsonDict
 from logo_similarity.api.errors import MEDIA_TYPE
 from logo_similarity.build.changing import Outcome
 from logo_similarity.description import Description
-from logo_similarity.domain import STAGES, Band, Hit, SearchResult, ValueShare
+from logo_similarity.domain import MOST_OTHERS, STAGES, Band, Hit, SearchResult, ValueShare
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.image.formats import ACCEPTED
 
@@ -30,6 +30,8 @@ EXAMPLE_HIT: JsonDict = {
     "image_score": 0.985,
     "word_similarity": 1.0,
     "word_field": "text",
+    "others": {"count": 2, "ids": ["US-123457", "US-123460"]},
+    "damage": "the JPEG file is cut off; 80% of its pixels are readable",
     "id": "US-123456",
     "image_url": "http://minio.example:9000/l3d/images/abc.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=300&...",
     "metadata": {**{field.name: field.kind.to_json(field.example) for field in FIELDS}, "extra": {}},
@@ -123,6 +125,13 @@ class MatchedOut(BaseModel):
     hit_box: BoxOut
 
 
+class OthersOut(BaseModel):
+    """The further results in the group of a result."""
+
+    count: int
+    ids: Annotated[list[str], Field(description=f"Their ids, best first; at most {MOST_OTHERS}.")]
+
+
 class HitOut(BaseModel):
     """One result."""
 
@@ -191,6 +200,17 @@ class HitOut(BaseModel):
         Field(
             description="Field with these words: `text`, `company`, or `image` if they were read in it. Null like "
             "`word_similarity`."
+        ),
+    ]
+    others: Annotated[
+        OthersOut | None,
+        Field(description="The further results in the group of this one, among the best 1,000. Null without `group`."),
+    ]
+    damage: Annotated[
+        str | None,
+        Field(
+            description="Why only a part of the logo's image was readable and is compared. Null: nothing is known to be "
+            "wrong."
         ),
     ]
     id: Annotated[str, Field(description="The logo's public id.")]
@@ -549,6 +569,8 @@ def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
         "image_score": hit.image_score,
         "word_similarity": hit.word_similarity,
         "word_field": hit.word_field,
+        "others": None if hit.others is None else asdict(hit.others),
+        "damage": hit.damage,
         "id": hit.logo.logo_id,
         "image_url": image_url,
         "metadata": orjson.Fragment(hit.logo.metadata_json),

@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -162,18 +163,31 @@ def build_catalog(
         if reused := version is not None:
             folder.flip(version[0].name)
         else:
-            work.mkdir(exist_ok=True)
-            known = None if precomputed is not None else _known_images(folder, encoder, progress)
-            if not (work / RECORDS).exists():
-                write_records(
-                    source, work / RECORDS, work / SOURCE_REJECTS, lambda done: progress("rows read", done, None)
+            with resumable(work):
+                known = None if precomputed is not None else _known_images(folder, encoder, progress)
+                if not (work / RECORDS).exists():
+                    write_records(
+                        source, work / RECORDS, work / SOURCE_REJECTS, lambda done: progress("rows read", done, None)
+                    )
+                manifest = make_version(
+                    work, source.kind, source.images, encoder, precomputed or known, inputs, options, progress
                 )
-            manifest = make_version(
-                work, source.kind, source.images, encoder, precomputed or known, inputs, options, progress
-            )
-            version = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
+                version = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
         shutil.rmtree(work, ignore_errors=True)
         return BuildResult(*version, reused=reused)
+
+
+@contextmanager
+def resumable(work: Path) -> Iterator[None]:
+    """Create the folder of a build. An error that ends the build, or Ctrl+C, says that the folder is left and why."""
+    work.mkdir(exist_ok=True)
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(
+            f"what is done so far is kept in {work}: the same command resumes there; delete it to start over"
+        )
+        raise
 
 
 def _known_images(folder: Catalog, encoder: Encoder, progress: Progress) -> KnownImages | None:

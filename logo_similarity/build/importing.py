@@ -26,6 +26,7 @@ from logo_similarity.build.catalog import (
     Progress,
     find_version,
     make_version,
+    resumable,
 )
 from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.known import KnownWriter, version_rows
@@ -147,25 +148,25 @@ def import_source(
             folder.flip(found[0].name)
             shutil.rmtree(work, ignore_errors=True)
             return ImportResult(*found, summary, published=True)
-        work.mkdir(exist_ok=True)
-        if not (work / RECORDS).exists():
-            with closing(Metadata(live / METADATA)) as metadata:
-                merging = _Import(source, live, manifest, metadata, known, work, progress, enrich=enrich)
-                merging.write({**applied, **files})
-        summary = _read_summary(work)
-        if dry_run or not (summary.added or summary.changed or summary.removed or _has_news(live, work)):
+        with resumable(work):
+            if not (work / RECORDS).exists():
+                with closing(Metadata(live / METADATA)) as metadata:
+                    merging = _Import(source, live, manifest, metadata, known, work, progress, enrich=enrich)
+                    merging.write({**applied, **files})
+            summary = _read_summary(work)
+            if dry_run or not (summary.added or summary.changed or summary.removed or _has_news(live, work)):
+                shutil.rmtree(work, ignore_errors=True)
+                return ImportResult(live, manifest, summary, published=False)
+            index = manifest.index
+            options = replace(
+                options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
+            )
+            made = make_version(work, manifest.source.kind, work / IMAGES, encoder, known, inputs, options, progress)
+            if keep is not None:
+                _store_images(work, keep, progress)
+            version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
             shutil.rmtree(work, ignore_errors=True)
-            return ImportResult(live, manifest, summary, published=False)
-        index = manifest.index
-        options = replace(
-            options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
-        )
-        made = make_version(work, manifest.source.kind, work / IMAGES, encoder, known, inputs, options, progress)
-        if keep is not None:
-            _store_images(work, keep, progress)
-        version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
-        shutil.rmtree(work, ignore_errors=True)
-        return ImportResult(version, made, summary, published=True)
+            return ImportResult(version, made, summary, published=True)
 
 
 def _read_summary(work: Path) -> ImportSummary:

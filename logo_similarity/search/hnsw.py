@@ -187,6 +187,10 @@ class HnswSource:
         cosines = np.clip(self.index.vectors[vectors] @ description.embedding, -1, 1)
         return gather(vectors, cosines, self.index.vectors, patches)
 
+    def embeddings(self, vectors: Ids) -> Floats:
+        """The embeddings of given vectors, (n, dimension) float32."""
+        return self.index.vectors[vectors]
+
 
 def _ordered(scores: Floats, ids: Ids) -> tuple[Ids, Floats]:
     """The rows of one FAISS search and their cosines, nearest first. Ties are ordered by row, the same in all workers."""

@@ -52,6 +52,13 @@ class JoinedSource:
             return self.segments[0].compare(description, vectors)
         return concatenate(compared, np.argsort(np.concatenate(places)))
 
+    def embeddings(self, vectors: Ids) -> Floats:
+        """The embeddings of given vectors, (n, dimension) float32."""
+        result = np.empty((len(vectors), self.segments[0].index.dimension), np.float32)
+        for segment, positions, local in self.vectors.split(vectors):
+            result[positions] = self.segments[segment].embeddings(local)
+        return result
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JoinedMap:

@@ -22,6 +22,7 @@ export function chanceText(expect) {
 export function evidence(hit) {
   const lines = [];
   if (hit.cosine !== null && hit.cosine !== undefined) lines.push(t(pictureKey(hit)));
+  if (hit.damage) lines.push(t("why.damage"));
   if (hit.copies > 0) lines.push(t("why.copies", { n: hit.copies }));
   if (hit.word_similarity !== null && hit.word_similarity !== undefined) {
     const field = t(`word.${hit.word_field}`);

@@ -172,7 +172,7 @@ def test_more_views_than_the_service_accepts_are_left_out(visit: Visit, page_cat
     page = visit().open()
     choose(page, *(picture(page_catalog, number) for number in range(5, 11)))
     expect(page.locator(".view-thumb")).to_have_count(MOST_IMAGES)
-    expect(page.get_by_role("button", name="Add another view of this mark")).to_have_count(0)
+    expect(page.get_by_role("button", name="Add another picture of this mark")).to_have_count(0)
 
 
 def test_a_dropped_and_a_pasted_picture_are_searched_for(visit: Visit, page_catalog: SampleCatalog) -> None:

@@ -15,7 +15,7 @@ from logo_similarity.build.segment import write_segment
 from logo_similarity.catalog.live import LiveFiles
 from logo_similarity.catalog.manifest import MANIFEST, Manifest, read_segment_manifest
 from logo_similarity.description import Description
-from logo_similarity.domain import Hit, PartsMode, Query
+from logo_similarity.domain import Group, Hit, PartsMode, Query
 from logo_similarity.engine import NO_ROWS, SearchEngine
 from logo_similarity.errors import CatalogChangedError, CatalogError, NotFoundError
 from logo_similarity.field_kinds import JsonValue
@@ -96,6 +96,16 @@ def test_images(
         described = replace(picture, parts=None) if parts is PartsMode.OFF else picture
         query = Query(described=(described,), parts=parts, top_k=top_k)
         same(live.search(query).hits, whole.search(query).hits)
+
+
+def _read_pages(engine: SearchEngine, query: Query) -> list[Hit]:
+    hits: list[Hit] = []
+    following: Query | None = query
+    while following is not None:
+        result = engine.search(following)
+        hits.extend(result.hits)
+        following = result.next
+    return hits
 
 
 TEXTS = ("saturn", "Saturnia", "kodack", "oak sons", "entirely other words", "words of a third kind", "newer company",
@@ -194,20 +204,44 @@ def test_explanations(
 
 
 def test_pages(live: SearchEngine, whole: SearchEngine, pictures: list[Description]) -> None:
-    def read(engine: SearchEngine, query: Query) -> list[Hit]:
-        hits: list[Hit] = []
-        following: Query | None = query
-        while following is not None:
-            result = engine.search(following)
-            hits.extend(result.hits)
-            following = result.next
-        return hits
-
     for query in (Query(described=tuple(pictures[3:5]), top_k=30), Query(words="saturn", top_k=10)):
-        ours = read(live, query)
-        same(ours, read(whole, query))
+        ours = _read_pages(live, query)
+        same(ours, _read_pages(whole, query))
         ids = [hit.logo.logo_id for hit in ours]
         assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("group", [Group.PICTURE, Group.COMPANY])
+def test_groups(live: SearchEngine, whole: SearchEngine, pictures: list[Description], group: Group) -> None:
+    sizes = []
+    for query in (
+        *(Query(described=(picture,), group=group, top_k=20) for picture in pictures),
+        Query(words="saturn", group=group),
+        Query(described=(pictures[0],), words="saturn", group=group),
+        Query(logo_id="copy-40", group=group),
+    ):
+        ours, theirs = (_read_pages(engine, query) for engine in (live, whole))
+        same(ours, theirs)
+        others = {hit.logo.logo_id: hit.others for hit in theirs}
+        for hit in ours:
+            assert hit.others == others[hit.logo.logo_id]
+            sizes.append(0 if hit.others is None else hit.others.count)
+    assert max(sizes) > 0
+
+
+def test_damage(live: SearchEngine, whole: SearchEngine, changed: ChangedCatalog, pictures: list[Description]) -> None:
+    def read(engine: SearchEngine) -> dict[str, str | None]:
+        hits = engine.search(Query(described=(pictures[0],), top_k=1000)).hits
+        damage = {hit.logo.logo_id: hit.damage for hit in hits}
+        for logo_id, each in damage.items():
+            assert engine.explain(Query(described=(pictures[0],)), logo_id).hit.damage == each
+        return damage
+
+    ours = read(live)
+    assert ours == read(whole)
+    of_base, first, second = changed.records
+    cut = [of_base[60], of_base[75], first[5], second[15]]  # two others were deleted, and one has another image now
+    assert {logo_id for logo_id, each in ours.items() if each is not None} == {record.logo_id for record in cut}
 
 
 def test_counts(live: SearchEngine, whole: SearchEngine, base: SearchEngine) -> None:
