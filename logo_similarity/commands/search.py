@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -27,7 +26,6 @@ from logo_similarity.commands.searching import Answer, Place, ReadFile, open_cat
 from logo_similarity.config import load_settings
 from logo_similarity.domain import Query
 from logo_similarity.errors import BadImageError, LogoSimilarityError, SourceError
-from logo_similarity.filters import Filter
 from logo_similarity.image.folder import image_names
 from logo_similarity.image.formats import EXTENSIONS
 from logo_similarity.terminal import err, out, print_json, print_json_line, printable, progress
@@ -279,26 +277,3 @@ def _show(hits: Sequence[Hit], read_file: ReadFile | None, settings: Settings) -
     if any(file is not None for file in files):
         with Decoder(limits) as decoder:
             print_pictures(files, draw, decoder)
-
-
-def _read(image: Path) -> bytes:
-    if image.is_dir():
-        raise SourceError(f"{image}: is a folder; name an image file")
-    return image.read_bytes()
-
-
-def _filter(conditions: Sequence[str]) -> Filter | None:
-    """The filter of all `--where` options."""
-    trees, texts = [], []
-    for condition in conditions:
-        if condition.lstrip().startswith("{"):
-            try:
-                trees.append(json.loads(condition))
-            except json.JSONDecodeError as error:
-                raise typer.BadParameter(f"not valid JSON: {error}", param_hint="--where") from None
-        else:
-            name, equals, text = condition.partition("=")
-            if not equals:
-                raise typer.BadParameter(f"{condition!r} has no '='; write FIELD=VALUES", param_hint="--where")
-            texts.append((name.strip(), text))
-    return Filter.parse(texts, {"and": trees} if trees else None)

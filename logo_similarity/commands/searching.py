@@ -64,7 +64,8 @@ def open_catalog(settings: Settings) -> Iterator[tuple[Place, SearchEngine]]:
     from logo_similarity.engine import SearchEngine
     from logo_similarity.image.decode import ImageLimits
 
-    with SearchEngine.open(settings.catalogs, device=settings.device, limits=ImageLimits.of(settings)) as engine:
+    version = SearchEngine.open(settings.catalogs, device=settings.device, limits=ImageLimits.of(settings))
+    with version.with_changes(settings.catalogs) as engine:
         yield _Catalog(engine, settings), engine
 
 
