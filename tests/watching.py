@@ -60,7 +60,7 @@ class WatchedDesk(Desk):
 
     @contextmanager
     def engine(self) -> Iterator[SearchEngine]:
-        with SearchEngine.open(self.root, device="cpu") as engine:
+        with SearchEngine.open(self.root, device="cpu").with_changes(self.root) as engine:
             yield engine
 
     def watch(

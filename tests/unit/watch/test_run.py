@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from logo_similarity.build.flushing import Flusher
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import Query, Removal
 from logo_similarity.errors import BadImageError, ConfigError, FolderBusyError, InvalidRequestError, NotFoundError
@@ -17,6 +18,7 @@ from logo_similarity.watch import store
 from logo_similarity.watch.model import NewWatch
 from logo_similarity.watch.run import add_watch
 from logo_similarity.watch.store import WatchStore
+from tests.changing import Office
 from tests.importing import FILES
 from tests.watching import NEW, WatchedDesk
 
@@ -60,6 +62,24 @@ def test_numbers_are_those_of_a_search_of_the_whole_catalog(desk: WatchedDesk) -
             assert detail["expect"] == pytest.approx(hit.expect)
             assert detail["score"] == round(hit.score, 4)
             assert detail["reason"] == "new"
+
+
+def test_live_changes_are_reported_once_and_not_again_when_they_are_folded(desk: WatchedDesk) -> None:
+    watch, own = desk.watch(NEW), desk.watch(3, marks=("US-3",))
+    office = Office(desk)
+    office.change("create", f"US-{NEW}", NEW, text="live")
+    office.change("update", "US-3", status="ended")
+    Flusher(desk.root, office.overlay, office.base).flush()
+    summary = desk.run()
+    assert (summary.version, summary.before) == (f"{office.base.name}+2", office.base.name)
+    assert (summary.new, summary.changed) == (1, 1)
+    assert desk.alerts(watch) == [("similar", f"US-{NEW}")]
+    assert desk.alerts(own) == [("changed", "US-3")]
+    assert desk.run().before == summary.version
+    office.change("delete", f"US-{NEW}")
+    Flusher(desk.root, office.overlay, office.base).flush()
+    assert (desk.run().new, len(desk.alerts())) == (0, 3)  # the reported mark is watched, too
+    office.overlay.close()
 
 
 def test_marks_that_were_there_before_are_not_reported(desk: WatchedDesk) -> None:
