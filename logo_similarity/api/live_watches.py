@@ -21,6 +21,9 @@ from logo_similarity.watch.run import run
 from logo_similarity.watch.store import open_watch_store
 from logo_similarity.watch.webhook import WebhookRules
 
+LIVE_SECONDS = 60.0
+"""Least time between two runs of a worker for live changes: a run stores the state of the register, 16 bytes a logo."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -33,6 +36,7 @@ class LiveWatches:
         self._live = live
         self._keys = keys
         self._stopping = threading.Event()
+        self._ran = -LIVE_SECONDS
         self.store = open_watch_store(settings)
         self.rules = WebhookRules.of(settings)
 
@@ -59,6 +63,7 @@ class LiveWatches:
         faiss.omp_set_num_threads(1)
         with self.store.running():
             if self._is_new():  # another worker may have run them meanwhile
+                self._ran = time.monotonic()
                 active = self._keys.active() | {ANONYMOUS}
                 summary = run(self.store, self._live.current.engine, active.__contains__)
                 WATCH_RUNS.labels("run").inc()
@@ -84,4 +89,6 @@ class LiveWatches:
         if watched is None or self._folder.current_name() != engine.version:
             return False
         version, generation = split_edition(watched)
-        return version != engine.version or generation < engine.generation
+        if version != engine.version:
+            return True
+        return generation < engine.generation and time.monotonic() - self._ran >= LIVE_SECONDS
