@@ -77,7 +77,7 @@ const caseBox = createCaseBox($("case"), {
 
 const watches = createWatches($("watches"), $("watch-dialog"), {
   pairs: () => (hasQuery(state) ? searchPairs(state) : null),
-  name: () => state.words || (queryLogo && nameOf(queryLogo)) || current.name || t("watch.unnamed"),
+  name: () => state.words || (queryLogo && nameOf(queryLogo)) || pictureNow(state.pictures[0])?.name || t("watch.unnamed"),
   show: (hit) => change({ hit: hit.id }),
   done: (text) => { toast(text); announce(text); },
   fail: showError,

@@ -35,7 +35,7 @@ export function createWatches(root, dialog, actions) {
       h("div", { class: "section-title" }, h("h2", {}, t("watch.title"))),
       watches.length > 0 && h("ul", { class: "kept" }, watches.map((watch) => h("li", {},
         h("button", { type: "button", on: { click: () => open(watch) } },
-          h("span", { class: "name" }, watch.name), h("span", { class: "quiet data" }, watch.problem ? t("watch.problem") : t("watch.alerts", { n: watch.alerts })))))),
+          h("span", { class: "name" }, watch.name), h("span", { class: "quiet data" }, watch.problem ? t("watch.problem") : watch.alerts ? t("watch.alerts", { n: watch.alerts }) : t("watch.quiet")))))),
       h("p", { class: "links" }, h("button", { type: "button", class: "link", id: "watch-add", on: { click: add } }, t("watch.add"))));
   }
 
