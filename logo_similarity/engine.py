@@ -165,8 +165,8 @@ class SearchEngine:
             raise CatalogError(
                 f"{folder}: damaged: its index has {index.edges} edges per node, its manifest says {manifest.index.m}"
             )
-        complete = file_names(manifest.fields) <= manifest.files.keys()
-        postings = Postings(folder, manifest.fields, manifest.count) if complete else None
+        complete = file_names(manifest.filter_fields) <= manifest.files.keys()
+        postings = Postings(folder, manifest.filter_fields, manifest.count) if complete else None
         row_map = open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
         base = HnswSource(index, patches, row_map, manifest.index.ef_search)
         parts, places = open_parts(folder, manifest), open_places(folder, manifest)
@@ -292,7 +292,7 @@ class SearchEngine:
                 or the catalog cannot filter.
         """
         passing = None if condition is None else self._passing(condition)
-        known = {field.name: field for field in select_fields(self.manifest.fields) if field.kind.facet}
+        known = {field.name: field for field in select_fields(self.manifest.filter_fields) if field.kind.facet}
         chosen = list(known) if fields is None else [find_field(name).name for name in fields]
         for name in chosen:
             if name not in known:
@@ -640,8 +640,8 @@ class SearchEngine:
     def _passing(self, condition: Filter) -> Mask:
         """For each row, whether it passes a filter."""
         for part in condition.conditions():
-            if part.field not in self.manifest.fields:
-                fields = ", ".join(self.manifest.fields) or "no fields"
+            if part.field not in self.manifest.filter_fields:
+                fields = ", ".join(self.manifest.filter_fields) or "no fields"
                 raise InvalidRequestError(f"this catalog has no {part.field} to filter by; it has {fields}")
         return self._postings().select(condition)
 
