@@ -26,6 +26,8 @@ MOST_FACETS = 20
 """Maximum number of facets of a catalog."""
 LONGEST_FACET = 64
 """Maximum length of the name of a facet, in characters."""
+_RESERVED = frozenset('="\\')
+"""The first ends a name on the command line; the others are escaped in the names of form fields, in several ways."""
 _WRITTEN_LIST = re.compile(r"^\s*\[(.*)\]\s*$", re.DOTALL)
 """A list that a program wrote as text: ['red', 'blue']."""
 
@@ -38,9 +40,12 @@ def facet_name(text: str) -> str:
     """
     name = unicodedata.normalize("NFC", text[: 2 * LONGEST_FACET])
     if not name or len(name) > LONGEST_FACET:
-        raise ValueError(f"the name of a facet has 1 to {LONGEST_FACET} characters")
-    if "=" in name or not name.isprintable() or name != name.strip():
-        raise ValueError("the name of a facet has no '=', no control characters, and no blanks around it")
+        raise ValueError(f"{name!r:.80} cannot be the name of a facet: it must have 1 to {LONGEST_FACET} characters")
+    if not _RESERVED.isdisjoint(name) or not name.isprintable() or name != name.strip():
+        raise ValueError(
+            f"{name!r:.80} cannot be the name of a facet: it must have none of {' '.join(sorted(_RESERVED))}, no control "
+            "characters and no blanks around it"
+        )
     return name
 
 

@@ -207,7 +207,7 @@ def find_field(name: str) -> RegisterField[Any]:
     try:
         return facet_field(name)
     except ValueError as error:
-        raise InvalidRequestError(f"no field {name!r:.80} to filter by: {error}") from None
+        raise InvalidRequestError(str(error)) from None
 
 
 def _kind(name: str) -> Kind[Any]:

@@ -121,8 +121,9 @@ def _check(items: Iterable[tuple[str, object]], known: Mapping[str, FieldInfo], 
         InvalidRequestError: a name is not in `known`, or is already in `seen` and not the name of a list.
     """
     for given, value in items:
-        family = given.partition(".")[0] + FAMILY
-        name = family if family in known and not isinstance(value, UploadFile) else given
+        beginning, dot, _ = given.partition(".")
+        is_in_family = dot and beginning + FAMILY in known and not isinstance(value, UploadFile)
+        name = beginning + FAMILY if is_in_family else given
         if name not in known:
             short = name[:MAX_NAME]
             if isinstance(value, UploadFile):  # meant for a field of files, whatever its name

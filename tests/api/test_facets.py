@@ -24,7 +24,8 @@ from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import load_settings
 from tests.importing import FILES, OPTIONS
 
-HOSTILE = "../../<img src=x> \"'%2e 東京"
+HOSTILE = "../../<img src> ';%2e&a[0], 東京"
+COLUMN = HOSTILE + '="\\'
 COLOURS = ["red", "light blue; red", "", "Red|green", "light blue"]
 """Of the logos 0, 1, 2, ..., over and over again."""
 COUNT = 12
@@ -44,12 +45,12 @@ def catalogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "images").mkdir()
     with (folder / "marks.csv").open("w", encoding="utf8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["logo_id", "filename", "status", "Colour claim", HOSTILE, "Score"])
+        table.writerow(["logo_id", "filename", "status", "Colour claim", COLUMN, "Score"])
         for number in range(COUNT):
             shutil.copy(FILES[number], folder / "images" / f"{number}.jpg")
             status = "ended" if number % 2 else "registered"
             table.writerow([f"L{number}", f"{number}.jpg", status, COLOURS[number % 5], f"v/{number % 3}", number])
-    mapping = f'[columns]\nextra.colour = "Colour claim"\nextra.{json.dumps(HOSTILE)} = {json.dumps(HOSTILE)}\n'
+    mapping = f'[columns]\nextra.colour = "Colour claim"\nextra.{json.dumps(HOSTILE)} = {json.dumps(COLUMN)}\n'
     (folder / "mapping.toml").write_text(mapping)
     source = open_source(folder / "marks.csv", mapping=folder / "mapping.toml")
     build_catalog(source, folder / "catalogs", OPTIONS)
@@ -135,9 +136,7 @@ def test_facets_are_counted(service: TestClient) -> None:
     one = get(service, "/v1/facets", ("field", "extra.colour"), ("status", "ended"))
     assert list(one["facets"]) == ["extra.colour"]
     assert of(one, "extra.colour") == counted(iter(range(1, COUNT, 2)))
-    assert [one["count"] for one in everything["facets"]["extra.colour"]] == [5, 5, 2, 2][
-        : len(set().union(*map(colours, range(5))))
-    ]
+    assert [one["value"] for one in everything["facets"]["extra.colour"]] == ["red", "light blue", "Red", "green"]
 
 
 def test_the_catalog_lists_its_facets(service: TestClient) -> None:
@@ -162,7 +161,8 @@ def test_a_facet_that_the_catalog_lacks_is_refused_with_those_that_it_has(
 
 
 @pytest.mark.parametrize(
-    "name", ["extra.", "extra", "extras.x", "Extra.x", "extra." + "x" * 65, "extra. x", "extra.a=b", "extra.a\nb"]
+    "name",
+    ["extra.", "extra", "extras.x", "Extra.x", "extra." + "x" * 65, "extra. x", "extra.a=b", 'extra.a"b', "extra.a\nb"],
 )
 def test_other_parameters_are_refused(service: TestClient, name: str) -> None:
     assert service.get("/v1/logos", params={name: "x"}).status_code == 422
@@ -171,7 +171,7 @@ def test_other_parameters_are_refused(service: TestClient, name: str) -> None:
 def test_the_bounds_of_conditions(service: TestClient) -> None:
     refused(service.get("/v1/logos?" + "&".join(["extra.colour=red"] * 33)), "the filter has 33 conditions")
     refused(service.get("/v1/logos", params={"extra.colour": "x" * 4_001}), "more than 4,000 characters")
-    refused(service.get("/v1/logos?extra.colour="), "extra.colour is: '' is not a valid value; 'red' is one")
+    refused(service.get("/v1/logos?extra.colour="), "extra.colour is: None is not a valid value; 'red' is one")
     refused(service.get("/v1/image/L0?extra.colour=red"), "unknown parameter 'extra.colour'")
     with FILES[0].open("rb") as file:
         refused(

@@ -20,6 +20,7 @@ DAY_FIRST = {"day-month": True, "month-day": False}
 _SEPARATORS = {name: separator for separator, name in SEPARATORS.items()}
 _FIELDS = (*USUAL_COLUMNS, f"{EXTRA}NAME for a facet")
 """What a column can be mapped to, for messages."""
+_EXTRA_TABLE = EXTRA.rstrip(".")
 _BARE_KEY = re.compile(r"^[A-Za-z0-9_-]+$")
 """A key that TOML has without quotes."""
 _FORMAT = ("encoding", "separator", "sheet", "list_separator", "date", "date_order")
@@ -69,8 +70,9 @@ def read_mapping(path: Path) -> TableOptions:
     columns, stated = content.get("columns", {}), content.get("format", {})
     if not isinstance(columns, dict) or not isinstance(stated, dict):
         raise SourceError(f"{path}: `columns` and `format` must be tables, written [columns] and [format]")
-    facets = columns.pop(EXTRA.rstrip("."), {})  # TOML reads the dot as that of a table in a table
-    columns |= {f"{EXTRA}{name}": column for name, column in facets.items()} if isinstance(facets, dict) else {}
+    if isinstance(facets := columns.get(_EXTRA_TABLE), dict):  # TOML reads extra.colour as a table in a table
+        del columns[_EXTRA_TABLE]
+        columns |= {f"{EXTRA}{name}": column for name, column in facets.items()}
     unknown = [
         *(set(content) - {"columns", "format"}),
         *(name for name in columns if name not in USUAL_COLUMNS and not name.startswith(EXTRA)),
