@@ -53,7 +53,8 @@ MappedColumns = Annotated[
     typer.Option(
         "--map",
         metavar="FIELD=COLUMN",
-        help='Column of a field of a table, as filename="Picture file"; repeatable. Default: recognised by its name.',
+        help='Column of a field of a table, as filename="Picture file", or of a facet, as extra.colour="Colour claim"; '
+        "repeatable. Default: recognised by its name.",
     ),
 ]
 Encoding = Annotated[

@@ -62,8 +62,8 @@ def search(
         typer.Option(
             metavar="FIELD=VALUES",
             help="Search only logos that pass this filter: vienna=26.01,3.1 (one of several codes), year=2010..2015 (a range), "
-            "status=-ended (all but these), company='example bakery' (all words), or a filter as JSON. Give it again for "
-            "conditions that must all be met.",
+            "extra.colour=red (a facet), status=-ended (all but these), company='example bakery' (all words), or a filter as "
+            "JSON. Give it again for conditions that must all be met.",
         ),
     ] = None,
     device: Device = None,
