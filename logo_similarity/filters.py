@@ -36,7 +36,8 @@ class Filter:
 
         A value, or a list of which one must match: `status="registered"`, `nice_classes=[9, 42]`. A code also matches
         the codes below it. A pair (a tuple) is a range that includes its ends, of which one may be None:
-        `application_date=("2010-01-01", None)`. A field of free text is compared by its words, see `words`.
+        `application_date=("2010-01-01", None)`. A field of free text is compared by its words, see `words`. A facet is
+        written `**{"extra.colour": "red"}`; whether a catalog has it is checked by the engine.
 
         Raises:
             InvalidRequestError: a field, an operator or a value is not valid.

@@ -113,7 +113,7 @@ async def get_search_filter(request: Request, **values: object) -> Filter | None
 
 def _read_filter(values: dict[str, Any], items: Iterable[tuple[str, object]]) -> Filter | None:
     """The filter in the declared parameters, and in all parameters of a request for facets."""
-    facets = [(name, str(text)) for name, text in items if name.startswith(EXTRA)]
+    facets = [(name, text) for name, text in items if name.startswith(EXTRA) and isinstance(text, str)]
     if any(len(text) > LONGEST_FILTER for _, text in facets):
         raise InvalidRequestError(
             f"the value of {FACETS} has more than {LONGEST_FILTER:,} characters; send a shorter text"
