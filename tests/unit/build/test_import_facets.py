@@ -49,7 +49,9 @@ def test_a_delta_may_add_a_facet_which_counts_the_values_that_were_kept_before(d
 
 
 def test_a_further_facet_alone_is_a_change(desk: Desk) -> None:
-    result = desk.add(desk.record("L1", 1, extra={"colour": "red", "shape": "round"}), facets=("shape",))
+    known = desk.record("L1", 1, 1, extra={"colour": "red", "shape": "round"})
+    assert not desk.add(known).published
+    result = desk.add(known, facets=("shape",))
     assert (result.published, result.summary.changed) == (True, 0)
     assert counts(desk, "shape") == {"round": 2}
 
