@@ -17,7 +17,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -37,10 +37,10 @@ from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
 from logo_similarity.description import Description
 from logo_similarity.embed.describe import Floats
-from logo_similarity.fields import FIELDS, Record
+from logo_similarity.fields import FIELDS, Record, RegisterField
 from logo_similarity.filters import Filter
 from logo_similarity.search.build import TIE
-from logo_similarity.search.candidates import IdSet
+from logo_similarity.search.candidates import IdSet, Mask
 from logo_similarity.search.hnsw import HnswSource, VectorIndex
 from logo_similarity.search.rows import IdentityMap
 
@@ -50,6 +50,8 @@ SHARES = (0.5, 0.1, 0.01, 0.001, 0.0001)
 ANCHORS = 3
 """Filters of each kind and share."""
 BREADTH = 1_000
+VALUES = 50
+"""Most values of a facet."""
 VOCABULARY = 100_000
 COMPANIES = 300_000
 OFFICE_STATUSES = 169
@@ -113,6 +115,7 @@ def measure(logos: int = LOGOS) -> dict[str, object]:
         "filters",
         {
             "logos": logos,
+            "highest_p99_ms_of_all_facets": max(figures["p99_ms"] for figures in compilation["facets"].values()),
             "highest_p99_ms_of_a_compilation": max(figures["p99_ms"] for figures in compilation["filters"].values()),
             "lowest_recall_at_100": min(figures["recall_at_100"] for figures in search["shares"].values()),
             "highest_p99_ms_of_a_search": max(figures["p99_ms"] for figures in search["shares"].values()),
@@ -131,22 +134,35 @@ def measure_compilation(logos: int) -> dict[str, Any]:
     opening = _times(lambda: Postings(folder, names, logos), 5)
     postings = Postings(folder, names, logos)
     filters: dict[str, dict[str, float]] = {}
+    facets: dict[str, dict[str, float]] = {}
+    counted = [field for field in FIELDS if field.name in names and field.kind.facet]
     figures = {
         "bytes_a_logo": round(sum(path.stat().st_size for path in (folder / "postings").iterdir()) / logos, 1),
         "open_ms": round(float(np.median(opening)), 1),
         "filters": filters,
+        "facets": facets,
     }
     connection = sqlite3.connect(folder / METADATA)
+    facets["no filter"] = _percentiles(_times(partial(_count_all, postings, counted, None), ROUNDS))
     for name, (condition, sql) in FILTERS.items():
-        passing = np.flatnonzero(postings.select(condition))
+        mask = postings.select(condition)
+        passing = np.flatnonzero(mask)
         if passing.tolist() != sorted(row for (row,) in connection.execute(sql)):
             raise ValueError(f"{name}: the rows differ from those of SQL")
         times = _times(partial(postings.select, condition), ROUNDS)
         sql_times = _times(partial(_run_sql, connection, sql), 5)
         filters[name] = {"passed": len(passing), **_percentiles(times), "sql_p50_ms": _percentiles(sql_times)["p50_ms"]}
-        print(name, json.dumps(filters[name]), flush=True)
+        facets[name] = _percentiles(_times(partial(_count_all, postings, counted, mask), ROUNDS))
+        print(name, json.dumps(filters[name]), "facets:", json.dumps(facets[name]), flush=True)
     connection.close()
     return figures
+
+
+def _count_all(postings: Postings, fields: Iterable[RegisterField[Any]], mask: Mask | None) -> None:
+    for field in fields:
+        counted = postings.count_values(field, mask, most=VALUES)
+        if not counted:
+            raise ValueError(f"{field.name}: no values are counted")
 
 
 def measure_search(logos: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from logo_similarity.commands.build import build
 from logo_similarity.commands.catalogs import catalog_app
 from logo_similarity.commands.codes import codes_app
+from logo_similarity.commands.compact import compact
 from logo_similarity.commands.doctor import doctor
 from logo_similarity.commands.evaluate import evaluate
 from logo_similarity.commands.explain import explain
@@ -26,6 +27,7 @@ from logo_similarity.commands.report import report
 from logo_similarity.commands.search import search
 from logo_similarity.commands.serve import serve
 from logo_similarity.commands.train import train
+from logo_similarity.commands.watch import watch_app
 from logo_similarity.config import unknown_settings
 from logo_similarity.errors import LogoSimilarityError
 from logo_similarity.terminal import err
@@ -89,6 +91,7 @@ def before_command(
 app.command(epilog=example("inspect register.csv --images images"))(inspect)
 app.command(epilog=example("build register.csv --images images"))(build)
 app.command("import", epilog=example("import apc260105.zip --images new-images --store images"))(import_)
+app.command(epilog=example("compact --catalogs catalogs"))(compact)
 app.command(epilog=example("search logo.png --top-k 5"))(search)
 app.command(epilog=example("explain logo.png 075d1f55-a324-5351-b637-f32323df9837"))(explain)
 app.command(epilog=example("report case.json --out report.pdf"))(report)
@@ -102,6 +105,7 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(codes_app, name="codes")
 app.add_typer(keys_app, name="keys")
 app.add_typer(images_app, name="images")
+app.add_typer(watch_app, name="watch")
 
 
 def _explain(problem: ErrorDetails, option: Any) -> str:  # noqa: ANN401 - typer's own class

@@ -247,6 +247,9 @@ class Query:
     """Rows of logos that are left out: those on earlier pages."""
     filter: Filter | None = None
     """Only logos that pass it are searched; None: all logos."""
+    rows: tuple[int, ...] | None = None
+    """Only the logos of these rows are searched, those that pass the filter; None: all. Scores and expected numbers are
+    those of a search of the whole catalog."""
     logo_id: str | None = _parameter(
         None, "A logo of the catalog to search for, instead of an image. It is not among the results.", 1, 500
     )
@@ -423,3 +426,5 @@ class SearchResult:
     """The query of the next page; None: this is the last one."""
     words: str | None = None
     """The words that were searched for: those of the query, or read in its image; None: the image alone was searched for."""
+    generation: int = 0
+    """Of the live changes that were searched; 0: none."""

@@ -13,22 +13,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from logo_similarity.catalog.manifest import (
-    INDEX,
-    MANIFEST,
-    METADATA,
-    MODEL_FOLDER,
-    PATCHES,
-    ROW_MAP,
-    WORDS,
-    Manifest,
-    check_sizes,
-    read_manifest,
-)
+from logo_similarity.catalog.joined import JoinedMetadata
+from logo_similarity.catalog.live import LiveFiles
+from logo_similarity.catalog.live_folder import LiveFolder
+from logo_similarity.catalog.manifest import MODEL_FOLDER, Manifest, check_sizes, read_manifest
 from logo_similarity.catalog.metadata import Metadata
-from logo_similarity.catalog.postings import Postings, file_names
 from logo_similarity.catalog.versions import Catalog
-from logo_similarity.description import WHOLE_BOX, Description, Parts, Place
+from logo_similarity.description import WHOLE_BOX, Description, Parts
 from logo_similarity.domain import (
     MOST_SHOWN,
     STAGES,
@@ -56,67 +47,60 @@ from logo_similarity.filters import Filter, find_field
 from logo_similarity.image.adjust import adjust
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
-from logo_similarity.opening import (
-    check_preprocessing,
-    open_parts,
-    open_patches,
-    open_places,
-    open_row_map,
-    trial_image,
-)
-from logo_similarity.search.candidates import Candidates, CandidateSource, Ids, IdSet, Mask, merge
+from logo_similarity.joining import JoinedSegments, Selection
+from logo_similarity.opening import check_preprocessing, trial_image
+from logo_similarity.search.candidates import Candidates, Ids
 from logo_similarity.search.evidence import ImageEvidence
 from logo_similarity.search.expect import Tail
 from logo_similarity.search.explain import as_box, match_regions, place_cells
 from logo_similarity.search.fusion import further_candidates, fuse
-from logo_similarity.search.hnsw import HnswSource, VectorIndex
-from logo_similarity.search.part_index import PartIndex, PartPool, WholePool
+from logo_similarity.search.hnsw import HnswSource
 from logo_similarity.search.parts import (
     DIMENSIONS,
     MOST_EXPECTED,
     WHOLE,
     Comparison,
     PartMatches,
-    Pool,
     match_parts,
     shorten,
 )
 from logo_similarity.search.propose import propose_codes
-from logo_similarity.search.rows import FilteredMap
 from logo_similarity.search.score import RERANKED, score
 from logo_similarity.search.sounds import fold
 from logo_similarity.search.word_fusion import fuse_words, limit_identical, places_of
-from logo_similarity.search.words import WordIndex
+from logo_similarity.segment import LiveSegment, Segment
 
+NO_ROWS = np.empty(0, np.int64)
 IDENTICAL_RESERVE = 3
 """Candidates of a search for words alone, for each hit."""
 
 
+def split_edition(edition: str) -> tuple[str, int]:
+    """The version and the generation of `SearchEngine.edition`."""
+    version, _, generation = edition.partition("+")
+    return version, int(generation or 0)
+
+
 @dataclass(frozen=True, slots=True)
 class SearchEngine:
-    """One opened catalog version with its encoder. Safe to use from many threads at once.
+    """One opened catalog version with its encoder, and live changes. Safe to use from many threads at once.
 
     >>> with SearchEngine.open(Path("catalogs")) as engine:
     ...     result = engine.search(Query(image=Path("logo.png").read_bytes(), top_k=10))
     """
 
     version: str
-    manifest: Manifest
+    generation: int
+    """Of the live changes; 0: there are none."""
     encoder: Encoder
-    base: HnswSource
-    """The catalog's own index and patches."""
-    sources: tuple[CandidateSource, ...]
-    """Every source that is searched; the ids of their candidates are vectors of `base.row_map`."""
-    parts: PartIndex | None
-    """The parts of the images of `base`; None: no image has any, or they are not known."""
-    places: Floats | None
-    """(vectors, 5) float32, mapped: an `embed.describe.Place` for each vector; None: not known."""
-    metadata: Metadata
-    postings: Postings | None
-    """None: the catalog cannot filter, because an earlier version of this software built it."""
-    words: WordIndex | None
-    """None: the catalog cannot be searched by words, for the same reason."""
+    logos: JoinedSegments
+    """The version, and the live segments."""
     decoder: Decoder
+
+    @property
+    def edition(self) -> str:
+        """The name of what is searched: that of the version, with the generation of the live changes if there are any."""
+        return f"{self.version}+{self.generation}" if self.generation else self.version
 
     @classmethod
     def open(
@@ -147,37 +131,27 @@ class SearchEngine:
         check_sizes(folder, manifest)
         check_preprocessing(folder, manifest)
         encoder = Encoder.open(folder / MODEL_FOLDER, device=device, threads=1)
-        index = VectorIndex.open(folder / INDEX)
-        metadata = Metadata(folder / METADATA)
-        patches = open_patches(folder, encoder) if PATCHES in manifest.files and encoder.has_patches else None
-        logos = {MANIFEST: manifest.count, METADATA: metadata.count()}
-        images = {MANIFEST: manifest.distinct_images, INDEX: index.count}
-        if patches is not None:
-            images[PATCHES] = len(patches)
-        for what, counts in (("logos", logos), ("distinct images", images)):
-            if len(set(counts.values())) > 1:
-                raise CatalogError(f"{folder}: damaged: its files have different numbers of {what}: {counts}")
-        if not manifest.dimension == index.dimension == encoder.dimension:
-            raise CatalogError(f"{folder}: damaged: its encoder and its index have different numbers of dimensions")
-        if encoder.model.sha256 != manifest.encoder.sha256:
-            raise CatalogError(f"{folder / MODEL_FOLDER}: not the encoder that computed the embeddings")
-        if index.edges != manifest.index.m:
-            raise CatalogError(
-                f"{folder}: damaged: its index has {index.edges} edges per node, its manifest says {manifest.index.m}"
-            )
-        complete = file_names(manifest.filter_fields) <= manifest.files.keys()
-        postings = Postings(folder, manifest.filter_fields, manifest.count) if complete else None
-        row_map = open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
-        base = HnswSource(index, patches, row_map, manifest.index.ef_search)
-        parts, places = open_parts(folder, manifest), open_places(folder, manifest)
-        words = WordIndex.open(folder / WORDS, manifest.count) if WORDS in manifest.files else None
-        decoder = Decoder(limits or ImageLimits())
-        engine = cls(folder.name, manifest, encoder, base, (base,), parts, places, metadata, postings, words, decoder)
+        logos = JoinedSegments.of(Segment.open(folder, manifest, encoder), [], [NO_ROWS])
+        engine = cls(folder.name, 0, encoder, logos, Decoder(limits or ImageLimits()))
         engine.check((manifest.count // 2,))
         return engine
 
+    def with_live(self, live: LiveFiles) -> Self:
+        """An engine for the same version with these live changes instead of those of this engine.
+
+        It searches the logos of all segments as if they were in one catalog. Both engines share everything that is open;
+        closing one closes the other.
+
+        Raises:
+            CatalogError: a segment is damaged or does not fit the version, or has no such row as one that is hidden.
+        """
+        base = self.logos.segments[0]
+        known = {segment.folder: segment for segment in self.logos.segments if isinstance(segment, LiveSegment)}
+        opened = [known.get(folder) or LiveSegment.open_with(folder, self.encoder, base) for folder in live.segments]
+        return replace(self, generation=live.generation, logos=JoinedSegments.of(base, opened, live.hidden))
+
     def check(self, rows: Sequence[int]) -> None:
-        """Search for a test image and for these rows of the catalog. The first search also warms up the encoder.
+        """Search for a test image and for these rows of the version. The first search also warms up the encoder.
 
         Raises:
             CatalogError: the embedding, the patches, the words or the metadata of a row are damaged.
@@ -186,21 +160,22 @@ class SearchEngine:
         hits = self.search(Query(image=trial_image())).hits
         if not hits or not all(math.isfinite(hit.score) for hit in hits):
             raise CatalogError(f"{self.version}: damaged: a search for a test image has no valid results")
-        vectors = self.base.row_map.vector_of(np.asarray(rows)).tolist()
-        self.base.index.check(vectors, ef_search=self.base.ef_search)
-        if self.parts is not None:
-            entries = [row * self.parts.index.count // self.manifest.count for row in rows]
-            self.parts.index.check(entries, ef_search=self.parts.ef_search)
-        for row, vector, logo in zip(rows, vectors, self.metadata.fetch(rows), strict=True):
+        base = self.logos.segments[0]
+        vectors = base.source.row_map.vector_of(np.asarray(rows)).tolist()
+        base.source.index.check(vectors, ef_search=base.source.ef_search)
+        if base.parts is not None:
+            entries = [row * base.parts.index.count // base.manifest.count for row in rows]
+            base.parts.index.check(entries, ef_search=base.parts.ef_search)
+        for row, vector, logo in zip(rows, vectors, base.metadata.fetch(rows), strict=True):
             try:
                 _ = logo.record
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise CatalogError(f"{self.version}: damaged: the metadata of row {row} cannot be read") from None
-            description = self.base.description(vector)
-            if not np.isfinite(self._score(description, self._candidates(description, RERANKED))).all():
+            description = base.description(vector)
+            if not np.isfinite(self._score(description, self.logos.source.candidates(description, RERANKED))).all():
                 raise CatalogError(f"{self.version}: damaged: row {row} has scores that are not finite")
             words = " ".join(fold(logo.record.text or ""))
-            if self.words is not None and words and not (self.words.search(words, 1).similarities > 0.999).any():
+            if base.words is not None and words and not (base.words.search(words, 1).similarities > 0.999).any():
                 raise CatalogError(f"{self.version}: damaged: a search for the words of row {row} does not find them")
 
     def search(self, query: Query) -> SearchResult:
@@ -213,26 +188,29 @@ class SearchEngine:
         """
         clock = _Clock()
         pictures, words = self._describe(query, clock)
-        passing = None if query.filter is None else self._passing(query.filter)
-        left_out = np.array([*query.shown, *self._rows(query.logo_id)], np.int64)
+        among = self.logos.select(query.filter, query.rows)
+        left_out = np.array(
+            [*query.shown, *(() if query.logo_id is None else (self._find(query.logo_id).id,))], np.int64
+        )
         most = query.top_k + len(left_out)
         if not pictures or words is not None:
-            answer = self._search_words(query, pictures, words or "", passing, left_out, clock)
+            answer = self._search_words(query, pictures, words or "", among, left_out, clock)
         else:
-            answer = self._search_images(query, pictures, passing, left_out, clock)
-        passed = None if passing is None else int(np.count_nonzero(passing))
-        remaining = min(MOST_SHOWN, self.manifest.count if passed is None else passed) - most
+            answer = self._search_images(query, pictures, among, left_out, clock)
+        passed = None if query.filter is None or among.rows is None else int(np.count_nonzero(among.rows))
+        remaining = min(MOST_SHOWN, self.logos.count if passed is None else passed) - most
         shown = (*left_out.tolist(), *(hit.logo.id for hit in answer.hits))
         return SearchResult(
             hits=answer.hits,
             reranked=any(picture.patches is not None for picture in pictures),
             parts=any(picture.parts is not None for picture in pictures),
             version=self.version,
+            generation=self.generation,
             timings=Timings(**{**dict.fromkeys(STAGES, 0.0), **clock.stages}),
             exact=answer.exact,
             passed=passed,
             pictures=pictures,
-            proposed=propose_codes(answer.hits, self.manifest.fields) if query.propose else None,
+            proposed=propose_codes(answer.hits, self.logos.fields) if query.propose else None,
             next=_next_page(query, pictures, words, shown)
             if len(answer.hits) == query.top_k and remaining > 0
             else None,
@@ -246,30 +224,30 @@ class SearchEngine:
             BadImageError, InvalidRequestError: as `search`.
             NotFoundError: the catalog does not contain the logo.
         """
-        logo = self.metadata.find(logo_id)
-        if logo is None:
-            raise NotFoundError(f"no logo has the id {logo_id!r}")
+        logo = self._find(logo_id)
         clock = _Clock()
         pictures, _ = self._describe(query, clock)
         if not pictures:
             raise InvalidRequestError(
                 "a hit is explained with an image, or the id of a logo; give the query one of them"
             )
-        vectors = self.base.row_map.vector_of(np.array([logo.id]))
-        images = self._compare(query, pictures, None, 1, clock, vectors)
+        everything = self.logos.everything
+        vectors = everything.row_map.vector_of(np.array([logo.id]))
+        images = self._compare(query, pictures, everything, 1, clock, vectors)
         images = images.at(np.flatnonzero(images.ids == vectors))
-        place, vector = int(images.pictures[0]), int(vectors[0])
+        picture = pictures[int(images.pictures[0])]
         hit = Hit(
             score=float(images.scores[0]),
             cosine=float(images.cosines[0]),
             logo=logo,
-            copies=int(self.base.row_map.copies_of(vectors)[0]),
+            copies=int(everything.row_map.copies_of(vectors)[0]),
             expect=None if images.expects is None else float(images.expects[0]),
             matched=next(self._regions(pictures, images)),
-            picture=place,
+            picture=int(images.pictures[0]),
         )
-        picture = pictures[place]
-        return Explanation(hit, self._matched_regions(picture, vector), self._matched_cells(picture, vector))
+        segment, vector = self.logos.locate(int(vectors[0]))
+        own, parts = segment.description(vector), segment.stored_parts(vector)
+        return Explanation(hit, _matched_regions(picture, own, parts), self._matched_cells(picture, own))
 
     def facets(
         self,
@@ -291,8 +269,8 @@ class SearchEngine:
             InvalidRequestError: the catalog does not have a field, or its values are not counted; `under` is not a code;
                 or the catalog cannot filter.
         """
-        passing = None if condition is None else self._passing(condition)
-        known = {field.name: field for field in select_fields(self.manifest.filter_fields) if field.kind.facet}
+        among = self.logos.select(condition).rows
+        known = {field.name: field for field in select_fields(self.logos.filter_fields) if field.kind.facet}
         chosen = list(known) if fields is None else [find_field(name).name for name in fields]
         for name in chosen:
             if name not in known:
@@ -303,9 +281,9 @@ class SearchEngine:
         for name in chosen:
             field = known[name]
             parent = None if under is None or not isinstance(field.kind, Codes) else _code(field, under)
-            values = self._postings().count_values(field, passing, under=parent, most=most)
+            values = self.logos.filtering().count_values(field, among, under=parent, most=most)
             counts[name] = tuple(ValueCount(as_json(value), count) for value, count in values)
-        return Facets(self.manifest.count if passing is None else int(np.count_nonzero(passing)), counts)
+        return Facets(self.logos.count if among is None else int(np.count_nonzero(among)), counts)
 
     def browse(self, condition: Filter | None = None, *, start: int = 0, limit: int = 100) -> LogoPage:
         """The logos that pass a filter, in the order of the catalog, from row `start` on.
@@ -313,13 +291,57 @@ class SearchEngine:
         Raises:
             InvalidRequestError: the catalog does not have a field of the filter, or cannot filter.
         """
-        if condition is None:
-            passed, rows = self.manifest.count, np.arange(start, min(start + limit + 1, self.manifest.count))
+        among = self.logos.select(condition).rows
+        if among is None:
+            passed, rows = self.logos.count, np.arange(start, min(start + limit + 1, self.logos.count))
         else:
-            passing = self._passing(condition)
-            passed, rows = int(np.count_nonzero(passing)), np.flatnonzero(passing[start:])[: limit + 1] + start
+            passed, rows = int(np.count_nonzero(among)), np.flatnonzero(among[start:])[: limit + 1] + start
         logos = self.metadata.fetch(rows[:limit].tolist())
         return LogoPage(tuple(logos), passed, int(rows[limit]) if len(rows) > limit else None)
+
+    def with_changes(self, catalogs: Path) -> Self:
+        """An engine with the live changes that a service has written last into a folder of versions; itself without any.
+
+        Raises:
+            CatalogError: as `with_live`. The service writes damaged segments again.
+        """
+        folder = LiveFolder.of(catalogs, self.version)
+        while True:
+            marker = folder.marker()
+            try:
+                state = folder.read()
+                if state is None:
+                    return self
+                return self.with_live(LiveFiles(state.generation, folder.segments(state), folder.read_hidden(state)))
+            except CatalogError:
+                if folder.marker() == marker:
+                    raise
+                # The segments were replaced in the meantime, and the old ones deleted.
+
+    @property
+    def metadata(self) -> Metadata | JoinedMetadata:
+        """The metadata of the visible logos."""
+        return self.logos.metadata
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the version; `logos` has the numbers with the live changes."""
+        return self.logos.segments[0].manifest
+
+    @property
+    def base(self) -> HnswSource:
+        """The index and patches of the version."""
+        return self.logos.segments[0].source
+
+    @property
+    def reranks(self) -> bool:
+        """Whether candidates can be re-ranked."""
+        return self.base.patches is not None
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether parts can be compared."""
+        return self.manifest.parts is not None
 
     @property
     def part_dimensions(self) -> frozenset[int]:
@@ -332,7 +354,8 @@ class SearchEngine:
 
     def close(self) -> None:
         """Close the database connections and stop the decoder processes. Files are unmapped with the last reference."""
-        self.metadata.close()
+        for segment in self.logos.segments:
+            segment.metadata.close()
         self.decoder.close()
 
     def __enter__(self) -> Self:
@@ -374,46 +397,44 @@ class SearchEngine:
 
     def _description_of(self, logo_id: str, query: Query) -> Description:
         """The stored description of a logo of the catalog, with what is to be compared."""
-        (row,) = self._rows(logo_id)
-        vector = int(self.base.row_map.vector_of(np.array([row]))[0])
-        description = replace(self.base.description(vector), place=self._place(vector))
+        (vector,) = self.logos.source.row_map.vector_of(np.array([self._find(logo_id).id])).tolist()
+        segment, vector = self.logos.locate(vector)
+        description = segment.description(vector)
         if not self._reranks(query):
             description = replace(description, patches=None)
         if self._compares_parts(query):
-            description = replace(description, parts=self._stored_parts(vector))
+            description = replace(description, parts=segment.stored_parts(vector))
         return description
 
-    def _rows(self, logo_id: str | None) -> tuple[int, ...]:
-        """The row of a logo; none for None. Raises NotFoundError if the catalog does not contain the logo."""
-        if logo_id is None:
-            return ()
-        logo = self.metadata.find(logo_id)
+    def _find(self, logo_id: str) -> Logo:
+        """A logo. Raises NotFoundError if the catalog does not contain it."""
+        logo = self.logo(logo_id)
         if logo is None:
             raise NotFoundError(f"no logo has the id {logo_id!r}")
-        return (logo.id,)
+        return logo
 
     def _compare(
         self,
         query: Query,
         pictures: Sequence[Description],
-        passing: Mask | None,
+        among: Selection,
         most: int,
         clock: _Clock,
-        further: Ids = np.empty(0, np.int64),  # noqa: B008 - never changed
+        further: Ids = NO_ROWS,
     ) -> ImageEvidence:
         """The evidence of the images nearest to the pictures, of those whose parts are, and of `further` vectors."""
-        allowed = None if passing is None else IdSet.of(self.base.row_map.vectors_with(passing))
         return ImageEvidence.best_of(
-            [self._compare_picture(query, picture, allowed, most, clock, further) for picture in pictures]
+            [self._compare_picture(query, picture, among, most, clock, further) for picture in pictures]
         )
 
     def _compare_picture(
-        self, query: Query, description: Description, allowed: IdSet | None, most: int, clock: _Clock, further: Ids
+        self, query: Query, description: Description, among: Selection, most: int, clock: _Clock, further: Ids
     ) -> ImageEvidence:
-        candidates = self._candidates(description, max(most, RERANKED), allowed)
+        source, everything = self.logos.source, self.logos.everything
+        candidates = source.candidates(description, max(most, RERANKED), among.vectors)
         # What a logo shares with the whole catalog does not depend on the filter, and neither does its score.
-        nearest = candidates if allowed is None else self._candidates(description, RERANKED)
-        matches = None if description.parts is None else self._match_parts(description, allowed)
+        nearest = candidates if among is everything else source.candidates(description, RERANKED, everything.vectors)
+        matches = None if description.parts is None else self._match_parts(description, among)
         clock.lap("search")
         ids, cosines = candidates.ids, candidates.cosines
         scores = self._score(description, candidates, nearest)
@@ -424,7 +445,7 @@ class SearchEngine:
         if tail is not None and matches is not None:
             further = np.union1d(further, further_candidates(matches, ids, most, MOST_EXPECTED))
         if len(further):
-            others = self.base.compare(description, further)
+            others = source.compare(description, further)
             ids, cosines = np.concatenate([ids, others.ids]), np.concatenate([cosines, others.cosines])
             scores = np.concatenate([scores, self._score(description, others, nearest)])
         log_expects, matched = -scores if tail is None else tail.log_expect(scores), np.full(len(ids), -1)
@@ -443,22 +464,21 @@ class SearchEngine:
             pictures=np.zeros(len(ids), np.int64),
             matches=(matches,),
             exact=candidates.exact,
-            logos=None if tail is None else self.manifest.count,
+            logos=None if tail is None else self.logos.count,
         )
 
     def _search_images(
-        self, query: Query, pictures: Sequence[Description], passing: Mask | None, left_out: Ids, clock: _Clock
+        self, query: Query, pictures: Sequence[Description], among: Selection, left_out: Ids, clock: _Clock
     ) -> _Answer:
         """The best hits of a query for pictures, but for the rows that are left out."""
         most = query.top_k + len(left_out)
-        images = self._compare(query, pictures, passing, most, clock)
+        images = self._compare(query, pictures, among, most, clock)
         best = np.lexsort((images.ids, -images.scores, images.log_expects))
         best = best[images.meets(query)[best]]
         if query.min_score is not None:
             best = best[images.scores[best] >= query.min_score]
         best = best[:most]
-        row_map = self.base.row_map if passing is None else FilteredMap(self.base.row_map, passing)
-        vectors = images.ids[best]
+        row_map, vectors = among.row_map, images.ids[best]
         rows, positions = row_map.rows_of(vectors, query.max_identical)
         kept = np.flatnonzero(~np.isin(rows, left_out))[: query.top_k]
         rows, positions = rows[kept], positions[kept]
@@ -483,32 +503,32 @@ class SearchEngine:
         query: Query,
         pictures: Sequence[Description],
         words: str,
-        passing: Mask | None,
+        among: Selection,
         left_out: Ids,
         clock: _Clock,
     ) -> _Answer:
         """The best hits of a query for words, alone or with pictures, but for the rows that are left out."""
-        if self.words is None:
+        if self.logos.words is None:
             raise InvalidRequestError(
                 "this catalog cannot be searched by words: it was built by an earlier version of this software; build it "
                 "again"
             )
-        row_map = self.base.row_map if passing is None else FilteredMap(self.base.row_map, passing)
+        index, row_map = self.logos.words, among.row_map
         most = query.top_k + len(left_out)
         limit = max(most, RERANKED)
         images = None
         if not pictures:
             # More than are returned, since some may have identical images and words.
-            matches = self.words.search(words, limit * IDENTICAL_RESERVE, passing)
+            matches = index.search(words, limit * IDENTICAL_RESERVE, among.rows)
             clock.lap("search")
             vectors, scores = row_map.vector_of(matches.rows), matches.similarities
         else:
-            rows = self.words.search(words, limit, passing).rows
+            rows = index.search(words, limit, among.rows).rows
             # The image of a logo with similar words is compared, too, and the words of a logo with a similar image.
-            images = self._compare(query, pictures, passing, most, clock, row_map.vector_of(rows))
+            images = self._compare(query, pictures, among, most, clock, row_map.vector_of(rows))
             best = images.ids[np.lexsort((images.ids, -images.equal))]
             similar = row_map.rows_of(best, query.max_identical)[0][:limit]
-            matches = self.words.compare(words, np.union1d(similar, rows))
+            matches = index.compare(words, np.union1d(similar, rows))
             vectors = row_map.vector_of(matches.rows)
             images = images.at(places_of(images.ids, vectors))
             scores = fuse_words(images.equal, matches, query.word_weight)
@@ -554,49 +574,15 @@ class SearchEngine:
         clock.lap("metadata")
         return _Answer(tuple(hits), exact=False)
 
-    def _matched_regions(self, description: Description, vector: int) -> tuple[RegionMatch, ...]:
-        own = description.parts
-        if own is None:
+    def _matched_cells(self, description: Description, other: Description) -> tuple[CellMatch, ...]:
+        if description.patches is None or other.patches is None or description.place is None or other.place is None:
             return ()
-        parts, whole = self._stored_parts(vector), self.base.index.vectors[vector]
-        ours, theirs = (
-            np.concatenate([shorten(embedding[np.newaxis]), shorten(regions.embeddings)])
-            for embedding, regions in ((description.embedding, own), (whole, parts))
-        )
-        return match_regions(
-            ours, [description.box, *map(as_box, own.boxes)], theirs, [WHOLE_BOX, *map(as_box, parts.boxes)]
-        )
-
-    def _stored_parts(self, vector: int) -> Parts:
-        """The parts of the logos with one vector; their embeddings have `DIMENSIONS` dimensions."""
-        if self.parts is None:
-            return Parts(np.empty((0, DIMENSIONS), np.float32), np.empty((0, 4), np.float32))
-        first, last = self.parts.offsets[vector : vector + 2].tolist()
-        entries = self.parts.row_map.vector_of(np.arange(first, last))
-        boxes = [self.parts.box(vector, part) for part in range(last - first)]
-        return Parts(self.parts.index.vectors[entries], np.array(boxes, np.float32).reshape(-1, 4))
-
-    def _place(self, vector: int) -> Place | None:
-        """Where the encoder looked in the picture of the logos with one vector; None: not known."""
-        if self.places is None:
-            return None
-        place = Place(*self.places[vector].tolist())
-        # Opening a catalog does not read all places. NaN compares false.
-        if not (
-            0 <= place.left < place.right <= 1 and 0 <= place.top < place.bottom <= 1 and 0 < place.aspect < math.inf
-        ):
-            raise CatalogError(f"{self.version}: damaged: the place of image {vector} is not in its picture")
-        return place
-
-    def _matched_cells(self, description: Description, vector: int) -> tuple[CellMatch, ...]:
-        own, others, place = description.patches, self.base.patches, self._place(vector)
-        if own is None or others is None or description.place is None or place is None:
-            return ()
-        return place_cells(own, description.place, others[vector], place, self.encoder.model.input_spec)
+        spec = self.encoder.model.input_spec
+        return place_cells(description.patches, description.place, other.patches, other.place, spec)
 
     def _reranks(self, query: Query) -> bool:
         """Whether the candidates of a query are re-ranked."""
-        possible = self.base.patches is not None
+        possible = self.reranks
         if query.rerank and not possible:
             raise InvalidRequestError(
                 "this catalog cannot re-rank: its encoder has no patches, or it was built from embeddings alone"
@@ -605,21 +591,17 @@ class SearchEngine:
 
     def _compares_parts(self, query: Query) -> bool:
         """Whether the parts of a query are compared."""
-        possible = self.manifest.parts is not None
+        possible = self.has_parts
         if query.parts is PartsMode.ONLY and not possible:
             raise InvalidRequestError("this catalog cannot compare parts: it was built from embeddings alone")
         return possible and query.parts is not PartsMode.OFF
 
-    def _match_parts(self, description: Description, allowed: IdSet | None) -> PartMatches:
-        """The matches of a query's parts with allowed logos. How surprising they are does not depend on the filter."""
-        everywhere: list[Pool] = [WholePool(self.base.index)]
-        pools: list[Pool] = [WholePool(self.base.index, allowed)]
-        if self.parts is not None:
-            everywhere.append(PartPool.of(self.parts))
-            pools.append(PartPool.of(self.parts, allowed))
-        if allowed is None:
-            pools = everywhere
-        return match_parts(description, *map(Comparison, pools, everywhere))
+    def _match_parts(self, description: Description, among: Selection) -> PartMatches:
+        """The matches of a query's parts with some logos. How surprising they are does not depend on the filter."""
+        everywhere = self.logos.pools
+        pools = everywhere if among is self.logos.everything else self.logos.pools_of(among)
+        compared = [Comparison(*pair) for pair in zip(pools, everywhere, strict=True)]
+        return match_parts(description, *compared)
 
     def _regions(self, pictures: Sequence[Description], images: ImageEvidence) -> Iterator[Matched | None]:
         """The regions that matched in each image."""
@@ -634,26 +616,8 @@ class SearchEngine:
             return None
         query_part, part = int(matches.query_parts[row]), int(matches.parts[row])
         query_box = description.box if query_part == WHOLE else as_box(description.parts.boxes[query_part])
-        hit_box = WHOLE_BOX if self.parts is None or part == WHOLE else self.parts.box(vector, part)
-        return Matched(query_box, hit_box)
-
-    def _passing(self, condition: Filter) -> Mask:
-        """For each row, whether it passes a filter."""
-        for part in condition.conditions():
-            if part.field not in self.manifest.filter_fields:
-                fields = ", ".join(self.manifest.filter_fields) or "no fields"
-                raise InvalidRequestError(f"this catalog has no {part.field} to filter by; it has {fields}")
-        return self._postings().select(condition)
-
-    def _postings(self) -> Postings:
-        if self.postings is None:
-            raise InvalidRequestError(
-                "this catalog cannot filter: it was built by an earlier version of this software; build it again"
-            )
-        return self.postings
-
-    def _candidates(self, description: Description, k: int, allowed: IdSet | None = None) -> Candidates:
-        return merge([source.candidates(description, k, allowed) for source in self.sources], k)
+        segment, vector = self.logos.locate(vector)
+        return Matched(query_box, WHOLE_BOX if part == WHOLE else segment.part_box(vector, part))
 
     def _score(self, description: Description, candidates: Candidates, nearest: Candidates | None = None) -> Floats:
         return score(description, candidates, self.encoder.model.rerank_weight, nearest)
@@ -664,6 +628,20 @@ class _Answer:
     hits: tuple[Hit, ...]
     exact: bool
     """As `SearchResult.exact`."""
+
+
+def _matched_regions(description: Description, other: Description, parts: Parts) -> tuple[RegionMatch, ...]:
+    """The regions of a query and of a logo, with its parts, that resemble each other."""
+    own = description.parts
+    if own is None:
+        return ()
+    ours, theirs = (
+        np.concatenate([shorten(embedding[np.newaxis]), shorten(regions.embeddings)])
+        for embedding, regions in ((description.embedding, own), (other.embedding, parts))
+    )
+    return match_regions(
+        ours, [description.box, *map(as_box, own.boxes)], theirs, [WHOLE_BOX, *map(as_box, parts.boxes)]
+    )
 
 
 def _next_page(query: Query, pictures: tuple[Description, ...], words: str | None, shown: tuple[int, ...]) -> Query:

@@ -54,9 +54,11 @@ class Register:
 class Desk:
     """A catalog with its image store, and folders of images to import."""
 
+    options = OPTIONS
+
     def __init__(self, folder: Path) -> None:
         self.root, self.store, self.images = folder / "catalogs", folder / "store", folder / "images"
-        self.images.mkdir()
+        self.images.mkdir(exist_ok=True)
 
     def image(self, name: str, number: int) -> str:
         shutil.copy(FILES[number], self.images / name)
@@ -68,14 +70,14 @@ class Desk:
         return Record(logo_id=logo_id, filename=filename, where="here", transaction_date=transaction, **values)
 
     def build(self, *rows: Row, facets: tuple[str, ...] = ()) -> None:
-        result = build_catalog(Register(self.images, list(rows), facets), self.root, OPTIONS)
+        result = build_catalog(Register(self.images, list(rows), facets), self.root, self.options)
         for logo in self.logos(result.folder):
             self.store.mkdir(exist_ok=True)
             shutil.copy(self.images / logo.filename, self.store / logo.filename)
 
     def add(self, *rows: Row, facets: tuple[str, ...] = (), **options: Any) -> ImportResult:
         store = LocalStore(self.store, secret="secret", link_seconds=60)
-        return import_source(Register(self.images, list(rows), facets), self.root, OPTIONS, store.write, **options)
+        return import_source(Register(self.images, list(rows), facets), self.root, self.options, store.write, **options)
 
     def logos(self, version: Path | None = None) -> list[Record]:
         metadata = Metadata((version or Catalog(self.root).current()) / METADATA)

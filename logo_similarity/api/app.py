@@ -35,6 +35,7 @@ from logo_similarity.api.routes import (
     page,
     report,
     search,
+    watches,
 )
 from logo_similarity.api.routing import RouteTable
 from logo_similarity.api.runtime import Runtime
@@ -110,6 +111,12 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
     app.include_router(report.router, tags=["search"], dependencies=keyed, responses=_problems(*UPLOAD_REFUSALS, 501))
     app.include_router(logos.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 404, 422, 429, 503))
     app.include_router(classification.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 422, 429))
+    app.include_router(
+        watches.router,
+        tags=["watches"],
+        dependencies=keyed,
+        responses=_problems(*UPLOAD_REFUSALS, 404, 409),
+    )
     app.include_router(keys.router, tags=["operations"], dependencies=keyed, responses=_problems(401, 403, 429))
     app.include_router(docs.router)
     app.include_router(files.router)
@@ -148,7 +155,7 @@ def _lifespan(runtime: Runtime) -> Callable[[FastAPI], AbstractAsyncContextManag
 def _log_start(runtime: Runtime) -> None:
     engine, keys = runtime.live.current.engine, runtime.keys
     log.info(
-        "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,
+        "ready", catalog=engine.version, logos=engine.logos.count, encoder=engine.encoder.model.id,
         device=engine.encoder.provider, threads=runtime.gate.threads, keys=len(keys.ring),
     )  # fmt: skip
     if keys.needed and not len(keys.ring):

@@ -20,12 +20,15 @@ from logo_similarity.field_kinds import Operator
 from logo_similarity.fields import FIELDS, RegisterField
 from logo_similarity.filters import Filter
 from logo_similarity.reports.formats import ReportFormat
+from logo_similarity.watch.model import LONGEST_NAME, MOST_MARKS
 from logo_similarity.wording import allowed_values
 
 LONGEST_FILTER = 4_000
 """Maximum length of a filter in a request, in characters."""
 LONGEST_FIELD = 66_000
 """Maximum size of a form field, in bytes: a cursor is the longest."""
+LONGEST_RECORD = 100_000
+"""Maximum size of a record in a request, in bytes."""
 FILTER = "filter"
 FACETS = EXTRA.rstrip(".") + FAMILY
 """Stands for the parameters that filter by facets."""
@@ -54,7 +57,13 @@ EXPECTED = {
     **{field.parameter: "a shorter text" for field in FIELDS},
     FACETS: "a shorter text",
     "language": f"one of {', '.join(Language)}",
+    "image": "an image file, as curl -F image=@logo.png does",
+    "record": f"a record as JSON, at most {LONGEST_RECORD:,} bytes",
+    "Idempotency-Key": "a text of 1 to 200 visible ASCII characters",
     "case": "a case as a JSON file, as curl -F case=@case.json does",
+    "name": f"a name of at most {LONGEST_NAME} characters",
+    "mark": f"the ids of own marks, at most {MOST_MARKS}",
+    "webhook": "the address of a webhook, as https://hooks.example.com/path",
     "format": f"one of {', '.join(ReportFormat)}",
     **{parameter.name: _allowed_values(parameter) for parameter in PARAMETERS},
 }

@@ -50,17 +50,17 @@ class CheckedRoute(APIRoute):
             seen: set[str] = set()
             if request.scope["query_string"]:
                 _check(request.query_params.multi_items(), query, seen)
-            if form is not None:
-                try:
+            try:
+                if form is not None:
                     fields = await request.form(**limits)  # cached by Starlette; FastAPI's handler gets the same object
-                except ClientDisconnect:
-                    return Response(status_code=499)
-                try:
-                    _check(fields.multi_items(), form, seen)
-                except InvalidRequestError:
-                    await fields.close()
-                    raise
-            return await handler(request)
+                    try:
+                        _check(fields.multi_items(), form, seen)
+                    except InvalidRequestError:
+                        await fields.close()
+                        raise
+                return await handler(request)
+            except ClientDisconnect:
+                return Response(status_code=499)
 
         return checked
 
@@ -92,7 +92,7 @@ class RouteTable:
 
     def policy(self, scope: Scope) -> Policy:
         """The policy of the route."""
-        return policy_of(self.template(scope))
+        return policy_of(self.template(scope), scope.get("method", "GET"))
 
     def _find(self, path: str, app: FastAPI) -> str:
         if not self._patterns:

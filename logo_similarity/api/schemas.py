@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.config import JsonDict
 
+from logo_similarity.build.changing import Outcome
 from logo_similarity.description import Description
 from logo_similarity.domain import STAGES, Band, Hit, SearchResult, ValueShare
 from logo_similarity.fields import FIELDS, Record
@@ -82,6 +83,18 @@ class LogoOut(BaseModel):
     id: Annotated[str, Field(description="The logo's public id.")]
     image_url: Annotated[str | None, Field(description=IMAGE_URL)]
     metadata: Metadata
+
+
+class ChangedLogoOut(LogoOut):
+    """A logo after a change. Searches see it within two seconds."""
+
+    outcome: Annotated[
+        Outcome,
+        Field(
+            description="`created` or `changed`; `unchanged` if the change says nothing new, or is older than what is "
+            "known of the logo."
+        ),
+    ]
 
 
 class LogosOut(BaseModel):
@@ -404,6 +417,95 @@ class KeysOut(BaseModel):
     """All keys in LOGO_KEYS."""
 
     keys: list[KeyOut]
+
+
+class WatchOut(BaseModel):
+    """A watch, without its pictures."""
+
+    id: str
+    owner: Annotated[str, Field(description="Id of the API key that it belongs to, or `anonymous`.")]
+    name: str
+    created: dt.datetime
+    pictures: Annotated[int, Field(description="Number of its pictures.")]
+    parameters: Annotated[dict[str, JsonValue], Field(description="Parameters of its search other than the defaults.")]
+    filter: JsonValue
+    marks: Annotated[list[str], Field(description="Ids of own marks, of which changes are reported.")]
+    webhook: str | None
+    alerts: Annotated[int, Field(description="Number of its alerts.")]
+    problem: Annotated[
+        str | None,
+        Field(description="Why it could not be searched for in the last new version of the catalog. Null: it could."),
+    ]
+
+
+class WatchesOut(BaseModel):
+    """Watches, oldest first."""
+
+    watches: list[WatchOut]
+    next: Annotated[str | None, Field(description="`cursor` of the next page. Null on the last page.")]
+
+
+class NewWatchOut(WatchOut):
+    """A watch that was just added."""
+
+    secret: Annotated[
+        str | None, Field(description="With which requests to the webhook are signed. It is not shown again.")
+    ]
+
+
+class AlertWatchOut(BaseModel):
+    """The watch of an alert."""
+
+    id: str
+    name: str
+
+
+class AlertOut(BaseModel):
+    """An alert. `similar` has `reason` and the evidence, `changed` has `own`, `before` and `after`."""
+
+    id: int
+    watch: AlertWatchOut
+    kind: Annotated[str, Field(description="`similar` or `changed`.")]
+    logo_id: str
+    at: dt.datetime
+    catalog: Annotated[str, Field(description="The version of the catalog in which it was found.")]
+    reason: Annotated[str | None, Field(description="`new`, or `changed`: the register data or the image.")] = None
+    score: float | None = None
+    expect: float | None = None
+    band: Band | None = None
+    picture: Annotated[int | None, Field(description="Which picture of the watch it resembles, from 0.")] = None
+    word_similarity: float | None = None
+    word_field: str | None = None
+    own: Annotated[
+        bool | None, Field(description="Whether it is an own mark, or one that was reported as similar.")
+    ] = None
+    before: Annotated[
+        dict[str, JsonValue] | None, Field(description="The monitored fields. Null: it was not in the catalog.")
+    ] = None
+    after: Annotated[
+        dict[str, JsonValue] | None, Field(description="The monitored fields. Null: it is not in the catalog.")
+    ] = None
+    metadata: Annotated[
+        dict[str, JsonValue] | None,
+        Field(description="The register data at that time. Null: it was not in the catalog."),
+    ]
+    image_url: Annotated[str | None, Field(description=IMAGE_URL)]
+    delivery: Annotated[
+        str | None, Field(description="`pending`, `delivered` or `failed`. Null: the watch has no webhook.")
+    ]
+
+
+class AlertsOut(BaseModel):
+    """Alerts, newest first."""
+
+    alerts: list[AlertOut]
+    next: Annotated[str | None, Field(description="`cursor` of the next page. Null on the last page.")]
+
+
+class FeedOut(BaseModel):
+    """A new feed."""
+
+    url: Annotated[str, Field(description="Its address, which is a secret.")]
 
 
 class ClassificationOut(BaseModel):

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,8 +26,8 @@ from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, reject_line, reject_of, write_records
 from logo_similarity.build.rejections import Rejections, read_rejects
-from logo_similarity.build.reuse import KnownImages
-from logo_similarity.build.shards import SHARD_ROWS, Digests, load_shard, shard_count
+from logo_similarity.build.reuse import KnownImages, StoredImages
+from logo_similarity.build.shards import SHARD_ROWS, load_shard, shard_count
 from logo_similarity.build.texts import load_texts, read_texts
 from logo_similarity.build.words import WordsWriter
 from logo_similarity.catalog.files import create_array, replacing, sync_file
@@ -70,6 +70,7 @@ from logo_similarity.facets import EXTRA
 from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
+from logo_similarity.opening import Digests
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
 from logo_similarity.search.rows import GroupedMap, Numbers
 from logo_similarity.search.word_file import WORDS_LAYOUT
@@ -85,6 +86,7 @@ TEXTS = "texts"
 VECTORS = "vectors.npy"
 VERSION = "version"
 RECALL = "recall.json"
+_M = TypeVar("_M", bound=Manifest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +218,7 @@ def make_version(
     kind: str,
     images: Path,
     encoder: Encoder,
-    computed: PrecomputedEmbeddings | KnownImages | None,
+    computed: PrecomputedEmbeddings | StoredImages | None,
     inputs: str,
     options: BuildOptions,
     progress: Progress,
@@ -275,6 +277,41 @@ def make_version(
     vector_of = number_vectors(work / SHARDS, shard_count(total))
     if not len(vector_of):
         raise BuildError(_explain_rejects(work, images, total))
+    copy_model(options.model, version / MODEL_FOLDER)
+    entry = EncoderEntry(id=encoder.model.id, sha256=encoder.model.sha256, preprocessing=PREPROCESSING_VERSION)
+    return write_files(Manifest, work, kind, vector_of, encoder.dimension, entry, facets, inputs, options, progress)
+
+
+def write_files(
+    manifest: type[_M],
+    work: Path,
+    kind: str,
+    vector_of: Numbers,
+    dimension: int,
+    encoder: EncoderEntry,
+    facets: Sequence[str],
+    inputs: str,
+    options: BuildOptions,
+    progress: Progress,
+) -> _M:
+    """Write everything but the encoder and the manifest into `work / VERSION`, and return the manifest.
+
+    Args:
+        manifest: the kind of manifest.
+        work: has the records and rejects of the source, and their shards.
+        kind: the kind of the source.
+        vector_of: (rows,) int32: the vector of each row.
+        dimension: of the embeddings.
+        encoder: computed them.
+        facets: names in `Record.extra`.
+        inputs: digest of all inputs.
+        options: of the build.
+        progress: see `Progress`.
+
+    Raises:
+        BuildError: the index is below a floor, or a file cannot be written.
+    """
+    version, total = work / VERSION, count_lines(work / RECORDS)
     _write_arrays(work, version, total, vector_of)
     logo_ids, fields = _write_rows(work, version, total, [EXTRA + name for name in facets])
     _write_updates(work, version, total)
@@ -285,26 +322,26 @@ def make_version(
         work / SHARDS,
         shard_count(total),
         vector_of,
-        encoder.dimension,
+        dimension,
         work,
         version,
         threads=options.threads,
+        recall_queries=options.recall_queries,
         on_parts=lambda done, total: progress("parts indexed", done, total),
     )
-    copy_model(options.model, version / MODEL_FOLDER)
     rejected = count_lines(version / REJECTED)
     progress("computing digests", 0, None)
-    return Manifest(
+    return manifest(
         software=__version__,
         created=dt.datetime.now(dt.UTC).replace(microsecond=0),
         inputs=inputs,
         count=len(vector_of),
         distinct_images=len(vectors),
         logo_ids=logo_ids,
-        dimension=encoder.dimension,
+        dimension=dimension,
         fields=fields,
         facets=tuple(facets),
-        encoder=EncoderEntry(id=encoder.model.id, sha256=encoder.model.sha256, preprocessing=PREPROCESSING_VERSION),
+        encoder=encoder,
         index=IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search),
         recall=RecallEntry(
             k=recall.k,

@@ -27,26 +27,25 @@ from logo_similarity.build.catalog import (
     find_version,
     make_version,
 )
-from logo_similarity.build.embeddings import FILE_DIGESTS
 from logo_similarity.build.inputs import digest_inputs
+from logo_similarity.build.known import KnownWriter, version_rows
 from logo_similarity.build.merging import MergedLogo, merge_logos
 from logo_similarity.build.records import MERGING, REPORT_ROWS, write_merged
 from logo_similarity.build.rejections import Rejections
 from logo_similarity.build.reuse import KnownImages
-from logo_similarity.build.shards import DIGEST_BYTES, SHARD_ROWS, Digests
-from logo_similarity.build.texts import write_texts
 from logo_similarity.catalog.files import replacing, sha256_file
 from logo_similarity.catalog.manifest import IMAGE_DIGESTS, METADATA, MODEL_FOLDER, WORDS, Manifest, read_manifest
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.publish import publish
 from logo_similarity.catalog.sources import Source
-from logo_similarity.catalog.updates import UPDATES, UpdateRow, read_files, read_updates
+from logo_similarity.catalog.updates import UPDATES, read_files, read_updates
 from logo_similarity.catalog.versions import WORK_PREFIX, Catalog
-from logo_similarity.domain import Logo, Reject, Removal
+from logo_similarity.domain import Reject, Removal
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError, SourceError
 from logo_similarity.facets import MOST_FACETS
 from logo_similarity.fields import Record
+from logo_similarity.opening import Digests
 from logo_similarity.search.rows import open_array
 from logo_similarity.search.word_file import WordArrays
 
@@ -56,9 +55,6 @@ OVER = ("ended", "expired")
 """Statuses of a mark that is no longer in force."""
 EXAMPLES = 5
 STORE_THREADS = 8
-BATCH = 1_000
-UNREAD = bytes(DIGEST_BYTES)
-"""Stands for the digest of an image that has to be read."""
 
 KeepImage = Callable[[str, bytes], object]
 """Stores the content of an image under a name, durably."""
@@ -238,25 +234,8 @@ class _Import:
     def write(self, files: dict[str, str]) -> None:
         """Write the records and rejects, `updates.sqlite`, the digests of known images and the summary."""
         (self._work / IMAGES).mkdir(exist_ok=True)
-        logos = merge_logos(self._rows(), self._work / MERGING, self._earlier())
+        logos = merge_logos(self._rows(), self._work / MERGING, version_rows(self._metadata, self._updates))
         write_merged(self._counted(logos), self._work / RECORDS, self._work / SOURCE_REJECTS, files.items())
-
-    def _earlier(self) -> Iterator[UpdateRow]:
-        """The rows of the live version."""
-        with_rows: set[str] = set()
-        for row in () if self._updates is None else read_updates(self._updates):
-            with_rows.add(row.logo_id)
-            yield row
-        for logo in self._logos():
-            if logo.logo_id not in with_rows:
-                values = json.loads(logo.metadata_json)
-                record = json.dumps({"logo_id": logo.logo_id, "filename": logo.filename, **values}, ensure_ascii=False)
-                yield UpdateRow(logo.logo_id, values["transaction_date"] or "", record)
-
-    def _logos(self) -> Iterator[Logo]:
-        count = self._manifest.count
-        for start in range(0, count, BATCH):
-            yield from self._metadata.fetch(list(range(start, min(start + BATCH, count))))
 
     def _rows(self) -> Iterator[Record | Removal | Reject]:
         """The rows of the source, with the names that their images have in the image store."""
@@ -297,8 +276,7 @@ class _Import:
 
     def _counted(self, logos: Generator[MergedLogo | Reject]) -> Generator[MergedLogo | Reject]:
         """Count the outcomes, and write the digests of the images that need not be read."""
-        texts = _Texts(self._work / TEXTS)
-        with closing(logos), replacing(self._work / FILE_DIGESTS) as digests:
+        with closing(logos), KnownWriter(self._work, TEXTS) as writer:
             for merged in logos:
                 if isinstance(merged, Reject):
                     self._counts["rejected"] += 1
@@ -311,10 +289,12 @@ class _Import:
                     if record is not None and record.filename:
                         is_known = logo is not None and record.filename == logo.filename
                         row = logo.id if logo is not None and is_known else None
-                        digests.write(UNREAD if row is None else self._known.digest(row))
-                        texts.add(record.logo_id, None if row is None else self._text(row))
+                        writer.add(
+                            record.logo_id,
+                            None if row is None else self._known.digest(row),
+                            None if row is None else self._text(row),
+                        )
                 yield merged
-        texts.close()
         summary = ImportSummary(**self._counts, reasons=self._rejections.lines(), examples=self._examples)
         with replacing(self._work / SUMMARY) as file:
             file.write(json.dumps(asdict(summary)).encode())
@@ -330,30 +310,6 @@ class _Import:
                 examples = self._examples.setdefault(outcome, [])
                 if len(examples) < EXAMPLES:
                     examples.append(merged.logo_id)
-
-
-class _Texts:
-    """Writes the words in known images in the shards of `build.texts`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._shard: dict[str, str] = {}
-        self._records = 0
-
-    def add(self, logo_id: str, text: str | None) -> None:
-        """Add the next record."""
-        if text is not None:
-            self._shard[logo_id] = text
-        self._records += 1
-        if self._records % SHARD_ROWS == 0:
-            self.close()
-
-    def close(self) -> None:
-        """Write the shard that is not complete."""
-        if self._shard:
-            self._folder.mkdir(exist_ok=True)
-            write_texts(self._folder, (self._records - 1) // SHARD_ROWS, self._shard)
-            self._shard = {}
 
 
 def _outcomes(before: Record | None, after: Record | None) -> Iterable[str]:

@@ -7,7 +7,7 @@ import hashlib
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -170,11 +170,9 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _check_files(self) -> Self:
-        models = [name for name in self.files if name.startswith(f"{MODEL_FOLDER}/") and name.endswith(".onnx")]
-        if missing := sorted({INDEX, METADATA, MODEL_JSON} - self.files.keys()):
+        if missing := sorted({INDEX, METADATA} - self.files.keys()):
             raise ValueError(f"{missing[0]} is not listed in files")
-        if len(models) != 1:
-            raise ValueError(f"files lists {len(models)} ONNX files in {MODEL_FOLDER}/; expected one")
+        self._check_model_files()
         if MANIFEST in self.files or SIGNATURE in self.files:
             raise ValueError(f"files must not list {MANIFEST} or {SIGNATURE}")
         if len(set(self.facets)) < len(self.facets) or any(name.startswith(EXTRA) for name in self.fields):
@@ -192,6 +190,13 @@ class Manifest(_Part):
                 raise ValueError(f"{name} must be listed in files if logos have identical images, and only then")
         self._check_part_files()
         return self
+
+    def _check_model_files(self) -> None:
+        if MODEL_JSON not in self.files:
+            raise ValueError(f"{MODEL_JSON} is not listed in files")
+        models = [name for name in self.files if name.startswith(f"{MODEL_FOLDER}/") and name.endswith(".onnx")]
+        if len(models) != 1:
+            raise ValueError(f"files lists {len(models)} ONNX files in {MODEL_FOLDER}/; expected one")
 
     def _check_part_files(self) -> None:
         parts = self.parts
@@ -228,6 +233,17 @@ class Manifest(_Part):
         return self.model_dump_json(indent=2, exclude=None if self.facets else {"facets"}).encode() + b"\n"
 
 
+class SegmentManifest(Manifest):
+    """The manifest of a live segment: its files are those of a version, except for the encoder, which is the base's."""
+
+    def _check_model_files(self) -> None:
+        if models := sorted(name for name in self.files if name.startswith(f"{MODEL_FOLDER}/")):
+            raise ValueError(f"{models[0]} must not be listed in files")
+
+
+_M = TypeVar("_M", bound=Manifest)
+
+
 def version_name(manifest: Manifest) -> str:
     """Name of the version's folder: the time of its creation, and the first digits of the sha256 of its manifest.
 
@@ -243,14 +259,32 @@ def read_manifest(folder: Path) -> Manifest:
         CatalogError: the manifest is missing or damaged, or has a format that this software does not support.
     """
     path = folder / MANIFEST
-    try:
-        content = read_small(path, MANIFEST_BYTES)
-    except OSError as error:
-        raise CatalogError(f"{path}: cannot be read ({error.strerror}); not a catalog version") from None
+    content = _read(path)
     if not folder.name.endswith("-" + hashlib.sha256(content).hexdigest()[:8]):
         raise CatalogError(f"{path}: damaged: its sha256 does not match the name of its folder")
+    return _parse(Manifest, content, path)
+
+
+def read_segment_manifest(folder: Path) -> SegmentManifest:
+    """Read the manifest of a live segment. The name of its folder does not verify it.
+
+    Raises:
+        CatalogError: as `read_manifest`.
+    """
+    path = folder / MANIFEST
+    return _parse(SegmentManifest, _read(path), path)
+
+
+def _read(path: Path) -> bytes:
     try:
-        return Manifest.model_validate_json(content)
+        return read_small(path, MANIFEST_BYTES)
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read ({error.strerror}); not a catalog version") from None
+
+
+def _parse(kind: type[_M], content: bytes, path: Path) -> _M:
+    try:
+        return kind.model_validate_json(content)
     except (ValidationError, RecursionError) as error:
         if (other := _other_format(error)) is not None:
             raise CatalogError(

@@ -27,6 +27,7 @@ import struct
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -138,22 +139,22 @@ class Postings:
             under: of a field of codes, count the codes one level below this one; None: those of the highest level.
             most: maximum number of values.
         """
+        counted = self.count_keys(field, passing, under=under)
+        return [
+            (field.kind.item_of(counted.key(place)), int(counted.counts[place]))
+            for place in counted.most_frequent(most).tolist()
+        ]
+
+    def count_keys(self, field: RegisterField[Any], passing: Mask | None, *, under: str | None) -> KeyCounts:
+        """How many logos have each key of the values of a field; the arguments are those of `count_values`."""
         postings = self._lists.get((field.name, VALUES))
         if postings is None:
-            return []
+            return KeyCounts((), np.empty(0, np.int64), np.empty(0, np.int64))
         if isinstance(field.kind, Codes):
             numbers = postings.numbers_below(b"" if under is None else field.kind.key(under + LEVEL), LEVEL.encode())
         else:
             numbers = np.arange(len(postings))
-        counts = postings.count(numbers, passing)
-        # Sorting the counts of all names takes longer than counting them.
-        least = max(1, int(np.partition(counts, -most)[-most])) if len(counts) > most else 1
-        frequent = np.flatnonzero(counts >= least)
-        best = frequent[np.argsort(-counts[frequent], kind="stable")[:most]]
-        return [
-            (field.kind.item_of(postings[number]), count)
-            for number, count in zip(numbers[best].tolist(), counts[best].tolist(), strict=True)
-        ]
+        return KeyCounts(postings, numbers, postings.count(numbers, passing))
 
     def _with_words(self, condition: Condition, terms: Iterable[str]) -> Mask:
         masks = (self._with_keys(condition, WORDS, [(term.encode(), term.encode())]) for term in terms)
@@ -166,6 +167,34 @@ class Postings:
             for first, last in spans:
                 postings.mark(mask, first, last)
         return mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyCounts:
+    """Some keys of a field, in ascending order, and the number of logos with each."""
+
+    _keys: _PostingList | tuple[bytes, ...]
+    _numbers: NDArray[np.int64]
+    """(m,) int64: the number of each of them among all keys."""
+    counts: NDArray[np.int64]
+    """(m,) int64"""
+
+    def key(self, place: int) -> bytes:
+        """One of them."""
+        return self._keys[int(self._numbers[place])]
+
+    def place_of(self, key: bytes) -> int | None:
+        """The position of a key; None: it is not one of them."""
+        place = int(np.searchsorted(self._numbers, bisect_left(self._keys, key)))
+        return place if place < len(self._numbers) and self.key(place) == key else None
+
+    def most_frequent(self, most: int) -> NDArray[np.int64]:
+        """The positions of the keys with the largest counts, except 0; ties in the order of the keys."""
+        counts = self.counts
+        # Sorting the counts of all names takes longer than counting them.
+        least = max(1, int(np.partition(counts, -most)[-most])) if len(counts) > most else 1
+        frequent = np.flatnonzero(counts >= least)
+        return frequent[np.argsort(-counts[frequent], kind="stable")[:most]]
 
 
 class _Collector:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 from logo_similarity.config import load_settings
 from logo_similarity.errors import SourceError
+from logo_similarity.filters import Filter
 
 Catalogs = Annotated[
     Path | None, typer.Option("--catalogs", help="Folder of the catalog versions.  [LOGO_CATALOGS, default: catalogs]")
@@ -28,6 +31,15 @@ KeyFile = Annotated[
     typer.Option(
         "--key-file",
         help="File with the API key for --url, on its first line. Default: the first key in LOGO_API_KEYS.",
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD=VALUES",
+        help="Search only logos that pass this filter: vienna=26.01,3.1 (one of several codes), year=2010..2015 (a range), "
+        "extra.colour=red (a facet), status=-ended (all but these), company='example bakery' (all words), or a filter as "
+        "JSON. Give it again for conditions that must all be met.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -82,3 +94,32 @@ def read_key(path: Path | None) -> str | None:
     if not lines or not lines[0].strip():
         raise SourceError(f"{path}: has no API key; write it on the first line")
     return lines[0].strip()
+
+
+def read_image(path: Path) -> bytes:
+    """The content of an image file.
+
+    Raises:
+        SourceError: the path is a folder.
+        OSError: the file cannot be read.
+    """
+    if path.is_dir():
+        raise SourceError(f"{path}: is a folder; name an image file")
+    return path.read_bytes()
+
+
+def read_filter(conditions: Sequence[str]) -> Filter | None:
+    """The filter of all `--where` options."""
+    trees, texts = [], []
+    for condition in conditions:
+        if condition.lstrip().startswith("{"):
+            try:
+                trees.append(json.loads(condition))
+            except json.JSONDecodeError as error:
+                raise typer.BadParameter(f"not valid JSON: {error}", param_hint="--where") from None
+        else:
+            name, equals, text = condition.partition("=")
+            if not equals:
+                raise typer.BadParameter(f"{condition!r} has no '='; write FIELD=VALUES", param_hint="--where")
+            texts.append((name.strip(), text))
+    return Filter.parse(texts, {"and": trees} if trees else None)

@@ -12,12 +12,21 @@ import typer
 from rich.cells import cell_len
 from rich.text import Text
 
-from logo_similarity.commands.options import AsJson, Catalogs, Device, KeyFile, Url, read_key
+from logo_similarity.commands.options import (
+    AsJson,
+    Catalogs,
+    Device,
+    KeyFile,
+    Url,
+    Where,
+    read_filter,
+    read_image,
+    read_key,
+)
 from logo_similarity.commands.parameters import with_parameters
 from logo_similarity.config import load_settings
 from logo_similarity.errors import BadImageError, SourceError
 from logo_similarity.fields import FIELDS, select_fields
-from logo_similarity.filters import Filter
 from logo_similarity.terminal import err, out, print_json, print_lines, printable
 
 if TYPE_CHECKING:
@@ -57,15 +66,7 @@ def search(
             "fields of the catalog, and matched and copies if it has parts and copies.",
         ),
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD=VALUES",
-            help="Search only logos that pass this filter: vienna=26.01,3.1 (one of several codes), year=2010..2015 (a range), "
-            "extra.colour=red (a facet), status=-ended (all but these), company='example bakery' (all words), or a filter as "
-            "JSON. Give it again for conditions that must all be met.",
-        ),
-    ] = None,
+    where: Where = None,
     device: Device = None,
     image_folder: Annotated[
         Path | None,
@@ -109,9 +110,9 @@ def search(
         raise typer.BadParameter("cannot be combined with --url", param_hint="--case")
     if key_file is not None and url is None:
         raise typer.BadParameter("needs --url", param_hint="--key-file")
-    pictures = list(map(_read, images or ()))
+    pictures = list(map(read_image, images or ()))
     query = Query(
-        image=next(iter(pictures), None), more_images=tuple(pictures[1:]), filter=_filter(where or ()), **parameters
+        image=next(iter(pictures), None), more_images=tuple(pictures[1:]), filter=read_filter(where or ()), **parameters
     )
     try:
         settings = load_settings(catalogs=catalogs, device=device, images_dir=image_folder)
@@ -156,29 +157,6 @@ def _print_damage(result: SearchResult) -> None:
             err.print(f"{picture.damage}; it is searched for as far as it is readable", markup=False)
 
 
-def _read(image: Path) -> bytes:
-    if image.is_dir():
-        raise SourceError(f"{image}: is a folder; name an image file")
-    return image.read_bytes()
-
-
-def _filter(conditions: Sequence[str]) -> Filter | None:
-    """The filter of all `--where` options."""
-    trees, texts = [], []
-    for condition in conditions:
-        if condition.lstrip().startswith("{"):
-            try:
-                trees.append(json.loads(condition))
-            except json.JSONDecodeError as error:
-                raise typer.BadParameter(f"not valid JSON: {error}", param_hint="--where") from None
-        else:
-            name, equals, text = condition.partition("=")
-            if not equals:
-                raise typer.BadParameter(f"{condition!r} has no '='; write FIELD=VALUES", param_hint="--where")
-            texts.append((name.strip(), text))
-    return Filter.parse(texts, {"and": trees} if trees else None)
-
-
 def _search_here(
     query: Query, settings: Settings, chosen: Sequence[str] | None, case: Path | None, images: Sequence[Path]
 ) -> tuple[SearchResult, list[str], ReadFile | None]:
@@ -201,7 +179,8 @@ def _search_here(
             return None
 
     limits = ImageLimits.of(settings)
-    with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
+    version = SearchEngine.open(settings.catalogs, device=settings.device, limits=limits)
+    with version.with_changes(settings.catalogs) as engine:
         result = engine.search(query)
         if chosen is not None:
             _check_columns(chosen, result.hits, engine.metadata.extra_columns)
@@ -214,7 +193,7 @@ def _search_here(
                 file.write(recorded.to_json())
         manifest = engine.manifest
         has_copies = manifest.distinct_images < manifest.count
-        columns = _default_columns(result, manifest.fields, has_parts=manifest.parts is not None, has_copies=has_copies)
+        columns = _default_columns(result, engine.logos.fields, has_parts=engine.has_parts, has_copies=has_copies)
         return result, columns, None if store is None else read_file
 
 

@@ -190,12 +190,11 @@ def compare(before: Sequence[str], now: Sequence[str]) -> Changes:
 
 
 def _catalog(engine: SearchEngine) -> CaseCatalog:
-    manifest = engine.manifest
     return CaseCatalog(
         version=engine.version,
-        logos=manifest.count,
-        fields=manifest.fields,
-        built=manifest.created,
+        logos=engine.logos.count,
+        fields=engine.logos.fields,
+        built=engine.manifest.created,
         newest=engine.metadata.newest(),
     )
 

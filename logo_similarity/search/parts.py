@@ -21,7 +21,9 @@ from logo_similarity.search.expect import Tail
 DIMENSIONS = 128
 """Number of dimensions that are kept of the embedding of a part; the first ones tell most."""
 NEAREST = 120
-"""Regions that are searched for each region of the query. A logo may have several of them, and a tail needs 60 logos."""
+"""Parts that are searched for each region of the query. A logo may have several of them, and a tail needs 60 logos."""
+NEAREST_WHOLES = 80
+"""Whole images that are searched for each part of the query."""
 SHORTEST = 1e-6
 """Least length that a vector is divided by."""
 PART_PENALTY = 1.0
@@ -86,13 +88,15 @@ def match_parts(query: Description, wholes: Comparison, parts: Comparison | None
     """
     regions = [] if query.parts is None else list(enumerate(query.parts.embeddings))
     # A catalog stores the first dimensions of its parts only: the parts of a logo of it cannot be compared with wholes.
-    compared = [(number, region, wholes) for number, region in regions if len(region) == len(query.embedding)]
+    compared = [
+        (number, region, wholes, NEAREST_WHOLES) for number, region in regions if len(region) == len(query.embedding)
+    ]
     if parts is not None:
-        compared += [(number, embedding, parts) for number, embedding in [(WHOLE, query.embedding), *regions]]
+        compared += [(number, embedding, parts, NEAREST) for number, embedding in [(WHOLE, query.embedding), *regions]]
     found: list[tuple[Ids, Floats, NDArray[np.int64], NDArray[np.int64]]] = []
-    for number, embedding, comparison in compared:
-        near = comparison.pool.nearest(embedding, NEAREST)
-        common = near if comparison.background is comparison.pool else comparison.background.nearest(embedding, NEAREST)
+    for number, embedding, comparison, k in compared:
+        near = comparison.pool.nearest(embedding, k)
+        common = near if comparison.background is comparison.pool else comparison.background.nearest(embedding, k)
         tail = Tail.fit(_best_of_each(common))
         if tail is not None:
             log_expects = tail.log_expect(near.cosines) + PART_PENALTY + DISTANCE_PENALTY * (1 - near.cosines)

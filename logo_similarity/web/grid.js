@@ -5,7 +5,7 @@ import { nameOf, statusKind } from "./describe.js";
 import { number, t } from "./i18n.js";
 import { logoImage } from "./images.js";
 
-const FIRST = 60; // tiles that are made at once; the others follow in idle time, so the first paint does not wait for them
+const FIRST = 24; // tiles that a screen shows: they are made at once, with their pictures; the others follow in idle time, so the first paint does not wait for them
 const CHUNK = 120;
 
 /**
@@ -94,7 +94,7 @@ export function createGrid(root, actions) {
     const others = members.length - 1;
     const element = h("div", { class: "tile", role: "option", id: `tile-${index}`, "aria-selected": "false", draggable: "true", data: { index, band: hit.band ?? "", status: statusKind(metadata.status) } },
       h("span", { class: "hidden" }, t("tile.mark")),
-      h("div", { class: "mark" }, logoImage(hit, { loading: index < 24 ? "eager" : "lazy" })),
+      h("div", { class: "mark" }, logoImage(hit, { loading: index < FIRST ? "eager" : "lazy" })),
       h("div", { class: "name" }, h("span", {}, nameOf(hit)), others > 0 && h("span", { class: "plus" }, `+${number(others)}`)),
       h("div", { class: "data" }, h("span", { class: "dot" }), h("span", { class: "id" }, hit.id), metadata.office && h("span", { class: "office" }, metadata.office)),
       h("span", { class: "hidden rest" }));

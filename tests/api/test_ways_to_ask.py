@@ -298,7 +298,7 @@ def test_texts_that_are_no_cursor(client: TestClient, cursor: str) -> None:
 
 def test_a_cursor_of_another_catalog(client: TestClient, pictures: list[bytes]) -> None:
     cursor = search(client, pictures[6], top_k=60)["next"]
-    other = changed(cursor, {"version": "20200101T000000Z-00000000"})
+    other = changed(cursor, {"catalog": "20200101T000000Z-00000000"})
     response = client.post("/v1/search", files={"cursor": (None, other)})
     refused(response, 409, "the catalog has changed since the first page")
     assert response.json()["code"] == "catalog_changed"

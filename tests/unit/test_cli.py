@@ -109,7 +109,7 @@ COMMANDS = dict(commands_of(typer.main.get_command(app)))
 def test_commands_are_listed_in_the_order_of_use() -> None:
     assert [path[0] for path in COMMANDS if len(path) == 1] == [
         "inspect", "build", "import", "search", "explain", "report", "serve", "evaluate", "plan",
-        "doctor", "train", "export", "catalog", "codes", "keys", "images",
+        "doctor", "train", "export", "catalog", "codes", "keys", "images", "watch",
     ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from logo_similarity.api.errors import CODES
 from logo_similarity.api.schemas import HitOut
 from logo_similarity.cli import app
 from logo_similarity.config import Settings
-from scripts import make_picture, update_docs, update_readme
+from scripts import make_picture, measured, update_docs, update_readme
 from scripts.update_readme import EVALUATION, PERFORMANCE, README, replaced
 from tests.samples import SampleCatalog
 
@@ -95,6 +95,20 @@ def test_the_figures_are_those_that_were_measured() -> None:
     ):
         text = document.read_text()
         assert f"<!-- {name} -->\n{content}\n<!-- /{name} -->" in text, f"{document.name}: {README_AGAIN}"
+
+
+@pytest.mark.parametrize(
+    ("document", "name", "content"),
+    [
+        (PERFORMANCE, "parts", measured.part_cost),
+        (PERFORMANCE, "filters", measured.filter_cost),
+        (PERFORMANCE, "page", measured.page_speed),
+        (EVALUATION, "chance", measured.chance_hits),
+    ],
+)
+def test_the_tables_are_those_that_were_measured(document: Path, name: str, content: Callable[[], str]) -> None:
+    text = document.read_text()
+    assert replaced(text, name, content()) == text, AGAIN
 
 
 def test_every_missed_goal_has_its_line() -> None:

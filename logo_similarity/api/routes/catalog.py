@@ -29,7 +29,7 @@ def catalog(runtime: RuntimeDep) -> CatalogDetailsOut:
         version=engine.version,
         created=manifest.created,
         newest=engine.metadata.newest(),
-        logos=manifest.count,
+        logos=engine.logos.count,
         fields=[
             FieldOut(
                 name=field.name,
@@ -39,11 +39,11 @@ def catalog(runtime: RuntimeDep) -> CatalogDetailsOut:
                 operators=[operator.value for operator in field.kind.operators],
                 facet=field.kind.facet,
             )
-            for field in select_fields(manifest.filter_fields)
+            for field in select_fields(engine.logos.filter_fields)
         ],
-        reranks=engine.base.patches is not None,
-        parts=manifest.parts is not None,
-        words=engine.words is not None,
+        reranks=engine.reranks,
+        parts=engine.has_parts,
+        words=engine.logos.words is not None,
         reads_words=can_read(),
         encoder=EncoderOut(id=manifest.encoder.id, sha256=manifest.encoder.sha256),
         engine=__version__,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from logo_similarity.build.compacting import compact
+from logo_similarity.build.flushing import Flusher
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import SourceError
 from logo_similarity.filters import Filter
-from tests.importing import Desk
+from tests.changing import Office
+from tests.importing import OPTIONS, Desk
 
 
 def counts(desk: Desk, name: str) -> dict[str, int]:
@@ -70,3 +74,21 @@ def test_a_facet_without_values_is_one(tmp_path: Path) -> None:
     with SearchEngine.open(desk.root) as engine:
         assert engine.browse(Filter.where(**{"extra.colour": "red"})).passed == 0
         assert engine.browse(~Filter.where(**{"extra.colour": "red"})).passed == 1
+
+
+def test_changes_of_single_logos_have_facets_and_a_compaction_keeps_them(desk: Desk) -> None:
+    office = Office(desk)
+    with closing(office.overlay):
+        office.change("create", "L3", 3, extra={"colour": ["green", "red"]})
+        office.change("update", "L1", extra={"colour": "blue"})
+        office.change("create", "L4", 4, extra={"colour": {"not": "a text"}})
+        changed = {"red": 2, "blue": 1, "green": 1}
+        Flusher(desk.root, office.overlay, office.base).flush()
+        with SearchEngine.open(desk.root) as engine:
+            live = engine.with_changes(desk.root)
+            field = "extra.colour"
+            assert dict(live.facets(fields=[field]).counts[field]) == changed
+            found = live.browse(Filter.where(**{field: "green"})).logos
+            assert [logo.logo_id for logo in found] == ["L3"]
+        assert compact(desk.root, OPTIONS, None).manifest.facets == ("colour",)
+        assert counts(desk, "colour") == changed

@@ -14,6 +14,7 @@ from logo_similarity.search.expect import Tail
 from logo_similarity.search.parts import (
     DISTANCE_PENALTY,
     NEAREST,
+    NEAREST_WHOLES,
     PART_PENALTY,
     WHOLE,
     Comparison,
@@ -106,7 +107,7 @@ def test_every_logo_is_there_once_and_ids_ascend(wholes: Exact, parts: Exact) ->
 def test_the_expected_number_is_of_this_comparison_with_its_penalties(wholes: Exact) -> None:
     part = random_unit(1, 8)[0]
     matches = match_parts(query(random_unit(1, 9)[0], part), Comparison(wholes, wholes))
-    cosines = np.sort(wholes.embeddings @ part)[::-1][:NEAREST]
+    cosines = np.sort(wholes.embeddings @ part)[::-1][:NEAREST_WHOLES]
     tail = Tail.fit(cosines)
     assert tail is not None
     expected = tail.log_expect(cosines) + PART_PENALTY + DISTANCE_PENALTY * (1 - cosines)

@@ -1,0 +1,101 @@
+"""Tables of the documentation that come from the results of benchmarks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from scripts.update_readme import RESULTS, processor, wrap
+
+
+def part_cost() -> str:
+    """What the parts of images cost."""
+    figures, machine = _read("part_cost_770000")
+    times = (
+        f"{figures['p50_ms_with']} and {figures['p95_ms_with']}; without parts {figures['p50_ms_without']} and "
+        f"{figures['p95_ms_without']}"
+    )
+    time, memory = f"{figures['p50_ratio']:.2f}", f"{figures['mapped_bytes_ratio']:.2f}"
+    rows = [
+        ("CPU time of a search with parts relative to one without, median", "at most 1.6", time),
+        ("the same in ms, median and 95 of 100", "", times),
+        ("memory-mapped files with parts relative to those without", "at most 1.6", memory),
+    ]
+    source = (
+        f"Measured with `python -m benchmarks.part_cost {figures['logos']}` on an {_where(machine)}: a synthetic register "
+        f"of {figures['logos']:,} logos with {figures['parts_per_image']} parts an image, searched for with samples, on one "
+        "thread."
+    )
+    return "\n\n".join([wrap(source), table(("figure", "goal", "measured"), rows)])
+
+
+def filter_cost() -> str:
+    """Times and recall of searches under filters, and of the counts of values."""
+    figures, machine = _read("filters")
+    shares, compilation = figures["search"]["shares"], figures["compilation"]
+    source = (
+        f"Measured with `python -m benchmarks.filters` on an {_where(machine)}, as CPU time of one thread. A filter passes "
+        "a share of the logos: at random, or those nearest to one logo, and is searched near to that logo or far from it. "
+        f"Finding the logos that pass takes at most {figures['highest_p99_ms_of_a_compilation']} ms in 99 of 100 cases, "
+        f"and counting the values of all fields of the logos that pass at most "
+        f"{figures['highest_p99_ms_of_all_facets']} ms (goal: 15 ms); both for each of "
+        f"{len(compilation['filters'])} filters. The goals of the search: recall 0.99, and 10 ms in 99 of 100 cases."
+    )
+    rows = [
+        (
+            name,
+            f"{row['recall_at_100']:.4f}",
+            f"{row['p50_ms']:.1f}",
+            f"{row['p99_ms']:.1f}" + (" (missed)" if row["p99_ms"] > 10 else ""),
+            f"{row['exact']:.0%}",
+        )
+        for name, row in shares.items()
+    ]
+    heads = ("logos that pass", "recall@100", "p50, ms", "p99, ms", "exact")
+    return "\n\n".join([wrap(source), table(heads, rows)])
+
+
+def chance_hits() -> str:
+    """The mean number of hits by chance, by the size of the catalog."""
+    figures, machine = _read("chance_hits")
+    source = (
+        f"Measured with `python -m benchmarks.chance_hits` on an {_where(machine)}, with {figures['queries']} searches: "
+        "the mean number of hits of other brands at or below each `expect`."
+    )
+    rows = [(f"{int(size):,}", *(f"{hits:.2f}" for hits in row.values())) for size, row in figures["galleries"].items()]
+    first = next(iter(figures["galleries"].values()))
+    return "\n\n".join([wrap(source), table(("logos", *first), rows)])
+
+
+def page_speed() -> str:
+    """How soon the page shows results, and how smoothly it scrolls."""
+    figures, machine = _read("page_speed")
+    tile, scroll = figures["first_tile_ms"], figures["scrolling_1000_tiles"]
+    rows = [
+        ("from the last byte of the answer to the first tile: median, ms", "at most 150", f"{tile['p50']:.0f}"),
+        ("the slowest of 20 visits, ms", "", f"{tile['worst']:.0f}"),
+        ("frames a second while scrolling through 1,000 tiles", "60", f"{scroll['frames_a_second']:.0f}"),
+        ("the time of 95 of 100 frames, ms", "", f"at most {scroll['p95_ms']:.0f}"),
+        ("bytes of the page, compressed", "at most 150,000", f"{figures['page_bytes']:,}"),
+    ]
+    source = (
+        f"Measured with `python -m benchmarks.page_speed` on an {_where(machine)}, in {figures['browser']} without a "
+        "graphics card, which shares the cores with the service."
+    )
+    return "\n\n".join([wrap(source), table(("figure", "goal", "measured"), rows)])
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = (heads, ["---"] * len(heads), *rows)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _read(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    result = json.loads((RESULTS / f"{name}.json").read_text())
+    return result["figures"], result["machine"]
+
+
+def _where(machine: dict[str, Any]) -> str:
+    return f"{processor(machine)} at commit {machine['commit']}"
