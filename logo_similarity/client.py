@@ -109,6 +109,7 @@ class ServiceCatalog:
     """Latest application date of its logos; None: not known."""
     logos: int
     fields: tuple[str, ...]
+    """Names of the register fields, and of the facets as `extra.colour`."""
     encoder_id: str
     encoder_sha256: str
     engine: str

@@ -273,7 +273,7 @@ class SearchEngine:
                 or the catalog cannot filter.
         """
         among = self.logos.select(condition).rows
-        known = {field.name: field for field in select_fields(self.logos.fields) if field.kind.facet}
+        known = {field.name: field for field in select_fields(self.logos.filter_fields) if field.kind.facet}
         chosen = list(known) if fields is None else [find_field(name).name for name in fields]
         for name in chosen:
             if name not in known:

@@ -15,6 +15,7 @@ from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.postings import Postings
 from logo_similarity.domain import Logo
 from logo_similarity.errors import CatalogError, InvalidRequestError
+from logo_similarity.facets import EXTRA
 from logo_similarity.fields import FIELDS
 from logo_similarity.filters import Filter
 from logo_similarity.numbering import Numbering
@@ -67,6 +68,8 @@ class JoinedSegments:
     """Number of visible logos."""
     fields: tuple[str, ...]
     """The register fields of the segments, in the order of `fields.FIELDS`."""
+    filter_fields: tuple[str, ...]
+    """These, and the facets of the segments: see `Manifest.filter_fields`."""
     marks: tuple[str, ...]
     """What the rows up to each segment are: of a catalog with the same mark, they are the same."""
 
@@ -87,6 +90,8 @@ class JoinedSegments:
         rows = Numbering.of(segment.manifest.count for segment in segments)
         vectors = Numbering.of(segment.manifest.distinct_images for segment in segments)
         names = {name for segment in segments for name in segment.manifest.fields}
+        register_fields = tuple(field.name for field in FIELDS if field.name in names)
+        facets = dict.fromkeys(EXTRA + name for segment in segments for name in segment.manifest.facets)
         source: HnswSource | JoinedSource = base.source
         metadata: Metadata | JoinedMetadata = base.metadata
         postings: Postings | JoinedPostings | None = base.postings
@@ -119,7 +124,8 @@ class JoinedSegments:
             words=words,
             everything=Selection(source.row_map, visible),
             count=count,
-            fields=tuple(field.name for field in FIELDS if field.name in names),
+            fields=register_fields,
+            filter_fields=(*register_fields, *facets),
             marks=_marks(segments, hidden),
         )
 
@@ -144,8 +150,8 @@ class JoinedSegments:
         if condition is None:
             return self.everything
         for part in condition.conditions():
-            if part.field not in self.fields:
-                fields = ", ".join(self.fields) or "no fields"
+            if part.field not in self.filter_fields:
+                fields = ", ".join(self.filter_fields) or "no fields"
                 raise InvalidRequestError(f"this catalog has no {part.field} to filter by; it has {fields}")
         passing = self.filtering().select(condition)
         if self.everything.rows is not None:

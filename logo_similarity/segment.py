@@ -106,7 +106,7 @@ class Segment:
                 f"{folder}: damaged: its index has {index.edges} edges per node, its manifest says {manifest.index.m}"
             )
         row_map = open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
-        complete = file_names(manifest.fields) <= manifest.files.keys()
+        complete = file_names(manifest.filter_fields) <= manifest.files.keys()
         return cls(
             folder,
             manifest,
@@ -115,7 +115,7 @@ class Segment:
             open_places(folder, manifest),
             open_image_digests(folder, manifest),
             metadata,
-            Postings(folder, manifest.fields, manifest.count) if complete else None,
+            Postings(folder, manifest.filter_fields, manifest.count) if complete else None,
             WordIndex.open(folder / WORDS, manifest.count) if WORDS in manifest.files else None,
             read_damage(folder, manifest),
         )

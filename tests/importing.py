@@ -13,7 +13,7 @@ from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.build.importing import ImportResult, import_source
 from logo_similarity.catalog.manifest import METADATA, MODEL_FOLDER
 from logo_similarity.catalog.metadata import Metadata
-from logo_similarity.catalog.sources.description import SourceDescription
+from logo_similarity.catalog.sources.description import ColumnReading, SourceDescription
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.fields import Record
@@ -37,13 +37,15 @@ class Register:
 
     images: Path
     content: list[Row]
+    facets: tuple[str, ...] = ()
     kind: str = field(default="register", init=False)
 
     def files(self) -> Iterator[Path]:
         return iter(())
 
     def description(self) -> SourceDescription:
-        return SourceDescription(kind=self.kind)
+        columns = (ColumnReading(name=name, fields=(f"extra.{name}",), reason="mapped") for name in self.facets)
+        return SourceDescription(kind=self.kind, columns=tuple(columns))
 
     def rows(self) -> Iterator[Row]:
         return iter(self.content)
@@ -67,15 +69,15 @@ class Desk:
         transaction = None if date is None else day(date)
         return Record(logo_id=logo_id, filename=filename, where="here", transaction_date=transaction, **values)
 
-    def build(self, *rows: Row) -> None:
-        result = build_catalog(Register(self.images, list(rows)), self.root, self.options)
+    def build(self, *rows: Row, facets: tuple[str, ...] = ()) -> None:
+        result = build_catalog(Register(self.images, list(rows), facets), self.root, self.options)
         for logo in self.logos(result.folder):
             self.store.mkdir(exist_ok=True)
             shutil.copy(self.images / logo.filename, self.store / logo.filename)
 
-    def add(self, *rows: Row, **options: Any) -> ImportResult:
+    def add(self, *rows: Row, facets: tuple[str, ...] = (), **options: Any) -> ImportResult:
         store = LocalStore(self.store, secret="secret", link_seconds=60)
-        return import_source(Register(self.images, list(rows)), self.root, self.options, store.write, **options)
+        return import_source(Register(self.images, list(rows), facets), self.root, self.options, store.write, **options)
 
     def logos(self, version: Path | None = None) -> list[Record]:
         metadata = Metadata((version or Catalog(self.root).current()) / METADATA)

@@ -22,12 +22,15 @@ from logo_similarity.catalog.versions import Catalog
 from logo_similarity.embed.describe import describe, describe_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.engine import SearchEngine
+from logo_similarity.field_kinds import JsonValue
 from logo_similarity.fields import Record
 from logo_similarity.image.decode import decode
 from tests.samples import SAMPLES
 
 CUT = (7, 20, 60, 75, 155, 160, 195)
 """Logos of the version and of both segments whose image files are cut off."""
+FACET = "Colour claim"
+COLOURS: tuple[JsonValue, ...] = ("red", ["light blue", "red"], None, "blue")
 COMPANIES = ("Saturn", "Saturnia", "Kodak", "Oak & Sons", "Northern Lights", "Blue", "Blau")
 
 
@@ -71,7 +74,7 @@ def make_changed_catalog(folder: Path) -> ChangedCatalog:
             status="ended" if number % 4 == 0 else "registered",
             application_date=dt.date(2000 + number // 10, 1, 1 + number % 28),
             year=2000 + number // 10,
-            extra={},
+            extra={name: value for name, value in ((FACET, COLOURS[number % 4]), ("note", "kept")) if value},
         )
         for number, record in enumerate(rows[:: len(rows) // 200][:200])
     ]
@@ -89,7 +92,7 @@ def make_changed_catalog(folder: Path) -> ChangedCatalog:
         replace(sample[9], status="ended"),
         # Of the first segment.
         replace(sample[155], company="Newer Company Ltd"),
-        replace(sample[3], text="Words of a third kind"),
+        replace(sample[3], text="Words of a third kind", extra={FACET: ["green", "red"]}),
     ]
     copies = [replace(sample[number], logo_id=f"copy-{number}", text=sample[5].text) for number in (10, 151, 40)]
     records = (
@@ -114,7 +117,10 @@ def make_changed_catalog(folder: Path) -> ChangedCatalog:
 
 def _build(folder: Path, name: str, records: Sequence[Record], images: Path) -> None:
     table = folder / f"{name}.jsonl"
-    objects = map(record_object, records)
-    given = ({name: value for name, value in each.items() if value and name != "where"} for each in objects)
+    objects = ({**record_object(record), **record.extra} for record in records)
+    given = (
+        {name: value for name, value in each.items() if value and name not in ("where", "extra")} for each in objects
+    )
     table.write_text("".join(json.dumps(row) + "\n" for row in given))
-    build_catalog(open_source(table, images=images), folder / name, BuildOptions(threads=2, ef_search=256))
+    source = open_source(table, images=images, columns={f"extra.{FACET}": FACET})
+    build_catalog(source, folder / name, BuildOptions(threads=2, ef_search=256))

@@ -44,8 +44,8 @@ class WatchedDesk(Desk):
     def mark(self, number: int, date: int = 1, **values: Any) -> Any:
         return self.record(f"US-{number}", date, number, **{"text": f"Text {number}", "status": "pending", **values})
 
-    def build(self, *rows: Row) -> None:
-        super().build(*rows)
+    def build(self, *rows: Row, facets: tuple[str, ...] = ()) -> None:
+        super().build(*rows, facets=facets)
         self._admit()
 
     def add(self, *rows: Row, **options: Any) -> ImportResult:

@@ -21,6 +21,9 @@ from logo_similarity.errors import InvalidRequestError
 
 MAX_NAME = 64
 """Maximum length of a parameter name in an error message, in characters."""
+FAMILY = ".NAME"
+"""End of a declared parameter that stands for all with the same beginning: `extra.NAME` for `extra.colour`. Its route
+reads these from the request itself."""
 
 TEMPLATE = "logo_similarity.template"
 """Key in the ASGI scope for the template of the request's route, once looked up."""
@@ -29,7 +32,10 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class CheckedRoute(APIRoute):
-    """A route that accepts only the parameters in its signature, each at most once unless it is a list."""
+    """A route that accepts only the parameters in its signature, each at most once unless it is a list.
+
+    A parameter that ends in `FAMILY` stands for any number of parameters.
+    """
 
     def get_route_handler(self) -> Handler:
         """FastAPI's handler, preceded by a check of parameter names against the route's declarations."""
@@ -114,7 +120,10 @@ def _check(items: Iterable[tuple[str, object]], known: Mapping[str, FieldInfo], 
     Raises:
         InvalidRequestError: a name is not in `known`, or is already in `seen` and not the name of a list.
     """
-    for name, value in items:
+    for given, value in items:
+        beginning, dot, _ = given.partition(".")
+        is_in_family = dot and beginning + FAMILY in known and not isinstance(value, UploadFile)
+        name = beginning + FAMILY if is_in_family else given
         if name not in known:
             short = name[:MAX_NAME]
             if isinstance(value, UploadFile):  # meant for a field of files, whatever its name

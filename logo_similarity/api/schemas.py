@@ -265,9 +265,14 @@ class FacetsOut(BaseModel):
 
 
 class FieldOut(BaseModel):
-    """A register field of the catalog."""
+    """A register field of the catalog, or a facet of its source."""
 
-    name: Annotated[str, Field(description="Its name in `metadata` and in a filter as JSON.")]
+    name: Annotated[
+        str,
+        Field(
+            description="Its name in `metadata` and in a filter as JSON. `extra.colour`: a facet, in `metadata.extra`."
+        ),
+    ]
     parameter: Annotated[str, Field(description="The parameter that filters by it.")]
     description: str
     kind: Annotated[str, Field(description="Kind of its values, e.g. Codes or Date.")]

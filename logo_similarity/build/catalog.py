@@ -67,6 +67,7 @@ from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import MODEL_JSON, default_model_folder
 from logo_similarity.embed.text import reader_version
 from logo_similarity.errors import BuildError, CatalogError
+from logo_similarity.facets import EXTRA
 from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
@@ -170,7 +171,15 @@ def build_catalog(
                         source, work / RECORDS, work / SOURCE_REJECTS, lambda done: progress("rows read", done, None)
                     )
                 manifest = make_version(
-                    work, source.kind, source.images, encoder, precomputed or known, inputs, options, progress
+                    work,
+                    source.kind,
+                    source.images,
+                    encoder,
+                    precomputed or known,
+                    inputs,
+                    options,
+                    progress,
+                    facets=source.description().facets,
                 )
                 version = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
         shutil.rmtree(work, ignore_errors=True)
@@ -227,6 +236,8 @@ def make_version(
     inputs: str,
     options: BuildOptions,
     progress: Progress,
+    *,
+    facets: Sequence[str],
 ) -> Manifest:
     """Write everything but the manifest into `work / VERSION`, and return the manifest.
 
@@ -239,6 +250,7 @@ def make_version(
         inputs: digest of all inputs.
         options: of the build.
         progress: see `Progress`.
+        facets: names in `Record.extra`.
 
     Raises:
         BuildError, InvalidRequestError: as `build_catalog`.
@@ -281,7 +293,7 @@ def make_version(
         raise BuildError(_explain_rejects(work, images, total))
     copy_model(options.model, version / MODEL_FOLDER)
     entry = EncoderEntry(id=encoder.model.id, sha256=encoder.model.sha256, preprocessing=PREPROCESSING_VERSION)
-    return write_files(Manifest, work, kind, vector_of, encoder.dimension, entry, inputs, options, progress)
+    return write_files(Manifest, work, kind, vector_of, encoder.dimension, entry, facets, inputs, options, progress)
 
 
 def write_files(
@@ -291,6 +303,7 @@ def write_files(
     vector_of: Numbers,
     dimension: int,
     encoder: EncoderEntry,
+    facets: Sequence[str],
     inputs: str,
     options: BuildOptions,
     progress: Progress,
@@ -304,6 +317,7 @@ def write_files(
         vector_of: (rows,) int32: the vector of each row.
         dimension: of the embeddings.
         encoder: computed them.
+        facets: names in `Record.extra`.
         inputs: digest of all inputs.
         options: of the build.
         progress: see `Progress`.
@@ -313,7 +327,7 @@ def write_files(
     """
     version, total = work / VERSION, count_lines(work / RECORDS)
     _write_arrays(work, version, total, vector_of)
-    logo_ids, fields = _write_rows(work, version, total)
+    logo_ids, fields = _write_rows(work, version, total, [EXTRA + name for name in facets])
     _write_updates(work, version, total)
     vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
     curve = _write_index(vectors, work, version, options, progress)
@@ -340,6 +354,7 @@ def write_files(
         logo_ids=logo_ids,
         dimension=dimension,
         fields=fields,
+        facets=tuple(facets),
         encoder=encoder,
         index=IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search),
         recall=RecallEntry(
@@ -399,14 +414,14 @@ def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers) -> 
             np.save(file, np.concatenate(digests), allow_pickle=False)
 
 
-def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, ...]]:
+def _write_rows(work: Path, version: Path, total: int, facets: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """Write the metadata and posting lists of the logos, all rejects, and the logos whose image is damaged.
 
     Returns:
         The digest of the ids in order, and the names of the fields that occur.
     """
     logo_ids = hashlib.sha256()
-    postings = PostingsWriter()
+    postings = PostingsWriter(facets)
     words = WordsWriter()
     with replacing(version / REJECTED) as rejected, replacing(version / DAMAGED) as damaged:
         rejected.write((work / SOURCE_REJECTS).read_bytes())
@@ -425,7 +440,7 @@ def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, 
         (version / METADATA).unlink(missing_ok=True)
         fields = write_metadata(version / METADATA, rows())
     sync_file(version / METADATA)
-    postings.write(version, fields)
+    postings.write(version, (*fields, *facets))
     words.write(version / WORDS)
     return logo_ids.hexdigest(), fields
 

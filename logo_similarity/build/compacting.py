@@ -140,7 +140,8 @@ def _fold(
     )
     kind = base.manifest.source.kind
     both = _Either(known, images)
-    made = make_version(work, kind, work / IMAGES, encoder, both, inputs, options, progress)
+    facets = base.manifest.facets
+    made = make_version(work, kind, work / IMAGES, encoder, both, inputs, options, progress, facets=facets)
     # Before the version can become live: its workers must not apply the changes again.
     overlay.record_fold(version_name(made), last)
     version = publish(folder, work / VERSION, made, options.trial, options.signing_key)

@@ -43,7 +43,8 @@ from logo_similarity.catalog.updates import UPDATES, read_files, read_updates
 from logo_similarity.catalog.versions import WORK_PREFIX, Catalog
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.errors import CatalogError
+from logo_similarity.errors import CatalogError, SourceError
+from logo_similarity.facets import MOST_FACETS
 from logo_similarity.fields import Record
 from logo_similarity.opening import Digests
 from logo_similarity.search.rows import open_array
@@ -107,7 +108,8 @@ def import_source(
     """Apply a source to the live version of the catalog in the folder `root`, and make the result live.
 
     Later rows of a logo update earlier ones, by their transaction dates; files that were imported before change nothing. An
-    import that is interrupted resumes when it is run again.
+    import that is interrupted resumes when it is run again. The facets of the live version stay, and those of the source
+    are added to them.
 
     Args:
         source: the records and removals, and their images.
@@ -133,6 +135,12 @@ def import_source(
         applied = read_files(live / UPDATES) if UPDATES in manifest.files else {}
         if files and files.keys() <= applied.keys():
             return ImportResult(live, manifest, ImportSummary(), published=False)
+        facets = tuple(dict.fromkeys((*manifest.facets, *source.description().facets)))
+        if len(facets) > MOST_FACETS:
+            raise SourceError(
+                f"the live version and the source have {len(facets)} different facets together; at most {MOST_FACETS} are "
+                "possible: declare fewer in the mapping"
+            )
         encoder = Encoder.open(live / MODEL_FOLDER, device=options.device, threads=1)
         progress("verifying the live version", 0, None)
         known = KnownImages.open(live, encoder)
@@ -154,14 +162,16 @@ def import_source(
                     merging = _Import(source, live, manifest, metadata, known, work, progress, enrich=enrich)
                     merging.write({**applied, **files})
             summary = _read_summary(work)
-            if dry_run or not (summary.added or summary.changed or summary.removed or _has_news(live, work)):
+            has_changes = summary.added or summary.changed or summary.removed or facets != manifest.facets
+            if dry_run or not (has_changes or _has_news(live, work)):
                 shutil.rmtree(work, ignore_errors=True)
                 return ImportResult(live, manifest, summary, published=False)
             index = manifest.index
             options = replace(
                 options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
             )
-            made = make_version(work, manifest.source.kind, work / IMAGES, encoder, known, inputs, options, progress)
+            kind = manifest.source.kind
+            made = make_version(work, kind, work / IMAGES, encoder, known, inputs, options, progress, facets=facets)
             if keep is not None:
                 _store_images(work, keep, progress)
             version = publish(folder, work / VERSION, made, options.trial, options.signing_key)

@@ -73,6 +73,7 @@ def write_segment(folder: Path, entries: Iterable[SegmentEntry], base: Manifest)
                 number_vectors(work / SHARDS, shard_count(count)),
                 base.dimension,
                 base.encoder,
+                base.facets,
                 sha256_file(work / RECORDS),
                 BuildOptions(
                     m=base.index.m,

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from logo_similarity.catalog.files import read_small, sha256_file
 from logo_similarity.errors import CatalogError
+from logo_similarity.facets import EXTRA, MOST_FACETS, facet_name
 from logo_similarity.wording import counted
 
 FORMAT: Literal[4] = 4
@@ -64,6 +65,7 @@ FileName = Annotated[
 Count = Annotated[int, Field(ge=0, le=MOST_ROWS)]
 Breadth = Annotated[int, Field(ge=1, le=MOST_BREADTH)]
 Text = Annotated[str, Field(max_length=200)]
+FacetName = Annotated[str, AfterValidator(facet_name)]
 
 
 class _Part(BaseModel):
@@ -156,6 +158,8 @@ class Manifest(_Part):
     metric: Literal["cosine"] = "cosine"
     fields: Annotated[tuple[Text, ...], Field(max_length=100)]
     """The optional fields of a record that at least one logo has; the source does not provide the others."""
+    facets: Annotated[tuple[FacetName, ...], Field(max_length=MOST_FACETS)] = ()
+    """The names in `Record.extra` that the mapping of the source declares as facets, whether or not a logo has them."""
     encoder: EncoderEntry
     index: IndexEntry
     recall: RecallEntry
@@ -171,6 +175,8 @@ class Manifest(_Part):
         self._check_model_files()
         if MANIFEST in self.files or SIGNATURE in self.files:
             raise ValueError(f"files must not list {MANIFEST} or {SIGNATURE}")
+        if len(set(self.facets)) < len(self.facets) or any(name.startswith(EXTRA) for name in self.fields):
+            raise ValueError("facets has a name twice, or fields has one of a facet")
         if self.distinct_images > self.count:
             raise ValueError(f"distinct_images is {self.distinct_images:,}, more than {counted(self.count, 'logo')}")
         if self.files[INDEX].size < 4 * self.distinct_images * self.dimension:
@@ -208,6 +214,11 @@ class Manifest(_Part):
             raise ValueError(f"{wrong[0]} {'must not be' if wrong[0] in listed else 'is not'} listed in files")
 
     @property
+    def filter_fields(self) -> tuple[str, ...]:
+        """The names of everything that a filter of this catalog may use: its fields, and its facets as `extra.colour`."""
+        return (*self.fields, *(EXTRA + name for name in self.facets))
+
+    @property
     def size(self) -> int:
         """Total size of all files in bytes."""
         return sum(entry.size for entry in self.files.values())
@@ -218,8 +229,8 @@ class Manifest(_Part):
         return sum(entry.size for name, entry in self.files.items() if name.startswith(f"{MODEL_FOLDER}/"))
 
     def to_json(self) -> bytes:
-        """The content of `manifest.json`."""
-        return self.model_dump_json(indent=2).encode() + b"\n"
+        """The content of `manifest.json`. Without facets, earlier versions of this software read it, too."""
+        return self.model_dump_json(indent=2, exclude=None if self.facets else {"facets"}).encode() + b"\n"
 
 
 class SegmentManifest(Manifest):

@@ -1,6 +1,7 @@
 """`postings/`: which logos have a value, for each value of a register field; finds the logos that pass a filter.
 
 A file holds the posting lists of one field, `<field>.values` those of its values and `<field>.words` those of its words.
+The files of a facet have a digest of its name instead, since it may have any characters.
 All numbers are little-endian:
 
     header      magic, number of logos, n keys, p postings, d dense keys, size of all keys in bytes, m numbers
@@ -19,6 +20,7 @@ also has the keys of the codes above it.
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import shutil
 import struct
@@ -54,21 +56,24 @@ _WORD_BITS = 64
 
 def file_names(fields: Collection[str]) -> frozenset[str]:
     """The files of a version whose logos have these fields, relative to its folder."""
-    return frozenset(f"{POSTINGS}/{field.name}.{part}" for field in select_fields(fields) for part in _parts(field))
+    return frozenset(_path(field, part) for field in select_fields(fields) for part in _parts(field))
 
 
 class PostingsWriter:
     """Collects the values of all logos, and writes the files. It needs about 0.3 KB of memory for each logo."""
 
-    def __init__(self) -> None:
+    def __init__(self, facets: Collection[str] = ()) -> None:
+        """Collect the values of the register fields and of these facets, `extra.colour`."""
         self._count = 0
-        self._lists = {(field.name, part): _Collector() for field in FIELDS for part in _parts(field)}
+        self._fields = (*FIELDS, *select_fields(facets))
+        self._lists = {(field.name, part): _Collector() for field in self._fields for part in _parts(field)}
 
     def add(self, record: Record) -> None:
         """Add the logo of the next row."""
-        for field in FIELDS:
+        for field in self._fields:
+            value = field.value_of(record)
             for part in _parts(field):
-                self._lists[field.name, part].add(self._count, _keys(field.kind, part, getattr(record, field.name)))
+                self._lists[field.name, part].add(self._count, _keys(field.kind, part, value))
         self._count += 1
 
     def write(self, version: Path, fields: Collection[str]) -> None:
@@ -80,9 +85,9 @@ class PostingsWriter:
         folder = version / POSTINGS
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for (field, part), collector in self._lists.items():
-            if field in fields:
-                collector.write(folder / f"{field}.{part}", self._count)
+        for field in self._fields:
+            for part in _parts(field) if field.name in fields else ():
+                self._lists[field.name, part].write(version / _path(field, part), self._count)
         sync_folder(version)
 
 
@@ -101,7 +106,11 @@ class Postings:
             CatalogError: a file cannot be read or is damaged.
         """
         self._count = count
-        self._lists = {name: _PostingList(version / name, count) for name in file_names(fields)}
+        self._lists = {
+            (field.name, part): _PostingList(version / _path(field, part), count)
+            for field in select_fields(fields)
+            for part in _parts(field)
+        }
 
     def select(self, condition: Filter) -> Mask:
         """The logos that pass a filter. A condition on a field that no logo has is met by none."""
@@ -138,7 +147,7 @@ class Postings:
 
     def count_keys(self, field: RegisterField[Any], passing: Mask | None, *, under: str | None) -> KeyCounts:
         """How many logos have each key of the values of a field; the arguments are those of `count_values`."""
-        postings = self._lists.get(f"{POSTINGS}/{field.name}.{VALUES}")
+        postings = self._lists.get((field.name, VALUES))
         if postings is None:
             return KeyCounts((), np.empty(0, np.int64), np.empty(0, np.int64))
         if isinstance(field.kind, Codes):
@@ -153,7 +162,7 @@ class Postings:
 
     def _with_keys(self, condition: Condition, part: str, spans: Iterable[tuple[bytes | None, bytes | None]]) -> Mask:
         mask = np.zeros(self._count, np.bool_)
-        postings = self._lists.get(f"{POSTINGS}/{condition.field}.{part}")
+        postings = self._lists.get((condition.field, part))
         if postings is not None:
             for first, last in spans:
                 postings.mark(mask, first, last)
@@ -321,6 +330,13 @@ class _PostingList:
             and (postings == 0 or int(self._rows.max()) < count)
             and (numbers == 0 or (numbers == count and int(self._numbers.max()) <= keys))
         )
+
+
+def _path(field: RegisterField[Any], part: str) -> str:
+    """A file of a field, relative to the folder of the version."""
+    column = field.column
+    name = field.name if column is None else f"extra-{hashlib.sha256(column.encode()).hexdigest()}"
+    return f"{POSTINGS}/{name}.{part}"
 
 
 def _parts(field: RegisterField[Any]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,6 +103,14 @@ def _write_mapping(source: Path, reading: SourceDescription, path: Path) -> None
         file.write(reading.mapping)
 
 
+def _remarks(reading: SourceDescription) -> Iterator[str]:
+    if reading.possible_facets:
+        names = ", ".join(map(printable, reading.possible_facets))
+        yield f"few different values: {names}; --map extra.NAME=COLUMN makes a column a facet, to filter and count by"
+    for note in reading.notes:
+        yield f"note: {note}"
+
+
 def _print(
     reading: SourceDescription,
     images: Path,
@@ -129,8 +138,8 @@ def _print(
             if any(texts):
                 rows.add_row(name, *map(printable, texts))
         print_table(rows)
-    for note in reading.notes:
-        out.print(f"note: {note}")
+    for remark in _remarks(reading):
+        out.print(remark)
     removed = f", {removals:,} deleted by the source" if removals else ""
     out.print(f"{counted(records, 'record')} to index{removed}, {rejections.count:,} rejected")
     for line in rejections.lines():

@@ -53,8 +53,8 @@ Where = Annotated[
     typer.Option(
         metavar="FIELD=VALUES",
         help="Search only logos that pass this filter: vienna=26.01,3.1 (one of several codes), year=2010..2015 (a range), "
-        "status=-ended (all but these), company='example bakery' (all words), or a filter as JSON. Give it again for "
-        "conditions that must all be met.",
+        "extra.colour=red (a facet), status=-ended (all but these), company='example bakery' (all words), or a filter as "
+        "JSON. Give it again for conditions that must all be met.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -120,7 +120,8 @@ _SOURCE: dict[str, tuple[Any, Any]] = {
         typer.Option(
             "--map",
             metavar="FIELD=COLUMN",
-            help='Column of a field of a table, as filename="Picture file"; repeatable. Default: recognised by its name.',
+            help='Column of a field of a table, as filename="Picture file", or of a facet, as extra.colour="Colour claim"; '
+            "repeatable. Default: recognised by its name.",
         ),
     ),
     "encoding": (

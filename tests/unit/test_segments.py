@@ -17,11 +17,11 @@ from logo_similarity.catalog.manifest import MANIFEST, Manifest, read_segment_ma
 from logo_similarity.description import Description
 from logo_similarity.domain import Group, Hit, PartsMode, Query
 from logo_similarity.engine import NO_ROWS, SearchEngine
-from logo_similarity.errors import CatalogChangedError, CatalogError, NotFoundError
+from logo_similarity.errors import CatalogChangedError, CatalogError, InvalidRequestError, NotFoundError
 from logo_similarity.field_kinds import JsonValue
 from logo_similarity.filters import Filter
 from logo_similarity.search.candidates import Ids
-from tests.segments import ChangedCatalog, describe_entries, make_changed_catalog
+from tests.segments import FACET, ChangedCatalog, describe_entries, make_changed_catalog
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,7 @@ FILTERS: tuple[JsonValue, ...] = (
     {"not": {"field": "nice_classes", "is": [3, 7]}},
     {"field": "vienna_codes", "is": ["05"]},
     {"field": "company", "words": ["saturn", "ltd"]},
+    {"field": f"extra.{FACET}", "is": ["light blue", "green"]},
     {"or": [{"field": "year", "between": [2003, 2010]}, {"field": "text", "words": ["words"]}]},
 )
 
@@ -150,6 +151,33 @@ def test_filters(live: SearchEngine, whole: SearchEngine, pictures: list[Descrip
 def test_facets(live: SearchEngine, whole: SearchEngine, condition: JsonValue, under: str | None, most: int) -> None:
     passing = None if condition is None else Filter.from_json(condition)
     assert live.facets(passing, under=under, most=most) == whole.facets(passing, under=under, most=most)
+
+
+def test_further_columns_as_facets(live: SearchEngine, whole: SearchEngine) -> None:
+    """Those of the version count in its segments, too, with values that the version does not have."""
+    field = f"extra.{FACET}"
+    assert live.logos.filter_fields == whole.logos.filter_fields == (*whole.logos.fields, field)
+    expected = {"red": 0, "light blue": 0, "blue": 0, "green": 0}
+    start: int | None = 0
+    while start is not None:
+        page = live.browse(start=start)
+        for logo in page.logos:
+            values = logo.record.extra.get(FACET, [])
+            for value in values if isinstance(values, list) else [values]:
+                expected[str(value)] += 1
+        start = page.next_row
+    counts = dict(live.facets(fields=[field]).counts[field])
+    assert counts == expected
+    assert counts["green"] == 1
+    for value in (*expected, "yellow"):
+        for condition in (Filter.where(**{field: value}), ~Filter.where(**{field: value})):
+            ours, theirs = live.browse(condition, limit=300), whole.browse(condition, limit=300)
+            assert [logo.metadata_json for logo in ours.logos] == [logo.metadata_json for logo in theirs.logos]
+            assert live.facets(condition) == whole.facets(condition)
+        assert live.browse(Filter.where(**{field: value})).passed == expected.get(value, 0)
+    for name in ("extra.note", "extra.other"):
+        with pytest.raises(InvalidRequestError, match=f"this catalog has no {name} to filter by"):
+            live.browse(Filter.where(**{name: "kept"}))
 
 
 @pytest.mark.parametrize("condition", [None, *FILTERS])
