@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,18 +19,14 @@ from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.description import WHOLE_BOX, Description, Parts
 from logo_similarity.domain import (
-    MOST_OTHERS,
     MOST_SHOWN,
     STAGES,
     CellMatch,
     Explanation,
     Facets,
-    Group,
     Hit,
     Logo,
     LogoPage,
-    Matched,
-    Others,
     PartsMode,
     Query,
     RegionMatch,
@@ -40,7 +34,7 @@ from logo_similarity.domain import (
     Timings,
     ValueCount,
 )
-from logo_similarity.embed.describe import Floats, describe, describe_parts, describe_turned, within
+from logo_similarity.embed.describe import describe, describe_parts, describe_turned, within
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.text import thread_reader
 from logo_similarity.errors import CatalogError, InvalidRequestError, NotFoundError
@@ -50,33 +44,19 @@ from logo_similarity.filters import Filter, find_field
 from logo_similarity.image.adjust import adjust
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
-from logo_similarity.joining import JoinedSegments, Selection
+from logo_similarity.joining import JoinedSegments
 from logo_similarity.opening import check_preprocessing, trial_image
-from logo_similarity.search.candidates import Candidates, Ids
-from logo_similarity.search.evidence import ImageEvidence
-from logo_similarity.search.expect import Tail
+from logo_similarity.ranking import Clock, Ranking
 from logo_similarity.search.explain import as_box, match_regions, place_cells
-from logo_similarity.search.fusion import further_candidates, fuse
-from logo_similarity.search.grouping import Groups, group_names, group_pictures, take_groups
 from logo_similarity.search.hnsw import HnswSource
 from logo_similarity.search.parts import (
     DIMENSIONS,
-    MOST_EXPECTED,
-    WHOLE,
-    Comparison,
-    PartMatches,
-    match_parts,
     shorten,
 )
 from logo_similarity.search.propose import propose_codes
-from logo_similarity.search.score import RERANKED, score
+from logo_similarity.search.score import RERANKED
 from logo_similarity.search.sounds import fold
-from logo_similarity.search.word_fusion import fuse_words, limit_identical, places_of
 from logo_similarity.segment import LiveSegment, Segment
-
-NO_ROWS = np.empty(0, np.int64)
-IDENTICAL_RESERVE = 3
-"""Candidates of a search for words alone, for each hit."""
 
 
 def split_edition(edition: str) -> tuple[str, int]:
@@ -135,7 +115,7 @@ class SearchEngine:
         check_sizes(folder, manifest)
         check_preprocessing(folder, manifest)
         encoder = Encoder.open(folder / MODEL_FOLDER, device=device, threads=1)
-        logos = JoinedSegments.of(Segment.open(folder, manifest, encoder), [], [NO_ROWS])
+        logos = JoinedSegments.of(Segment.open(folder, manifest, encoder), [], [np.empty(0, np.int64)])
         engine = cls(folder.name, 0, encoder, logos, Decoder(limits or ImageLimits()))
         engine.check((manifest.count // 2,))
         return engine
@@ -176,7 +156,8 @@ class SearchEngine:
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise CatalogError(f"{self.version}: damaged: the metadata of row {row} cannot be read") from None
             description = base.description(vector)
-            if not np.isfinite(self._score(description, self.logos.source.candidates(description, RERANKED))).all():
+            candidates = self.logos.source.candidates(description, RERANKED)
+            if not np.isfinite(self._ranking().score(description, candidates)).all():
                 raise CatalogError(f"{self.version}: damaged: row {row} has scores that are not finite")
             words = " ".join(fold(logo.record.text or ""))
             if base.words is not None and words and not (base.words.search(words, 1).similarities > 0.999).any():
@@ -190,15 +171,12 @@ class SearchEngine:
             InvalidRequestError: the image is an array of the wrong shape or dtype, the words have no letter or digit,
                 or the catalog cannot re-rank, filter or search for words, or the words in the image cannot be read.
         """
-        clock = _Clock()
-        pictures, words = self._describe(query, clock)
+        ranking = self._ranking()
+        pictures, words = self._describe(query, ranking.clock)
         among = self.logos.select(query.filter, query.rows)
         if query.logo_id is not None:
             query = replace(query, left_out=(*query.left_out, self._find(query.logo_id).id))
-        if not pictures or words is not None:
-            answer = self._search_words(query, pictures, words or "", among, clock)
-        else:
-            answer = self._search_images(query, pictures, among, clock)
+        answer = ranking.answer(query, pictures, words, among)
         everything = query.filter is None and query.rows is None
         passed = None if everything or among.rows is None else int(np.count_nonzero(among.rows))
         shown = (*query.shown, *(hit.logo.id for hit in answer.hits))
@@ -209,7 +187,7 @@ class SearchEngine:
             parts=any(picture.parts is not None for picture in pictures),
             version=self.version,
             generation=self.generation,
-            timings=Timings(**{**dict.fromkeys(STAGES, 0.0), **clock.stages}),
+            timings=Timings(**{**dict.fromkeys(STAGES, 0.0), **ranking.clock.stages}),
             exact=answer.exact,
             passed=passed,
             pictures=pictures,
@@ -226,15 +204,15 @@ class SearchEngine:
             NotFoundError: the catalog does not contain the logo.
         """
         logo = self._find(logo_id)
-        clock = _Clock()
-        pictures, _ = self._describe(query, clock)
+        ranking = self._ranking()
+        pictures, _ = self._describe(query, ranking.clock)
         if not pictures:
             raise InvalidRequestError(
                 "a hit is explained with an image, or the id of a logo; give the query one of them"
             )
         everything = self.logos.everything
         vectors = everything.row_map.vector_of(np.array([logo.id]))
-        images = self._compare(query, pictures, everything, 1, clock, vectors)
+        images = ranking.compare(query, pictures, everything, 1, vectors)
         images = images.at(np.flatnonzero(images.ids == vectors))
         picture = pictures[int(images.pictures[0])]
         hit = Hit(
@@ -243,7 +221,7 @@ class SearchEngine:
             logo=logo,
             copies=int(everything.row_map.copies_of(vectors)[0]),
             expect=None if images.expects is None else float(images.expects[0]),
-            matched=next(self._regions(pictures, images)),
+            matched=next(ranking.regions(pictures, images)),
             picture=int(images.pictures[0]),
         )
         segment, vector = self.logos.locate(int(vectors[0]))
@@ -367,7 +345,10 @@ class SearchEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _describe(self, query: Query, clock: _Clock) -> tuple[tuple[Description, ...], str | None]:
+    def _ranking(self) -> Ranking:
+        return Ranking(self.logos, self.encoder.model.rerank_weight)
+
+    def _describe(self, query: Query, clock: Clock) -> tuple[tuple[Description, ...], str | None]:
         """The descriptions of the query's pictures, with what is to be compared; and the words to search for.
 
         The words are those of the query, or read in its first image.
@@ -416,199 +397,6 @@ class SearchEngine:
             raise NotFoundError(f"no logo has the id {logo_id!r}")
         return logo
 
-    def _compare(
-        self,
-        query: Query,
-        pictures: Sequence[Description],
-        among: Selection,
-        most: int,
-        clock: _Clock,
-        further: Ids = NO_ROWS,
-    ) -> ImageEvidence:
-        """The evidence of the images nearest to the pictures, of those whose parts are, and of `further` vectors."""
-        return ImageEvidence.best_of(
-            [self._compare_picture(query, picture, among, most, clock, further) for picture in pictures]
-        )
-
-    def _compare_picture(
-        self, query: Query, description: Description, among: Selection, most: int, clock: _Clock, further: Ids
-    ) -> ImageEvidence:
-        source, everything = self.logos.source, self.logos.everything
-        candidates = source.candidates(description, max(most, RERANKED), among.vectors)
-        # What a logo shares with the whole catalog does not depend on the filter, and neither does its score.
-        nearest = candidates if among is everything else source.candidates(description, RERANKED, everything.vectors)
-        matches = None if description.parts is None else self._match_parts(description, among)
-        clock.lap("search")
-        ids, cosines = candidates.ids, candidates.cosines
-        scores = self._score(description, candidates, nearest)
-        tail = Tail.fit(
-            _descending(scores[:RERANKED] if nearest is candidates else self._score(description, nearest, nearest))
-        )
-        further = np.setdiff1d(further, ids)
-        if tail is not None and matches is not None:
-            further = np.union1d(further, further_candidates(matches, ids, most, MOST_EXPECTED))
-        if len(further):
-            others = source.compare(description, further)
-            ids, cosines = np.concatenate([ids, others.ids]), np.concatenate([cosines, others.cosines])
-            scores = np.concatenate([scores, self._score(description, others, nearest)])
-        log_expects, matched = -scores if tail is None else tail.log_expect(scores), np.full(len(ids), -1)
-        if tail is not None and matches is not None:
-            counted = np.full_like(scores, -np.inf) if query.parts is PartsMode.ONLY else scores
-            log_expects, matched = fuse(ids, counted, tail, matches)
-        equal = scores if tail is None else np.where(matched < 0, scores, np.clip(tail.similarity(log_expects), -1, 1))
-        clock.lap("rerank")
-        return ImageEvidence(
-            ids=ids,
-            scores=scores,
-            cosines=cosines,
-            log_expects=log_expects,
-            equal=equal,
-            matched=matched,
-            pictures=np.zeros(len(ids), np.int64),
-            matches=(matches,),
-            exact=candidates.exact,
-            logos=None if tail is None else self.logos.count,
-        )
-
-    def _search_images(self, query: Query, pictures: Sequence[Description], among: Selection, clock: _Clock) -> _Answer:
-        """The best hits of a query for pictures, but for the rows that are left out."""
-        most = _most_ranked(query)
-        images = self._compare(query, pictures, among, most, clock)
-        best = np.lexsort((images.ids, -images.scores, images.log_expects))
-        best = best[images.meets(query)[best]]
-        if query.min_score is not None:
-            best = best[images.scores[best] >= query.min_score]
-        best = best[:most]
-        row_map, vectors = among.row_map, images.ids[best]
-        ranked, positions = row_map.rows_of(vectors, query.max_identical)
-        page = self._page(query, ranked, vectors[positions])
-        rows, positions = ranked[page.places], positions[page.places]
-        copies, images = row_map.copies_of(vectors)[positions], images.at(best[positions])
-        clock.lap("rerank")
-        hits = map(
-            Hit,
-            images.scores.tolist(),
-            images.cosines.tolist(),
-            self.metadata.fetch(rows.tolist()),
-            copies.tolist(),
-            repeat(None) if images.expects is None else images.expects.tolist(),
-            self._regions(pictures, images),
-            images.pictures.tolist(),
-        )
-        answer = _Answer(self._with_others(hits, page, ranked), images.exact, page.more)
-        clock.lap("metadata")
-        return answer
-
-    def _search_words(
-        self,
-        query: Query,
-        pictures: Sequence[Description],
-        words: str,
-        among: Selection,
-        clock: _Clock,
-    ) -> _Answer:
-        """The best hits of a query for words, alone or with pictures, but for the rows that are left out."""
-        if self.logos.words is None:
-            raise InvalidRequestError(
-                "this catalog cannot be searched by words: it was built by an earlier version of this software; build it "
-                "again"
-            )
-        index, row_map = self.logos.words, among.row_map
-        most = _most_ranked(query)
-        limit = max(most, RERANKED)
-        images = None
-        if not pictures:
-            # More than are returned, since some may have identical images and words.
-            matches = index.search(words, limit * IDENTICAL_RESERVE, among.rows)
-            clock.lap("search")
-            vectors, scores = row_map.vector_of(matches.rows), matches.similarities
-        else:
-            rows = index.search(words, limit, among.rows).rows
-            # The image of a logo with similar words is compared, too, and the words of a logo with a similar image.
-            images = self._compare(query, pictures, among, most, clock, row_map.vector_of(rows))
-            best = images.ids[np.lexsort((images.ids, -images.equal))]
-            similar = row_map.rows_of(best, query.max_identical)[0][:limit]
-            matches = index.compare(words, np.union1d(similar, rows))
-            vectors = row_map.vector_of(matches.rows)
-            images = images.at(places_of(images.ids, vectors))
-            scores = fuse_words(images.equal, matches, query.word_weight)
-        order = np.lexsort((matches.rows, -scores))
-        if images is not None:
-            order = order[images.meets(query)[order]]
-        if query.min_score is not None:
-            order = order[scores[order] >= query.min_score]
-        order = order[limit_identical(vectors[order], matches.similarities[order], query.max_identical)]
-        ranked = matches.rows[order]
-        page = self._page(query, ranked, vectors[order])
-        order = order[page.places]
-        clock.lap("rerank")
-        hits = [
-            Hit(
-                score=float(scores[place]),
-                cosine=None,
-                logo=logo,
-                copies=copies,
-                word_similarity=matches.similarity_of(place),
-                word_field=matches.field_of(place),
-            )
-            for place, logo, copies in zip(
-                order.tolist(),
-                self.metadata.fetch(matches.rows[order].tolist()),
-                row_map.copies_of(vectors[order]).tolist(),
-                strict=True,
-            )
-        ]
-        if images is not None:
-            images = images.at(order)
-            expects = repeat(None) if images.expects is None else images.expects.tolist()
-            hits = [
-                hit._replace(cosine=cosine, expect=expect, matched=matched, picture=picture, image_score=equal)
-                for hit, cosine, expect, matched, picture, equal in zip(
-                    hits,
-                    images.cosines.tolist(),
-                    expects,
-                    self._regions(pictures, images),
-                    images.pictures.tolist(),
-                    images.equal.tolist(),
-                    strict=False,  # `repeat` has no end
-                )
-            ]
-        answer = _Answer(self._with_others(hits, page, ranked), exact=False, more=page.more)
-        clock.lap("metadata")
-        return answer
-
-    def _page(self, query: Query, rows: Ids, vectors: Ids) -> Groups:
-        """The hits of a page, or their groups, among rows with these vectors, best first.
-
-        Raises:
-            InvalidRequestError: the catalog has no applicants to group by.
-        """
-        shown = np.array(query.shown, np.int64)
-        if query.group is Group.NONE:
-            places = np.flatnonzero(~np.isin(rows, [*query.shown, *query.left_out]))
-            return Groups(places[: query.top_k], (), len(places) >= query.top_k)
-        places = np.flatnonzero(~np.isin(rows, query.left_out))[:MOST_SHOWN]
-        if query.group is Group.PICTURE:
-            leaders = group_pictures(self.logos.source.embeddings(vectors[places]))
-        elif "company" in self.logos.fields:
-            logos = self.metadata.fetch(rows[places].tolist())
-            leaders = group_names([tuple(fold(logo.record.company or "")) for logo in logos])
-        else:
-            raise InvalidRequestError("this catalog has no company to group by; leave out group=company")
-        groups = take_groups(leaders, np.isin(rows[places], shown), query.top_k)
-        return Groups(places[groups.places], tuple(places[others] for others in groups.others), groups.more)
-
-    def _with_others(self, hits: Iterable[Hit], page: Groups, rows: Ids) -> tuple[Hit, ...]:
-        """The hits of a page with the others of their groups. `rows`: of all positions that the page refers to."""
-        if not page.others:
-            return tuple(hits)
-        named = [rows[others[:MOST_OTHERS]].tolist() for others in page.others]
-        ids = iter([logo.logo_id for logo in self.metadata.fetch(list(chain(*named)))])
-        return tuple(
-            hit._replace(others=Others(len(others), tuple(islice(ids, len(names)))))
-            for hit, others, names in zip(hits, page.others, named, strict=True)
-        )
-
     def _with_damage(self, hit: Hit) -> Hit:
         damage = self.logos.damage_of(hit.logo)
         return hit if damage is None else hit._replace(damage=damage)
@@ -634,47 +422,6 @@ class SearchEngine:
         if query.parts is PartsMode.ONLY and not possible:
             raise InvalidRequestError("this catalog cannot compare parts: it was built from embeddings alone")
         return possible and query.parts is not PartsMode.OFF
-
-    def _match_parts(self, description: Description, among: Selection) -> PartMatches:
-        """The matches of a query's parts with some logos. How surprising they are does not depend on the filter."""
-        everywhere = self.logos.pools
-        pools = everywhere if among is self.logos.everything else self.logos.pools_of(among)
-        compared = [Comparison(*pair) for pair in zip(pools, everywhere, strict=True)]
-        return match_parts(description, *compared)
-
-    def _regions(self, pictures: Sequence[Description], images: ImageEvidence) -> Iterator[Matched | None]:
-        """The regions that matched in each image."""
-        for vector, row, picture in zip(
-            images.ids.tolist(), images.matched.tolist(), images.pictures.tolist(), strict=True
-        ):
-            yield self._matched(pictures[picture], images.matches[picture], vector, row)
-
-    def _matched(self, description: Description, matches: PartMatches | None, vector: int, row: int) -> Matched | None:
-        """The regions of a match, by its row; None if the row is -1."""
-        if matches is None or description.parts is None or row < 0:
-            return None
-        query_part, part = int(matches.query_parts[row]), int(matches.parts[row])
-        query_box = description.box if query_part == WHOLE else as_box(description.parts.boxes[query_part])
-        segment, vector = self.logos.locate(vector)
-        return Matched(query_box, WHOLE_BOX if part == WHOLE else segment.part_box(vector, part))
-
-    def _score(self, description: Description, candidates: Candidates, nearest: Candidates | None = None) -> Floats:
-        return score(description, candidates, self.encoder.model.rerank_weight, nearest)
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    hits: tuple[Hit, ...]
-    exact: bool
-    """As `SearchResult.exact`."""
-    more: bool
-    """Whether there may be hits after these."""
-
-
-def _most_ranked(query: Query) -> int:
-    """How many hits are ranked, so that a page is full without those that are left out."""
-    first = query.top_k + len(query.shown) if query.group is Group.NONE else MOST_SHOWN
-    return first + len(query.left_out)
 
 
 def _matched_regions(description: Description, other: Description, parts: Parts) -> tuple[RegionMatch, ...]:
@@ -729,21 +476,3 @@ def _check_pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if image.size == 0:
         raise InvalidRequestError("the image has no pixels")
     return np.ascontiguousarray(image)
-
-
-class _Clock:
-    """Measures the time of each stage in milliseconds."""
-
-    def __init__(self) -> None:
-        self.stages: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        """Record the end of a stage, which may have come before."""
-        now = time.perf_counter()
-        self.stages[stage] = self.stages.get(stage, 0) + (now - self._last) * 1000
-        self._last = now
-
-
-def _descending(scores: Floats) -> Floats:
-    return np.sort(scores)[::-1]

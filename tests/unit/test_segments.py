@@ -16,10 +16,11 @@ from logo_similarity.catalog.live import LiveFiles
 from logo_similarity.catalog.manifest import MANIFEST, Manifest, read_segment_manifest
 from logo_similarity.description import Description
 from logo_similarity.domain import Group, Hit, PartsMode, Query
-from logo_similarity.engine import NO_ROWS, SearchEngine
+from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogChangedError, CatalogError, InvalidRequestError, NotFoundError
 from logo_similarity.field_kinds import JsonValue
 from logo_similarity.filters import Filter
+from logo_similarity.ranking import NO_ROWS
 from logo_similarity.search.candidates import Ids
 from tests.segments import FACET, ChangedCatalog, describe_entries, make_changed_catalog
 
