@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from logo_similarity import engine as engine_module
+from logo_similarity import ranking as ranking_module
 from logo_similarity.catalog.manifest import (
     IMAGE_DIGESTS,
     MANIFEST,
@@ -130,7 +131,7 @@ def test_every_stage_has_its_time(
         (Encoder, "infer_with_patches"),
         (engine_module, "describe_parts"),
         (HnswSource, "candidates"),
-        (engine_module, "fuse"),
+        (ranking_module, "fuse"),
         (Metadata, "fetch"),
     )
     for seconds, (owner, name) in enumerate(stages, start=1):
