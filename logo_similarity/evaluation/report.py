@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from logo_similarity.evaluation.copies import CHANGES
-from logo_similarity.evaluation.evaluate import choose_copied_queries, make_composite, other_brands
+from logo_similarity.evaluation.evaluate import TURNED, choose_copied_queries, make_composite, other_brands
 from logo_similarity.evaluation.scans import SCANS
 from logo_similarity.wording import counted
 
@@ -146,7 +146,7 @@ def _change_tables(evaluation: Evaluation, gallery: Gallery, truth: Truth, image
         return _figure(image(mark.row), "mark", "query") + _figure(picture, "changed", "changed", EXAMPLE_SIDE)
 
     copies = [
-        example(mark, CHANGES[row.change](image(mark.row)))
+        example(mark, {**CHANGES, **TURNED}[row.change](image(mark.row)))
         for row, mark in zip(evaluation.copies, examples, strict=False)
     ]
     scans = [

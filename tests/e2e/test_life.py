@@ -255,4 +255,4 @@ def test_a_folder_of_images_that_is_not_there_stops_the_start(sample_catalog: Sa
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert f"{tmp_path / 'nope'} is not a folder" in line
-    assert "LOGO_IMAGES_DIR" in line
+    assert "--images" in line

@@ -255,7 +255,7 @@ def test_a_damaged_catalog_is_refused_by_name(
     sample_catalog: SampleCatalog, tmp_path: Path, name: str, damage: str
 ) -> None:
     shutil.copytree(sample_catalog.root, tmp_path / "catalogs")
-    (version,) = (path for path in (tmp_path / "catalogs").iterdir() if path.is_dir())
+    version = Catalog(tmp_path / "catalogs").current()
     content = bytearray((version / name).read_bytes()) or bytearray(b"?")
     if damage == FLIP:
         content[len(content) // 2] ^= 4
