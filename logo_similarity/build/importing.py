@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from itertools import chain, zip_longest
 from pathlib import Path, PurePosixPath
 
@@ -44,8 +45,9 @@ from logo_similarity.catalog.updates import UPDATES, UpdateRow, read_files, read
 from logo_similarity.catalog.versions import WORK_PREFIX, Catalog
 from logo_similarity.domain import Logo, Reject, Removal
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.errors import CatalogError
+from logo_similarity.errors import BadImageError, CatalogError
 from logo_similarity.fields import Record
+from logo_similarity.image.files import open_images
 from logo_similarity.search.rows import open_array
 from logo_similarity.search.word_file import WordArrays
 
@@ -154,7 +156,9 @@ def import_source(
         work.mkdir(exist_ok=True)
         if not (work / RECORDS).exists():
             with closing(Metadata(live / METADATA)) as metadata:
-                merging = _Import(source, live, manifest, metadata, known, work, progress, enrich=enrich)
+                merging = _Import(
+                    source, live, manifest, metadata, known, work, options.limits.max_bytes, progress, enrich=enrich
+                )
                 merging.write({**applied, **files})
         summary = _read_summary(work)
         if dry_run or not (summary.added or summary.changed or summary.removed or _has_news(live, work)):
@@ -164,7 +168,9 @@ def import_source(
         options = replace(
             options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
         )
-        made = make_version(work, manifest.source.kind, work / IMAGES, encoder, known, inputs, options, progress)
+        made = make_version(
+            work, manifest.source.kind, open_images(work / IMAGES), encoder, known, inputs, options, progress
+        )
         if keep is not None:
             _store_images(work, keep, progress)
         version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
@@ -205,6 +211,7 @@ class _Import:
         metadata: Metadata,
         known: KnownImages,
         work: Path,
+        max_bytes: int,
         progress: Progress,
         *,
         enrich: bool,
@@ -216,6 +223,7 @@ class _Import:
         self._metadata = metadata
         self._known = known
         self._work = work
+        self._max_bytes = max_bytes
         self._progress = progress
         self._named: set[str] = set()
         """Ids in the source."""
@@ -265,15 +273,19 @@ class _Import:
             if isinstance(row, Record) and row.filename:
                 try:
                     row = replace(row, filename=self._stage(row))  # noqa: PLW2901
-                except OSError as error:
-                    yield Reject(row.where, f"the image cannot be read: {error.strerror}", row.logo_id, row.filename)
+                except BadImageError as error:
+                    yield Reject(row.where, str(error), row.logo_id, row.filename)
                     continue
             yield row
 
     def _stage(self, record: Record) -> str:
-        """The name of a record's image in the image store. Copies it to the work folder unless the live version has it."""
-        path = self._source.images / record.filename
-        digest = sha256_file(path)
+        """The name of a record's image in the image store. Copies it to the work folder unless the live version has it.
+
+        Raises:
+            BadImageError: it cannot be read, or is too large.
+        """
+        content = self._source.images.read(record.filename, self._max_bytes)
+        digest = sha256(content).hexdigest()
         logo = self._metadata.find(record.logo_id)
         if logo is not None and self._known.digest(logo.id).hex() == digest:
             return logo.filename
@@ -281,8 +293,8 @@ class _Import:
         target = self._work / IMAGES / name
         if not target.exists():
             target.parent.mkdir(exist_ok=True)
-            with replacing(target) as file, path.open("rb") as content:
-                shutil.copyfileobj(content, file)
+            with replacing(target) as file:
+                file.write(content)
         return name
 
     def _counted(self, logos: Generator[MergedLogo | Reject]) -> Generator[MergedLogo | Reject]:

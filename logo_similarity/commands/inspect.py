@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,9 @@ from logo_similarity.wording import counted
 
 if TYPE_CHECKING:
     from logo_similarity.build.rejections import Rejections
+    from logo_similarity.catalog.sources import Source
     from logo_similarity.catalog.sources.description import SourceDescription
+    from logo_similarity.image.files import ImageFiles
 
 EXAMPLES = 3
 REPORT_ROWS = 1_000
@@ -84,7 +86,7 @@ def inspect(
                     examples.append(row)
             if number % REPORT_ROWS == 0:
                 report("rows read", number, None)
-    reading = opened.description()
+    reading = describe_reading(opened)
     if as_json:
         print_json(
             {
@@ -101,6 +103,14 @@ def inspect(
         )
         return
     _print(reading, opened.images, examples, records, removals, rejections)
+
+
+def describe_reading(source: Source) -> SourceDescription:
+    """How a source and its images are read."""
+    from logo_similarity.image.files import image_notes
+
+    reading = source.description()
+    return replace(reading, notes=(*reading.notes, *image_notes(source.images)))
 
 
 def reading_lines(reading: SourceDescription) -> list[str]:
@@ -128,7 +138,7 @@ def _write_mapping(source: Path, reading: SourceDescription, path: Path) -> None
 
 def _print(
     reading: SourceDescription,
-    images: Path,
+    images: ImageFiles,
     examples: list[Record],
     records: int,
     removals: int,

@@ -35,7 +35,8 @@ SourcePath = Annotated[
     Path,
     typer.Argument(
         metavar="SOURCE",
-        help="A table (CSV, JSON, Excel, Parquet), a folder of images with or without a table, or a folder in the L3D layout.",
+        help="A table (CSV, JSON, Excel, Parquet), a folder of images with or without a table, a ZIP file of images, files "
+        "of a register, or a folder in the L3D layout.",
     ),
 ]
 SourceKind = Annotated[
@@ -43,7 +44,10 @@ SourceKind = Annotated[
 ]
 SourceImages = Annotated[
     Path | None,
-    typer.Option("--images", help="Folder of the images. Default: images/ beside a table or in an L3D folder."),
+    typer.Option(
+        "--images",
+        help="Folder or ZIP file of the images. Default: images/, images.zip or NAME-images.zip beside the source.",
+    ),
 ]
 MappingFile = Annotated[
     Path | None, typer.Option("--mapping", help="TOML file that states the columns and the format of a table.")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from logo_similarity.storage.local import LocalStore
 from logo_similarity.storage.s3 import S3Service
-from logo_similarity.storage.upload import UploadProgress, UploadSummary, upload_folder
+from logo_similarity.storage.upload import UploadProgress, UploadSummary, upload_images
 
-__all__ = ["ImageStore", "LocalStore", "S3Service", "UploadProgress", "UploadSummary", "open_store", "upload_folder"]
+__all__ = ["ImageStore", "LocalStore", "S3Service", "UploadProgress", "UploadSummary", "open_store", "upload_images"]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

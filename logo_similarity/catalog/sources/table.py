@@ -24,6 +24,7 @@ from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.field_kinds import Date, Notation, is_missing
 from logo_similarity.fields import FIELDS, Record
+from logo_similarity.image.files import ImageFiles, find_images, open_images
 from logo_similarity.wording import counted
 
 _JSON = (".jsonl", ".ndjson", ".json")
@@ -69,13 +70,13 @@ class TableSource:
 
         Args:
             path: the table.
-            images: folder of the images; None: `images` beside the table, or the table's own folder.
+            images: folder or ZIP file of the images; None: see `find_images`.
             options: what is known of the table.
             mapping_file: the file that these options come from, if any.
             names: looks up the images.
 
         Raises:
-            SourceError: `path` is not a table.
+            SourceError: `path` is not a table, or `images` cannot be read.
         """
         if path.suffix.lower() not in TABLES:
             remedy = "; save it as .xlsx or CSV" if path.suffix.lower() in (".xls", ".ods") else ""
@@ -87,8 +88,7 @@ class TableSource:
         self._options = options or TableOptions()
         self._notation = self._options.notation
         self._names = names
-        usual = path.parent / "images"
-        self.images = images or (usual if usual.is_dir() else path.parent)
+        self.images: ImageFiles = open_images(images) if images else find_images(path)
         self._met: list[str] = []
 
     def files(self) -> Iterator[Path]:

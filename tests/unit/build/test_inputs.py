@@ -11,15 +11,20 @@ from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.catalog.sources.description import SourceDescription
 from logo_similarity.domain import Reject
 from logo_similarity.fields import Record
+from logo_similarity.image.files import ImageFiles, open_images
 
 
 @dataclass
 class Inputs:
     """A source of one table, with images in a folder and below it."""
 
-    images: Path
+    folder: Path
     table: Path
     kind: str = "test"
+
+    @property
+    def images(self) -> ImageFiles:
+        return open_images(self.folder)
 
     def files(self) -> Iterator[Path]:
         yield self.table
@@ -59,11 +64,11 @@ def grow(path: Path) -> None:
     "change",
     [
         lambda inputs: inputs.table.write_bytes(b"ROWS"),
-        lambda inputs: touch(inputs.images / "a.png"),
-        lambda inputs: grow(inputs.images / "below" / "b.png"),
-        lambda inputs: (inputs.images / "a.png").rename(inputs.images / "c.png"),
-        lambda inputs: (inputs.images / "a.png").rename(inputs.images / "below" / "a.png"),
-        lambda inputs: (inputs.images / "below" / "b.png").unlink(),
+        lambda inputs: touch(inputs.folder / "a.png"),
+        lambda inputs: grow(inputs.folder / "below" / "b.png"),
+        lambda inputs: (inputs.folder / "a.png").rename(inputs.folder / "c.png"),
+        lambda inputs: (inputs.folder / "a.png").rename(inputs.folder / "below" / "a.png"),
+        lambda inputs: (inputs.folder / "below" / "b.png").unlink(),
     ],
     ids=["table", "time of change", "size", "name", "folder", "missing image"],
 )

@@ -58,7 +58,7 @@ def test_what_was_looked_for_is_said(tmp_path: Path, name: str) -> None:
 def test_images_elsewhere(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other")
     for path, kind in ((everything, "l3d"), (everything / "marks.csv", "table"), (everything, "folder")):
-        assert open_source(path, kind=kind, images=other).images == other
+        assert open_source(path, kind=kind, images=other).images.path == other
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,8 @@ def test_a_folder_of_images_without_extensions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "remedy"), [("marks.xls", "save it as .xlsx or CSV"), ("all.zip", "unpack an archive of images first")]
+    ("name", "remedy"),
+    [("marks.xls", "save it as .xlsx or CSV"), ("all.zip", "is not a ZIP file")],
 )
 def test_files_that_need_a_step_before(tmp_path: Path, name: str, remedy: str) -> None:
     (tmp_path / name).write_bytes(b"x")
