@@ -12,19 +12,20 @@ from logo_similarity.catalog.sources.description import SourceDescription
 from logo_similarity.domain import Reject
 from logo_similarity.fields import Record
 from logo_similarity.image.files import ImageFiles, open_images
+from tests.zips import make_zip
 
 
 @dataclass
 class Inputs:
     """A source of one table, with images in a folder and below it."""
 
-    folder: Path
+    images: ImageFiles
     table: Path
     kind: str = "test"
 
     @property
-    def images(self) -> ImageFiles:
-        return open_images(self.folder)
+    def folder(self) -> Path:
+        return self.images.path
 
     def files(self) -> Iterator[Path]:
         yield self.table
@@ -42,7 +43,16 @@ def inputs(tmp_path: Path) -> Inputs:
     for name in ("a.png", "below/b.png"):
         (tmp_path / "images" / name).write_bytes(b"pixels")
     (tmp_path / "marks.csv").write_bytes(b"rows")
-    return Inputs(tmp_path / "images", tmp_path / "marks.csv")
+    return Inputs(open_images(tmp_path / "images"), tmp_path / "marks.csv")
+
+
+def test_a_zip_file_counts_as_it_is(inputs: Inputs) -> None:
+    archive = make_zip(inputs.folder.parent / "images.zip", {"a.png": b"pixels", "below/b.png": b"pixels"})
+    zipped = replace(inputs, images=open_images(archive))
+    before = digest_inputs(zipped)
+    assert before == digest_inputs(zipped) != digest_inputs(inputs)
+    touch(archive)
+    assert digest_inputs(zipped) != before
 
 
 def test_the_same_inputs_have_the_same_digest(inputs: Inputs) -> None:
