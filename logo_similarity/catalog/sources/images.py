@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote
@@ -136,9 +137,9 @@ class ImageNames:
         return [f"{images} found by leading zeros that were added or removed ({self._example}); {KEEP_ZEROS}"]
 
     def find(self, folder: str, candidates: Sequence[str]) -> str | None:
-        """See `Names.find`. The index for it takes another 160 bytes an image when it is first used."""
+        """See `Names.find`. The index for it takes another 240 bytes an image when it is first used."""
         if self._loose is None:
-            self._loose = _index_loosely({*self._first.values(), *self._others}, self._roots)
+            self._loose = _index_loosely(chain(self._first.values(), self._others), self._roots)
         for candidate in candidates:
             key = _bare(candidate.removeprefix(BESIDE))
             paths = []
@@ -197,22 +198,23 @@ def _index_loosely(names: Iterable[str], roots: Sequence[str]) -> dict[str, str]
     paths: dict[str, str] = {}
     for name in sorted(name for name in names if name.lower().endswith(EXTENSIONS)):
         with suppress(RowError):  # a name that no record may have
-            paths.setdefault(_bare(name), checked_filename(name))
+            checked = checked_filename(name)
+            paths.setdefault(_bare(name), name if checked == name else checked)  # one string instead of two equal ones
     starts = [_fold(f"{root}/") for root in roots]
     groups: dict[int, list[str]] = {}
     for path in paths:
         if "/" in path:
             place = next((place for place, start in enumerate(starts) if path.startswith(start)), -1)
             groups.setdefault(place, []).append(path)
-    short: dict[str, str] = {}
-    for place in sorted(groups, reverse=True):
+    for place in sorted(groups):
         once: dict[str, str] = {}
-        for path in groups[place]:
+        for path in groups.pop(place):
             parent, _, last = path.rpartition("/")
             for key in {last, parent.rpartition("/")[2]}:
                 once[key] = AMBIGUOUS if key in once else paths[path]
-        short |= once
-    return {**short, **paths}
+        for key, name in once.items():
+            paths.setdefault(key, name)
+    return paths
 
 
 def _bare(name: str) -> str:
