@@ -74,6 +74,7 @@ def import_(
     from logo_similarity.catalog.sources.mapping import parse_columns
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.image.decode import ImageLimits
+    from logo_similarity.image.files import unread_notes
     from logo_similarity.storage import open_store
 
     settings = load_settings(catalogs=catalogs, images_dir=store, device=device)
@@ -105,6 +106,9 @@ def import_(
         result = import_source(
             opened, settings.catalogs, options, keep, enrich=enrich, dry_run=dry_run, progress=report
         )
+    if not enrich:
+        for note in unread_notes(opened.images):
+            err.print(f"note: {printable(note)}")
     if as_json:
         print_json({"version": result.folder.name, "published": result.published, **asdict(result.summary)})
     else:

@@ -107,10 +107,10 @@ def inspect(
 
 def describe_reading(source: Source) -> SourceDescription:
     """How a source and its images are read."""
-    from logo_similarity.image.files import image_notes
+    from logo_similarity.image.files import image_notes, unread_notes
 
     reading = source.description()
-    return replace(reading, notes=(*reading.notes, *image_notes(source.images)))
+    return replace(reading, notes=(*reading.notes, *image_notes(source.images), *unread_notes(source.images)))
 
 
 def reading_lines(reading: SourceDescription) -> list[str]:

@@ -110,19 +110,30 @@ def readable_entries(images: ImageFiles) -> Iterator[FolderEntry]:
 
 
 def image_notes(images: ImageFiles) -> list[str]:
-    """What a person should know about images in ZIP files."""
-    archives = images.archives()
-    if not any(name.lower().endswith(EXTENSIONS) for archive in archives for name in file_names(archive)):
+    """How to show images that are in ZIP files; empty: there are none."""
+    if not _with_images(images):
         return []
     path = shlex.quote(str(images.path))
     unpack = "unpack the file" if images.path.is_file() else "unpack each ZIP file into a folder of its name"
-    notes = [f"a service cannot show images from ZIP files: run logo-similarity images upload {path}, or {unpack}"]
-    unread = [(archive, entry) for archive in archives for entry in archive.unread]
-    if unread:
-        examples = [f"{entry.name!r} of {archive.path.name!r}: {entry.problem}" for archive, entry in unread[:EXAMPLES]]
-        more = "; ..." if len(unread) > EXAMPLES else ""
-        notes.append(f"{counted(len(unread), 'entry', 'entries')} of ZIP files not read ({'; '.join(examples)}{more})")
-    return notes
+    return [f"a service cannot show images from ZIP files: run logo-similarity images upload {path}, or {unpack}"]
+
+
+def unread_notes(images: ImageFiles) -> list[str]:
+    """The number of entries that are not read in ZIP files with images, and some of them; empty: there are none."""
+    unread = [(archive, entry) for archive in _with_images(images) for entry in archive.unread]
+    if not unread:
+        return []
+    examples = [f"{entry.name!r} of {archive.path.name!r}: {entry.problem}" for archive, entry in unread[:EXAMPLES]]
+    more = "; ..." if len(unread) > EXAMPLES else ""
+    return [f"{counted(len(unread), 'entry', 'entries')} of ZIP files not read ({'; '.join(examples)}{more})"]
+
+
+def _with_images(images: ImageFiles) -> list[ZipImages]:
+    return [
+        archive
+        for archive in images.archives()
+        if any(name.lower().endswith(EXTENSIONS) for name in file_names(archive))
+    ]
 
 
 class FolderImages:
@@ -200,7 +211,8 @@ class FolderImages:
                 try:
                     zips[_root(entry.name)] = ZipImages(self.path / entry.name)
                 except BrokenZipError as error:
-                    zips[_root(entry.name)] = FolderEntry(entry.name, error.reason, unreadable=True)
+                    reason = f"{error.reason}; if it has no images, move it elsewhere"
+                    zips[_root(entry.name)] = FolderEntry(entry.name, reason, unreadable=True)
         return dict(sorted(zips.items()))
 
     def _inner_entries(self, root: str, images: ZipImages) -> Iterator[FolderEntry]:

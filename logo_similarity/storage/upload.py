@@ -135,7 +135,10 @@ class _Upload:
             self._fail(entry.name, entry.problem)
             return
         size = self._images.size(entry.name)
-        if size is not None and size > LARGEST_FILE:
+        if size is None:
+            self._fail(entry.name, "the file does not exist any more")
+            return
+        if size > LARGEST_FILE:
             self._fail(entry.name, f"larger than {LARGEST_FILE:,} bytes")
             return
         if self._present.get(entry.name) == size:

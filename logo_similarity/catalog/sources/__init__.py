@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from logo_similarity.catalog.sources.table import TABLES, TableSource
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
-from logo_similarity.image.files import ImageFiles, open_images
+from logo_similarity.image.files import ImageFiles, file_names, open_images
 from logo_similarity.image.formats import EXTENSIONS
 from logo_similarity.image.zips import SUFFIX
 
@@ -116,8 +116,15 @@ def _recognise(path: Path) -> str:
         return "register"
     if path.is_dir() and _tables(path):
         return "table"
-    if (path.is_dir() or path.suffix.lower() == SUFFIX) and has_images(open_images(path)):
-        return "folder"
+    if path.is_dir() or path.suffix.lower() == SUFFIX:
+        images = open_images(path)
+        if path.is_file() and (inner := next(filter(_is_table, file_names(images)), None)) is not None:
+            raise SourceError(
+                f"{path}: contains a table ({inner}), which is not read in a ZIP file; unpack the table, and name the ZIP "
+                "file with --images, or read the images without the table with --kind folder"
+            )
+        if has_images(images):
+            return "folder"
     reason = ": the folder contains neither images nor metadata" if path.is_dir() else ""
     raise SourceError(
         f"{path}: not recognised as a source{reason}; name a folder with results.json or output_<year>.json (layout of "
@@ -128,12 +135,12 @@ def _recognise(path: Path) -> str:
 
 def _tables(folder: Path) -> list[Path]:
     """The tables in a folder; text files may be anything, and are not taken for one."""
-    suffixes = set(TABLES) - {".txt", ".json"}
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith((".", "~$"))
-    )
+    return sorted(path for path in folder.iterdir() if _is_table(path.name) and path.is_file())
+
+
+def _is_table(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in set(TABLES) - {".txt", ".json"} and not path.name.startswith((".", "~$"))
 
 
 def _only_table(path: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.errors import BadImageError, ImageTooLargeError, SourceError
-from logo_similarity.image.files import file_names, find_images, image_notes, open_images
+from logo_similarity.image.files import file_names, find_images, image_notes, open_images, unread_notes
 from logo_similarity.image.folder import FolderEntry
 from tests.zips import make_zip
 
@@ -69,7 +69,7 @@ def test_two_zip_files_that_differ_in_case_are_not_both_read(folder: Path) -> No
 
 def test_a_broken_zip_file_in_a_folder_is_named(folder: Path) -> None:
     (folder / "below" / "C.ZIP").write_bytes(b"half a file")
-    reason = "it is not a ZIP file, or its end is missing; fetch it again"
+    reason = "it is not a ZIP file, or its end is missing; fetch it again; if it has no images, move it elsewhere"
     images = open_images(folder)
     assert FolderEntry("below/C.ZIP", reason, unreadable=True) in list(images.entries())
     with pytest.raises(SourceError) as caught:
@@ -82,7 +82,7 @@ def test_entries_that_are_not_read_are_named(folder: Path) -> None:
     make_zip(folder / "b.zip", {"1.jpg": b"1", "more.zip": b"", **{f"../{number}.jpg": b"" for number in range(3)}})
     images = open_images(folder)
     assert "b/more.zip" in [entry.name for entry in images.entries() if entry.problem]
-    to_show, unread = image_notes(images)
+    (to_show,), (unread,) = image_notes(images), unread_notes(images)
     assert to_show == (
         f"a service cannot show images from ZIP files: run logo-similarity images upload {folder}, or unpack each ZIP "
         "file into a folder of its name"
@@ -98,7 +98,7 @@ def test_entries_that_are_not_read_are_named(folder: Path) -> None:
 def test_without_images_in_zip_files_there_is_nothing_to_note(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
     make_zip(tmp_path / "apc.zip", {"apc.xml": b"", "apc.zip": b""})
-    assert image_notes(open_images(tmp_path)) == []
+    assert image_notes(open_images(tmp_path)) == unread_notes(open_images(tmp_path)) == []
 
 
 @pytest.mark.parametrize(
