@@ -176,6 +176,9 @@ def test_zip64(tmp_path: Path) -> None:
         assert archive.read("a.jpg") == b"a.jpg"
     images = ZipImages(tmp_path / "a.zip")
     assert [images.read(name, MOST) for name in ("a.jpg", "b.jpg")] == [b"a.jpg", b"b.jpg"]
+    patch(tmp_path / "a.zip", CENTRAL, 46 + 5 + 4, "<Q", 1 << 63)
+    unread = FolderEntry("a.jpg", "its size or position is not valid")
+    assert list(ZipImages(tmp_path / "a.zip").entries()) == [FolderEntry("b.jpg"), unread]
 
 
 def test_more_entries_than_16_bits_count(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from logo_similarity.catalog.sources.folder import FolderSource
 from logo_similarity.config import Settings
 from logo_similarity.errors import SourceError, StoreError
 from logo_similarity.fields import Record
-from logo_similarity.image.files import open_images
+from logo_similarity.image.files import FolderImages, open_images
+from logo_similarity.image.folder import FolderEntry
 from logo_similarity.image.formats import ACCEPTED
 from logo_similarity.storage import upload
 from logo_similarity.storage.s3 import ObjectInfo, S3Service
@@ -22,7 +23,7 @@ from tests.seaweedfs import free_ports
 from tests.zips import make_zip
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.seaweedfs import S3Server
@@ -326,6 +327,15 @@ async def test_a_store_that_does_not_answer_ends_the_upload_before_the_first_fil
     with pytest.raises(StoreError):
         await upload_images(service, open_images(tmp_path), concurrency=2, on_progress=no_progress)
     assert service.sent == []
+
+
+async def test_a_file_that_is_gone_is_told(tmp_path: Path, service: Recorder) -> None:
+    class Gone(FolderImages):
+        def entries(self) -> Iterator[FolderEntry]:
+            return iter([FolderEntry("gone.jpg")])
+
+    summary = await upload_images(service, Gone(tmp_path), concurrency=1, on_progress=no_progress)
+    assert summary.failures == (UploadFailure("gone.jpg", "the file does not exist any more"),)
 
 
 async def test_images_are_uploaded_from_zip_files(tmp_path: Path, service: Recorder) -> None:
