@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.chromium import OPTIONS, find_chromium
 from benchmarks.machine import write_result
 from benchmarks.make_register import SAMPLES, sample_catalog
 from benchmarks.service import running
-from scripts.chromium import OPTIONS, find_chromium
 
 VISITS = 20
 VIEWPORT = {"width": 1440, "height": 900}

@@ -151,7 +151,7 @@ def measure_fusion() -> dict[str, object]:
         writer = WordsWriter()
         for record, no_text in zip(records, silent, strict=True):
             writer.add(replace(record, text=None) if no_text else record)
-        engine = replace(samples, words=WordIndex(writer.arrays()))
+        engine = replace(samples, logos=replace(samples.logos, words=WordIndex(writer.arrays())))
         rows_of = defaultdict(list)
         for row, record in enumerate(records):
             rows_of[(record.text or "").casefold()].append(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -12,6 +13,7 @@ from typer.core import TyperGroup
 from logo_similarity.commands.build import build
 from logo_similarity.commands.catalogs import catalog_app
 from logo_similarity.commands.codes import codes_app
+from logo_similarity.commands.compact import compact
 from logo_similarity.commands.doctor import doctor
 from logo_similarity.commands.evaluate import evaluate
 from logo_similarity.commands.explain import explain
@@ -26,6 +28,7 @@ from logo_similarity.commands.report import report
 from logo_similarity.commands.search import search
 from logo_similarity.commands.serve import serve
 from logo_similarity.commands.train import train
+from logo_similarity.commands.watch import watch_app
 from logo_similarity.config import unknown_settings
 from logo_similarity.errors import LogoSimilarityError
 from logo_similarity.terminal import err
@@ -64,11 +67,11 @@ def main() -> None:
     try:
         app()
     except LogoSimilarityError as error:
-        _fail(str(error))
+        _fail(_name_options(str(error)), error)
     except OSError as error:
-        _fail(f"{error.filename or 'system'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        _fail("interrupted", status=130)
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}", error)
+    except KeyboardInterrupt as error:
+        _fail("interrupted", error, status=130)
 
 
 @app.callback(invoke_without_command=True)
@@ -89,6 +92,7 @@ def before_command(
 app.command(epilog=example("inspect register.csv --images images"))(inspect)
 app.command(epilog=example("build register.csv --images images"))(build)
 app.command("import", epilog=example("import apc260105.zip --images new-images --store images"))(import_)
+app.command(epilog=example("compact --catalogs catalogs"))(compact)
 app.command(epilog=example("search logo.png --top-k 5"))(search)
 app.command(epilog=example("explain logo.png 075d1f55-a324-5351-b637-f32323df9837"))(explain)
 app.command(epilog=example("report case.json --out report.pdf"))(report)
@@ -102,6 +106,7 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(codes_app, name="codes")
 app.add_typer(keys_app, name="keys")
 app.add_typer(images_app, name="images")
+app.add_typer(watch_app, name="watch")
 
 
 def _explain(problem: ErrorDetails, option: Any) -> str:  # noqa: ANN401 - typer's own class
@@ -112,8 +117,26 @@ def _explain(problem: ErrorDetails, option: Any) -> str:  # noqa: ANN401 - typer
     return f"{problem['input']!r} is not {allowed_values(schema)}"
 
 
-def _fail(message: str, status: int = 1) -> NoReturn:
-    _print_error(message, style="red")
+def _name_options(message: str) -> str:
+    """The message with the options that the user gave, instead of the settings that they override.
+
+    The help of such an option names its setting first in square brackets.
+    """
+    words = sys.argv[1:]
+    given = {word.partition("=")[0] for word in words}
+    command: Any = typer.main.get_command(app)
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    for option in command.params:
+        setting = re.search(r"\[(LOGO_\w+)", getattr(option, "help", None) or "")
+        if setting is not None:
+            for name in given.intersection(option.opts):
+                message = re.sub(rf"\b{setting[1]}\b", name, message)
+    return message
+
+
+def _fail(message: str, error: BaseException, status: int = 1) -> NoReturn:
+    _print_error("\n".join([message, *getattr(error, "__notes__", ())]), style="red")
     sys.exit(status)
 
 

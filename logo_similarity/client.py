@@ -25,6 +25,7 @@ from logo_similarity.domain import (
     Hit,
     Logo,
     Matched,
+    Others,
     Query,
     RegionMatch,
     SearchResult,
@@ -68,6 +69,8 @@ class ServiceAnswer:
     """Its logos have no row (`NO_ROW`) and no filename."""
     image_urls: tuple[str | None, ...]
     """A signed, short-lived link for each hit; None: the service has no image store."""
+    damage: tuple[str | None, ...]
+    """For each picture of the query, what is wrong with its file, of which only a part is readable; None: nothing."""
     query_id: str
     cached: bool
     """Whether the service answered from its cache."""
@@ -106,6 +109,7 @@ class ServiceCatalog:
     """Latest application date of its logos; None: not known."""
     logos: int
     fields: tuple[str, ...]
+    """Names of the register fields, and of the facets as `extra.colour`."""
     encoder_id: str
     encoder_sha256: str
     engine: str
@@ -157,6 +161,13 @@ class Client:
             InvalidRequestError: the image is an array; send the content of a file.
         """
         return self._send(_search_call(query))
+
+    def search_batch(self, queries: Sequence[Query]) -> tuple[ServiceAnswer | LogoSimilarityError, ...]:
+        """The answers to queries with one image each, in one request, or why there is none for an image.
+
+        Only their images may differ. A service accepts at most 20 of them. The answers have no query id and no timings.
+        """
+        return self._send(_batch_call(queries))
 
     def explain(self, query: Query, logo_id: str) -> Explanation:
         """Why a logo is a hit of a query, or is none. Only the first picture of the query counts.
@@ -220,6 +231,10 @@ class AsyncClient:
     async def search(self, query: Query) -> ServiceAnswer:
         """See `Client.search`."""
         return await self._send(_search_call(query))
+
+    async def search_batch(self, queries: Sequence[Query]) -> tuple[ServiceAnswer | LogoSimilarityError, ...]:
+        """See `Client.search_batch`."""
+        return await self._send(_batch_call(queries))
 
     async def explain(self, query: Query, logo_id: str) -> Explanation:
         """See `Client.explain`."""
@@ -320,6 +335,16 @@ def _headers(api_key: str | None) -> dict[str, str]:
 
 def _search_call(query: Query) -> _Call[ServiceAnswer]:
     return _Call("POST", "v1/search", _read_search, _parameters(query), _images(query))
+
+
+def _batch_call(queries: Sequence[Query]) -> _Call[tuple[ServiceAnswer | LogoSimilarityError, ...]]:
+    images = [_images(query) for query in queries]
+    if any(len(one) != 1 for one in images):
+        raise InvalidRequestError("a query of a batch needs one image; search for anything else alone")
+    parameters = list(map(_parameters, queries))
+    if not parameters or any(one != parameters[0] for one in parameters):
+        raise InvalidRequestError("the queries of a batch must have the same parameters and filter")
+    return _Call("POST", "v1/search/batch", _read_batch, parameters[0], tuple(one for (one,) in images))
 
 
 def _explain_call(query: Query, logo_id: str) -> _Call[Explanation]:
@@ -441,6 +466,7 @@ def _read_search(answer: dict[str, Any]) -> ServiceAnswer:
             words=answer["words"],
         ),
         image_urls=tuple(hit["image_url"] for hit in hits),
+        damage=tuple(picture.get("damage") for picture in answer["pictures"]),
         query_id=answer["query_id"],
         cached=answer["cached"],
         logos=catalog["logos"],
@@ -448,8 +474,22 @@ def _read_search(answer: dict[str, Any]) -> ServiceAnswer:
     )
 
 
+def _read_batch(answer: dict[str, Any]) -> tuple[ServiceAnswer | LogoSimilarityError, ...]:
+    common = {"catalog": answer["catalog"], "timings_ms": dict.fromkeys(STAGES, 0.0), "query_id": "", "cached": False}
+    return tuple(
+        _kind_of(one["code"], one["detail"]) if one["answer"] is None else _read_search({**one["answer"], **common})
+        for one in answer["searches"]
+    )
+
+
+def _kind_of(code: str, message: str) -> LogoSimilarityError:
+    """The error of an image in a batch."""
+    kind = _errors_by_code().get(code, ServiceError)
+    return kind(message, retry_after=1) if issubclass(kind, TryLaterError) else kind(message)
+
+
 def _read_hit(answer: dict[str, Any]) -> Hit:
-    matched = answer["matched"]
+    matched, others = answer["matched"], answer["others"]
     return Hit(
         score=answer["score"],
         cosine=answer["cosine"],
@@ -459,7 +499,10 @@ def _read_hit(answer: dict[str, Any]) -> Hit:
         matched=None if matched is None else Matched(tuple(matched["query_box"]), tuple(matched["hit_box"])),
         image_score=answer["image_score"],
         word_similarity=answer["word_similarity"],
+        picture=answer["picture"],
         word_field=answer["word_field"],
+        damage=answer["damage"],
+        others=None if others is None else Others(others["count"], tuple(others["ids"])),
     )
 
 

@@ -134,9 +134,28 @@ class Settings(BaseSettings):
     catalog_signing_key: Path | None = Field(
         None, description="File of the private key with which `build` and `catalog publish` sign versions."
     )
+    primary_url: HttpAddress | None = Field(
+        None,
+        description="Address of the service that accepts changes of logos, for the answers of one that does not.",
+    )
     watch_seconds: Annotated[float, Field(gt=0)] = Field(
         1.0,
         description="Interval at which each worker checks for a new live version and changed keys, in seconds.",
+    )
+    watches_dir: Path | None = Field(
+        None, description="Folder of the watches and their alerts. Default: `.watches` in `LOGO_CATALOGS`."
+    )
+    most_watches: Positive = Field(
+        20, description="Maximum number of watches of a key with the role search, and of a service without keys."
+    )
+    webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts to which alerts of watches may be sent, comma-separated, with a port unless it is the usual one: "
+        "`hooks.example.com,10.0.0.5:8443`. Default: none.",
+    )
+    webhook_http: bool = Field(default=False, description="Allow webhooks without TLS (`http://`).")
+    webhook_private: bool = Field(
+        default=False, description="Allow webhooks at private, loopback and link-local addresses."
     )
     record_url: HttpAddress | None = Field(
         None,
@@ -231,6 +250,17 @@ class Settings(BaseSettings):
         if not keys:
             raise ValueError("contains no key; unset it to disable authentication")
         return keys
+
+    @field_validator("webhook_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        hosts = tuple(host.strip().lower() for host in value.split(",") if host.strip())
+        for host in hosts:
+            if not re.fullmatch(r"[a-z0-9.-]+(:[0-9]{1,5})?", host):
+                raise ValueError(f"{host!r} is not a host; write names as hooks.example.com or hooks.example.com:8443")
+        return hosts
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -14,6 +14,8 @@ Box = tuple[float, float, float, float]
 TURNS = (0, 90, 180, 270)
 """By how many degrees clockwise a picture may be turned before it is described."""
 WHOLE_BOX: Box = (0.0, 0.0, 1.0, 1.0)
+DIGEST_BYTES = 32
+"""Size of the sha256 of an image file."""
 
 
 class Place(NamedTuple):

@@ -13,7 +13,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -54,18 +53,14 @@ class CheckWarning(Warning):
     """Raised by a check that does not fail, with what the operator should know."""
 
 
-def examine(catalogs: Path | None = None) -> list[Finding]:
-    """Check everything that serving needs. Changes nothing.
-
-    Args:
-        catalogs: folder of the catalog versions; None: that of the settings.
-    """
+def examine(**overrides: object) -> list[Finding]:
+    """Check everything that serving needs. Changes nothing. `overrides`: settings, as `load_settings` takes them."""
     findings = [Finding("logo-similarity", "ok", f"{__version__} on Python {sys.version.split()[0]}")]
     findings += [attempt(name, lambda name=name: _library(name)) for name in LIBRARIES]  # type: ignore[misc]
     findings.append(attempt("SQLite", _sqlite))
     findings += [Finding("environment", "warning", message) for message in unknown_settings()]
     try:
-        settings = load_settings(catalogs=catalogs)
+        settings = load_settings(**overrides)
         settings.check_exposure()
     except LogoSimilarityError as error:
         return [*findings, Finding("settings", "failed", str(error))]
@@ -211,6 +206,8 @@ def _traces(settings: Settings) -> str:
 def _store(settings: Settings) -> str:
     store = open_store(settings)
     if store is None:
-        raise CheckWarning("not configured; image_url is null: set LOGO_IMAGES_DIR or LOGO_S3_BUCKET")
+        raise CheckWarning(
+            "not configured; image_url is null: set LOGO_IMAGES_DIR or LOGO_S3_BUCKET, or name the folder with --images"
+        )
     asyncio.run(store.check())
     return str(settings.images_dir or f"bucket {settings.s3_bucket} at {settings.s3_endpoint or 'AWS'}")

@@ -98,7 +98,9 @@ class Band(StrEnum):
 MOST_IMAGES = 4
 """Maximum number of images of a query."""
 MOST_SHOWN = 1000
-"""Maximum number of results on all pages of a search."""
+"""Maximum number of results on all pages of a search, and of hits that are put into groups."""
+MOST_OTHERS = 100
+"""Maximum number of further hits that are named for each group."""
 NEAR_IDENTICAL_SCORE = 0.95
 STRONG_EXPECT, POSSIBLE_EXPECT = 0.01, 1.0
 
@@ -112,6 +114,15 @@ def band_of(score: float, expect: float | None) -> Band | None:
     if expect <= STRONG_EXPECT:
         return Band.STRONG
     return Band.POSSIBLE if expect <= POSSIBLE_EXPECT else Band.WEAK
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """The further hits in the group of a hit."""
+
+    count: int
+    ids: tuple[str, ...]
+    """Public ids of the best of them, at most `MOST_OTHERS`."""
 
 
 class Hit(NamedTuple):
@@ -140,6 +151,10 @@ class Hit(NamedTuple):
     """Similarity of the words, 0 to 1, 1 for the same letters; None if the query or the logo has no words."""
     word_field: str | None = None
     """Where these words are: "text", "company", or "image" if a build read them in it; None as `word_similarity`."""
+    others: Others | None = None
+    """The further hits in the group of which this is the best; None: the hits are not grouped."""
+    damage: str | None = None
+    """What is wrong with the file of the logo's image, of which only a part was readable; None: nothing is known to be."""
 
     @property
     def band(self) -> Band | None:
@@ -155,6 +170,14 @@ class PartsMode(StrEnum):
     AUTO = "auto"
     OFF = "off"
     ONLY = "only"
+
+
+class Group(StrEnum):
+    """Which hits of a search are put into one group."""
+
+    NONE = "none"
+    PICTURE = "picture"
+    COMPANY = "company"
 
 
 class CellMatch(NamedTuple):
@@ -244,9 +267,14 @@ class Query:
     described: tuple[Description, ...] = ()
     """Pictures that an earlier search described, instead of images: those of the query of a further page."""
     shown: tuple[int, ...] = ()
-    """Rows of logos that are left out: those on earlier pages."""
+    """Rows of logos that are left out: those on earlier pages. With `group`, so are the others of their groups."""
+    left_out: tuple[int, ...] = ()
+    """Rows of logos that are left out of every page: that of the logo that the first page searched for."""
     filter: Filter | None = None
     """Only logos that pass it are searched; None: all logos."""
+    rows: tuple[int, ...] | None = None
+    """Only the logos of these rows are searched, those that pass the filter; None: all. Scores and expected numbers are
+    those of a search of the whole catalog."""
     logo_id: str | None = _parameter(
         None, "A logo of the catalog to search for, instead of an image. It is not among the results.", 1, 500
     )
@@ -287,6 +315,11 @@ class Query:
         PartsMode.AUTO,
         "Compare parts, too: figures and words of a composite mark, and what stands in a frame. `auto`: whole images and "
         "parts, if the catalog supports it; `off`: whole images only; `only`: no comparison of whole with whole.",
+    )
+    group: Group = _parameter(  # noqa: RUF009 - a dataclass field, as the others
+        Group.NONE,
+        "Show one result for each group of the best 1,000, the best, and name the others of its group in `others`. `picture`: "
+        "results that show the same picture, be it in another size or colour; `company`: results with the same `company`.",
     )
     max_expect: float | None = _parameter(
         None,
@@ -375,7 +408,7 @@ class Parameter(NamedTuple):
     most: Any
 
 
-_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str, "PartsMode": PartsMode}
+_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str, "PartsMode": PartsMode, "Group": Group}
 PARAMETERS = tuple(
     Parameter(declared.name, _TYPES[str(declared.type).removesuffix(" | None")], declared.default, **declared.metadata)
     for declared in dataclasses.fields(Query)
@@ -423,3 +456,5 @@ class SearchResult:
     """The query of the next page; None: this is the last one."""
     words: str | None = None
     """The words that were searched for: those of the query, or read in its image; None: the image alone was searched for."""
+    generation: int = 0
+    """Of the live changes that were searched; 0: none."""

@@ -115,6 +115,46 @@ class CatalogChangedError(LogoSimilarityError):
     title = "The catalog has changed"
 
 
+class LogoExistsError(LogoSimilarityError):
+    """A logo is created whose id the catalog has."""
+
+    status = 409
+    code = "logo_exists"
+    title = "The logo exists"
+
+
+class SupersededError(LogoSimilarityError):
+    """A change has no effect, because the logo was changed at a later date."""
+
+    status = 409
+    code = "superseded"
+    title = "A later change is known"
+
+
+class IdempotencyError(LogoSimilarityError):
+    """An idempotency key was used before, for another request."""
+
+    status = 422
+    code = "idempotency_key_reused"
+    title = "The idempotency key was used for another request"
+
+
+class NotWritableError(LogoSimilarityError):
+    """This service does not accept changes."""
+
+    status = 409
+    code = "not_writable"
+    title = "The service does not accept changes"
+
+
+class ChangeNotStoredError(LogoSimilarityError):
+    """A change could not be stored, and has no effect. The message is for operators."""
+
+    status = 503
+    code = "change_not_stored"
+    title = "The change could not be stored"
+
+
 class KeyNotFoundError(NotFoundError):
     """The API key does not exist."""
 
@@ -166,6 +206,14 @@ class NotReadyError(LogoSimilarityError):
     status = 503
     code = "not_ready"
     title = "The service is not ready"
+
+
+class WatchLimitError(LogoSimilarityError):
+    """A key has as many watches as are allowed."""
+
+    status = 409
+    code = "watches_spent"
+    title = "Too many watches"
 
 
 class StoreError(LogoSimilarityError):

@@ -54,6 +54,8 @@ class Notation:
 
     separators: re.Pattern[str] = re.compile(r"[\s,;|]+")
     """Between the items of a list that is written as one text."""
+    keyword_separators: re.Pattern[str] = re.compile(r"\s*[,;|\n]\s*")
+    """The same where the items may contain blanks."""
     date_format: str | None = None
     """For `strptime`; None: any form that `dates.parse_day` reads."""
     day_first: bool | None = None
@@ -326,7 +328,7 @@ class ListKind(Kind[tuple[T, ...]], Generic[T]):
         """See `Kind.parse`. A text is split at the separators; an item is a list of one."""
         readable: set[Any] = set()
         unreadable: list[JsonValue] = []
-        for item in self._split(value, notation.separators):
+        for item in self._split(value, notation):
             converted = self._convert(item)
             if converted is None:
                 unreadable.append(as_json(item))
@@ -356,9 +358,9 @@ class ListKind(Kind[tuple[T, ...]], Generic[T]):
         """See `Kind.parse_items`."""
         return self.parse(value, DEFAULT_NOTATION)
 
-    def _split(self, value: object, separators: re.Pattern[str]) -> Iterable[object]:
+    def _split(self, value: object, notation: Notation) -> Iterable[object]:
         """The items of a value, as the source writes them."""
-        return _items(value, separators)
+        return _items(value, notation.separators)
 
     @abstractmethod
     def _convert(self, item: object) -> T | None:
@@ -387,8 +389,8 @@ class Codes(ListKind[str]):
         """The code and the codes above it."""
         return itertools.accumulate(item.split(LEVEL), f"{{}}{LEVEL}{{}}".format)
 
-    def _split(self, value: object, separators: re.Pattern[str]) -> Iterable[object]:
-        return _items(_INID.sub(" ", value) if isinstance(value, str) else value, separators)
+    def _split(self, value: object, notation: Notation) -> Iterable[object]:
+        return _items(_INID.sub(" ", value) if isinstance(value, str) else value, notation.separators)
 
     def _convert(self, item: object) -> str | None:
         if isinstance(item, float) and item.is_integer():
@@ -416,9 +418,9 @@ class Numbers(ListKind[int]):
         """See `Kind.item_of`."""
         return int.from_bytes(key, "big") + self.least
 
-    def _split(self, value: object, separators: re.Pattern[str]) -> Iterable[object]:
+    def _split(self, value: object, notation: Notation) -> Iterable[object]:
         """Words such as "class" are left out, and the numbers of a range such as 9-12 are single items."""
-        for item in _items(_RANGE.sub(self._expand, value) if isinstance(value, str) else value, separators):
+        for item in _items(_RANGE.sub(self._expand, value) if isinstance(value, str) else value, notation.separators):
             if isinstance(item, str):
                 expanded = _LABELS.sub(" ", _RANGE.sub(self._expand, item))
                 yield from (part for part in _BETWEEN_NUMBERS.split(expanded) if part)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from logo_similarity.facets import EXTRA, Keywords, facet_name
 from logo_similarity.field_kinds import (
     Codes,
     Date,
@@ -280,6 +281,17 @@ class RegisterField(Generic[V]):
     derive: Callable[[Mapping[str, Any]], V] | None
     """Computes the value from the other fields; a missing value leaves the source's own."""
 
+    @property
+    def column(self) -> str | None:
+        """The name of a facet in `Record.extra`; None: a field of `Record`."""
+        return self.name.removeprefix(EXTRA) if self.name.startswith(EXTRA) else None
+
+    def value_of(self, record: Record) -> V:
+        """The value that a record has."""
+        column = self.column
+        value: V = getattr(record, self.name) if column is None else self.kind.from_json(record.extra.get(column))
+        return value
+
     def to_text(self, value: V) -> str:
         """The value on one line; empty for a missing value."""
         return self.kind.to_text(value)
@@ -308,6 +320,24 @@ def merge_records(old: Record, new: Record) -> Record:
     return Record(logo_id=new.logo_id, filename=new.filename or old.filename, extra=extra, where=new.where, **values)
 
 
+def facet_field(name: str) -> RegisterField[tuple[str, ...]]:
+    """The field of a facet, by its name with `EXTRA`. Raises ValueError if no facet can have this name."""
+    column = facet_name(name.removeprefix(EXTRA))
+    return RegisterField(
+        name=EXTRA + column,
+        kind=Keywords(),
+        description="Further column of the source.",
+        example=("red",),
+        spellings=(),
+        parameter=EXTRA + column,
+        derive=None,
+    )
+
+
 def select_fields(names: Collection[str]) -> tuple[RegisterField[Any], ...]:
-    """The fields with these names, in the order of `Record`: `Manifest.fields` has those of a catalog."""
-    return tuple(field for field in FIELDS if field.name in names)
+    """The fields with these names: those of `Record` in its order, then facets in the order of their names here.
+
+    `Manifest.filter_fields` has those of a catalog.
+    """
+    facets = (facet_field(name) for name in names if name.startswith(EXTRA))
+    return (*(field for field in FIELDS if field.name in names), *facets)

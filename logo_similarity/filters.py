@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from logo_similarity.errors import InvalidRequestError
+from logo_similarity.facets import EXTRA
 from logo_similarity.field_kinds import JsonValue, Kind, Operator, UnreadableError, as_json, words
-from logo_similarity.fields import FIELDS, RegisterField
+from logo_similarity.fields import FIELDS, RegisterField, facet_field
 
 DEEPEST = 8
 """Maximum depth of a tree that is read from JSON."""
@@ -19,7 +20,7 @@ MOST_CONDITIONS = 32
 MOST_VALUES = 256
 """Maximum number of values and words in all conditions of a tree that is read from JSON."""
 _FIELDS = {name: field for field in FIELDS for name in (field.parameter, field.name)}
-"""Each field by its names."""
+"""Each field of the register by its names."""
 OPEN_RANGE = ".."
 EXCLUDED = "-"
 
@@ -35,7 +36,8 @@ class Filter:
 
         A value, or a list of which one must match: `status="registered"`, `nice_classes=[9, 42]`. A code also matches
         the codes below it. A pair (a tuple) is a range that includes its ends, of which one may be None:
-        `application_date=("2010-01-01", None)`. A field of free text is compared by its words, see `words`.
+        `application_date=("2010-01-01", None)`. A field of free text is compared by its words, see `words`. A facet is
+        written `**{"extra.colour": "red"}`; whether a catalog has it is checked by the engine.
 
         Raises:
             InvalidRequestError: a field, an operator or a value is not valid.
@@ -112,7 +114,7 @@ class Condition(Filter):
     @property
     def kind(self) -> Kind[Any]:
         """The kind of the field."""
-        return _FIELDS[self.field].kind
+        return find_field(self.field).kind
 
     def to_json(self) -> dict[str, JsonValue]:
         """See `Filter.to_json`."""
@@ -191,11 +193,22 @@ def _within_bounds(whole: Filter) -> Filter:
 
 
 def find_field(name: str) -> RegisterField[Any]:
-    """The field with this name or parameter. Raises InvalidRequestError if no field has it."""
-    if name not in _FIELDS:
+    """The field with this name or parameter; of a facet, which only some catalogs have, by the form of its name.
+
+    Raises:
+        InvalidRequestError: no field has this name.
+    """
+    if name in _FIELDS:
+        return _FIELDS[name]
+    if not name.startswith(EXTRA):
         fields = ", ".join(field.name for field in FIELDS)
-        raise InvalidRequestError(f"no field {name!r:.50} to filter by; the fields are {fields}")
-    return _FIELDS[name]
+        raise InvalidRequestError(
+            f"no field {name!r:.50} to filter by; the fields are {fields}, and {EXTRA}NAME for a facet of the catalog"
+        )
+    try:
+        return facet_field(name)
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from None
 
 
 def _kind(name: str) -> Kind[Any]:
@@ -227,7 +240,7 @@ def _condition(name: str, operator: str, operand: object) -> Condition:
     try:
         return Condition(name, Operator(operator), read(kind, operand))
     except UnreadableError as error:
-        example = as_json(kind.items(_FIELDS[name].example)[0])
+        example = as_json(kind.items(find_field(name).example)[0])
         reason = f"{error.unreadable!r:.100} is not a valid value; {example!r} is one"
     except ValueError as error:
         reason = str(error)

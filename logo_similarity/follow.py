@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import NoReturn
 
 import structlog
@@ -29,6 +30,7 @@ class Follower:
         count_failure: Callable[[], object],
         level: int = logging.ERROR,
         details: Callable[[], Mapping[str, object]] = dict,
+        wake: asyncio.Event | None = None,
     ) -> None:
         """Configure the polling.
 
@@ -39,6 +41,7 @@ class Follower:
             count_failure: called for each failure.
             level: log level of a failure.
             details: further fields for its log line.
+            wake: set to check at once; cleared before each check.
         """
         self._look = look
         self._seconds = seconds
@@ -46,12 +49,16 @@ class Follower:
         self._count_failure = count_failure
         self._level = level
         self._details = details
+        self._wake = wake or asyncio.Event()
         self._reported: str | None = None
 
     async def follow(self) -> NoReturn:
         """Check the resource at intervals until cancelled."""
         while True:
-            await asyncio.sleep(self._seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds):
+                    await self._wake.wait()
+            self._wake.clear()
             await self.look()
 
     async def look(self) -> None:

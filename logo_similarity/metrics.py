@@ -56,10 +56,17 @@ ABANDONED = Counter("logo_abandoned_total", "Searches whose client disconnected 
 CATALOG_PULLS = Counter(
     "logo_catalog_pulls_total", "Attempts to fetch a published catalog version, by outcome.", ["outcome"]
 )
+CHANGES = Counter("logo_changes_total", "Changes of logos, by outcome.", ["outcome"])
+CHANGES_FAILED = Counter(
+    "logo_changes_failed_total", "Failed attempts to show changes of logos to searches; they are repeated."
+)
 KEY_REQUESTS = Counter("logo_key_requests_total", "Requests with a valid API key, by key id.", ["key", "outcome"])
 KEYS_UNREAD = Counter(
     "logo_keys_unread_total", "Failed attempts to read the API keys; the keys read before stay in use."
 )
+WATCH_RUNS = Counter("logo_watch_runs_total", "Searches of new logos for all watches, by outcome.", ["outcome"])
+WATCH_ALERTS = Counter("logo_watch_alerts_total", "Alerts of watches.")
+WATCH_DELIVERIES = Counter("logo_watch_deliveries_total", "Alerts sent to webhooks, by outcome.", ["outcome"])
 USAGE_LOST = Counter(
     "logo_usage_lost_total", "Requests that could not be counted, and were admitted without checking limits."
 )
@@ -102,8 +109,14 @@ def start_at_zero(
         CONNECTIONS_REFUSED.labels(reason)
     for outcome in ("swapped", "refused"):
         CATALOG_SWAPS.labels(outcome)
+    for outcome in ("created", "changed", "unchanged", "deleted"):
+        CHANGES.labels(outcome)
     for outcome in ("pulled", "failed"):
         CATALOG_PULLS.labels(outcome)
+    for outcome in ("run", "failed"):
+        WATCH_RUNS.labels(outcome)
+    for outcome in ("delivered", "failed"):
+        WATCH_DELIVERIES.labels(outcome)
     for stage in ("queue", *STAGES, "links"):
         STAGE_SECONDS.labels(stage)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.catalog.manifest import (
+    IMAGE_DIGESTS,
     PART_BOXES,
     PART_INDEX,
     PART_MAP,
@@ -17,7 +18,7 @@ from logo_similarity.catalog.manifest import (
     PLACES,
     Manifest,
 )
-from logo_similarity.description import Place
+from logo_similarity.description import DIGEST_BYTES, Place
 from logo_similarity.embed.describe import Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
@@ -25,6 +26,9 @@ from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.search.part_index import PartIndex
 from logo_similarity.search.parts import DIMENSIONS
 from logo_similarity.search.rows import GroupedMap, IdentityMap, RowMap, open_array
+
+Digests = NDArray[np.uint8]
+"""(n, 32) uint8: sha256 of image files."""
 
 
 def open_patches(folder: Path, encoder: Encoder) -> Patches:
@@ -98,6 +102,23 @@ def open_places(folder: Path, manifest: Manifest) -> Floats | None:
             f"({manifest.distinct_images}, {len(Place._fields)})"
         )
     return places
+
+
+def open_image_digests(folder: Path, manifest: Manifest) -> Digests | None:
+    """The digests of the image files of all logos, mapped; None: not known.
+
+    Raises:
+        CatalogError: the array has another shape or dtype.
+    """
+    if IMAGE_DIGESTS not in manifest.files:
+        return None
+    digests: Digests = open_array(folder / IMAGE_DIGESTS)
+    if digests.dtype != np.uint8 or digests.shape != (manifest.count, DIGEST_BYTES):
+        raise CatalogError(
+            f"{folder / IMAGE_DIGESTS}: damaged: the array is {digests.dtype} {digests.shape}; expected uint8 "
+            f"({manifest.count}, {DIGEST_BYTES})"
+        )
+    return digests
 
 
 def trial_image() -> NDArray[np.uint8]:

@@ -62,6 +62,11 @@ def print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))  # noqa: T201
 
 
+def print_json_line(value: object) -> None:
+    """Print one of several results as a line of JSON to stdout, at once."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)  # noqa: T201
+
+
 class Report(Protocol):
     """Receives the progress of a long task: its stage, the number done, and the total (None: unknown)."""
 

@@ -103,6 +103,36 @@ def million() -> str:
     return wrap(text)
 
 
+def live_changes() -> str:
+    """What live changes cost."""
+    figures, machine = _read("live_changes_770000")
+    times = f"{figures['p50_ms_with']}; without them {figures['p50_ms_without']}"
+    rows = [
+        (
+            "CPU time of a search with the changes relative to one without, median",
+            "at most 1.3",
+            f"{figures['p50_ratio']:.2f}",
+        ),
+        ("the same in ms", "", times),
+        (
+            "changes without an image that are stored a second, one after the other",
+            "200",
+            f"{figures['changes_a_second']}",
+        ),
+        (
+            f"seconds to write {figures['changes_written_at_once']:,} changes into a segment",
+            "",
+            f"{figures['seconds_to_write_them_into_a_segment']}",
+        ),
+    ]
+    source = (
+        f"Measured with `python -m benchmarks.live_changes {figures['logos']}` on an {_where(machine)}: a synthetic register "
+        f"of {figures['logos']:,} logos with {figures['changes']:,} changed ones in {figures['segments']} segments, on one "
+        "thread; and changes of the sample logos."
+    )
+    return "\n\n".join([wrap(source), table(("figure", "goal", "measured"), rows)])
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = (heads, ["---"] * len(heads), *rows)

@@ -21,9 +21,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.chromium import OPTIONS, find_chromium
 from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
-from scripts.chromium import OPTIONS, find_chromium
 from scripts.update_readme import ROOT, SAMPLES
 
 DOCS = ROOT / "docs"

@@ -31,7 +31,7 @@ from logo_similarity.fields import FIELDS
 from logo_similarity.keys.document import KeyDocument, Role
 from logo_similarity.keys.store import KeyStore, open_key_store
 from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
-from scripts.measured import chance_hits, filter_cost, million, page_speed, part_cost
+from scripts.measured import chance_hits, filter_cost, live_changes, million, page_speed, part_cost
 from scripts.update_readme import RESULTS, ROOT, processor, replaced, shorten, wrap
 
 DOCS = ROOT / "docs"
@@ -74,7 +74,7 @@ def serving(**settings: object) -> Iterator[Service]:
     with tempfile.TemporaryDirectory() as folder:
         given = load_settings(
             catalogs=ROOT / "catalogs", images_dir=SAMPLES, keys=f"{folder}/keys.json", usage_db=f"{folder}/usage.db",
-            log_level="error", **settings,
+            watches_dir=f"{folder}/watches", log_level="error", **settings,
         )  # fmt: skip
         store = open_key_store(given)
         keys = (
@@ -214,6 +214,11 @@ CASES = (
         "start again without a cursor",
     ),
     Case(
+        "watches_spent",
+        lambda s: _twice(lambda: s.ask("POST", "/v1/watches", data={"name": "Our mark", "words": "example"})),
+        "delete a watch; the limit is `LOGO_MOST_WATCHES`",
+    ),
+    Case(
         "method_not_allowed",
         lambda s: s.ask("DELETE", "/v1/search", key=s.admin),
         "use a method from the `Allow` header",
@@ -277,7 +282,7 @@ def errors() -> str:
     """Every error that a client can get, with the message of a real response."""
     lines = ["| status | code | example | what to do |", "| --- | --- | --- | --- |"]
     for case in CASES:
-        with serving(body_seconds=0.1) as service:
+        with serving(body_seconds=0.1, most_watches=1) as service:
             answer = case.provoke(service)
         problem = answer.json()
         if problem["code"] != case.code:
@@ -515,7 +520,7 @@ def main() -> None:
     write("api.md", answers=answers(), errors=errors())
     (DOCS / "case.schema.json").write_text(case_schema())
     write("search.md", scores=scores(), words=word_figures())
-    write("performance.md", parts=part_cost(), filters=filter_cost(), page=page_speed())
+    write("performance.md", parts=part_cost(), filters=filter_cost(), page=page_speed(), live=live_changes())
     write("evaluation.md", chance=chance_hits())
     write("registers.md", million=million())
 

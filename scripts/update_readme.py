@@ -44,6 +44,10 @@ FIGURES = {
 }
 
 
+SHOWN_FIELDS = 2
+"""Fields of the catalog that the example shows."""
+
+
 def answer() -> str:
     """A search with a sample logo as a curl command, and the JSON that a real service returns, without empty metadata."""
     images = sorted((SAMPLES / "images").glob("*.jpg"))
@@ -54,6 +58,8 @@ def answer() -> str:
             _, response = client.search(image, top_k=1)
     shown = json.loads(json.dumps(response).replace(f"127.0.0.1:{service.port}/", "127.0.0.1:8000/"))
     command = f"curl -F file=@samples/images/{query.name} 'http://127.0.0.1:8000/v1/search?top_k=1'"
+    fields = shown["catalog"]["fields"]
+    shown["catalog"]["fields"] = [*fields[:SHOWN_FIELDS], f"... {len(fields) - SHOWN_FIELDS} more"]
     return f"    {command}\n\n```json\n{compact(without_empty_metadata(shorten(shown)))}\n```"
 
 

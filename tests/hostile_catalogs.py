@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 
 from logo_similarity.build.words import WordsWriter
 from logo_similarity.catalog.manifest import (
+    DAMAGED,
     INDEX,
     MANIFEST,
     METADATA,
@@ -271,6 +272,11 @@ def other_words(version: Path) -> None:
     writer.write(version / WORDS)
 
 
+def broken_damage(version: Path) -> None:
+    """A list of damaged images that is not JSON."""
+    (version / DAMAGED).write_bytes(b"[" * 100_000)
+
+
 def zero_embedding(version: Path) -> None:
     """An index whose last embedding is zero."""
     index = version / INDEX
@@ -287,6 +293,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "trigger": (trigger, "surprise"),
     "gap": (gap, "1 row missing|has no row 7"),
     "broken JSON": (broken_json, "metadata"),
+    "broken damage": (broken_damage, "damaged.jsonl: damaged"),
     "long row": (long_row, "too big"),
     "other patches": (other_patches, "patches of shape"),
     "wide patches": (wide_patches, "patches of shape"),

@@ -13,7 +13,7 @@ from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.build.importing import ImportResult, import_source
 from logo_similarity.catalog.manifest import METADATA, MODEL_FOLDER
 from logo_similarity.catalog.metadata import Metadata
-from logo_similarity.catalog.sources.description import SourceDescription
+from logo_similarity.catalog.sources.description import ColumnReading, SourceDescription
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.fields import Record
@@ -38,13 +38,15 @@ class Register:
 
     images: ImageFiles
     content: list[Row]
+    facets: tuple[str, ...] = ()
     kind: str = field(default="register", init=False)
 
     def files(self) -> Iterator[Path]:
         return iter(())
 
     def description(self) -> SourceDescription:
-        return SourceDescription(kind=self.kind)
+        columns = (ColumnReading(name=name, fields=(f"extra.{name}",), reason="mapped") for name in self.facets)
+        return SourceDescription(kind=self.kind, columns=tuple(columns))
 
     def rows(self) -> Iterator[Row]:
         return iter(self.content)
@@ -53,9 +55,11 @@ class Register:
 class Desk:
     """A catalog with its image store, and folders of images to import."""
 
+    options = OPTIONS
+
     def __init__(self, folder: Path) -> None:
         self.root, self.store, self.images = folder / "catalogs", folder / "store", folder / "images"
-        self.images.mkdir()
+        self.images.mkdir(exist_ok=True)
 
     def image(self, name: str, number: int) -> str:
         shutil.copy(FILES[number], self.images / name)
@@ -66,15 +70,16 @@ class Desk:
         transaction = None if date is None else day(date)
         return Record(logo_id=logo_id, filename=filename, where="here", transaction_date=transaction, **values)
 
-    def build(self, *rows: Row) -> None:
-        result = build_catalog(Register(open_images(self.images), list(rows)), self.root, OPTIONS)
+    def build(self, *rows: Row, facets: tuple[str, ...] = ()) -> None:
+        result = build_catalog(Register(open_images(self.images), list(rows), facets), self.root, self.options)
         for logo in self.logos(result.folder):
             self.store.mkdir(exist_ok=True)
             shutil.copy(self.images / logo.filename, self.store / logo.filename)
 
-    def add(self, *rows: Row, **options: Any) -> ImportResult:
+    def add(self, *rows: Row, facets: tuple[str, ...] = (), **options: Any) -> ImportResult:
         store = LocalStore(self.store, secret="secret", link_seconds=60)
-        return import_source(Register(open_images(self.images), list(rows)), self.root, OPTIONS, store.write, **options)
+        source = Register(open_images(self.images), list(rows), facets)
+        return import_source(source, self.root, self.options, store.write, **options)
 
     def logos(self, version: Path | None = None) -> list[Record]:
         metadata = Metadata((version or Catalog(self.root).current()) / METADATA)

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from logo_similarity.api.errors import document, problem_of
 from logo_similarity.api.middleware import client_address
-from logo_similarity.api.paths import POLICIES, REPORT_PATH
+from logo_similarity.api.paths import POLICIES, WRITES
 from logo_similarity.api.refusals import RefusalLog
 from logo_similarity.api.routing import RouteTable
 from logo_similarity.embed.gate import RETRY_SECONDS, Gate
@@ -47,15 +47,17 @@ class LoadSheddingMiddleware:
             for seconds in RETRY_SECONDS
         )
         self._refused = REFUSED.labels(OverloadedError.code)
-        admitted = [template for template, policy in POLICIES.items() if policy.admission]
-        self._requests = {template: REQUESTS.labels("POST", template, "503") for template in admitted}
-        self._logs = {template: RefusalLog("refused_at_the_door", route=template) for template in admitted}
+        admitted = [("POST", template) for template, policy in POLICIES.items() if policy.admission]
+        admitted += WRITES
+        self._requests = {each: REQUESTS.labels(*each, "503") for each in admitted}
+        self._logs = {template: RefusalLog("refused_at_the_door", route=template) for _, template in admitted}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if _needs_admission(scope, self._routes) and self._gate.full:
             template = self._routes.template(scope)
             self._refused.inc()
-            self._requests[template].inc()
+            method = "POST" if scope["method"] == "GET" else scope["method"]
+            self._requests[method, template].inc()
             self._logs[template].add(OverloadedError.code, client_address(scope))
             await random.choice(self._refusals)(scope, receive, send)  # noqa: S311 - spreads retries, not a secret
         else:
@@ -78,15 +80,9 @@ class AdmissionMiddleware:
             await self._app(scope, receive, send)
             return
         content_type = dict(scope["headers"]).get(b"content-type", FORM)
-        if not content_type.lower().startswith(FORM):
-            is_report = self._routes.template(scope) == REPORT_PATH
-            error = MediaTypeError(
-                "send multipart/form-data with the case in the field `case`: curl -F case=@case.json"
-                if is_report
-                else "send multipart/form-data with the image in the field `file`: curl -F file=@logo.png; or words: curl -F "
-                "words=example"
-            )
-            await problem_of(error)(scope, receive, send)
+        form = self._routes.policy(scope).form
+        if form is not None and not content_type.lower().startswith(FORM):
+            await problem_of(MediaTypeError(form))(scope, receive, send)
             return
         with self._gate.reserve() as reservation:
             scope[RESERVATION] = reservation
@@ -94,7 +90,9 @@ class AdmissionMiddleware:
 
 
 def _needs_admission(scope: Scope, routes: RouteTable) -> bool:
-    return scope["type"] == "http" and scope["method"] in ("GET", "POST") and routes.policy(scope).admission
+    if scope["type"] != "http" or not routes.policy(scope).admission:
+        return False
+    return scope["method"] in ("GET", "POST") or (scope["method"], routes.template(scope)) in WRITES
 
 
 async def run_while_connected(request: Request, gate: Gate, job: Callable[[], Result]) -> Result | None:

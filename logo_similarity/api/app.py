@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 from logo_similarity.api.admission import AdmissionMiddleware, LoadSheddingMiddleware
 from logo_similarity.api.auth import ApiKeyMiddleware
 from logo_similarity.api.connections import REASONS
-from logo_similarity.api.errors import CODES, MEDIA_TYPE, add_handlers
+from logo_similarity.api.errors import CODES, add_handlers
 from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
 from logo_similarity.api.paths import UNMATCHED
 from logo_similarity.api.routes import (
@@ -35,10 +35,11 @@ from logo_similarity.api.routes import (
     page,
     report,
     search,
+    watches,
 )
 from logo_similarity.api.routing import RouteTable
 from logo_similarity.api.runtime import Runtime
-from logo_similarity.api.schemas import Problem
+from logo_similarity.api.schemas import problems
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.errors import LogoSimilarityError, StoreError
 from logo_similarity.log import configure_logging
@@ -80,7 +81,7 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
         description=DESCRIPTION,
         lifespan=_lifespan(runtime),
         telemetry=_telemetry(runtime.tracing, table),
-        responses=_problems(HEAD_TOO_LARGE),
+        responses=problems(HEAD_TOO_LARGE),
         docs_url=None,  # replaced by our own page, which loads nothing from other hosts
         redoc_url=None,
         middleware=[  # outermost first
@@ -103,14 +104,20 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
 
     # Only for the documentation: the middleware checks the keys.
     keyed = [Depends(APIKeyHeader(name="X-API-Key", auto_error=False))]
-    app.include_router(search.router, tags=["search"], dependencies=keyed, responses=_problems(*UPLOAD_REFUSALS))
-    refusals = _problems(*UPLOAD_REFUSALS, 404)
+    app.include_router(search.router, tags=["search"], dependencies=keyed, responses=problems(*UPLOAD_REFUSALS))
+    refusals = problems(*UPLOAD_REFUSALS, 404)
     app.include_router(explain.router, tags=["search"], dependencies=keyed, responses=refusals)
-    app.include_router(catalog.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 422, 429, 503))
-    app.include_router(report.router, tags=["search"], dependencies=keyed, responses=_problems(*UPLOAD_REFUSALS, 501))
-    app.include_router(logos.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 404, 422, 429, 503))
-    app.include_router(classification.router, tags=["logos"], dependencies=keyed, responses=_problems(401, 422, 429))
-    app.include_router(keys.router, tags=["operations"], dependencies=keyed, responses=_problems(401, 403, 429))
+    app.include_router(catalog.router, tags=["logos"], dependencies=keyed, responses=problems(401, 422, 429, 503))
+    app.include_router(report.router, tags=["search"], dependencies=keyed, responses=problems(*UPLOAD_REFUSALS, 501))
+    app.include_router(logos.router, tags=["logos"], dependencies=keyed, responses=problems(401, 404, 422, 429, 503))
+    app.include_router(classification.router, tags=["logos"], dependencies=keyed, responses=problems(401, 422, 429))
+    app.include_router(
+        watches.router,
+        tags=["watches"],
+        dependencies=keyed,
+        responses=problems(*UPLOAD_REFUSALS, 404, 409),
+    )
+    app.include_router(keys.router, tags=["operations"], dependencies=keyed, responses=problems(401, 403, 429))
     app.include_router(docs.router)
     app.include_router(files.router)
     app.include_router(health.router)
@@ -148,7 +155,7 @@ def _lifespan(runtime: Runtime) -> Callable[[FastAPI], AbstractAsyncContextManag
 def _log_start(runtime: Runtime) -> None:
     engine, keys = runtime.live.current.engine, runtime.keys
     log.info(
-        "ready", catalog=engine.version, logos=engine.manifest.count, encoder=engine.encoder.model.id,
+        "ready", catalog=engine.version, logos=engine.logos.count, encoder=engine.encoder.model.id,
         device=engine.encoder.provider, threads=runtime.gate.threads, keys=len(keys.ring),
     )  # fmt: skip
     if keys.needed and not len(keys.ring):
@@ -186,11 +193,6 @@ def _telemetry(tracing: Tracing | None, table: RouteTable) -> TelemetryConfig:
     if tracing is None:
         return quiet
     return {**quiet, "tracing": True, "tracer_provider": tracing.provider, "exclude": exclude}
-
-
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    return {status: {"model": Problem, "content": {MEDIA_TYPE: schema}} for status in statuses}
 
 
 async def _report_store(store: ImageStore | None) -> None:

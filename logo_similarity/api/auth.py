@@ -11,6 +11,8 @@ from logo_similarity.api.routing import RouteTable
 from logo_similarity.errors import ForbiddenError, LogoSimilarityError, NotFoundError
 
 HEADER = b"x-api-key"
+CALLER = "logo_similarity.caller"
+"""Key in the ASGI scope for the API key of the request."""
 
 
 class ApiKeyMiddleware:
@@ -22,13 +24,20 @@ class ApiKeyMiddleware:
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self._keys.needed or (role := self._routes.policy(scope).role) is None:
+        role = self._routes.policy(scope).role if scope["type"] == "http" else None
+        if role == "write" and not self._keys.needed:
+            error = ForbiddenError(
+                "changes need an API key, and this service has none; set LOGO_KEYS, and create a key with the role write"
+            )
+            await problem_of(error)(scope, receive, send)
+            return
+        if role is None or not self._keys.needed:
             await self._app(scope, receive, send)
             return
         # Bytes, not text: a header may contain any bytes, and comparing text fails outside ASCII.
         secrets = [value for name, value in scope["headers"] if name == HEADER]
         try:
-            await self._keys.admit(secrets, role)
+            scope[CALLER] = await self._keys.admit(secrets, role)
         except LogoSimilarityError as error:
             await problem_of(self._refusal(error, scope))(scope, receive, send)
             return

@@ -20,6 +20,8 @@ class CacheKey(NamedTuple):
 
     version: str
     """Version of the catalog."""
+    generation: int
+    """Of its live changes."""
     query: Query
     """With the SHA-256 of each image file instead of its content."""
 
@@ -34,12 +36,12 @@ class AnswerCache:
         self._answers: LRUCache[CacheKey, SearchResult] = LRUCache(max_hits, getsizeof=_size)
         self._lock = threading.Lock()
 
-    def key(self, version: str, query: Query) -> CacheKey:
+    def key(self, version: str, generation: int, query: Query) -> CacheKey:
         """The key of a search by the content of image files, by a logo, or by words."""
         if query.image is None:
-            return CacheKey(version, query)
+            return CacheKey(version, generation, query)
         first, *others = map(_digest, (query.image, *query.more_images))
-        return CacheKey(version, replace(query, image=first, more_images=tuple(others)))
+        return CacheKey(version, generation, replace(query, image=first, more_images=tuple(others)))
 
     def get(self, key: CacheKey) -> SearchResult | None:
         """The cached result, or None."""

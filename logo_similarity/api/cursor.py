@@ -28,12 +28,12 @@ LENGTH_TOLERANCE = 1e-3
 _ROWS, _FLOATS, _PATCHES = np.dtype("<i4"), np.dtype("<f4"), np.dtype("i1")
 
 
-def write_cursor(query: Query, version: str) -> str:
+def write_cursor(query: Query, mark: str) -> str:
     """The query of a next page as text.
 
     Args:
         query: `SearchResult.next`.
-        version: the catalog version that answered.
+        mark: of the catalog that answered: the last of its `JoinedSegments.marks`.
     """
     parameters = {
         parameter.name: value
@@ -41,10 +41,11 @@ def write_cursor(query: Query, version: str) -> str:
         if (value := getattr(query, parameter.name)) != parameter.default
     }
     content = {
-        "version": version,
+        "catalog": mark,
         "parameters": parameters,
         "filter": None if query.filter is None else query.filter.to_json(),
         "shown": _text(query.shown, _ROWS),
+        "left_out": _text(query.left_out, _ROWS),
         "pictures": [
             {
                 "embedding": _text(picture.embedding, _FLOATS),
@@ -65,12 +66,12 @@ def read_cursor(text: str, engine: SearchEngine) -> Query:
     """The query that `write_cursor` was given.
 
     Raises:
-        CatalogChangedError: another catalog version answered the first page.
+        CatalogChangedError: the rows of the catalog that answered the first page have changed; further ones do not matter.
         InvalidRequestError: the text is not a cursor.
     """
     try:
         content = orjson.loads(base64.b64decode(text, altchars="-_", validate=True))
-        if content["version"] != engine.version:
+        if content["catalog"] not in engine.logos.marks:
             raise CatalogChangedError("the catalog has changed since the first page; search again without a cursor")
         return _Reader(engine).query(content)
     except (binascii.Error, UnicodeError, ValueError, KeyError, TypeError, AttributeError, IndexError):
@@ -86,9 +87,10 @@ class _Reader:
     engine: SearchEngine
 
     def query(self, content: Any) -> Query:  # noqa: ANN401 - parsed JSON
-        shown = _array(content["shown"], _ROWS, (-1,))
+        shown, left_out = (_array(content[rows], _ROWS, (-1,)) for rows in ("shown", "left_out"))
         pictures = [self._picture(picture) for picture in content["pictures"]]
-        _check(len(shown) < MOST_SHOWN and ((shown >= 0) & (shown < self.engine.manifest.count)).all())
+        _check(len(shown) < MOST_SHOWN and len(left_out) <= 1)
+        _check(all(((rows >= 0) & (rows < self.engine.logos.rows.total)).all() for rows in (shown, left_out)))
         _check(len(pictures) <= MOST_IMAGES)
         parameters: dict[str, Any] = {}
         for parameter in PARAMETERS:
@@ -102,6 +104,7 @@ class _Reader:
         return Query(
             described=tuple(pictures),
             shown=tuple(shown.tolist()),
+            left_out=tuple(left_out.tolist()),
             filter=None if tree is None else Filter.from_json(tree),
             **parameters,
         )

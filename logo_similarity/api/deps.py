@@ -11,7 +11,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from logo_similarity.api.auth import CALLER
 from logo_similarity.api.runtime import Runtime
+from logo_similarity.keys.document import Key
 from logo_similarity.storage import ImageStore
 
 
@@ -42,5 +44,12 @@ async def get_links(request: Request, runtime: Annotated[Runtime, Depends(get_ru
     return Links(runtime.store, base.rstrip("/"))
 
 
+async def get_caller(request: Request) -> Key | None:
+    """The API key of this request; None: the service has no keys."""
+    caller: Key | None = request.scope.get(CALLER)
+    return caller
+
+
+CallerDep = Annotated[Key | None, Depends(get_caller)]
 RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 LinksDep = Annotated[Links, Depends(get_links)]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
+from logo_similarity.api.changes import LiveChanges
 from logo_similarity.api.schemas import CatalogOut
 from logo_similarity.catalog.files import read_ahead
 from logo_similarity.catalog.replica import pull_version
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.engine import SearchEngine
-from logo_similarity.errors import CatalogError, FolderBusyError
+from logo_similarity.errors import CatalogError, FolderBusyError, LogoSimilarityError
 from logo_similarity.metrics import CATALOG_CREATED, CATALOG_LOGOS, CATALOG_PULLS, CATALOG_SWAPS
 from logo_similarity.storage.objects import ObjectFolder
 
@@ -32,10 +34,10 @@ class OpenCatalog:
     @classmethod
     def of(cls, engine: SearchEngine) -> OpenCatalog:
         """Wrap an engine, and set the metrics of the live catalog."""
-        manifest = engine.manifest
-        CATALOG_LOGOS.labels(engine.version).set(manifest.count)
-        CATALOG_CREATED.set(manifest.created.timestamp())
-        return cls(engine, CatalogOut(version=engine.version, logos=manifest.count, fields=manifest.fields))
+        logos = engine.logos
+        CATALOG_LOGOS.labels(engine.version).set(logos.count)
+        CATALOG_CREATED.set(engine.manifest.created.timestamp())
+        return cls(engine, CatalogOut(version=engine.version, logos=logos.count, fields=logos.fields))
 
 
 class LiveCatalog:
@@ -44,18 +46,23 @@ class LiveCatalog:
     If a new version fails, the old one stays live. The new one is tried again when CURRENT is set again.
     """
 
-    def __init__(self, folder: Catalog, open_version: Callable[[str], SearchEngine], trial: Trial) -> None:
+    def __init__(
+        self, folder: Catalog, open_version: Callable[[str], SearchEngine], trial: Trial, changes: LiveChanges
+    ) -> None:
         """Open nothing yet.
 
         Args:
             folder: the folder of the versions.
             open_version: opens and warms up a version, given its name.
             trial: the trial that a version must pass before it is opened in this process.
+            changes: the changes that are made to the logos of the version.
         """
         self._folder = folder
         self._open_version = open_version
         self._trial = trial
+        self._changes = changes
         self._seen: tuple[int, int] | None = None
+        self._seen_changes: tuple[int, int] | None = None
         self.current: OpenCatalog
         """Set by `open`."""
 
@@ -72,7 +79,7 @@ class LiveCatalog:
         for name, error in refused:
             CATALOG_SWAPS.labels("refused").inc()
             log.error("catalog_refused", refused=name, error=str(error), stays=chosen.name)
-        self.current = OpenCatalog.of(self._open_version(chosen.name))
+        self.current = OpenCatalog.of(self._with_changes(self._open_version(chosen.name)))
         self._folder.mark_opened(chosen.name)
 
     def close(self) -> None:
@@ -99,10 +106,40 @@ class LiveCatalog:
         if engine.version == old:
             engine.close()
             return
-        self.current = OpenCatalog.of(engine)
+        self.current, self._seen_changes = OpenCatalog.of(engine), None
         CATALOG_LOGOS.labels(old).set(0)
         CATALOG_SWAPS.labels("swapped").inc()
-        log.info("catalog_swapped", before=old, catalog=engine.version, logos=engine.manifest.count)
+        log.info("catalog_swapped", before=old, catalog=engine.version, logos=engine.logos.count)
+
+    async def look_at_changes(self) -> None:
+        """Write new changes into segments, unless another process does, and show the segments to searches.
+
+        Raises:
+            Exception: this failed; searches see the changes that they saw before.
+        """
+        engine = self.current.engine
+        with suppress(FolderBusyError):
+            await asyncio.to_thread(self._changes.flush, engine)
+        marker = self._changes.marker(engine.version)
+        if marker in (None, self._seen_changes):
+            return
+        changed = await asyncio.to_thread(self._changes.opened, engine)
+        if self.current.engine is engine:  # not replaced in the meantime
+            self._seen_changes = marker
+            self.current = OpenCatalog.of(changed)
+
+    async def merge_changes(self) -> None:
+        """Merge the segments of changes if there are many. Takes seconds; changes are shown in the meantime."""
+        await asyncio.to_thread(self._changes.merge, self.current.engine)
+
+    def _with_changes(self, engine: SearchEngine) -> SearchEngine:
+        """A new version with all changes. If they cannot be read, the version is searched without them until they can."""
+        try:
+            self._changes.flush_first(engine)
+            return self._changes.opened(engine)
+        except (LogoSimilarityError, OSError) as error:
+            log.error("changes_not_read", catalog=engine.version, error=str(error))  # noqa: TRY400 - expected
+            return engine
 
     def _admit_at_start(self, name: str) -> None:
         self._trial.check(self._folder.folder(name))
@@ -118,7 +155,7 @@ class LiveCatalog:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 read_ahead(path)
-        engine = self._open_version(folder.name)
+        engine = self._with_changes(self._open_version(folder.name))
         self._folder.mark_opened(folder.name)
         return engine
 

@@ -14,6 +14,7 @@ from logo_similarity.errors import ConfigError, ForbiddenError, TryLaterError, U
 from logo_similarity.keys.counting import NotCountedError, UsageCounter
 from logo_similarity.keys.document import Key, KeyDocument, Role
 from logo_similarity.keys.fixed import read_fixed_keys
+from logo_similarity.keys.owners import active_keys
 from logo_similarity.keys.ring import KeyRing
 from logo_similarity.keys.store import KeyStore, open_key_store
 from logo_similarity.keys.usage import usage_path
@@ -75,12 +76,15 @@ class LiveKeys:
             self.document, self.ring = changed
             log.info("keys_changed", keys=len(self.document.keys), changes=len(self.document.audit))
 
-    async def admit(self, secrets: list[bytes], role: Role) -> None:
-        """Authorize and count a request.
+    async def admit(self, secrets: list[bytes], role: Role) -> Key:
+        """Authorize and count a request. Returns its key.
 
         Args:
             secrets: the values of its X-API-Key headers.
             role: the role that its route requires.
+
+        Returns:
+            Its key.
 
         Raises:
             UnauthorizedError: it does not have exactly one valid key.
@@ -100,6 +104,11 @@ class LiveKeys:
             KEY_REQUESTS.labels(key.id, error.code).inc()
             raise
         KEY_REQUESTS.labels(key.id, "admitted").inc()
+        return key
+
+    def active(self) -> frozenset[str]:
+        """The ids of the keys that are neither revoked nor expired."""
+        return active_keys((*self.document.keys, *self._fixed), dt.datetime.now(dt.UTC))
 
     def today(self, key: Key) -> int | None:
         """Number of requests with the key on this machine today (UTC); None if unknown."""
@@ -135,6 +144,8 @@ def _may(has: Role, needs: Role) -> bool:
     match has:
         case "admin":
             return True
+        case "write":
+            return needs in ("search", "write")
         case "search":
             return needs == "search"
         case _:

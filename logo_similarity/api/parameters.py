@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import orjson
-from fastapi import Depends, Form, Query
+from fastapi import Depends, Form, Query, Request
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import SkipJsonSchema
 
+from logo_similarity.api.routing import FAMILY
 from logo_similarity.classification import Language
 from logo_similarity.domain import PARAMETERS, Parameter
 from logo_similarity.errors import InvalidRequestError
+from logo_similarity.facets import EXTRA
 from logo_similarity.field_kinds import Operator
 from logo_similarity.fields import FIELDS, RegisterField
 from logo_similarity.filters import Filter
 from logo_similarity.reports.formats import ReportFormat
+from logo_similarity.watch.model import LONGEST_NAME, MOST_MARKS
 from logo_similarity.wording import allowed_values
 
 LONGEST_FILTER = 4_000
 """Maximum length of a filter in a request, in characters."""
 LONGEST_FIELD = 66_000
 """Maximum size of a form field, in bytes: a cursor is the longest."""
+LONGEST_RECORD = 100_000
+"""Maximum size of a record in a request, in bytes."""
 FILTER = "filter"
+FACETS = EXTRA.rstrip(".") + FAMILY
+"""Stands for the parameters that filter by facets."""
 PICTURE_PARAMETERS = ("logo_id", "crop", "invert", "greyscale", "turned")
 """The parameters of a search that say which picture is meant."""
 
@@ -48,8 +55,15 @@ EXPECTED = {
     "under": "a code, for example 26.01",
     FILTER: f"a filter as JSON, at most {LONGEST_FILTER:,} characters",
     **{field.parameter: "a shorter text" for field in FIELDS},
+    FACETS: "a shorter text",
     "language": f"one of {', '.join(Language)}",
+    "image": "an image file, as curl -F image=@logo.png does",
+    "record": f"a record as JSON, at most {LONGEST_RECORD:,} bytes",
+    "Idempotency-Key": "a text of 1 to 200 visible ASCII characters",
     "case": "a case as a JSON file, as curl -F case=@case.json does",
+    "name": f"a name of at most {LONGEST_NAME} characters",
+    "mark": f"the ids of own marks, at most {MOST_MARKS}",
+    "webhook": "the address of a webhook, as https://hooks.example.com/path",
     "format": f"one of {', '.join(ReportFormat)}",
     **{parameter.name: _allowed_values(parameter) for parameter in PARAMETERS},
 }
@@ -95,24 +109,32 @@ def _argument(name: str, annotation: object) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-async def get_filter(**values: object) -> Filter | None:
+async def get_filter(request: Request, **values: object) -> Filter | None:
     """The filter in the query string."""
-    return _read_filter(values)
+    return _read_filter(values, request.query_params.multi_items())
 
 
-async def get_search_filter(**values: object) -> Filter | None:
+async def get_search_filter(request: Request, **values: object) -> Filter | None:
     """The filter in the query string and the form, of which all conditions must be met."""
-    return _read_filter(values)
+    form = await request.form()  # cached by Starlette
+    return _read_filter(values, (*request.query_params.multi_items(), *form.multi_items()))
 
 
-def _read_filter(values: dict[str, Any]) -> Filter | None:
+def _read_filter(values: dict[str, Any], items: Iterable[tuple[str, object]]) -> Filter | None:
+    """The filter in the declared parameters, and in all parameters of a request for facets."""
+    facets = [(name, text) for name, text in items if name.startswith(EXTRA) and isinstance(text, str)]
+    if any(len(text) > LONGEST_FILTER for _, text in facets):
+        raise InvalidRequestError(
+            f"the value of {FACETS} has more than {LONGEST_FILTER:,} characters; send a shorter text"
+        )
+    values = {name: value for name, value in values.items() if name.removesuffix(_FIELD) != _identifier(FACETS)}
     tree = values.pop(FILTER, None) or values.pop(FILTER + _FIELD, None)
     try:
         parsed = None if tree is None else orjson.loads(tree)
     except orjson.JSONDecodeError as error:
         raise InvalidRequestError(f"filter is not valid JSON: {error}") from None
-    texts = ((name.removesuffix(_FIELD), text) for name, given in values.items() for text in given or ())
-    return Filter.parse(texts, parsed)
+    texts = [(name.removesuffix(_FIELD), text) for name, given in values.items() for text in given or ()]
+    return Filter.parse((*texts, *facets), parsed)
 
 
 def _filter_arguments(*, with_form: bool) -> Iterator[inspect.Parameter]:
@@ -125,12 +147,23 @@ def _filter_arguments(*, with_form: bool) -> Iterator[inspect.Parameter]:
     if with_form:
         undocumented = SkipJsonSchema[str | None]
         yield _argument(FILTER + _FIELD, Annotated[undocumented, Form(alias=FILTER, max_length=longest)])
-    for field in FIELDS:
+    yield inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
+    facets = (
+        "Filter by a facet of the catalog, which `GET /v1/catalog` lists: `extra.colour=red,blue` for one of several values. "
+        "A leading `-` excludes them."
+    )
+    descriptions = {field.parameter: _describe_condition(field) for field in FIELDS} | {FACETS: facets}
+    for parameter, description in descriptions.items():
         texts: Any = list[Annotated[str, Field(max_length=longest)]] | None
-        yield _argument(field.parameter, Annotated[texts, Query(description=_describe_condition(field))])
+        name = _identifier(parameter)
+        yield _argument(name, Annotated[texts, Query(alias=parameter, description=description)])
         if with_form:
             undocumented_texts = SkipJsonSchema[texts]
-            yield _argument(field.parameter + _FIELD, Annotated[undocumented_texts, Form(alias=field.parameter)])
+            yield _argument(name + _FIELD, Annotated[undocumented_texts, Form(alias=parameter)])
+
+
+def _identifier(parameter: str) -> str:
+    return parameter.replace(".", "_")
 
 
 def _describe_condition(field: RegisterField[Any]) -> str:

@@ -21,6 +21,9 @@ from logo_similarity.errors import InvalidRequestError
 
 MAX_NAME = 64
 """Maximum length of a parameter name in an error message, in characters."""
+FAMILY = ".NAME"
+"""End of a declared parameter that stands for all with the same beginning: `extra.NAME` for `extra.colour`. Its route
+reads these from the request itself."""
 
 TEMPLATE = "logo_similarity.template"
 """Key in the ASGI scope for the template of the request's route, once looked up."""
@@ -29,7 +32,10 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class CheckedRoute(APIRoute):
-    """A route that accepts only the parameters in its signature, each at most once unless it is a list."""
+    """A route that accepts only the parameters in its signature, each at most once unless it is a list.
+
+    A parameter that ends in `FAMILY` stands for any number of parameters.
+    """
 
     def get_route_handler(self) -> Handler:
         """FastAPI's handler, preceded by a check of parameter names against the route's declarations."""
@@ -44,17 +50,17 @@ class CheckedRoute(APIRoute):
             seen: set[str] = set()
             if request.scope["query_string"]:
                 _check(request.query_params.multi_items(), query, seen)
-            if form is not None:
-                try:
+            try:
+                if form is not None:
                     fields = await request.form(**limits)  # cached by Starlette; FastAPI's handler gets the same object
-                except ClientDisconnect:
-                    return Response(status_code=499)
-                try:
-                    _check(fields.multi_items(), form, seen)
-                except InvalidRequestError:
-                    await fields.close()
-                    raise
-            return await handler(request)
+                    try:
+                        _check(fields.multi_items(), form, seen)
+                    except InvalidRequestError:
+                        await fields.close()
+                        raise
+                return await handler(request)
+            except ClientDisconnect:
+                return Response(status_code=499)
 
         return checked
 
@@ -86,7 +92,7 @@ class RouteTable:
 
     def policy(self, scope: Scope) -> Policy:
         """The policy of the route."""
-        return policy_of(self.template(scope))
+        return policy_of(self.template(scope), scope.get("method", "GET"))
 
     def _find(self, path: str, app: FastAPI) -> str:
         if not self._patterns:
@@ -114,7 +120,10 @@ def _check(items: Iterable[tuple[str, object]], known: Mapping[str, FieldInfo], 
     Raises:
         InvalidRequestError: a name is not in `known`, or is already in `seen` and not the name of a list.
     """
-    for name, value in items:
+    for given, value in items:
+        beginning, dot, _ = given.partition(".")
+        is_in_family = dot and beginning + FAMILY in known and not isinstance(value, UploadFile)
+        name = beginning + FAMILY if is_in_family else given
         if name not in known:
             short = name[:MAX_NAME]
             if isinstance(value, UploadFile):  # meant for a field of files, whatever its name

@@ -11,8 +11,10 @@ from functools import partial
 import faiss
 
 from logo_similarity.api.cache import AnswerCache
+from logo_similarity.api.changes import LiveChanges
 from logo_similarity.api.live import LiveCatalog, pull
 from logo_similarity.api.live_keys import LiveKeys
+from logo_similarity.api.live_watches import LiveWatches
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.classification import Classifications, load_classifications
@@ -22,10 +24,16 @@ from logo_similarity.embed.gate import Gate
 from logo_similarity.engine import SearchEngine
 from logo_similarity.follow import Follower
 from logo_similarity.image.decode import ImageLimits
-from logo_similarity.metrics import CATALOG_PULLS, CATALOG_SWAPS, KEYS_UNREAD
+from logo_similarity.metrics import CATALOG_PULLS, CATALOG_SWAPS, CHANGES_FAILED, KEYS_UNREAD, WATCH_RUNS
 from logo_similarity.storage import ImageStore, open_store
 from logo_similarity.storage.objects import ObjectFolder
 from logo_similarity.tracing import Tracing
+
+CHANGES_SECONDS = 0.5
+"""Interval at which each worker looks for changes that others have made."""
+
+MERGE_SECONDS = 2.0
+"""Interval at which each worker looks whether segments of changes should be merged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,7 @@ class Runtime:
     gate: Gate
     keys: LiveKeys
     live: LiveCatalog
+    changes: LiveChanges
     cache: AnswerCache
     store: ImageStore | None
     """The image store; None: responses have no links."""
@@ -45,6 +54,7 @@ class Runtime:
     trial: Trial
     classifications: Classifications
     """The names of Vienna codes and Nice classes."""
+    watches: LiveWatches
 
     @classmethod
     def of(cls, settings: Settings) -> Runtime:
@@ -55,12 +65,22 @@ class Runtime:
         """
         plan = thread_plan(usable_cores(), settings.workers, settings.threads)
         trial = Trial.of(settings)
+        store, remote = open_store(settings), open_remote(settings)
+        changes = LiveChanges(
+            Catalog(settings.catalogs),
+            store,
+            None if remote is None else _refusal(settings),
+            turns=max(1, plan.threads // 2),
+            waiting=settings.max_queue // 2,
+        )
 
         def open_version(name: str) -> SearchEngine:
             engine = open_engine(settings, name)
             engine.decoder.warm_up(plan.threads)
             return engine
 
+        keys = LiveKeys(settings)
+        live = LiveCatalog(Catalog(settings.catalogs), open_version, trial, changes)
         return cls(
             settings=settings,
             gate=Gate(
@@ -71,14 +91,16 @@ class Runtime:
                 # OpenMP keeps this setting per thread; the value of the main thread does not apply to search threads.
                 initializer=lambda: faiss.omp_set_num_threads(1),
             ),
-            keys=LiveKeys(settings),
-            live=LiveCatalog(Catalog(settings.catalogs), open_version, trial),
+            keys=keys,
+            live=live,
+            changes=changes,
             cache=AnswerCache(settings.cache_hits),
-            store=open_store(settings),
-            remote=open_remote(settings),
+            store=store,
+            remote=remote,
             tracing=open_tracing(settings),
             trial=trial,
             classifications=load_classifications(settings.vienna_names),
+            watches=LiveWatches(settings, live, keys),
         )
 
     @contextmanager
@@ -95,10 +117,12 @@ class Runtime:
                 stack.callback(self.tracing.close)
             stack.callback(self.keys.close)
             self.keys.open()
+            stack.callback(self.changes.close)
             self.live.open()
             stack.callback(self.live.close)
             stack.callback(self.gate.close)
             self.gate.start()
+            stack.callback(self.watches.stop)
             stack.callback(self.trial.stop)  # stopped first: a trial in another thread would delay the exit
             yield
 
@@ -114,9 +138,30 @@ class Runtime:
                 details=lambda: {"stays": self.live.current.engine.version},
             ),
             Follower(
+                self.live.look_at_changes,
+                seconds=CHANGES_SECONDS,
+                event="changes_not_shown",
+                count_failure=CHANGES_FAILED.inc,
+                wake=self.changes.wake,
+            ),
+            Follower(
+                self.live.merge_changes,
+                seconds=MERGE_SECONDS,
+                event="changes_not_merged",
+                count_failure=CHANGES_FAILED.inc,
+            ),
+            Follower(
                 self.keys.look, seconds=settings.watch_seconds, event="keys_not_read", count_failure=KEYS_UNREAD.inc
             ),
         ]
+        followers.append(
+            Follower(
+                self.watches.look,
+                seconds=settings.watch_seconds,
+                event="watches_not_run",
+                count_failure=WATCH_RUNS.labels("failed").inc,
+            )
+        )
         if self.remote is not None:
             folder = Catalog(settings.catalogs)
             followers.append(
@@ -129,6 +174,16 @@ class Runtime:
                 )
             )
         return followers
+
+
+def _refusal(settings: Settings) -> str:
+    """Why a service that follows a published catalog accepts no changes."""
+    where = (
+        "to the service that publishes it (LOGO_PRIMARY_URL is not set)"
+        if settings.primary_url is None
+        else f"to {settings.primary_url}"
+    )
+    return f"this service follows a published catalog, and accepts no changes; send them {where}"
 
 
 def open_engine(settings: Settings, version: str | None = None) -> SearchEngine:

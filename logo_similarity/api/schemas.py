@@ -11,8 +11,10 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.config import JsonDict
 
+from logo_similarity.api.errors import MEDIA_TYPE
+from logo_similarity.build.changing import Outcome
 from logo_similarity.description import Description
-from logo_similarity.domain import STAGES, Band, Hit, SearchResult, ValueShare
+from logo_similarity.domain import MOST_OTHERS, STAGES, Band, Hit, SearchResult, ValueShare
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.image.formats import ACCEPTED
 
@@ -28,6 +30,8 @@ EXAMPLE_HIT: JsonDict = {
     "image_score": 0.985,
     "word_similarity": 1.0,
     "word_field": "text",
+    "others": {"count": 2, "ids": ["US-123457", "US-123460"]},
+    "damage": "the JPEG file is cut off; 80% of its pixels are readable",
     "id": "US-123456",
     "image_url": "http://minio.example:9000/l3d/images/abc.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=300&...",
     "metadata": {**{field.name: field.kind.to_json(field.example) for field in FIELDS}, "extra": {}},
@@ -84,6 +88,18 @@ class LogoOut(BaseModel):
     metadata: Metadata
 
 
+class ChangedLogoOut(LogoOut):
+    """A logo after a change. Searches see it within two seconds."""
+
+    outcome: Annotated[
+        Outcome,
+        Field(
+            description="`created` or `changed`; `unchanged` if the change says nothing new, or is older than what is "
+            "known of the logo."
+        ),
+    ]
+
+
 class LogosOut(BaseModel):
     """Logos that pass a filter, in the order of the catalog."""
 
@@ -107,6 +123,13 @@ class MatchedOut(BaseModel):
 
     query_box: BoxOut
     hit_box: BoxOut
+
+
+class OthersOut(BaseModel):
+    """The further results in the group of a result."""
+
+    count: int
+    ids: Annotated[list[str], Field(description=f"Their ids, best first; at most {MOST_OTHERS}.")]
 
 
 class HitOut(BaseModel):
@@ -179,6 +202,17 @@ class HitOut(BaseModel):
             "`word_similarity`."
         ),
     ]
+    others: Annotated[
+        OthersOut | None,
+        Field(description="The further results in the group of this one, among the best 1,000. Null without `group`."),
+    ]
+    damage: Annotated[
+        str | None,
+        Field(
+            description="Why only a part of the logo's image was readable and is compared. Null: nothing is known to be "
+            "wrong."
+        ),
+    ]
     id: Annotated[str, Field(description="The logo's public id.")]
     image_url: Annotated[str | None, Field(description=IMAGE_URL)]
     metadata: Metadata
@@ -231,9 +265,14 @@ class FacetsOut(BaseModel):
 
 
 class FieldOut(BaseModel):
-    """A register field of the catalog."""
+    """A register field of the catalog, or a facet of its source."""
 
-    name: Annotated[str, Field(description="Its name in `metadata` and in a filter as JSON.")]
+    name: Annotated[
+        str,
+        Field(
+            description="Its name in `metadata` and in a filter as JSON. `extra.colour`: a facet, in `metadata.extra`."
+        ),
+    ]
     parameter: Annotated[str, Field(description="The parameter that filters by it.")]
     description: str
     kind: Annotated[str, Field(description="Kind of its values, e.g. Codes or Date.")]
@@ -401,6 +440,95 @@ class KeysOut(BaseModel):
     keys: list[KeyOut]
 
 
+class WatchOut(BaseModel):
+    """A watch, without its pictures."""
+
+    id: str
+    owner: Annotated[str, Field(description="Id of the API key that it belongs to, or `anonymous`.")]
+    name: str
+    created: dt.datetime
+    pictures: Annotated[int, Field(description="Number of its pictures.")]
+    parameters: Annotated[dict[str, JsonValue], Field(description="Parameters of its search other than the defaults.")]
+    filter: JsonValue
+    marks: Annotated[list[str], Field(description="Ids of own marks, of which changes are reported.")]
+    webhook: str | None
+    alerts: Annotated[int, Field(description="Number of its alerts.")]
+    problem: Annotated[
+        str | None,
+        Field(description="Why it could not be searched for in the last new version of the catalog. Null: it could."),
+    ]
+
+
+class WatchesOut(BaseModel):
+    """Watches, oldest first."""
+
+    watches: list[WatchOut]
+    next: Annotated[str | None, Field(description="`cursor` of the next page. Null on the last page.")]
+
+
+class NewWatchOut(WatchOut):
+    """A watch that was just added."""
+
+    secret: Annotated[
+        str | None, Field(description="With which requests to the webhook are signed. It is not shown again.")
+    ]
+
+
+class AlertWatchOut(BaseModel):
+    """The watch of an alert."""
+
+    id: str
+    name: str
+
+
+class AlertOut(BaseModel):
+    """An alert. `similar` has `reason` and the evidence, `changed` has `own`, `before` and `after`."""
+
+    id: int
+    watch: AlertWatchOut
+    kind: Annotated[str, Field(description="`similar` or `changed`.")]
+    logo_id: str
+    at: dt.datetime
+    catalog: Annotated[str, Field(description="The version of the catalog in which it was found.")]
+    reason: Annotated[str | None, Field(description="`new`, or `changed`: the register data or the image.")] = None
+    score: float | None = None
+    expect: float | None = None
+    band: Band | None = None
+    picture: Annotated[int | None, Field(description="Which picture of the watch it resembles, from 0.")] = None
+    word_similarity: float | None = None
+    word_field: str | None = None
+    own: Annotated[
+        bool | None, Field(description="Whether it is an own mark, or one that was reported as similar.")
+    ] = None
+    before: Annotated[
+        dict[str, JsonValue] | None, Field(description="The monitored fields. Null: it was not in the catalog.")
+    ] = None
+    after: Annotated[
+        dict[str, JsonValue] | None, Field(description="The monitored fields. Null: it is not in the catalog.")
+    ] = None
+    metadata: Annotated[
+        dict[str, JsonValue] | None,
+        Field(description="The register data at that time. Null: it was not in the catalog."),
+    ]
+    image_url: Annotated[str | None, Field(description=IMAGE_URL)]
+    delivery: Annotated[
+        str | None, Field(description="`pending`, `delivered` or `failed`. Null: the watch has no webhook.")
+    ]
+
+
+class AlertsOut(BaseModel):
+    """Alerts, newest first."""
+
+    alerts: list[AlertOut]
+    next: Annotated[str | None, Field(description="`cursor` of the next page. Null on the last page.")]
+
+
+class FeedOut(BaseModel):
+    """A new feed."""
+
+    url: Annotated[str, Field(description="Its address, which is a secret.")]
+
+
 class ClassificationOut(BaseModel):
     """The names of a classification's codes."""
 
@@ -446,6 +574,8 @@ def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
         "image_score": hit.image_score,
         "word_similarity": hit.word_similarity,
         "word_field": hit.word_field,
+        "others": None if hit.others is None else asdict(hit.others),
+        "damage": hit.damage,
         "id": hit.logo.logo_id,
         "image_url": image_url,
         "metadata": orjson.Fragment(hit.logo.metadata_json),
@@ -472,3 +602,9 @@ def timings_of(result: SearchResult, *, queue: float, links: float) -> dict[str,
     """The content of a TimingsOut: all stages, in milliseconds rounded to microseconds."""
     stages = {"queue": queue, **asdict(result.timings), "links": links}
     return {stage: round(milliseconds, 3) for stage, milliseconds in stages.items()}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The documentation of error responses with these statuses."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {status: {"model": Problem, "content": {MEDIA_TYPE: schema}} for status in statuses}

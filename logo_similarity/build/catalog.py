@@ -12,9 +12,10 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,8 +27,8 @@ from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, reject_line, reject_of, write_records
 from logo_similarity.build.rejections import Rejections, read_rejects
-from logo_similarity.build.reuse import KnownImages
-from logo_similarity.build.shards import SHARD_ROWS, Digests, load_shard, shard_count
+from logo_similarity.build.reuse import KnownImages, StoredImages
+from logo_similarity.build.shards import SHARD_ROWS, load_shard, shard_count
 from logo_similarity.build.texts import load_texts, read_texts
 from logo_similarity.build.words import WordsWriter
 from logo_similarity.catalog.files import create_array, replacing, sync_file
@@ -66,10 +67,12 @@ from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import MODEL_JSON, default_model_folder
 from logo_similarity.embed.text import reader_version
 from logo_similarity.errors import BuildError, CatalogError
+from logo_similarity.facets import EXTRA
 from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.files import ImageFiles
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
+from logo_similarity.opening import Digests
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
 from logo_similarity.search.rows import GroupedMap, Numbers
 from logo_similarity.search.word_file import WORDS_LAYOUT
@@ -85,6 +88,7 @@ TEXTS = "texts"
 VECTORS = "vectors.npy"
 VERSION = "version"
 RECALL = "recall.json"
+_M = TypeVar("_M", bound=Manifest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,18 +165,39 @@ def build_catalog(
         if reused := version is not None:
             folder.flip(version[0].name)
         else:
-            work.mkdir(exist_ok=True)
-            known = None if precomputed is not None else _known_images(folder, encoder, progress)
-            if not (work / RECORDS).exists():
-                write_records(
-                    source, work / RECORDS, work / SOURCE_REJECTS, lambda done: progress("rows read", done, None)
+            with resumable(work):
+                known = None if precomputed is not None else _known_images(folder, encoder, progress)
+                if not (work / RECORDS).exists():
+                    write_records(
+                        source, work / RECORDS, work / SOURCE_REJECTS, lambda done: progress("rows read", done, None)
+                    )
+                manifest = make_version(
+                    work,
+                    source.kind,
+                    source.images,
+                    encoder,
+                    precomputed or known,
+                    inputs,
+                    options,
+                    progress,
+                    facets=source.description().facets,
                 )
-            manifest = make_version(
-                work, source.kind, source.images, encoder, precomputed or known, inputs, options, progress
-            )
-            version = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
+                version = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
         shutil.rmtree(work, ignore_errors=True)
         return BuildResult(*version, reused=reused)
+
+
+@contextmanager
+def resumable(work: Path) -> Iterator[None]:
+    """Create the folder of a build. An error that ends the build, or Ctrl+C, says that the folder is left and why."""
+    work.mkdir(exist_ok=True)
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(
+            f"what is done so far is kept in {work}: the same command resumes there; delete it to start over"
+        )
+        raise
 
 
 def _known_images(folder: Catalog, encoder: Encoder, progress: Progress) -> KnownImages | None:
@@ -208,10 +233,12 @@ def make_version(
     kind: str,
     images: ImageFiles,
     encoder: Encoder,
-    computed: PrecomputedEmbeddings | KnownImages | None,
+    computed: PrecomputedEmbeddings | StoredImages | None,
     inputs: str,
     options: BuildOptions,
     progress: Progress,
+    *,
+    facets: Sequence[str],
 ) -> Manifest:
     """Write everything but the manifest into `work / VERSION`, and return the manifest.
 
@@ -224,6 +251,7 @@ def make_version(
         inputs: digest of all inputs.
         options: of the build.
         progress: see `Progress`.
+        facets: names in `Record.extra`.
 
     Raises:
         BuildError, InvalidRequestError: as `build_catalog`.
@@ -264,8 +292,43 @@ def make_version(
     vector_of = number_vectors(work / SHARDS, shard_count(total))
     if not len(vector_of):
         raise BuildError(_explain_rejects(work, images, total))
+    copy_model(options.model, version / MODEL_FOLDER)
+    entry = EncoderEntry(id=encoder.model.id, sha256=encoder.model.sha256, preprocessing=PREPROCESSING_VERSION)
+    return write_files(Manifest, work, kind, vector_of, encoder.dimension, entry, facets, inputs, options, progress)
+
+
+def write_files(
+    manifest: type[_M],
+    work: Path,
+    kind: str,
+    vector_of: Numbers,
+    dimension: int,
+    encoder: EncoderEntry,
+    facets: Sequence[str],
+    inputs: str,
+    options: BuildOptions,
+    progress: Progress,
+) -> _M:
+    """Write everything but the encoder and the manifest into `work / VERSION`, and return the manifest.
+
+    Args:
+        manifest: the kind of manifest.
+        work: has the records and rejects of the source, and their shards.
+        kind: the kind of the source.
+        vector_of: (rows,) int32: the vector of each row.
+        dimension: of the embeddings.
+        encoder: computed them.
+        facets: names in `Record.extra`.
+        inputs: digest of all inputs.
+        options: of the build.
+        progress: see `Progress`.
+
+    Raises:
+        BuildError: the index is below a floor, or a file cannot be written.
+    """
+    version, total = work / VERSION, count_lines(work / RECORDS)
     _write_arrays(work, version, total, vector_of)
-    logo_ids, fields = _write_rows(work, version, total)
+    logo_ids, fields = _write_rows(work, version, total, [EXTRA + name for name in facets])
     _write_updates(work, version, total)
     vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
     curve = _write_index(vectors, work, version, options, progress)
@@ -274,25 +337,26 @@ def make_version(
         work / SHARDS,
         shard_count(total),
         vector_of,
-        encoder.dimension,
+        dimension,
         work,
         version,
         threads=options.threads,
+        recall_queries=options.recall_queries,
         on_parts=lambda done, total: progress("parts indexed", done, total),
     )
-    copy_model(options.model, version / MODEL_FOLDER)
     rejected = count_lines(version / REJECTED)
     progress("computing digests", 0, None)
-    return Manifest(
+    return manifest(
         software=__version__,
         created=dt.datetime.now(dt.UTC).replace(microsecond=0),
         inputs=inputs,
         count=len(vector_of),
         distinct_images=len(vectors),
         logo_ids=logo_ids,
-        dimension=encoder.dimension,
+        dimension=dimension,
         fields=fields,
-        encoder=EncoderEntry(id=encoder.model.id, sha256=encoder.model.sha256, preprocessing=PREPROCESSING_VERSION),
+        facets=tuple(facets),
+        encoder=encoder,
         index=IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search),
         recall=RecallEntry(
             k=recall.k,
@@ -351,14 +415,14 @@ def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers) -> 
             np.save(file, np.concatenate(digests), allow_pickle=False)
 
 
-def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, ...]]:
+def _write_rows(work: Path, version: Path, total: int, facets: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """Write the metadata and posting lists of the logos, all rejects, and the logos whose image is damaged.
 
     Returns:
         The digest of the ids in order, and the names of the fields that occur.
     """
     logo_ids = hashlib.sha256()
-    postings = PostingsWriter()
+    postings = PostingsWriter(facets)
     words = WordsWriter()
     with replacing(version / REJECTED) as rejected, replacing(version / DAMAGED) as damaged:
         rejected.write((work / SOURCE_REJECTS).read_bytes())
@@ -377,7 +441,7 @@ def _write_rows(work: Path, version: Path, total: int) -> tuple[str, tuple[str, 
         (version / METADATA).unlink(missing_ok=True)
         fields = write_metadata(version / METADATA, rows())
     sync_file(version / METADATA)
-    postings.write(version, fields)
+    postings.write(version, (*fields, *facets))
     words.write(version / WORDS)
     return logo_ids.hexdigest(), fields
 

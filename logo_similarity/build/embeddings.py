@@ -14,25 +14,25 @@ from pathlib import Path
 import numpy as np
 
 from logo_similarity.build.records import read_records, reject_of
-from logo_similarity.build.reuse import KnownImages
+from logo_similarity.build.reuse import StoredImages
 from logo_similarity.build.shards import (
-    DIGEST_BYTES,
     SHARD_ROWS,
-    Digests,
     StoredImage,
     load_damage,
     make_shard,
     shard_count,
     write_shard,
 )
+from logo_similarity.description import DIGEST_BYTES
 from logo_similarity.domain import Reject
 from logo_similarity.embed.describe import describe, describe_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError
 from logo_similarity.fields import Record
 from logo_similarity.image.contained import Decoder
-from logo_similarity.image.decode import ImageLimits
+from logo_similarity.image.decode import ImageLimits, Pixels
 from logo_similarity.image.files import ImageFiles
+from logo_similarity.opening import Digests
 
 FILE_DIGESTS = "file-digests.bin"
 """Beside the records: for each, the sha256 of its image file, 32 bytes, or zeros if it has to be read."""
@@ -62,7 +62,7 @@ def embed_records(
     *,
     threads: int,
     limits: ImageLimits,
-    known: KnownImages | None = None,
+    known: StoredImages | None = None,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Embed all records and write them in shards; existing shards are kept.
@@ -97,7 +97,7 @@ def embed_records(
         return len(outcomes)
 
     digests = records.with_name(FILE_DIGESTS)
-    digest_of = _read_digests(digests) if known is not None and digests.exists() else lambda _: None
+    digest_of = _read_digests(digests) if known is not None and total and digests.exists() else lambda _: None
 
     def work(batch: list[Record], first: int) -> list[StoredImage | str]:
         return [
@@ -131,6 +131,12 @@ def embed_records(
             raise
 
 
+def describe_image(digest: bytes, pixels: Pixels, encoder: Encoder, damage: str | None) -> StoredImage:
+    """The stored form of the pixels of an image file with this sha256."""
+    description = replace(describe(pixels, encoder), parts=describe_parts(pixels, encoder))
+    return StoredImage.of(digest, description, damage)
+
+
 def read_outcomes(shards: Path, total: int, records: Path) -> Iterator[Outcome]:
     """The outcome of each shard."""
     reader = read_records(records)
@@ -157,7 +163,7 @@ def _describe_file(
     name: str,
     encoder: Encoder,
     decoder: Decoder,
-    known: KnownImages | None,
+    known: StoredImages | None,
     digest: bytes | None,
 ) -> StoredImage | str:
     """The stored form of an image file, or the reason for rejecting it. A file with a known digest is not read."""
@@ -172,5 +178,4 @@ def _describe_file(
         pixels = decoder.decode(content, damage.append)
     except BadImageError as error:
         return str(error)
-    description = replace(describe(pixels, encoder), parts=describe_parts(pixels, encoder))
-    return StoredImage.of(digest, description, next(iter(damage), None))
+    return describe_image(digest, pixels, encoder, next(iter(damage), None))

@@ -27,27 +27,28 @@ from logo_similarity.build.catalog import (
     Progress,
     find_version,
     make_version,
+    resumable,
 )
-from logo_similarity.build.embeddings import FILE_DIGESTS
 from logo_similarity.build.inputs import digest_inputs
+from logo_similarity.build.known import KnownWriter, version_rows
 from logo_similarity.build.merging import MergedLogo, merge_logos
 from logo_similarity.build.records import MERGING, REPORT_ROWS, write_merged
 from logo_similarity.build.rejections import Rejections
 from logo_similarity.build.reuse import KnownImages
-from logo_similarity.build.shards import DIGEST_BYTES, SHARD_ROWS, Digests
-from logo_similarity.build.texts import write_texts
 from logo_similarity.catalog.files import replacing, sha256_file
 from logo_similarity.catalog.manifest import IMAGE_DIGESTS, METADATA, MODEL_FOLDER, WORDS, Manifest, read_manifest
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.publish import publish
 from logo_similarity.catalog.sources import Source
-from logo_similarity.catalog.updates import UPDATES, UpdateRow, read_files, read_updates
+from logo_similarity.catalog.updates import UPDATES, read_files, read_updates
 from logo_similarity.catalog.versions import WORK_PREFIX, Catalog
-from logo_similarity.domain import Logo, Reject, Removal
+from logo_similarity.domain import Reject, Removal
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.errors import BadImageError, CatalogError
+from logo_similarity.errors import BadImageError, CatalogError, SourceError
+from logo_similarity.facets import MOST_FACETS
 from logo_similarity.fields import Record
 from logo_similarity.image.files import open_images
+from logo_similarity.opening import Digests
 from logo_similarity.search.rows import open_array
 from logo_similarity.search.word_file import WordArrays
 
@@ -57,9 +58,6 @@ OVER = ("ended", "expired")
 """Statuses of a mark that is no longer in force."""
 EXAMPLES = 5
 STORE_THREADS = 8
-BATCH = 1_000
-UNREAD = bytes(DIGEST_BYTES)
-"""Stands for the digest of an image that has to be read."""
 
 KeepImage = Callable[[str, bytes], object]
 """Stores the content of an image under a name, durably."""
@@ -112,7 +110,8 @@ def import_source(
     """Apply a source to the live version of the catalog in the folder `root`, and make the result live.
 
     Later rows of a logo update earlier ones, by their transaction dates; files that were imported before change nothing. An
-    import that is interrupted resumes when it is run again.
+    import that is interrupted resumes when it is run again. The facets of the live version stay, and those of the source
+    are added to them.
 
     Args:
         source: the records and removals, and their images.
@@ -138,6 +137,12 @@ def import_source(
         applied = read_files(live / UPDATES) if UPDATES in manifest.files else {}
         if files and files.keys() <= applied.keys():
             return ImportResult(live, manifest, ImportSummary(), published=False)
+        facets = tuple(dict.fromkeys((*manifest.facets, *source.description().facets)))
+        if len(facets) > MOST_FACETS:
+            raise SourceError(
+                f"the live version and the source have {len(facets)} different facets together; at most {MOST_FACETS} are "
+                "possible: declare fewer in the mapping"
+            )
         encoder = Encoder.open(live / MODEL_FOLDER, device=options.device, threads=1)
         progress("verifying the live version", 0, None)
         known = KnownImages.open(live, encoder)
@@ -153,29 +158,28 @@ def import_source(
             folder.flip(found[0].name)
             shutil.rmtree(work, ignore_errors=True)
             return ImportResult(*found, summary, published=True)
-        work.mkdir(exist_ok=True)
-        if not (work / RECORDS).exists():
-            with closing(Metadata(live / METADATA)) as metadata:
-                merging = _Import(
-                    source, live, manifest, metadata, known, work, options.limits.max_bytes, progress, enrich=enrich
-                )
-                merging.write({**applied, **files})
-        summary = _read_summary(work)
-        if dry_run or not (summary.added or summary.changed or summary.removed or _has_news(live, work)):
+        with resumable(work):
+            if not (work / RECORDS).exists():
+                with closing(Metadata(live / METADATA)) as metadata:
+                    most = options.limits.max_bytes
+                    merging = _Import(source, live, manifest, metadata, known, work, most, progress, enrich=enrich)
+                    merging.write({**applied, **files})
+            summary = _read_summary(work)
+            has_changes = summary.added or summary.changed or summary.removed or facets != manifest.facets
+            if dry_run or not (has_changes or _has_news(live, work)):
+                shutil.rmtree(work, ignore_errors=True)
+                return ImportResult(live, manifest, summary, published=False)
+            index = manifest.index
+            options = replace(
+                options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
+            )
+            kind, images = manifest.source.kind, open_images(work / IMAGES)
+            made = make_version(work, kind, images, encoder, known, inputs, options, progress, facets=facets)
+            if keep is not None:
+                _store_images(work, keep, progress)
+            version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
             shutil.rmtree(work, ignore_errors=True)
-            return ImportResult(live, manifest, summary, published=False)
-        index = manifest.index
-        options = replace(
-            options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
-        )
-        made = make_version(
-            work, manifest.source.kind, open_images(work / IMAGES), encoder, known, inputs, options, progress
-        )
-        if keep is not None:
-            _store_images(work, keep, progress)
-        version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
-        shutil.rmtree(work, ignore_errors=True)
-        return ImportResult(version, made, summary, published=True)
+            return ImportResult(version, made, summary, published=True)
 
 
 def _read_summary(work: Path) -> ImportSummary:
@@ -236,25 +240,8 @@ class _Import:
     def write(self, files: dict[str, str]) -> None:
         """Write the records and rejects, `updates.sqlite`, the digests of known images and the summary."""
         (self._work / IMAGES).mkdir(exist_ok=True)
-        logos = merge_logos(self._rows(), self._work / MERGING, self._earlier())
+        logos = merge_logos(self._rows(), self._work / MERGING, version_rows(self._metadata, self._updates))
         write_merged(self._counted(logos), self._work / RECORDS, self._work / SOURCE_REJECTS, files.items())
-
-    def _earlier(self) -> Iterator[UpdateRow]:
-        """The rows of the live version."""
-        with_rows: set[str] = set()
-        for row in () if self._updates is None else read_updates(self._updates):
-            with_rows.add(row.logo_id)
-            yield row
-        for logo in self._logos():
-            if logo.logo_id not in with_rows:
-                values = json.loads(logo.metadata_json)
-                record = json.dumps({"logo_id": logo.logo_id, "filename": logo.filename, **values}, ensure_ascii=False)
-                yield UpdateRow(logo.logo_id, values["transaction_date"] or "", record)
-
-    def _logos(self) -> Iterator[Logo]:
-        count = self._manifest.count
-        for start in range(0, count, BATCH):
-            yield from self._metadata.fetch(list(range(start, min(start + BATCH, count))))
 
     def _rows(self) -> Iterator[Record | Removal | Reject]:
         """The rows of the source, with the names that their images have in the image store."""
@@ -299,8 +286,7 @@ class _Import:
 
     def _counted(self, logos: Generator[MergedLogo | Reject]) -> Generator[MergedLogo | Reject]:
         """Count the outcomes, and write the digests of the images that need not be read."""
-        texts = _Texts(self._work / TEXTS)
-        with closing(logos), replacing(self._work / FILE_DIGESTS) as digests:
+        with closing(logos), KnownWriter(self._work, TEXTS) as writer:
             for merged in logos:
                 if isinstance(merged, Reject):
                     self._counts["rejected"] += 1
@@ -313,10 +299,12 @@ class _Import:
                     if record is not None and record.filename:
                         is_known = logo is not None and record.filename == logo.filename
                         row = logo.id if logo is not None and is_known else None
-                        digests.write(UNREAD if row is None else self._known.digest(row))
-                        texts.add(record.logo_id, None if row is None else self._text(row))
+                        writer.add(
+                            record.logo_id,
+                            None if row is None else self._known.digest(row),
+                            None if row is None else self._text(row),
+                        )
                 yield merged
-        texts.close()
         summary = ImportSummary(**self._counts, reasons=self._rejections.lines(), examples=self._examples)
         with replacing(self._work / SUMMARY) as file:
             file.write(json.dumps(asdict(summary)).encode())
@@ -332,30 +320,6 @@ class _Import:
                 examples = self._examples.setdefault(outcome, [])
                 if len(examples) < EXAMPLES:
                     examples.append(merged.logo_id)
-
-
-class _Texts:
-    """Writes the words in known images in the shards of `build.texts`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._shard: dict[str, str] = {}
-        self._records = 0
-
-    def add(self, logo_id: str, text: str | None) -> None:
-        """Add the next record."""
-        if text is not None:
-            self._shard[logo_id] = text
-        self._records += 1
-        if self._records % SHARD_ROWS == 0:
-            self.close()
-
-    def close(self) -> None:
-        """Write the shard that is not complete."""
-        if self._shard:
-            self._folder.mkdir(exist_ok=True)
-            write_texts(self._folder, (self._records - 1) // SHARD_ROWS, self._shard)
-            self._shard = {}
 
 
 def _outcomes(before: Record | None, after: Record | None) -> Iterable[str]:

@@ -77,6 +77,19 @@ def merge_logos(
         database.unlink(missing_ok=True)
 
 
+def merge_logo(rows: Iterable[UpdateRow]) -> MergedLogo | None:
+    """What the rows of one logo say together, as `merge_logos` merges them; None: there are no rows.
+
+    Args:
+        rows: of one logo, in the order in which they came.
+    """
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.execute(CREATE)
+        connection.executemany(INSERT, rows)
+        ordered = [UpdateRow(*version) for version in connection.execute(IN_ORDER)]
+    return _merge(ordered) if ordered else None
+
+
 def record_object(record: Record) -> dict[str, JsonValue]:
     """A record as JSON holds it; `Record.from_json` reads it."""
     return {"where": record.where, "logo_id": record.logo_id, "filename": record.filename, **record.metadata()}

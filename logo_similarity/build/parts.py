@@ -46,6 +46,7 @@ def write_parts(
     version: Path,
     *,
     threads: int,
+    recall_queries: int,
     on_parts: Callable[[int, int], None],
 ) -> PartsEntry | None:
     """Write the files of the parts into a version, unless an earlier run has written them.
@@ -58,6 +59,7 @@ def write_parts(
         work: folder for files that are not part of the version.
         version: the version's folder.
         threads: OpenMP threads.
+        recall_queries: number of parts with which the recall of the index is measured.
         on_parts: called with the number of parts indexed so far, and their total.
 
     Returns:
@@ -90,7 +92,7 @@ def write_parts(
     if offsets[-1]:
         shape = (int(offsets[-1]), min(DIMENSIONS, dimension))
         distinct, ef_search = _write_index(
-            np.memmap(work / PART_VECTORS, np.float32, "r", shape=shape), version, threads, on_parts
+            np.memmap(work / PART_VECTORS, np.float32, "r", shape=shape), version, threads, recall_queries, on_parts
         )
     entry = PartsEntry(
         count=int(offsets[-1]),
@@ -103,7 +105,7 @@ def write_parts(
 
 
 def _write_index(
-    embeddings: Floats, version: Path, threads: int, on_parts: Callable[[int, int], None]
+    embeddings: Floats, version: Path, threads: int, recall_queries: int, on_parts: Callable[[int, int], None]
 ) -> tuple[int, int]:
     """Write the index over the different parts, and their map if some are the same.
 
@@ -123,7 +125,7 @@ def _write_index(
         m=EDGES,
         ef_construction=EF_CONSTRUCTION,
         threads=threads,
-        probe=Probe(k=NEAREST, ef_searches=EF_SEARCHES),
+        probe=Probe(k=NEAREST, queries=recall_queries, ef_searches=EF_SEARCHES),
         on_rows=lambda done: on_parts(done, distinct),
     )
     sync_file(partial)

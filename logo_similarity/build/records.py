@@ -71,7 +71,7 @@ def write_rows(rows: Generator[Record | Reject], records: Path, rejects: Path) -
     with replacing(records) as good, replacing(rejects) as bad, closing(rows):
         for row in rows:
             if isinstance(row, Record):
-                good.write(_line(record_object(row)))
+                good.write(record_line(row))
             else:
                 bad.write(reject_line(row))
         # The rejects are renamed into place when the inner block ends, before the records are.
@@ -98,6 +98,11 @@ def _first_of_each(rows: Iterator[Record | Removal | Reject]) -> Generator[Recor
         else:
             seen.add(row.logo_id)
             yield row
+
+
+def record_line(record: Record) -> bytes:
+    """One line of a file of records."""
+    return _line(record_object(record))
 
 
 def read_records(path: Path, start: int = 0) -> Iterator[Record]:

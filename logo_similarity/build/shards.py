@@ -12,19 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.catalog.files import replacing
-from logo_similarity.description import Description
+from logo_similarity.description import DIGEST_BYTES, Description
 from logo_similarity.embed.describe import Floats, Patches
+from logo_similarity.opening import Digests
 from logo_similarity.search.part_index import BOX_STEPS, BoxSteps
 from logo_similarity.search.parts import shorten
 from logo_similarity.search.rows import Numbers
 
 SHARD_ROWS = 1_024
-DIGEST_BYTES = 32
 OPTIONAL_ARRAYS = ("patches", "places", "digests")
 """Fields of a `Shard` that have files of their own."""
-
-Digests = NDArray[np.uint8]
-"""(n, 32) uint8: sha256 of image files."""
 
 
 @dataclass(frozen=True, slots=True)

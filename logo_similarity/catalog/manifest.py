@@ -7,12 +7,13 @@ import hashlib
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from logo_similarity.catalog.files import read_small, sha256_file
 from logo_similarity.errors import CatalogError
+from logo_similarity.facets import EXTRA, MOST_FACETS, facet_name
 from logo_similarity.wording import counted
 
 FORMAT: Literal[4] = 4
@@ -64,6 +65,7 @@ FileName = Annotated[
 Count = Annotated[int, Field(ge=0, le=MOST_ROWS)]
 Breadth = Annotated[int, Field(ge=1, le=MOST_BREADTH)]
 Text = Annotated[str, Field(max_length=200)]
+FacetName = Annotated[str, AfterValidator(facet_name)]
 
 
 class _Part(BaseModel):
@@ -156,6 +158,8 @@ class Manifest(_Part):
     metric: Literal["cosine"] = "cosine"
     fields: Annotated[tuple[Text, ...], Field(max_length=100)]
     """The optional fields of a record that at least one logo has; the source does not provide the others."""
+    facets: Annotated[tuple[FacetName, ...], Field(max_length=MOST_FACETS)] = ()
+    """The names in `Record.extra` that the mapping of the source declares as facets, whether or not a logo has them."""
     encoder: EncoderEntry
     index: IndexEntry
     recall: RecallEntry
@@ -166,13 +170,13 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _check_files(self) -> Self:
-        models = [name for name in self.files if name.startswith(f"{MODEL_FOLDER}/") and name.endswith(".onnx")]
-        if missing := sorted({INDEX, METADATA, MODEL_JSON} - self.files.keys()):
+        if missing := sorted({INDEX, METADATA} - self.files.keys()):
             raise ValueError(f"{missing[0]} is not listed in files")
-        if len(models) != 1:
-            raise ValueError(f"files lists {len(models)} ONNX files in {MODEL_FOLDER}/; expected one")
+        self._check_model_files()
         if MANIFEST in self.files or SIGNATURE in self.files:
             raise ValueError(f"files must not list {MANIFEST} or {SIGNATURE}")
+        if len(set(self.facets)) < len(self.facets) or any(name.startswith(EXTRA) for name in self.fields):
+            raise ValueError("facets has a name twice, or fields has one of a facet")
         if self.distinct_images > self.count:
             raise ValueError(f"distinct_images is {self.distinct_images:,}, more than {counted(self.count, 'logo')}")
         if self.files[INDEX].size < 4 * self.distinct_images * self.dimension:
@@ -186,6 +190,13 @@ class Manifest(_Part):
                 raise ValueError(f"{name} must be listed in files if logos have identical images, and only then")
         self._check_part_files()
         return self
+
+    def _check_model_files(self) -> None:
+        if MODEL_JSON not in self.files:
+            raise ValueError(f"{MODEL_JSON} is not listed in files")
+        models = [name for name in self.files if name.startswith(f"{MODEL_FOLDER}/") and name.endswith(".onnx")]
+        if len(models) != 1:
+            raise ValueError(f"files lists {len(models)} ONNX files in {MODEL_FOLDER}/; expected one")
 
     def _check_part_files(self) -> None:
         parts = self.parts
@@ -203,6 +214,11 @@ class Manifest(_Part):
             raise ValueError(f"{wrong[0]} {'must not be' if wrong[0] in listed else 'is not'} listed in files")
 
     @property
+    def filter_fields(self) -> tuple[str, ...]:
+        """The names of everything that a filter of this catalog may use: its fields, and its facets as `extra.colour`."""
+        return (*self.fields, *(EXTRA + name for name in self.facets))
+
+    @property
     def size(self) -> int:
         """Total size of all files in bytes."""
         return sum(entry.size for entry in self.files.values())
@@ -213,8 +229,19 @@ class Manifest(_Part):
         return sum(entry.size for name, entry in self.files.items() if name.startswith(f"{MODEL_FOLDER}/"))
 
     def to_json(self) -> bytes:
-        """The content of `manifest.json`."""
-        return self.model_dump_json(indent=2).encode() + b"\n"
+        """The content of `manifest.json`. Without facets, earlier versions of this software read it, too."""
+        return self.model_dump_json(indent=2, exclude=None if self.facets else {"facets"}).encode() + b"\n"
+
+
+class SegmentManifest(Manifest):
+    """The manifest of a live segment: its files are those of a version, except for the encoder, which is the base's."""
+
+    def _check_model_files(self) -> None:
+        if models := sorted(name for name in self.files if name.startswith(f"{MODEL_FOLDER}/")):
+            raise ValueError(f"{models[0]} must not be listed in files")
+
+
+_M = TypeVar("_M", bound=Manifest)
 
 
 def version_name(manifest: Manifest) -> str:
@@ -232,14 +259,32 @@ def read_manifest(folder: Path) -> Manifest:
         CatalogError: the manifest is missing or damaged, or has a format that this software does not support.
     """
     path = folder / MANIFEST
-    try:
-        content = read_small(path, MANIFEST_BYTES)
-    except OSError as error:
-        raise CatalogError(f"{path}: cannot be read ({error.strerror}); not a catalog version") from None
+    content = _read(path)
     if not folder.name.endswith("-" + hashlib.sha256(content).hexdigest()[:8]):
         raise CatalogError(f"{path}: damaged: its sha256 does not match the name of its folder")
+    return _parse(Manifest, content, path)
+
+
+def read_segment_manifest(folder: Path) -> SegmentManifest:
+    """Read the manifest of a live segment. The name of its folder does not verify it.
+
+    Raises:
+        CatalogError: as `read_manifest`.
+    """
+    path = folder / MANIFEST
+    return _parse(SegmentManifest, _read(path), path)
+
+
+def _read(path: Path) -> bytes:
     try:
-        return Manifest.model_validate_json(content)
+        return read_small(path, MANIFEST_BYTES)
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read ({error.strerror}); not a catalog version") from None
+
+
+def _parse(kind: type[_M], content: bytes, path: Path) -> _M:
+    try:
+        return kind.model_validate_json(content)
     except (ValidationError, RecursionError) as error:
         if (other := _other_format(error)) is not None:
             raise CatalogError(

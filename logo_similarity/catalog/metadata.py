@@ -9,7 +9,7 @@ import queue
 import sqlite3
 import unicodedata
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -74,6 +74,8 @@ FIELD_PROBES = {
 
 COLUMNS = "id, logo_id, filename, metadata"
 CONNECTIONS = 8
+BATCH = 1_000
+"""Rows that are read at once where all are."""
 MAPPED_BYTES = 1 << 30
 """Maximum size of the memory map of each connection, in bytes."""
 MOST_ROW_BYTES = 16_000_000
@@ -180,16 +182,30 @@ class Metadata:
         except KeyError as error:
             raise CatalogError(f"{self._path}: has no row {error}") from None
 
+    def logos(self) -> Iterator[Logo]:
+        """All logos, in the order of their rows."""
+        for start in range(0, self.count(), BATCH):
+            rows = self._query(
+                f"SELECT {COLUMNS} FROM logos WHERE id >= ? AND id < ? ORDER BY id",  # noqa: S608 - constant
+                start,
+                start + BATCH,
+            )
+            yield from map(Logo._make, rows)
+
     def find(self, logo_id: str) -> Logo | None:
         """The logo with this public id, or None. Ids are compared in Unicode's NFC form."""
         normalised = unicodedata.normalize("NFC", logo_id)
         rows = self._query(f"SELECT {COLUMNS} FROM logos WHERE logo_id = ?", normalised)  # noqa: S608 - constant
         return Logo._make(rows[0]) if rows else None
 
-    def newest(self) -> dt.date | None:
-        """The latest date of application; None: no logo has one."""
-        ((latest,),) = self._query("SELECT max(application_date) FROM logos")
-        return None if latest is None else dt.date.fromisoformat(latest)
+    def newest(self, hidden: Sequence[int] = ()) -> dt.date | None:
+        """The latest date of application of the logos whose rows are not hidden; None: no logo has one."""
+        rows = self._query(
+            "SELECT application_date FROM logos WHERE application_date IS NOT NULL"
+            " AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY application_date DESC LIMIT 1",
+            json.dumps(hidden),
+        )
+        return dt.date.fromisoformat(rows[0][0]) if rows else None
 
     def unreadable(self) -> dict[str, int]:
         """Number of logos with an unreadable value or invalid UTF-8 text, by field name."""

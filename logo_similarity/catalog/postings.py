@@ -1,6 +1,7 @@
 """`postings/`: which logos have a value, for each value of a register field; finds the logos that pass a filter.
 
 A file holds the posting lists of one field, `<field>.values` those of its values and `<field>.words` those of its words.
+The files of a facet have a digest of its name instead, since it may have any characters.
 All numbers are little-endian:
 
     header      magic, number of logos, n keys, p postings, d dense keys, size of all keys in bytes, m numbers
@@ -19,12 +20,14 @@ also has the keys of the codes above it.
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import shutil
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +56,24 @@ _WORD_BITS = 64
 
 def file_names(fields: Collection[str]) -> frozenset[str]:
     """The files of a version whose logos have these fields, relative to its folder."""
-    return frozenset(f"{POSTINGS}/{field.name}.{part}" for field in select_fields(fields) for part in _parts(field))
+    return frozenset(_path(field, part) for field in select_fields(fields) for part in _parts(field))
 
 
 class PostingsWriter:
     """Collects the values of all logos, and writes the files. It needs about 0.3 KB of memory for each logo."""
 
-    def __init__(self) -> None:
+    def __init__(self, facets: Collection[str] = ()) -> None:
+        """Collect the values of the register fields and of these facets, `extra.colour`."""
         self._count = 0
-        self._lists = {(field.name, part): _Collector() for field in FIELDS for part in _parts(field)}
+        self._fields = (*FIELDS, *select_fields(facets))
+        self._lists = {(field.name, part): _Collector() for field in self._fields for part in _parts(field)}
 
     def add(self, record: Record) -> None:
         """Add the logo of the next row."""
-        for field in FIELDS:
+        for field in self._fields:
+            value = field.value_of(record)
             for part in _parts(field):
-                self._lists[field.name, part].add(self._count, _keys(field.kind, part, getattr(record, field.name)))
+                self._lists[field.name, part].add(self._count, _keys(field.kind, part, value))
         self._count += 1
 
     def write(self, version: Path, fields: Collection[str]) -> None:
@@ -79,9 +85,9 @@ class PostingsWriter:
         folder = version / POSTINGS
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for (field, part), collector in self._lists.items():
-            if field in fields:
-                collector.write(folder / f"{field}.{part}", self._count)
+        for field in self._fields:
+            for part in _parts(field) if field.name in fields else ():
+                self._lists[field.name, part].write(version / _path(field, part), self._count)
         sync_folder(version)
 
 
@@ -100,7 +106,11 @@ class Postings:
             CatalogError: a file cannot be read or is damaged.
         """
         self._count = count
-        self._lists = {name: _PostingList(version / name, count) for name in file_names(fields)}
+        self._lists = {
+            (field.name, part): _PostingList(version / _path(field, part), count)
+            for field in select_fields(fields)
+            for part in _parts(field)
+        }
 
     def select(self, condition: Filter) -> Mask:
         """The logos that pass a filter. A condition on a field that no logo has is met by none."""
@@ -129,22 +139,22 @@ class Postings:
             under: of a field of codes, count the codes one level below this one; None: those of the highest level.
             most: maximum number of values.
         """
-        postings = self._lists.get(f"{POSTINGS}/{field.name}.{VALUES}")
+        counted = self.count_keys(field, passing, under=under)
+        return [
+            (field.kind.item_of(counted.key(place)), int(counted.counts[place]))
+            for place in counted.most_frequent(most).tolist()
+        ]
+
+    def count_keys(self, field: RegisterField[Any], passing: Mask | None, *, under: str | None) -> KeyCounts:
+        """How many logos have each key of the values of a field; the arguments are those of `count_values`."""
+        postings = self._lists.get((field.name, VALUES))
         if postings is None:
-            return []
+            return KeyCounts((), np.empty(0, np.int64), np.empty(0, np.int64))
         if isinstance(field.kind, Codes):
             numbers = postings.numbers_below(b"" if under is None else field.kind.key(under + LEVEL), LEVEL.encode())
         else:
             numbers = np.arange(len(postings))
-        counts = postings.count(numbers, passing)
-        # Sorting the counts of all names takes longer than counting them.
-        least = max(1, int(np.partition(counts, -most)[-most])) if len(counts) > most else 1
-        frequent = np.flatnonzero(counts >= least)
-        best = frequent[np.argsort(-counts[frequent], kind="stable")[:most]]
-        return [
-            (field.kind.item_of(postings[number]), count)
-            for number, count in zip(numbers[best].tolist(), counts[best].tolist(), strict=True)
-        ]
+        return KeyCounts(postings, numbers, postings.count(numbers, passing))
 
     def _with_words(self, condition: Condition, terms: Iterable[str]) -> Mask:
         masks = (self._with_keys(condition, WORDS, [(term.encode(), term.encode())]) for term in terms)
@@ -152,11 +162,39 @@ class Postings:
 
     def _with_keys(self, condition: Condition, part: str, spans: Iterable[tuple[bytes | None, bytes | None]]) -> Mask:
         mask = np.zeros(self._count, np.bool_)
-        postings = self._lists.get(f"{POSTINGS}/{condition.field}.{part}")
+        postings = self._lists.get((condition.field, part))
         if postings is not None:
             for first, last in spans:
                 postings.mark(mask, first, last)
         return mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyCounts:
+    """Some keys of a field, in ascending order, and the number of logos with each."""
+
+    _keys: _PostingList | tuple[bytes, ...]
+    _numbers: NDArray[np.int64]
+    """(m,) int64: the number of each of them among all keys."""
+    counts: NDArray[np.int64]
+    """(m,) int64"""
+
+    def key(self, place: int) -> bytes:
+        """One of them."""
+        return self._keys[int(self._numbers[place])]
+
+    def place_of(self, key: bytes) -> int | None:
+        """The position of a key; None: it is not one of them."""
+        place = int(np.searchsorted(self._numbers, bisect_left(self._keys, key)))
+        return place if place < len(self._numbers) and self.key(place) == key else None
+
+    def most_frequent(self, most: int) -> NDArray[np.int64]:
+        """The positions of the keys with the largest counts, except 0; ties in the order of the keys."""
+        counts = self.counts
+        # Sorting the counts of all names takes longer than counting them.
+        least = max(1, int(np.partition(counts, -most)[-most])) if len(counts) > most else 1
+        frequent = np.flatnonzero(counts >= least)
+        return frequent[np.argsort(-counts[frequent], kind="stable")[:most]]
 
 
 class _Collector:
@@ -292,6 +330,13 @@ class _PostingList:
             and (postings == 0 or int(self._rows.max()) < count)
             and (numbers == 0 or (numbers == count and int(self._numbers.max()) <= keys))
         )
+
+
+def _path(field: RegisterField[Any], part: str) -> str:
+    """A file of a field, relative to the folder of the version."""
+    column = field.column
+    name = field.name if column is None else f"extra-{hashlib.sha256(column.encode()).hexdigest()}"
+    return f"{POSTINGS}/{name}.{part}"
 
 
 def _parts(field: RegisterField[Any]) -> Iterator[str]:

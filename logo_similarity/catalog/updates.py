@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from logo_similarity.catalog.files import sync_file
+from logo_similarity.domain import Logo
 from logo_similarity.errors import CatalogError
 from logo_similarity.fields import Record
 
@@ -42,6 +43,13 @@ def record_row(record: Record) -> UpdateRow:
     values = {"logo_id": record.logo_id, "filename": record.filename, **record.metadata()}
     day = "" if record.transaction_date is None else record.transaction_date.isoformat()
     return UpdateRow(record.logo_id, day, json.dumps(values, ensure_ascii=False))
+
+
+def logo_row(logo: Logo) -> UpdateRow:
+    """The row of a logo of a catalog, if its record alone decides what a further row leads to."""
+    values = json.loads(logo.metadata_json)
+    record = json.dumps({"logo_id": logo.logo_id, "filename": logo.filename, **values}, ensure_ascii=False)
+    return UpdateRow(logo.logo_id, values["transaction_date"] or "", record)
 
 
 def write_updates(path: Path, rows: Iterable[UpdateRow], files: Iterable[tuple[str, str]]) -> None:
@@ -80,19 +88,25 @@ def read_updates(path: Path) -> Iterator[UpdateRow]:
         yield UpdateRow(*row)
 
 
+def read_logo(path: Path, logo_id: str) -> list[UpdateRow]:
+    """The rows of one logo, oldest first. Raises CatalogError if the file cannot be read."""
+    query = "SELECT logo_id, day, record FROM rows WHERE logo_id = ? ORDER BY position"
+    return [UpdateRow(*row) for row in _query(path, query, logo_id)]
+
+
 def read_files(path: Path) -> dict[str, str]:
     """The names of the imported files, by their sha256. Raises CatalogError if the file cannot be read."""
     files: Iterator[tuple[str, str]] = _query(path, "SELECT sha256, name FROM files")
     return dict(files)
 
 
-def _query(path: Path, sql: str) -> Iterator[Any]:
+def _query(path: Path, sql: str, *values: str) -> Iterator[Any]:
     uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             schema = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
             if sorted(text for (text,) in schema) != sorted(_SCHEMA):  # a view of another could run for hours
                 raise CatalogError(f"{path}: damaged: it has other tables")
-            yield from connection.execute(sql)
+            yield from connection.execute(sql, values)
     except sqlite3.DatabaseError as error:
         raise CatalogError(f"{path}: {error}") from None

@@ -9,18 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from logo_similarity.commands.inspect import describe_reading, reading_lines
-from logo_similarity.commands.options import (
-    AsJson,
-    Device,
-    Encoding,
-    MappedColumns,
-    MappingFile,
-    Sheet,
-    SourceImages,
-    SourceKind,
-    SourcePath,
-    Threads,
-)
+from logo_similarity.commands.options import AsJson, Device, SourceOptions, Threads, with_source
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import ConfigError
@@ -34,18 +23,13 @@ if TYPE_CHECKING:
     from logo_similarity.catalog.sources import Source
 
 
+@with_source
 def build(
-    source: SourcePath,
+    source: SourceOptions,
     catalogs: Annotated[
         Path | None,
         typer.Option("--out", help="Folder of the catalog versions.  [LOGO_CATALOGS, default: catalogs]"),
     ] = None,
-    kind: SourceKind = None,
-    images: SourceImages = None,
-    mapping: MappingFile = None,
-    columns: MappedColumns = [],  # noqa: B006 - typer copies it
-    encoding: Encoding = None,
-    sheet: Sheet = None,
     model: Annotated[
         Path | None,
         typer.Option(help="Encoder folder (an ONNX file and model.json), or fp32. Default: the int8 encoder."),
@@ -92,9 +76,6 @@ def build(
     inputs is reused.
     """
     from logo_similarity.build.catalog import BuildOptions, build_catalog
-    from logo_similarity.catalog.sources import open_source
-    from logo_similarity.catalog.sources.images import ImageNames, NamesAsWritten, OpenNames
-    from logo_similarity.catalog.sources.mapping import parse_columns
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.embed.model import model_folder
     from logo_similarity.image.decode import ImageLimits
@@ -120,17 +101,7 @@ def build(
         trial=Trial.of(settings),
         signing_key=signing_key(settings),
     )
-    names: OpenNames = NamesAsWritten if embeddings else ImageNames
-    opened = open_source(
-        source,
-        kind=kind,
-        images=images,
-        mapping=mapping,
-        columns=parse_columns(columns),
-        encoding=encoding,
-        sheet=sheet,
-        names=names,
-    )
+    opened = source.open(needs_images=embeddings is None)
     with progress(err) as report:
         result = build_catalog(opened, settings.catalogs, options, report)
     _print_result(result, opened, as_json=as_json)

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from logo_similarity.commands.options import AsJson, Catalogs
+from logo_similarity.commands.options import AsJson, Catalogs, Device, Host, ImagesDir, Port, SearchThreads, Workers
 from logo_similarity.config import load_settings
 from logo_similarity.terminal import print_json, print_table
 
@@ -18,6 +18,12 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 def doctor(
     catalogs: Catalogs = None,
+    images_dir: ImagesDir = None,
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
+    threads: SearchThreads = None,
+    device: Device = None,
     url: Annotated[
         str | None,
         typer.Option(help="Check the service at this address instead, with the first key of LOGO_API_KEYS."),
@@ -26,14 +32,19 @@ def doctor(
 ) -> None:
     """Check this installation, or a running service.
 
-    Every check is ok, a warning, or failed. The exit status is 1 if a check failed.
+    The options are those of serve: give the same ones to check what it would find. Every check is ok, a warning, or
+    failed. The exit status is 1 if a check failed.
     """
+    of_serve = {
+        "catalogs": catalogs, "images_dir": images_dir, "host": host, "port": port, "workers": workers,
+        "threads": threads, "device": device,
+    }  # fmt: skip
     if url is None:
         from logo_similarity.doctor import examine
 
-        findings = examine(catalogs)
-    elif catalogs is not None:
-        raise typer.BadParameter("cannot be combined with --url", param_hint="--catalogs")
+        findings = examine(**of_serve)
+    elif any(value is not None for value in of_serve.values()):
+        raise typer.BadParameter("cannot be combined with the options of serve", param_hint="--url")
     else:
         from logo_similarity.probe import examine_service
 

@@ -33,7 +33,8 @@ def explain(
     settings = load_settings(catalogs=catalogs, device=device)
     if image.is_dir():
         raise SourceError(f"{image}: is a folder; name an image file")
-    with SearchEngine.open(settings.catalogs, device=settings.device, limits=ImageLimits.of(settings)) as engine:
+    version = SearchEngine.open(settings.catalogs, device=settings.device, limits=ImageLimits.of(settings))
+    with version.with_changes(settings.catalogs) as engine:
         try:
             explanation = engine.explain(Query(image=image.read_bytes()), logo_id)
         except BadImageError as error:

@@ -9,19 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from logo_similarity.commands.build import signing_key
-from logo_similarity.commands.options import (
-    AsJson,
-    Catalogs,
-    Device,
-    Encoding,
-    MappedColumns,
-    MappingFile,
-    Sheet,
-    SourceImages,
-    SourceKind,
-    SourcePath,
-    Threads,
-)
+from logo_similarity.commands.options import AsJson, Catalogs, Device, SourceOptions, Threads, with_source
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import ConfigError
@@ -37,15 +25,10 @@ OUTCOMES = {
 }  # fmt: skip
 
 
+@with_source
 def import_(
-    source: SourcePath,
+    source: SourceOptions,
     catalogs: Catalogs = None,
-    kind: SourceKind = None,
-    images: SourceImages = None,
-    mapping: MappingFile = None,
-    columns: MappedColumns = [],  # noqa: B006 - typer copies it
-    encoding: Encoding = None,
-    sheet: Sheet = None,
     store: Annotated[
         Path | None,
         typer.Option("--store", help="Folder that the service reads images from, to add new ones.  [LOGO_IMAGES_DIR]"),
@@ -69,9 +52,6 @@ def import_(
     """
     from logo_similarity.build.catalog import BuildOptions
     from logo_similarity.build.importing import import_source
-    from logo_similarity.catalog.sources import open_source
-    from logo_similarity.catalog.sources.images import ImageNames, NamesAsWritten, OpenNames
-    from logo_similarity.catalog.sources.mapping import parse_columns
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.image.decode import ImageLimits
     from logo_similarity.image.files import unread_notes
@@ -90,17 +70,7 @@ def import_(
         trial=Trial.of(settings),
         signing_key=signing_key(settings),
     )
-    names: OpenNames = NamesAsWritten if enrich else ImageNames
-    opened = open_source(
-        source,
-        kind=kind,
-        images=images,
-        mapping=mapping,
-        columns=parse_columns(columns),
-        encoding=encoding,
-        sheet=sheet,
-        names=names,
-    )
+    opened = source.open(needs_images=not enrich)
     keep = None if image_store is None else image_store.write
     with progress(err) as report:
         result = import_source(

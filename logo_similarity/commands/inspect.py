@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,16 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from logo_similarity.commands.options import (
-    AsJson,
-    Encoding,
-    MappedColumns,
-    MappingFile,
-    Sheet,
-    SourceImages,
-    SourceKind,
-    SourcePath,
-)
+from logo_similarity.commands.options import AsJson, SourceOptions, with_source
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import FIELDS, Record
@@ -36,14 +28,9 @@ REPORT_ROWS = 1_000
 SHOWN_COLUMNS = 40
 
 
+@with_source
 def inspect(
-    source: SourcePath,
-    kind: SourceKind = None,
-    images: SourceImages = None,
-    mapping: MappingFile = None,
-    columns: MappedColumns = [],  # noqa: B006 - typer copies it
-    encoding: Encoding = None,
-    sheet: Sheet = None,
+    source: SourceOptions,
     write_mapping: Annotated[
         Path | None, typer.Option(help="New file for the mapping of a table, to edit and pass to build with --mapping.")
     ] = None,
@@ -56,20 +43,10 @@ def inspect(
     """
     from logo_similarity.build.merging import without_image
     from logo_similarity.build.rejections import Rejections
-    from logo_similarity.catalog.sources import open_source
-    from logo_similarity.catalog.sources.mapping import parse_columns
 
-    opened = open_source(
-        source,
-        kind=kind,
-        images=images,
-        mapping=mapping,
-        columns=parse_columns(columns),
-        encoding=encoding,
-        sheet=sheet,
-    )
+    opened = source.open()
     if write_mapping is not None:
-        _write_mapping(source, opened.description(), write_mapping)
+        _write_mapping(source.path, opened.description(), write_mapping)
     examples: list[Record] = []
     records, removals, rejections = 0, 0, Rejections()
     with progress(err) as report:
@@ -136,6 +113,14 @@ def _write_mapping(source: Path, reading: SourceDescription, path: Path) -> None
         file.write(reading.mapping)
 
 
+def _remarks(reading: SourceDescription) -> Iterator[str]:
+    if reading.possible_facets:
+        names = ", ".join(map(printable, reading.possible_facets))
+        yield f"few different values: {names}; --map extra.NAME=COLUMN makes a column a facet, to filter and count by"
+    for note in reading.notes:
+        yield f"note: {note}"
+
+
 def _print(
     reading: SourceDescription,
     images: ImageFiles,
@@ -163,8 +148,8 @@ def _print(
             if any(texts):
                 rows.add_row(name, *map(printable, texts))
         print_table(rows)
-    for note in reading.notes:
-        out.print(f"note: {note}")
+    for remark in _remarks(reading):
+        out.print(remark)
     removed = f", {removals:,} deleted by the source" if removals else ""
     out.print(f"{counted(records, 'record')} to index{removed}, {rejections.count:,} rejected")
     for line in rejections.lines():

@@ -35,7 +35,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the key
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the team or the program that uses the key.")],
     role: Annotated[
-        Literal["search", "admin"], typer.Option(help="search: search and get logos; admin: everything.")
+        Literal["search", "write", "admin"],
+        typer.Option(help="search: search and get logos; write: change logos, too; admin: everything."),
     ] = "search",
     days: Annotated[
         int | None, typer.Option(min=1, max=36_500, help="Days until it expires. Default: it does not expire.")

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urljoin
 
 import typer
-from rich.cells import cell_len
-from rich.text import Text
 
-from logo_similarity.commands.options import AsJson, Catalogs, Device, KeyFile, Url, read_key
+from logo_similarity.commands.hits import answer_json, check_columns, print_hits
+from logo_similarity.commands.options import (
+    AsJson,
+    Catalogs,
+    Device,
+    KeyFile,
+    Url,
+    Where,
+    read_filter,
+    read_image,
+    read_key,
+)
 from logo_similarity.commands.parameters import with_parameters
+from logo_similarity.commands.searching import Answer, Place, ReadFile, open_catalog, open_service
 from logo_similarity.config import load_settings
-from logo_similarity.errors import BadImageError, SourceError
-from logo_similarity.fields import FIELDS, select_fields
-from logo_similarity.filters import Filter
-from logo_similarity.terminal import err, out, print_json, print_lines, printable
+from logo_similarity.domain import Query
+from logo_similarity.errors import BadImageError, LogoSimilarityError, SourceError
+from logo_similarity.image.folder import image_names
+from logo_similarity.image.formats import EXTENSIONS
+from logo_similarity.terminal import err, out, print_json, print_json_line, printable, progress
+from logo_similarity.wording import counted
 
 if TYPE_CHECKING:
     from logo_similarity.config import Settings
-    from logo_similarity.domain import Hit, Query, SearchResult
-    from logo_similarity.field_kinds import JsonValue
+    from logo_similarity.domain import Hit, SearchResult
+    from logo_similarity.engine import SearchEngine
 
-ReadFile = Callable[[int, int], "bytes | None"]
-"""The image file of a hit, by its place in the list, with at most so many bytes; None: it cannot be read."""
 
-WHOLE_COLUMNS = (
-    "score", "expect", "band", "matched", "cosine", "image_score", "word_similarity", "word_field", "copies", "id",
-    "filename",
-)  # fmt: skip
-"""Columns that are never shortened."""
-GAP = 2
-"""Spaces between columns."""
-SHORT_TEXT, SHORTENED_TEXT = 10, 3
-"""Texts up to the first width, such as dates, are not shortened on a terminal. Others are, at most to the second."""
+EXCLUDED = {
+    "--json": ("--columns",),
+    "--each": ("--case", "--logo-id"),
+    "--url": ("--catalogs", "--device", "--images", "--case"),
+}
+"""Options, and those that they cannot be combined with."""
 
 
 @with_parameters(top_k=10, max_identical=3)
@@ -45,9 +51,16 @@ def search(
         list[Path] | None,
         typer.Argument(
             metavar="IMAGE...",
-            help="The image to search for, or several pictures of one mark. Optional with --words and --logo-id.",
+            help="The image to search for, or several pictures of one mark. Optional with --words and --logo-id. With "
+            "--each: images of any number of marks, and folders of them.",
         ),
     ] = None,
+    each: Annotated[
+        bool,
+        typer.Option(
+            "--each", help="Search for each image by itself: they show different marks. A folder stands for its images."
+        ),
+    ] = False,
     catalogs: Catalogs = None,
     columns: Annotated[
         str | None,
@@ -57,15 +70,7 @@ def search(
             "fields of the catalog, and matched and copies if it has parts and copies.",
         ),
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD=VALUES",
-            help="Search only logos that pass this filter: vienna=26.01,3.1 (one of several codes), year=2010..2015 (a range), "
-            "status=-ended (all but these), company='example bakery' (all words), or a filter as JSON. Give it again for "
-            "conditions that must all be met.",
-        ),
-    ] = None,
+    where: Where = None,
     device: Device = None,
     image_folder: Annotated[
         Path | None,
@@ -89,49 +94,173 @@ def search(
     A score of 1 means the same image. A score is not a probability: unrelated logos reach 0.8 (docs/search.md). The
     column expect is the number of unrelated logos that the catalog shows by chance with as much evidence; the hits are
     ordered by it, and band puts it into a word. Where the column matched says "part", a part of an image matched. The
-    column copies counts the other logos with exactly the same image.
+    column copies counts the other logos with exactly the same image, and with --group the column others counts the further
+    hits of the group.
 
-    On a terminal the hits are printed as a table: long texts are shortened, and columns that are empty in every hit are
-    left out. Elsewhere each hit is one line of tab-separated values, without a header.
+    On a terminal the hits are printed as a table: long texts are shortened, and columns that are empty in every hit, or
+    for which there is no room, are left out. Elsewhere each hit is one line of tab-separated values, without a header.
+
+    With --each the hits of each image are a table of their own. Elsewhere than on a terminal, each line begins with the
+    name of the image file; --json prints one JSON object a line for each image. An image that cannot be searched for is
+    named on stderr, the others are searched for, and the exit status is 1.
 
     With --url a running service searches its catalog instead.
     """
-    from logo_similarity.domain import Query
-
-    if columns is not None and as_json:
-        raise typer.BadParameter("cannot be combined with --json", param_hint="--columns")
-    chosen = None if columns is None else [name.strip() for name in columns.split(",")]
-    if not images and parameters["words"] is None and parameters["logo_id"] is None:
-        raise typer.BadParameter("name an image file, or give --words or --logo-id", param_hint="IMAGE")
-    if url is not None and any(option is not None for option in (catalogs, device, image_folder)):
-        raise typer.BadParameter("cannot be combined with --catalogs, --device or --images", param_hint="--url")
-    if case is not None and url is not None:
-        raise typer.BadParameter("cannot be combined with --url", param_hint="--case")
-    if key_file is not None and url is None:
-        raise typer.BadParameter("needs --url", param_hint="--key-file")
-    pictures = list(map(_read, images or ()))
-    query = Query(
-        image=next(iter(pictures), None), more_images=tuple(pictures[1:]), filter=_filter(where or ()), **parameters
+    given = {
+        "--columns": columns, "--catalogs": catalogs, "--device": device, "--images": image_folder, "--case": case,
+        "--logo-id": parameters["logo_id"], "--key-file": key_file,
+    }  # fmt: skip
+    flags = {"--json": as_json, "--each": each, "--url": url is not None}
+    _check_options(
+        {name for name, value in given.items() if value is not None} | {name for name, on in flags.items() if on}
     )
-    try:
-        settings = load_settings(catalogs=catalogs, device=device, images_dir=image_folder)
-        result, columns_of_catalog, read_file = (
-            _search_here(query, settings, chosen, case, images or ())
-            if url is None
-            else _search_there(query, url, read_key(key_file), chosen)
-        )
-    except BadImageError as error:
-        raise SourceError(f"{', '.join(map(str, images or ()))}: {error}") from None
+    if not images and (each or (parameters["words"] is None and parameters["logo_id"] is None)):
+        raise typer.BadParameter("name an image file, or give --words or --logo-id", param_hint="IMAGE")
+    chosen = None if columns is None else [name.strip() for name in columns.split(",")]
+    # With --each, each image takes the place of the first.
+    pictures = [b""] if each else list(map(read_image, images or ()))
+    query = Query(
+        image=next(iter(pictures), None), more_images=tuple(pictures[1:]), filter=read_filter(where or ()), **parameters
+    )
+    settings = load_settings(catalogs=catalogs, device=device, images_dir=image_folder)
+    with ExitStack() as stack:
+        engine: SearchEngine | None = None
+        if url is None:
+            place, engine = stack.enter_context(open_catalog(settings))
+        else:
+            place = stack.enter_context(open_service(url, read_key(key_file)))
+        if each:
+            _search_each(place, query, images or (), chosen, as_json=as_json)
+            return
+        try:
+            answer = place.search(query)
+        except BadImageError as error:
+            raise SourceError(f"{', '.join(map(str, images or ()))}: {error}") from None
+        if chosen is not None:
+            check_columns(chosen, answer.result.hits, place.further_columns)
+        if case is not None and engine is not None:
+            _record(case, query, answer.result, engine, images or ())
+        _print_passed(answer.result)
+        _print_notes(answer, query)
+        if as_json:
+            print_json(answer_json(answer.result, answer.damage))
+        else:
+            print_hits(answer.result.hits, chosen or answer.columns, whole=chosen is not None)
+            _show(answer.result.hits, answer.read_file, settings)
+
+
+def _check_options(given: set[str]) -> None:
+    """Raise BadParameter if some of the given options exclude each other."""
+    for option, others in EXCLUDED.items():
+        if option in given and (excluded := [other for other in others if other in given]):
+            raise typer.BadParameter(f"cannot be combined with {' and '.join(excluded)}", param_hint=option)
+    if "--key-file" in given and "--url" not in given:
+        raise typer.BadParameter("needs --url", param_hint="--key-file")
+
+
+def _search_each(
+    place: Place, query: Query, paths: Iterable[Path], chosen: Sequence[str] | None, *, as_json: bool
+) -> None:
+    """Search for each image and print its hits. Raises Exit if there is one that could not be searched for."""
+    files = list(_files(paths))
+    failed = 0
+    # A table shows by itself how far the search is.
+    with nullcontext(lambda *_: None) if out.is_terminal else progress(err) as report:
+        for done, (path, outcome) in enumerate(_outcomes(place, query, files), 1):
+            if isinstance(outcome, LogoSimilarityError | OSError):
+                failed += 1
+                reason = str(outcome) if isinstance(outcome, LogoSimilarityError) else outcome.strerror or str(outcome)
+                err.print(f"{printable(str(path))}: {printable(reason)}", style="red")
+                if as_json:
+                    print_json_line({"image": str(path), "error": reason})
+            else:
+                if done == failed + 1:  # the first answer; the others have the same filter
+                    _print_passed(outcome.result)
+                _print_one(path, query, outcome, chosen, place, as_json=as_json)
+            report("images searched for", done, len(files))
+    if failed:
+        err.print(f"{counted(failed, 'image')} of {len(files):,} could not be searched for", style="red")
+        raise typer.Exit(1)
+
+
+def _print_one(
+    path: Path, query: Query, answer: Answer, chosen: Sequence[str] | None, place: Place, *, as_json: bool
+) -> None:
+    """Print the hits of one of many images."""
+    hits = answer.result.hits
+    if chosen is not None:
+        check_columns(chosen, hits, place.further_columns)
+    if as_json:
+        print_json_line({"image": str(path), "error": None, **answer_json(answer.result, answer.damage)})
+        return
+    if out.is_terminal:
+        out.print(printable(str(path)), style="bold underline")
+    _print_notes(answer, query, "" if out.is_terminal else f"{printable(str(path))}: ")
+    print_hits(hits, chosen or answer.columns, whole=chosen is not None, first=[str(path)])
+    if out.is_terminal:
+        out.print()
+
+
+def _outcomes(
+    place: Place, query: Query, files: Iterable[Path]
+) -> Iterator[tuple[Path, Answer | LogoSimilarityError | OSError]]:
+    """For each file the answer, or why there is none. Files are read as the searches go on."""
+    waiting: list[tuple[Path, OSError | None]] = []
+
+    def images() -> Iterator[bytes]:
+        for file in files:
+            try:
+                content = file.read_bytes()
+            except OSError as error:
+                waiting.append((file, error))
+                continue
+            waiting.append((file, None))
+            yield content
+
+    def unreadable() -> Iterator[tuple[Path, OSError]]:
+        while waiting and waiting[0][1] is not None:
+            path, error = waiting.pop(0)
+            if error is not None:
+                yield path, error
+
+    for outcome in place.search_each(query, images()):
+        yield from unreadable()
+        yield waiting.pop(0)[0], outcome
+    yield from unreadable()
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The images among these files and folders. Of a folder, only files whose name ends as one of an image."""
+    for path in paths:
+        if path.is_dir():
+            yield from (path / name for name in image_names(path) if name.lower().endswith(tuple(EXTENSIONS)))
+        else:
+            yield path
+
+
+def _record(path: Path, query: Query, result: SearchResult, engine: SearchEngine, images: Sequence[Path]) -> None:
+    """Write the case of a search."""
+    from logo_similarity.catalog.files import replacing
+    from logo_similarity.reports.record import record_case
+
+    recorded = record_case(query, result, engine, names=[image.name for image in images])
+    with replacing(path) as file:
+        file.write(recorded.to_json())
+
+
+def _print_passed(result: SearchResult) -> None:
     if result.passed is not None:
         err.print(f"logos that pass the filter: {result.passed:,}", markup=False)
-    if result.words is not None and parameters["words"] is None:
-        err.print(f"words in the image: {printable(result.words)}", markup=False)
-    _print_damage(result)
-    if as_json:
-        print_json(_answer(result))
-    else:
-        print_hits(result.hits, chosen or columns_of_catalog)
-        _show(result.hits, read_file, settings)
+
+
+def _print_notes(answer: Answer, query: Query, begin: str = "") -> None:
+    """Print to stderr what the hits do not show."""
+    words = answer.result.words
+    if words is not None and query.words is None:
+        err.print(f"{begin}words in the image: {printable(words)}", markup=False)
+    for damage in answer.damage:
+        if damage is not None:
+            err.print(f"{begin}{damage}; it is searched for as far as it is readable", markup=False)
 
 
 def _show(hits: Sequence[Hit], read_file: ReadFile | None, settings: Settings) -> None:
@@ -148,238 +277,3 @@ def _show(hits: Sequence[Hit], read_file: ReadFile | None, settings: Settings) -
     if any(file is not None for file in files):
         with Decoder(limits) as decoder:
             print_pictures(files, draw, decoder)
-
-
-def _print_damage(result: SearchResult) -> None:
-    for picture in result.pictures:
-        if picture.damage is not None:
-            err.print(f"{picture.damage}; it is searched for as far as it is readable", markup=False)
-
-
-def _read(image: Path) -> bytes:
-    if image.is_dir():
-        raise SourceError(f"{image}: is a folder; name an image file")
-    return image.read_bytes()
-
-
-def _filter(conditions: Sequence[str]) -> Filter | None:
-    """The filter of all `--where` options."""
-    trees, texts = [], []
-    for condition in conditions:
-        if condition.lstrip().startswith("{"):
-            try:
-                trees.append(json.loads(condition))
-            except json.JSONDecodeError as error:
-                raise typer.BadParameter(f"not valid JSON: {error}", param_hint="--where") from None
-        else:
-            name, equals, text = condition.partition("=")
-            if not equals:
-                raise typer.BadParameter(f"{condition!r} has no '='; write FIELD=VALUES", param_hint="--where")
-            texts.append((name.strip(), text))
-    return Filter.parse(texts, {"and": trees} if trees else None)
-
-
-def _search_here(
-    query: Query, settings: Settings, chosen: Sequence[str] | None, case: Path | None, images: Sequence[Path]
-) -> tuple[SearchResult, list[str], ReadFile | None]:
-    """The result of a search of the live catalog, its default columns and its images.
-
-    Raises:
-        BadParameter: a column is unknown.
-    """
-    from logo_similarity.engine import SearchEngine
-    from logo_similarity.errors import NotFoundError, StoreError
-    from logo_similarity.image.decode import ImageLimits
-    from logo_similarity.storage import open_store
-
-    store = open_store(settings)
-
-    def read_file(place: int, most: int) -> bytes | None:
-        try:
-            return None if store is None else store.read(result.hits[place].logo.filename, most)
-        except (NotFoundError, StoreError):
-            return None
-
-    limits = ImageLimits.of(settings)
-    with SearchEngine.open(settings.catalogs, device=settings.device, limits=limits) as engine:
-        result = engine.search(query)
-        if chosen is not None:
-            _check_columns(chosen, result.hits, engine.metadata.extra_columns)
-        if case is not None:
-            from logo_similarity.catalog.files import replacing
-            from logo_similarity.reports.record import record_case
-
-            recorded = record_case(query, result, engine, names=[image.name for image in images])
-            with replacing(case) as file:
-                file.write(recorded.to_json())
-        manifest = engine.manifest
-        has_copies = manifest.distinct_images < manifest.count
-        columns = _default_columns(result, manifest.fields, has_parts=manifest.parts is not None, has_copies=has_copies)
-        return result, columns, None if store is None else read_file
-
-
-def _search_there(
-    query: Query, url: str, key: str | None, chosen: Sequence[str] | None
-) -> tuple[SearchResult, list[str], ReadFile | None]:
-    """The same of a service."""
-    from logo_similarity.client import Client
-
-    def read_file(place: int, most: int) -> bytes | None:
-        link = answer.image_urls[place]
-        return None if link is None else _fetch(urljoin(url, link), most)
-
-    with Client(url, api_key=key) as client:
-        answer = client.search(query)
-    if chosen is not None:
-        _check_columns(chosen, answer.result.hits)
-    has_copies = any(hit.copies for hit in answer.result.hits)
-    columns = _default_columns(answer.result, answer.fields, has_parts=answer.result.parts, has_copies=has_copies)
-    return answer.result, columns, read_file if any(answer.image_urls) else None
-
-
-def _fetch(link: str, most: int) -> bytes | None:
-    """The image behind a link, which needs no key; None: it has expired, is larger, or nothing responds."""
-    import httpx2
-
-    file = bytearray()
-    try:
-        with httpx2.stream("GET", link) as response:
-            if response.is_error:
-                return None
-            for piece in response.iter_bytes():
-                file += piece
-                if len(file) > most:
-                    return None
-    except httpx2.TransportError:
-        return None
-    return bytes(file)
-
-
-def _default_columns(result: SearchResult, fields: Sequence[str], *, has_parts: bool, has_copies: bool) -> list[str]:
-    evidence = ["image_score", "word_similarity"] if result.words is not None and result.pictures else []
-    columns = ["score", *evidence, "expect", "band", "id", *(field.name for field in select_fields(fields))]
-    if has_parts:
-        columns.append("matched")
-    if has_copies:
-        columns.append("copies")
-    return columns
-
-
-def print_hits(hits: Sequence[Hit], columns: Sequence[str]) -> None:
-    """Print one line a hit: a table on a terminal, tab-separated values elsewhere."""
-    rows = [[values.get(column, "") for column in columns] for values in map(_values, hits)]
-    if not rows:
-        err.print("no hits")
-    elif out.is_terminal:
-        _print_terminal_table(
-            rows, columns, [place for place in range(len(columns)) if any(row[place] for row in rows)]
-        )
-    else:
-        print_lines(rows)
-
-
-def _check_columns(names: Sequence[str], hits: Sequence[Hit], further: Callable[[], Iterable[str]] = tuple) -> None:
-    """Raise BadParameter if a name is neither a field nor a further column of the source."""
-    known = [*WHOLE_COLUMNS, *(field.name for field in FIELDS)]
-    if not set(names).difference(known, *(hit.logo.record.extra for hit in hits)):
-        return
-    known += further()  # only now, since it reads every row of the catalog
-    for name in names:
-        if name not in known:
-            raise typer.BadParameter(
-                f"unknown column {name!r}; the columns are {', '.join(known)}", param_hint="--columns"
-            )
-
-
-def _answer(result: SearchResult) -> dict[str, object]:
-    return {
-        "catalog": result.version,
-        "reranked": result.reranked,
-        "parts": result.parts,
-        "words": result.words,
-        "exact": result.exact,
-        "passed": result.passed,
-        "results": [
-            {
-                "score": hit.score,
-                "cosine": hit.cosine,
-                "copies": hit.copies,
-                "expect": hit.expect,
-                "band": hit.band,
-                "matched": None if hit.matched is None else hit.matched._asdict(),
-                "picture": hit.picture,
-                "image_score": hit.image_score,
-                "word_similarity": hit.word_similarity,
-                "word_field": hit.word_field,
-                "id": hit.logo.record.logo_id,
-                "filename": hit.logo.record.filename,
-                "metadata": hit.logo.record.metadata(),
-            }
-            for hit in result.hits
-        ],
-        "timings_ms": {name: round(getattr(result.timings, name), 3) for name in result.timings.__slots__},
-    }
-
-
-def _print_terminal_table(rows: Sequence[Sequence[str]], columns: Sequence[str], places: Sequence[int]) -> None:
-    """Print the columns at these places."""
-    header, *body = ([printable(row[place]) for place in places] for row in (columns, *rows))
-    widths = _column_widths(body, header, out.width)
-    out.print(_line(header, widths), style="bold")
-    for row in body:
-        out.print(_line(row, widths))
-
-
-def _column_widths(rows: Sequence[Sequence[str]], columns: Sequence[str], room: int) -> list[int]:
-    """Widths of columns that fit into lines of `room` characters, if long texts and headers can be shortened so far."""
-    widths, minima = [], []
-    for name, cells in zip(columns, zip(*rows, strict=True), strict=True):
-        content = max(map(cell_len, cells))
-        widths.append(max(content, cell_len(name)))
-        minima.append(content if name in WHOLE_COLUMNS or content <= SHORT_TEXT else SHORTENED_TEXT)
-    while sum(widths) + GAP * (len(widths) - 1) > room:
-        shrinkable = [column for column, width in enumerate(widths) if width > minima[column]]
-        if not shrinkable:
-            break
-        widths[max(shrinkable, key=widths.__getitem__)] -= 1
-    return widths
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> Text:
-    cells = list(map(Text, row))
-    for cell, width in zip(cells, widths, strict=True):
-        cell.truncate(width, overflow="ellipsis", pad=True)
-    line = Text(" " * GAP).join(cells)
-    line.rstrip()
-    return line
-
-
-def _values(hit: Hit) -> dict[str, str]:
-    """Every column of a hit."""
-    record = hit.logo.record
-    return {
-        **{name: _text(value) for name, value in record.extra.items()},
-        "score": f"{hit.score:.4f}",
-        "cosine": _number(hit.cosine),
-        "image_score": _number(hit.image_score),
-        "word_similarity": _number(hit.word_similarity),
-        "word_field": hit.word_field or "",
-        "copies": f"+{hit.copies}" if hit.copies else "",
-        "expect": "" if hit.expect is None else f"{hit.expect:.2g}",
-        "band": hit.band or "",
-        "matched": "" if hit.matched is None else "part",
-        "id": record.logo_id,
-        "filename": record.filename,
-        **{field.name: field.to_text(getattr(record, field.name)) for field in FIELDS},
-    }
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _text(value: JsonValue) -> str:
-    """The value of a further column: text as it is, null as an empty text, any other value as JSON."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

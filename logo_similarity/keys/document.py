@@ -25,7 +25,9 @@ MOST_HITS, LONGEST_WINDOW = 1_000, 3_600
 """Limits of a rate: every request in its window is stored, and counted at the next one."""
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@\-]{0,63}$")
 
-Role = Literal["search", "admin"]
+Role = Literal["search", "write", "admin"]
+"""What a key may do: search; search, and change logos; everything."""
+
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 

@@ -31,7 +31,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 
 from logo_similarity.description import Box
-from logo_similarity.domain import PARAMETERS, Band
+from logo_similarity.domain import MOST_OTHERS, PARAMETERS, Band
 from logo_similarity.errors import CaseError, LogoSimilarityError
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.filters import Filter
@@ -233,6 +233,13 @@ class CaseMatched(_Part):
     hit_box: Box
 
 
+class CaseOthers(_Part):
+    """The further hits in the group of a hit."""
+
+    count: Count
+    ids: Annotated[tuple[Id, ...], Field(max_length=MOST_OTHERS)] = ()
+
+
 class CaseHit(_Part):
     """One hit, as in the response, with the examiner's verdict and note."""
 
@@ -246,6 +253,9 @@ class CaseHit(_Part):
     image_score: Similarity | None = None
     word_similarity: Share | None = None
     word_field: Name | None = None
+    others: CaseOthers | None = Field(
+        None, description="The further hits in its group; null: the hits are not grouped."
+    )
     metadata: RegisterData = Field(default_factory=RegisterData)
     thumbnail: ThumbnailFile | None = Field(None, description="A small copy of its image, as a PNG or JPEG file.")
     verdict: Verdict | None = Field(None, description="Null: not reviewed.")

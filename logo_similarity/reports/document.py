@@ -263,6 +263,8 @@ def _evidence(hit: CaseHit) -> str:
         parts.append("a part matched")
     if hit.copies:
         parts.append(f"{counted(hit.copies, 'other logo')} with the same image")
+    if hit.others is not None and hit.others.count:
+        parts.append(f"{counted(hit.others.count, 'further logo')} in its group")
     return ", ".join(parts)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from logo_similarity.classification import Classification
 from logo_similarity.domain import Band
+from logo_similarity.facets import EXTRA
 from logo_similarity.field_kinds import Operator
 from logo_similarity.fields import FIELDS
 from logo_similarity.filters import And, Condition, Filter, Not, Or
@@ -42,7 +43,9 @@ def round_number(number: float) -> int:
 
 
 def label(field: str) -> str:
-    """The name of a register field for people: "Vienna codes"."""
+    """The name of a register field for people: "Vienna codes"; that of a facet as the source has it."""
+    if field.startswith(EXTRA):
+        return field.removeprefix(EXTRA)
     return field.replace("_", " ").capitalize()
 
 

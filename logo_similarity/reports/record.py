@@ -18,6 +18,7 @@ from logo_similarity.reports.case import (
     CaseEncoder,
     CaseHit,
     CaseMatched,
+    CaseOthers,
     CaseQuery,
     Parameters,
     Picture,
@@ -126,6 +127,7 @@ def case_hit(hit: Hit) -> CaseHit:
         image_score=hit.image_score,
         word_similarity=hit.word_similarity,
         word_field=hit.word_field,
+        others=None if hit.others is None else CaseOthers(count=hit.others.count, ids=hit.others.ids),
         metadata=RegisterData(
             **{name: getattr(record, name) for name in RegisterData.model_fields if name != "extra"},
             extra=dict(record.extra),
@@ -190,12 +192,11 @@ def compare(before: Sequence[str], now: Sequence[str]) -> Changes:
 
 
 def _catalog(engine: SearchEngine) -> CaseCatalog:
-    manifest = engine.manifest
     return CaseCatalog(
         version=engine.version,
-        logos=manifest.count,
-        fields=manifest.fields,
-        built=manifest.created,
+        logos=engine.logos.count,
+        fields=engine.logos.fields,
+        built=engine.manifest.created,
         newest=engine.metadata.newest(),
     )
 

@@ -35,6 +35,11 @@ class IdSet:
         """The ids, (count,) int64, ascending."""
         return np.flatnonzero(self.mask)
 
+    def within(self, numbers: slice) -> Self | None:
+        """The ids of a range, counted from its start; None if it has no others."""
+        part = self.of(self.mask[numbers])
+        return None if part.count == len(part.mask) else part
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -87,15 +92,18 @@ def merge(parts: Sequence[Candidates], k: int) -> Candidates:
     """The `k` nearest candidates of several sources; of candidates with the same id, only the nearest."""
     if len(parts) == 1:
         return parts[0]
-    ids, cosines = (
-        np.concatenate(arrays) for arrays in zip(*((part.ids, part.cosines) for part in parts), strict=True)
-    )
+    ids, cosines = np.concatenate([part.ids for part in parts]), np.concatenate([part.cosines for part in parts])
     order = np.lexsort((ids, -cosines))
     _, first = np.unique(ids[order], return_index=True)
-    best = order[np.sort(first)][:k]
+    return concatenate(parts, order[np.sort(first)][:k])
+
+
+def concatenate(parts: Sequence[Candidates], order: Ids) -> Candidates:
+    """The candidates of several sources at some positions, counted through all of them."""
+    ids, cosines = np.concatenate([part.ids for part in parts])[order], np.concatenate([part.cosines for part in parts])
     exact = all(part.exact for part in parts)
     if any(part.patches is None for part in parts):
-        return Candidates(ids[best], cosines[best], exact=exact)
+        return Candidates(ids, cosines[order], exact=exact)
     embeddings = np.concatenate([part.embeddings for part in parts if part.embeddings is not None])
     patches = np.concatenate([part.patches for part in parts if part.patches is not None])
-    return Candidates(ids[best], cosines[best], embeddings[best], patches[best], exact)
+    return Candidates(ids, cosines[order], embeddings[order], patches[order], exact)

@@ -53,7 +53,7 @@ def score(query: Description, candidates: Candidates, weight: float, nearest: Ca
         weight: share of the agreement in s, 0 to 1; the cosine has the rest.
         nearest: the nearest logos of all, with embeddings, if the candidates are a selection; None: the candidates.
     """
-    if query.patches is None or candidates.patches is None or candidates.embeddings is None:
+    if query.patches is None or candidates.patches is None or candidates.embeddings is None or not len(candidates.ids):
         return candidates.cosines
     agreements = agreement(query.patches, candidates.patches)
     if not query.patches.any():

@@ -100,6 +100,10 @@ class WordArrays:
         keys = self.name_keys[self.name_starts[name] : self.name_starts[name + 1]].tolist()
         return " ".join(self.keys[self.key_starts[key] : self.key_starts[key + 1]].tobytes().decode() for key in keys)
 
+    def has(self, field: str) -> bool:
+        """Whether any row has words in a field, one of `FIELDS`."""
+        return bool((self.row_names[FIELDS.index(field) :: len(FIELDS)] != NONE).any())
+
     def content(self, logos: int) -> Iterator[bytes]:
         """The content of the file, in pieces."""
         arrays = [getattr(self, field.name) for field in fields(self)]

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,19 +69,39 @@ class WordMatches:
         return None if self.fields[place] < 0 else FIELDS[self.fields[place]]
 
 
+class Name(NamedTuple):
+    """The distinct text of a field."""
+
+    words: tuple[str, ...]
+    joined: str | None
+    """The words without spaces, by which it is found, too; None: they are too many."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NameCounts:
+    """How many names have a word: in a catalog that has further words indexes, or names that are not visible."""
+
+    names: int
+    """Number of names of the catalog."""
+    keys: Ids
+    """The keys of this index that another number of names has in the catalog, ascending."""
+    counts: Ids
+    """For each of them, that number."""
+    of_word: Callable[[str], int]
+    """The number of names of the catalog with a word."""
+
+
 class WordIndex:
-    """The words index of a catalog. Safe to use from many threads at once."""
+    """The words index of a catalog, or of a segment of it. Safe to use from many threads at once."""
 
     def __init__(self, arrays: WordArrays) -> None:
         self._arrays = arrays
         self._keys = _Texts(arrays.keys, arrays.key_starts)
         self._sounds = _Texts(arrays.sounds, arrays.sound_starts)
-        counts = np.diff(arrays.key_name_starts)
         self._names = len(arrays.joined)
-        self._weights = np.log1p(self._names / np.maximum(counts, 1)).astype(np.float32)
-        """(keys,): how much a word weighs: more, the fewer names have it."""
         if self._names:
-            weights = self._weights[arrays.name_keys]
+            counts = np.diff(arrays.key_name_starts)
+            weights = _weigh(self._names, counts)[arrays.name_keys]
             self._name_weights = np.add.reduceat(weights, arrays.name_starts[:-1].astype(np.intp))
 
     @classmethod
@@ -93,20 +113,23 @@ class WordIndex:
         """
         return cls(WordArrays.open(path, logos))
 
-    def search(self, text: str, limit: int, allowed: Mask | None = None) -> WordMatches:
+    def search(
+        self, text: str, limit: int, allowed: Mask | None = None, counts: NameCounts | None = None
+    ) -> WordMatches:
         """The logos with the most similar words, best first; ties by field, then by row.
 
         Args:
             text: the words to search for.
             limit: maximum number of logos.
             allowed: (logos,) bool: the rows that may be found; None: all.
+            counts: how rare words are in the catalog; None: as in this index.
 
         Raises:
             InvalidRequestError: the text has no letter or digit.
         """
         query = _Query.of(text)
-        names = self._candidate_names(query, allowed, max(limit, COMPARED))
-        similarities = self._compare_names(query, names)
+        names = self._candidate_names(query, allowed, max(limit, COMPARED), counts)
+        similarities = self._compare_names(query, names, counts)
         best = np.lexsort((names, -similarities))[:limit]
         best = best[similarities[best] > 0]
         # A row is listed once for each of its fields, so this many have at least `limit` different ones.
@@ -114,37 +137,98 @@ class WordIndex:
         rows = self._rows_of(names[best], None if allowed is not None else most)
         if allowed is not None:
             rows = rows[allowed[rows]]
-        matches = self._compare_rows(query, np.unique(rows[:most]))
+        matches = self._compare_rows(query, np.unique(rows[:most]), counts)
         order = np.lexsort((matches.rows, matches.fields, -matches.similarities))[:limit]
         return WordMatches(matches.rows[order], matches.similarities[order], matches.fields[order])
 
-    def compare(self, text: str, rows: Ids) -> WordMatches:
+    def compare(self, text: str, rows: Ids, counts: NameCounts | None = None) -> WordMatches:
         """The similarity of the words of these rows, in their order: 0 for a logo without words.
 
         Raises:
             InvalidRequestError: the text has no letter or digit.
         """
-        return self._compare_rows(_Query.of(text), rows)
+        return self._compare_rows(_Query.of(text), rows, counts)
+
+    @property
+    def name_count(self) -> int:
+        """Number of names: distinct sequences of words."""
+        return self._names
+
+    def names_of(self, rows: Ids) -> Ids:
+        """The different names that these rows have."""
+        names = np.unique(self._arrays.row_names.reshape(-1, len(FIELDS))[rows])
+        return names[names != NONE].astype(np.int64)
+
+    def names_with(self, names: Ids, visible: Mask) -> Mask:
+        """Whether each name has a visible row, (names,) bool; `visible`, (logos,) bool."""
+        rows, positions = _parts(self._arrays.name_rows, self._arrays.name_row_starts, names)
+        return np.bincount(positions, visible[rows], len(names)) > 0
+
+    def words_of(self, names: Ids) -> list[Name]:
+        """Some names."""
+        arrays = self._arrays
+        keys, _ = _parts(arrays.name_keys, arrays.name_starts, names)
+        sizes = arrays.name_starts[names + 1].astype(np.int64) - arrays.name_starts[names]
+        ends, words = itertools.accumulate(sizes.tolist(), initial=0), self._keys.read(keys)
+        return [
+            Name(tuple(words[a:b]), None if key == NONE else self._keys[key].decode())
+            for (a, b), key in zip(itertools.pairwise(ends), arrays.joined[names].tolist(), strict=True)
+        ]
+
+    def find_name(self, name: Name) -> int | None:
+        """The number of a name; None: this index does not have it."""
+        found = [self._exact(word) for word in name.words]
+        if not all(map(len, found)):
+            return None
+        arrays, keys = self._arrays, np.concatenate(found)
+        rarest = int(keys[np.argmin(arrays.key_name_starts[keys + 1].astype(np.int64) - arrays.key_name_starts[keys])])
+        for number in arrays.key_names[arrays.key_name_starts[rarest] : arrays.key_name_starts[rarest + 1]].tolist():
+            if np.array_equal(arrays.name_keys[arrays.name_starts[number] : arrays.name_starts[number + 1]], keys):
+                return int(number)
+        return None
+
+    def texts(self) -> list[str]:
+        """The words of all names, and those without spaces; in order."""
+        return self._keys.read(np.arange(len(self._keys)))
+
+    def find_word(self, word: str) -> tuple[int, int] | None:
+        """The number of a word in `texts`, and the number of names that have it; None: there is none."""
+        keys = self._exact(word)
+        return (int(keys[0]), int(self._own_counts(keys)[0])) if len(keys) else None
+
+    def _own_counts(self, keys: Ids) -> Ids:
+        starts = self._arrays.key_name_starts
+        return starts[keys + 1].astype(np.int64) - starts[keys]
+
+    def _weights(self, keys: Ids, counts: NameCounts | None) -> Floats:
+        """How much each word weighs: more, the fewer names have it."""
+        own = self._own_counts(keys)
+        if counts is None:
+            return _weigh(self._names, own)
+        if len(counts.keys):
+            places = np.minimum(np.searchsorted(counts.keys, keys), len(counts.keys) - 1)
+            own = np.where(counts.keys[places] == keys, counts.counts[places], own)
+        return _weigh(counts.names, own)
 
     def _rows_of(self, names: Ids, most: int | None) -> Ids:
         """The first `most` rows of each name, one name after another."""
         return _parts(self._arrays.name_rows, self._arrays.name_row_starts, names, most)[0]
 
-    def _compare_rows(self, query: _Query, rows: Ids) -> WordMatches:
+    def _compare_rows(self, query: _Query, rows: Ids, counts: NameCounts | None) -> WordMatches:
         names = self._arrays.row_names.reshape(-1, len(FIELDS))[rows]
         distinct, positions = np.unique(names, return_inverse=True)
         is_name = distinct != NONE
         similarities = np.zeros(len(distinct), np.float32)
-        similarities[is_name] = self._compare_names(query, distinct[is_name].astype(np.int64))
+        similarities[is_name] = self._compare_names(query, distinct[is_name].astype(np.int64), counts)
         table = similarities[positions.reshape(names.shape)]
         fields = np.where((names == NONE).all(axis=1), -1, table.argmax(axis=1))
         return WordMatches(rows, table.max(axis=1), fields)
 
-    def _candidate_names(self, query: _Query, allowed: Mask | None, most: int) -> Ids:
+    def _candidate_names(self, query: _Query, allowed: Mask | None, most: int, counts: NameCounts | None) -> Ids:
         """The names that are the most similar by a quick estimate."""
         arrays = self._arrays
         total, joined = np.zeros(self._names, np.float32), np.zeros(self._names, np.float32)
-        weights = self._weights_of(query.words)
+        weights = self._weights_of(query.words, counts)
         respelled = sorted(query.words, key=len, reverse=True)[:MOST_TERMS]
         if len(query.words) <= MOST_JOINED:
             respelled.append(query.joined)
@@ -205,11 +289,11 @@ class WordIndex:
         shares = counts / (len(read) + count_grams(self._keys.lengths(keys)))
         return keys[_largest(shares, MOST_KEYS["grams"])]
 
-    def _weights_of(self, words: Sequence[str]) -> Floats:
-        rarest = np.log1p(self._names)
-        return np.array(
-            [self._weights[keys[0]] if len(keys := self._exact(word)) else rarest for word in words], np.float32
-        )
+    def _weights_of(self, words: Sequence[str], counts: NameCounts | None) -> Floats:
+        if counts is not None:
+            return _weigh(counts.names, np.array([counts.of_word(word) for word in words]))
+        found = map(self.find_word, words)
+        return _weigh(self._names, np.array([0 if one is None else one[1] for one in found]))
 
     def _compare_words(self, texts: Sequence[str], keys: Ids) -> Floats:
         """The similarity of each text and each key, (texts, keys) float32. The keys ascend."""
@@ -237,7 +321,7 @@ class WordIndex:
             alike = cdist(sounds(text), their_sounds, scorer=Indel.normalized_similarity, dtype=np.float32).max(axis=0)
             result[row, near] = np.maximum(result[row, near], SOUND * np.maximum.reduceat(alike, starts))
 
-    def _compare_names(self, query: _Query, names: Ids) -> Floats:
+    def _compare_names(self, query: _Query, names: Ids, counts: NameCounts | None) -> Floats:
         """The similarity of each name, (names,) float32."""
         if not len(names):
             return np.empty(0, np.float32)
@@ -247,7 +331,7 @@ class WordIndex:
         distinct, columns = np.unique(np.concatenate((keys, joined[joined != NONE])), return_inverse=True)
         table = self._compare_words((*query.words, query.joined), distinct)
         words, starts = table[:-1][:, columns[: len(keys)]], np.searchsorted(owners, np.arange(len(names)))
-        weights, key_weights = self._weights_of(query.words), self._weights[keys]
+        weights, key_weights = self._weights_of(query.words, counts), self._weights(keys, counts)
         best = np.maximum.reduceat(words, starts, axis=1)
         found = weights @ best / weights.sum()
         matched = ((words > 0) & (words == best[:, owners])).any(axis=0)
@@ -305,6 +389,11 @@ class _Texts:
         """The first text with this prefix, and the first one after it without."""
         first = bisect_left(self, prefix.encode())
         return first, bisect_left(self, prefix.encode() + b"\x7f", first)
+
+
+def _weigh(names: int, counts: Ids) -> Floats:
+    """The weights of words that so many of all names have, (m,) float32."""
+    return np.log1p(names / np.maximum(counts, 1)).astype(np.float32)
 
 
 def _count(numbers: Numbers) -> tuple[Numbers, Ids]:

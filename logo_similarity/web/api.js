@@ -52,6 +52,11 @@ export function post(path, pairs, { signal, query = [], quiet = false, file = fa
   return request(`${path}${suffix}`, { method: "POST", body: form, signal }, quiet, file);
 }
 
+/** DELETE a resource. */
+export function drop(path) {
+  return request(path, { method: "DELETE" }, false);
+}
+
 /**
  * The answer to a request. A missing key is asked for; a busy service or a lost connection is waited for.
  *
@@ -73,6 +78,7 @@ async function request(path, options, quiet, file = false) {
     }
     if (response.ok) {
       listeners.ready();
+      if (response.status === 204) return null;
       return file ? response.blob() : response.json();
     }
     const error = new ApiError(response.status, await problemOf(response), Number(response.headers.get("Retry-After")) || null);

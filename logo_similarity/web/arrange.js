@@ -7,8 +7,9 @@ import { BANDS, bandOf, nameOf } from "./describe.js";
  *
  * @param {object[]} hits In the server's order.
  * @param {{sort: string, group: string, hidden: Set<string>}} view
- * @returns {{band: string | null, tiles: {hit: object, members: object[]}[]}[]} A section for each band if the order follows
- * the bands, else one. `members` are all hits of the tile, `hit` the first of them.
+ * @returns {{band: string | null, tiles: {hit: object, members: object[], others: number}[]}[]} A section for each band if the
+ * order follows the bands, else one. `members` are all hits of the tile, `hit` the first of them. `others` counts the further
+ * marks: of one picture all in the register, of an applicant those among the results.
  */
 export function arrange(hits, { sort, group, hidden }) {
   const shown = hits.filter((hit) => !hidden.has(bandOf(hit)));
@@ -44,7 +45,10 @@ function grouped(hits, group) {
     if (tiles.has(key)) tiles.get(key).members.push(hit);
     else tiles.set(key, { hit, members: [hit] });
   });
-  return [...tiles.values()];
+  return [...tiles.values()].map(({ hit, members }) => {
+    const loaded = members.length - 1;
+    return { hit, members, others: group === "picture" ? Math.max(loaded, hit.copies ?? 0) : loaded };
+  });
 }
 
 function keyOf(hit, group) {

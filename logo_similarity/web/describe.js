@@ -2,6 +2,7 @@
 
 import { date, rounded, t } from "./i18n.js";
 
+const EXTRA = "extra."; // before the name of a facet
 export const BANDS = ["near-identical", "strong", "possible", "weak", "unknown"];
 
 export const bandOf = (hit) => hit.band ?? "unknown";
@@ -22,6 +23,7 @@ export function chanceText(expect) {
 export function evidence(hit) {
   const lines = [];
   if (hit.cosine !== null && hit.cosine !== undefined) lines.push(t(pictureKey(hit)));
+  if (hit.damage) lines.push(t("why.damage"));
   if (hit.copies > 0) lines.push(t("why.copies", { n: hit.copies }));
   if (hit.word_similarity !== null && hit.word_similarity !== undefined) {
     const field = t(`word.${hit.word_field}`);
@@ -57,8 +59,9 @@ export function valueText(name, value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-/** The name of a register field: ours, or its own name in words. */
+/** The name of a register field: ours, or its own name in words; of a facet, the name that the source gives it. */
 export function fieldLabel(name) {
+  if (name.startsWith(EXTRA)) return name.slice(EXTRA.length);
   const key = `field.${name}`;
   const label = t(key);
   return label === key ? name.replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase()) : label;

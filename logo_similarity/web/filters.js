@@ -20,7 +20,7 @@ export function formOf(field) {
   return "list";
 }
 
-const isList = (field) => ["vienna_codes", "nice_classes"].includes(field.name) || /codes|numbers|list/i.test(field.kind ?? "");
+const isList = (field) => ["vienna_codes", "nice_classes"].includes(field.name) || /codes|numbers|keywords|list/i.test(field.kind ?? "");
 const isTree = (field) => field.name === "vienna_codes" || /codes/i.test(field.kind ?? "");
 const inputType = (field) => (/date/i.test(field.kind ?? "") ? "date" : "number");
 

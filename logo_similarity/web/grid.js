@@ -17,7 +17,7 @@ export function createGrid(root, actions) {
   const list = h("div", { id: "results", role: "listbox", tabindex: 0, "aria-label": t("grid.label") });
   const hover = h("div", { class: "hover-tools", hidden: true });
   const end = h("div", { class: "grid-end" });
-  let tiles = []; // in the order on the screen: {hit, members, element, section}
+  let tiles = []; // in the order on the screen: {hit, members, others, element, section}
   let active = -1;
   let hovered = -1;
   let filling = 0;
@@ -89,34 +89,33 @@ export function createGrid(root, actions) {
     for (const [flow, elements] of parts) flow.append(...elements);
   }
 
-  function makeTile({ hit, members, index }) {
+  function makeTile({ hit, others, index }) {
     const { metadata } = hit;
-    const others = members.length - 1;
     const element = h("div", { class: "tile", role: "option", id: `tile-${index}`, "aria-selected": "false", draggable: "true", data: { index, band: hit.band ?? "", status: statusKind(metadata.status) } },
       h("span", { class: "hidden" }, t("tile.mark")),
       h("div", { class: "mark" }, logoImage(hit, { loading: index < FIRST ? "eager" : "lazy" })),
       h("div", { class: "name" }, h("span", {}, nameOf(hit)), others > 0 && h("span", { class: "plus" }, `+${number(others)}`)),
       h("div", { class: "data" }, h("span", { class: "dot" }), h("span", { class: "id" }, hit.id), metadata.office && h("span", { class: "office" }, metadata.office)),
       h("span", { class: "hidden rest" }));
-    paint(element, hit, members);
+    paint(element, hit, others);
     return element;
   }
 
   /** The decision on a tile, in its look and in its name, which is its text: "Mark NAME NUMBER OFFICE, status, strong, kept". */
-  function paint(element, hit, members) {
+  function paint(element, hit, others) {
     const decision = actions.decisionOf(hit.id);
     const note = Boolean(actions.noteOf(hit.id));
     element.dataset.decision = decision ?? "";
     element.toggleAttribute("data-note", note);
     element.querySelector(".rest").textContent = [
       "", hit.metadata.status, hit.band && t(`band.${hit.band}`), decision && t(`decision.${decision}`), note && t("tile.note"),
-      members.length > 1 && t("tile.more", { n: members.length - 1 }),
+      others > 0 && t("tile.more", { n: others }),
     ].filter((part) => part || part === "").join(", ");
   }
 
   /** Show the decisions again; those of one logo, or all. */
   function repaint(id = null) {
-    for (const { hit, members, element } of tiles) if (element && (id === null || hit.id === id)) paint(element, hit, members);
+    for (const { hit, others, element } of tiles) if (element && (id === null || hit.id === id)) paint(element, hit, others);
     if (hovered >= 0) showTools(hovered);
   }
 

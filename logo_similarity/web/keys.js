@@ -4,7 +4,7 @@ import { fill, h } from "./dom.js";
 import { t } from "./i18n.js";
 
 const SHEET = [
-  ["search", [["/", "words"], ["u", "upload"], ["v", "paste"], ["f", "filters"]]],
+  ["search", [["/", "words"], ["u", "upload"], ["v", "paste"], ["f", "filters"], ["w", "watches"]]],
   ["results", [["← → ↑ ↓", "move"], ["Enter", "open"], ["Esc", "close"], ["g", "group"], ["e", "export"]]],
   ["decisions", [["k", "keep"], ["x", "dismiss"], ["n", "note"], ["m", "like"], ["Ctrl Z", "undo"]]],
 ];

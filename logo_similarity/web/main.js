@@ -18,6 +18,7 @@ import { createQuery, dropZone } from "./query.js";
 import { UnreadablePicture, countOthers, recordSearch } from "./report.js";
 import { EMPTY, GROUPS, MOST_PICTURES, SORTS, TOPS, fromAddress, hasQuery, pictureParameters, searchKey, toAddress } from "./state.js";
 import { deleteCase, isLasting, readCases, saveCase } from "./store.js";
+import { createWatches } from "./watch.js";
 
 const TYPING_PAUSE = 400;
 const LOOK_MINUTES = 5; // between checks for a new version of the register
@@ -72,6 +73,14 @@ const caseBox = createCaseBox($("case"), {
   remove: removeCase,
   show: (hit) => openHit(hit, [hit]),
   import: () => chooseFile(".json,application/json", false, ([file]) => importCase(file)),
+});
+
+const watches = createWatches($("watches"), $("watch-dialog"), {
+  pairs: () => (hasQuery(state) ? searchPairs(state) : null),
+  name: () => state.words || (queryLogo && nameOf(queryLogo)) || pictureNow(state.pictures[0])?.name || t("watch.unnamed"),
+  show: (hit) => change({ hit: hit.id }),
+  done: (text) => { toast(text); announce(text); },
+  fail: showError,
 });
 
 // State and address ----------------------------------------------------------------------------------------------------
@@ -144,6 +153,15 @@ async function search() {
 }
 
 async function findLike(wanted, signal) {
+  const pairs = await searchPairs(wanted);
+  if (pairs === null) return null;
+  if (!wanted.words && wanted.pictures.length > 0 && catalog?.reads_words) pairs.push(["read_words", "true"]);
+  if (wanted.pictures.length > 0 || wanted.logo) pairs.push(["propose", "true"]);
+  return post("v1/search", [...pairs, ["top_k", String(wanted.top)]], { signal });
+}
+
+/** The form of a search; null if the browser no longer has one of its pictures. */
+async function searchPairs(wanted) {
   const pairs = [];
   for (const digest of wanted.pictures) {
     const picture = await findPicture(digest);
@@ -156,11 +174,8 @@ async function findLike(wanted, signal) {
   }
   if (wanted.logo) pairs.push(["logo_id", wanted.logo]);
   if (wanted.words) pairs.push(["words", wanted.words]);
-  else if (wanted.pictures.length > 0 && catalog?.reads_words) pairs.push(["read_words", "true"]);
   if (wanted.pictures.length > 0) pairs.push(...pictureParameters(wanted));
-  if (wanted.pictures.length > 0 || wanted.logo) pairs.push(["propose", "true"]);
-  pairs.push(["top_k", String(wanted.top)], ...wanted.filters.filter(([name]) => name !== "propose"));
-  return post("v1/search", pairs, { signal });
+  return [...pairs, ...wanted.filters.filter(([name]) => name !== "propose")];
 }
 
 const browse = (wanted, signal) => get("v1/logos", [...wanted.filters, ["limit", String(wanted.top)]], { signal });
@@ -693,6 +708,7 @@ function keyboard() {
     u: () => choosePicture(false),
     v: pasteByKey,
     f: () => { document.body.toggleAttribute("data-rail", true); filters.focus(); },
+    w: () => { document.body.toggleAttribute("data-rail", true); watches.focus(); },
     g: () => change({ group: GROUPS[(GROUPS.indexOf(state.group) + 1) % GROUPS.length] }, "replace"),
     e: () => { if (detail.hit()) closeHit(); toggleExport(); }, // the panel covers the menu
     k: withActive((hit) => decide(hit, "kept")),
@@ -750,6 +766,7 @@ async function lookAtVersion() {
   if (!catalog || (hasKey() === false && $("key-dialog").open)) return;
   try {
     noticeVersion(await get("v1/catalog", [], { quiet: true }), false);
+    watches.load();
   } catch {
     // Not reachable at the moment: the next search says so.
   }
@@ -782,6 +799,7 @@ function renderAll() {
   filters.update(state.filters);
   renderQuery();
   renderCase();
+  watches.render();
   renderResults(false);
   const open = detail.hit();
   if (open) openHit(open, grid.tileOf(open.id)?.members ?? [open]);
@@ -805,6 +823,7 @@ async function start() {
   clearMessage();
   await loadNames();
   renderAll();
+  watches.load();
   state = EMPTY;
   apply(fromAddress(location.hash));
   if (!hasQuery(state) && state.filters.length === 0) renderResults(true);

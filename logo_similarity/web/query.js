@@ -145,6 +145,7 @@ export function createQuery(root, actions) {
       state.pictures.length > 0 && h("div", { class: "views" },
         state.pictures.length > 1 && state.pictures.map((digest) => viewThumb(digest)),
         state.pictures.length < MOST_PICTURES && h("button", { type: "button", class: "link", on: { click: () => actions.choose(true) } }, t("query.another"))),
+      answer?.pictures?.some(({ damage }) => damage) && h("p", {}, t("query.damage")),
       state.pictures.length > 0 && h("div", { class: "toggles" },
         toggle("query.invert", state.invert, () => actions.change({ invert: !state.invert })),
         toggle("query.greyscale", state.greyscale, () => actions.change({ greyscale: !state.greyscale })),

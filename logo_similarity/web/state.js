@@ -51,7 +51,7 @@ export function fromAddress(fragment) {
     invert: pairs.get("invert") === "true",
     greyscale: pairs.get("greyscale") === "true",
     turned: pairs.get("turned") === "true",
-    filters: [...pairs].filter(([name, value]) => !OWN.has(name) && /^\w+$/.test(name) && value !== ""),
+    filters: [...pairs].filter(([name, value]) => !OWN.has(name) && /^(\w+|extra\..{1,64})$/u.test(name) && value !== ""),
     top: TOPS.includes(top) ? top : EMPTY.top,
     sort: SORTS.includes(pairs.get("sort")) ? pairs.get("sort") : EMPTY.sort,
     group: GROUPS.includes(pairs.get("group")) ? pairs.get("group") : EMPTY.group,

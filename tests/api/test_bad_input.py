@@ -223,7 +223,7 @@ def test_a_file_under_another_name_is_told_the_name_of_the_field(
     ("method", "path", "allowed"),
     [
         ("GET", "/v1/search", ["POST"]),
-        ("DELETE", "/v1/logos/EM/000001", ["GET", "HEAD"]),
+        ("POST", "/v1/logos/EM/000001", ["DELETE", "GET", "HEAD", "PATCH", "PUT"]),
         ("POST", "/healthz", ["GET", "HEAD"]),
         ("PUT", "/openapi.json", ["GET", "HEAD"]),
     ],

@@ -88,15 +88,16 @@ def answer(hits: int) -> SearchResult:
 
 def test_another_version_has_other_answers() -> None:
     cache = AnswerCache(10)
-    cache.put(cache.key("one", Query(image=b"picture")), answer(3))
-    assert cache.get(cache.key("one", Query(image=b"picture"))) is not None
-    assert cache.get(cache.key("two", Query(image=b"picture"))) is None
-    assert cache.get(cache.key("one", Query(image=b"picturE"))) is None
+    cache.put(cache.key("one", 0, Query(image=b"picture")), answer(3))
+    assert cache.get(cache.key("one", 0, Query(image=b"picture"))) is not None
+    assert cache.get(cache.key("one", 1, Query(image=b"picture"))) is None
+    assert cache.get(cache.key("two", 0, Query(image=b"picture"))) is None
+    assert cache.get(cache.key("one", 0, Query(image=b"picturE"))) is None
 
 
 def test_answers_without_hits_take_room_too() -> None:
     cache = AnswerCache(10)
-    keys = [cache.key("one", Query(image=bytes([number]))) for number in range(100)]
+    keys = [cache.key("one", 0, Query(image=bytes([number]))) for number in range(100)]
     for key in keys:
         cache.put(key, answer(0))
     assert sum(cache.get(key) is not None for key in keys) == 10
@@ -104,14 +105,14 @@ def test_answers_without_hits_take_room_too() -> None:
 
 def test_a_result_that_fills_the_cache_is_kept() -> None:
     cache = AnswerCache(3)
-    key = cache.key("one", Query(image=b""))
+    key = cache.key("one", 0, Query(image=b""))
     cache.put(key, answer(3))
     assert cache.get(key) is not None
 
 
 def test_no_room_means_none(tmp_path: Path) -> None:
     cache = AnswerCache(0)
-    key = cache.key("one", Query(image=b""))
+    key = cache.key("one", 0, Query(image=b""))
     cache.put(key, answer(0))
     assert cache.get(key) is None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from logo_similarity.api import live as live_module
+from logo_similarity.api.changes import LiveChanges
 from logo_similarity.api.live import LiveCatalog, pull
 from logo_similarity.catalog.manifest import read_manifest
 from logo_similarity.catalog.versions import Catalog
@@ -58,6 +59,10 @@ class Opening:
         return [engine.version for engine in self.engines]
 
 
+def live_catalog(folder: Catalog, opening: Opening, trial: QuickTrial) -> LiveCatalog:
+    return LiveCatalog(folder, opening, trial, LiveChanges(folder, None, None, turns=1, waiting=1))
+
+
 def logos(name: str) -> float:
     return float(CATALOG_LOGOS.labels(name)._value.get())
 
@@ -70,7 +75,7 @@ async def test_a_new_version_replaces_the_open_one(folder: Catalog, monkeypatch:
     read = list[Path]()
     monkeypatch.setattr(live_module, "read_ahead", read.append)
     opening, trial = Opening(folder), QuickTrial()
-    live = LiveCatalog(folder, opening, trial)
+    live = live_catalog(folder, opening, trial)
     live.open()
     first, second = folder.current().name, other(folder)
     assert opening.names == trial.tried == [first]
@@ -97,7 +102,7 @@ async def test_a_new_version_replaces_the_open_one(folder: Catalog, monkeypatch:
 
 async def test_the_open_version_stays_if_it_is_activated_again(folder: Catalog) -> None:
     opening = Opening(folder)
-    live = LiveCatalog(folder, opening, QuickTrial())
+    live = live_catalog(folder, opening, QuickTrial())
     live.open()
     folder.flip(folder.current().name)
     with logs_of(live_module) as lines:
@@ -107,7 +112,7 @@ async def test_the_open_version_stays_if_it_is_activated_again(folder: Catalog) 
 
 async def test_a_refused_version_is_not_opened(folder: Catalog) -> None:
     opening, second = Opening(folder), other(folder)
-    live = LiveCatalog(folder, opening, QuickTrial(second))
+    live = live_catalog(folder, opening, QuickTrial(second))
     live.open()
     folder.flip(second)
     with pytest.raises(CatalogError, match="is bad"):
@@ -122,7 +127,7 @@ async def test_a_refused_version_is_not_opened(folder: Catalog) -> None:
 
 async def test_a_busy_folder_is_looked_at_again(folder: Catalog) -> None:
     opening, second = Opening(folder), other(folder)
-    live = LiveCatalog(folder, opening, QuickTrial())
+    live = live_catalog(folder, opening, QuickTrial())
     live.open()
     with folder.locked():
         folder.flip(second)
@@ -135,7 +140,7 @@ async def test_a_busy_folder_is_looked_at_again(folder: Catalog) -> None:
 async def test_a_start_with_a_refused_version_serves_another(folder: Catalog) -> None:
     first, second = folder.current().name, other(folder)
     opening, before = Opening(folder), swaps("refused")
-    live = LiveCatalog(folder, opening, QuickTrial(first))
+    live = live_catalog(folder, opening, QuickTrial(first))
     with logs_of(live_module) as lines:
         live.open()
     assert opening.names == [second]
@@ -150,7 +155,7 @@ async def test_a_start_with_a_refused_version_serves_another(folder: Catalog) ->
 async def test_a_start_does_not_wait_for_a_build(folder: Catalog) -> None:
     opening, trial = Opening(folder), QuickTrial(other(folder))
     with folder.locked():
-        LiveCatalog(folder, opening, trial).open()
+        live_catalog(folder, opening, trial).open()
     assert opening.names == trial.tried == [folder.current().name]
 
 

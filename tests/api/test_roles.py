@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY
 
 from logo_similarity.api import live_keys
 from logo_similarity.api.app import create_app
-from logo_similarity.api.paths import POLICIES, UNMATCHED, Policy, policy_of
+from logo_similarity.api.paths import POLICIES, UNMATCHED, WRITES, Policy, policy_of
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.errors import ConfigError
 from logo_similarity.keys.store import open_key_store
@@ -29,14 +29,25 @@ from tests.samples import SampleCatalog
 
 # Written out a second time on purpose: to open a path to more people must be a decision.
 OPEN = {"/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/files/{token}/{name}"}
-OPEN |= {"/docs/assets/{digest}/{name}", "/web/{digest}/{name}"}
+OPEN |= {"/docs/assets/{digest}/{name}", "/web/{digest}/{name}", "/v1/watches/feed/{token}"}
 SEARCH = {
     "/v1/search", "/v1/search/batch", "/v1/explain", "/v1/catalog", "/v1/facets", "/v1/logos", "/v1/logos/{logo_id:path}",
-    "/v1/image/{image_id:path}", "/v1/classification/vienna", "/v1/classification/nice", "/v1/report",
+    "/v1/image/{image_id:path}", "/v1/classification/vienna", "/v1/classification/nice", "/v1/report", "/v1/watches",
+    "/v1/watches/feed", "/v1/watches/{watch_id}", "/v1/watches/{watch_id}/alerts",
 }  # fmt: skip
 ADMIN = {"/v1/keys"}
+WRITE = {
+    ("POST", "/v1/logos"), ("PUT", "/v1/logos/{logo_id:path}"), ("PATCH", "/v1/logos/{logo_id:path}"),
+    ("DELETE", "/v1/logos/{logo_id:path}"),
+}  # fmt: skip
 PROBES = {"/healthz", "/readyz", "/metrics"}
-UNTRACED = {"/v1/files/{token}/{name}", "/docs/assets/{digest}/{name}", "/web/{digest}/{name}", UNMATCHED}
+UNTRACED = {
+    "/v1/files/{token}/{name}",
+    "/docs/assets/{digest}/{name}",
+    "/web/{digest}/{name}",
+    "/v1/watches/feed/{token}",
+    UNMATCHED,
+}
 UNKNOWN = {"/v1/unknown", "/v1/searches", "/v1/search/", "/V1/SEARCH", "/v1/admin/keys", "/healthz/x", "/v1/files/x"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 LOGO = "/v1/logos/EM/000001"
@@ -67,6 +78,7 @@ def service(sample_catalog: SampleCatalog, tmp_path: Path) -> Iterator[Service]:
         images_dir=sample_catalog.images,
         keys=str(tmp_path / "keys.json"),
         usage_db=tmp_path / "usage.db",
+        watches_dir=tmp_path / "watches",
         watch_seconds=3600,  # it looks when it is told to
         log_level="error",
     )
@@ -80,7 +92,7 @@ def events(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_every_route_for_every_role(service: Service) -> None:
-    keys = {role: service.key(role, role=role) for role in ("search", "admin")}
+    keys = {role: service.key(role, role=role) for role in ("search", "write", "admin")}
     keys |= {"none": "", "wrong": "lsk_wrong"}
     keys["revoked"], keys["expired"] = service.key("revoked"), service.key("expired", lives=dt.timedelta(seconds=-1))
     place = open_key_store(service.settings)
@@ -96,8 +108,13 @@ def test_every_route_for_every_role(service: Service) -> None:
                     status = service.client.request(
                         method, path, headers={"X-API-Key": key}, follow_redirects=False
                     ).status_code
-                    allowed = path in OPEN or who == "admin" or (path in SEARCH and who == "search")
-                    refused = (404 if path in UNKNOWN else 403) if who == "search" else 401
+                    if (method, path) in WRITE:
+                        assert without_keys == 403, "without keys, nobody may change a logo"
+                        refused = {"search": 403, "write": 0, "admin": 0}.get(who, 401)
+                        assert status == refused or (not refused and status not in (401, 403)), f"{who} {method} {path}"
+                        continue
+                    allowed = path in OPEN or who == "admin" or (path in SEARCH and who in ("search", "write"))
+                    refused = (404 if path in UNKNOWN else 403) if who in ("search", "write") else 401
                     expected = without_keys if allowed else refused
                     assert status == expected, f"{who} {method} {path}"
 
@@ -292,6 +309,8 @@ def test_the_table_names_every_route_and_no_other(service: Service) -> None:
         assert policy.log_level == (logging.DEBUG if template in PROBES else logging.INFO), template
         assert policy.traced == (template not in PROBES | UNTRACED), template
     assert policy_of("/v1/new") == Policy("admin")
+    assert set(WRITES) == WRITE
+    assert {(policy.role, policy.admission) for policy in WRITES.values()} == {("write", True)}
 
 
 def test_a_route_that_is_not_in_the_table_is_closed(service: Service) -> None:

@@ -24,7 +24,7 @@ def picture(sample_catalog: SampleCatalog) -> bytes:
 
 def test_every_result_has_the_members_and_a_link_of_its_own(client: TestClient, picture: bytes) -> None:
     results = search(client, picture, "?top_k=1000").json()["results"]
-    evidence = ("picture", "image_score", "word_similarity", "word_field")
+    evidence = ("picture", "image_score", "word_similarity", "word_field", "others", "damage")
     assert {tuple(hit) for hit in results} == {
         ("score", "cosine", "copies", "expect", "band", "matched", *evidence, "id", "image_url", "metadata")
     }
@@ -138,9 +138,10 @@ def test_a_parameter_given_twice_is_refused(
 
 
 KNOWN = (
-    "applicant, application_date, company, crop, expiry_date, filter, goods, greyscale, invert, logo_id, mark_feature, "
-    "max_expect, max_identical, min_score, nice, office, office_status, parts, propose, read_words, registration_date, "
-    "registration_number, rerank, status, text, top_k, transaction_date, turned, us_design, vienna, word_weight, words, year"
+    "applicant, application_date, company, crop, expiry_date, filter, goods, greyscale, group, invert, logo_id, "
+    "mark_feature, max_expect, max_identical, min_score, nice, office, office_status, parts, propose, read_words, "
+    "registration_date, registration_number, rerank, status, text, top_k, transaction_date, turned, us_design, vienna, "
+    "word_weight, words, year"
 )
 
 

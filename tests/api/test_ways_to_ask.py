@@ -298,7 +298,7 @@ def test_texts_that_are_no_cursor(client: TestClient, cursor: str) -> None:
 
 def test_a_cursor_of_another_catalog(client: TestClient, pictures: list[bytes]) -> None:
     cursor = search(client, pictures[6], top_k=60)["next"]
-    other = changed(cursor, {"version": "20200101T000000Z-00000000"})
+    other = changed(cursor, {"catalog": "20200101T000000Z-00000000"})
     response = client.post("/v1/search", files={"cursor": (None, other)})
     refused(response, 409, "the catalog has changed since the first page")
     assert response.json()["code"] == "catalog_changed"
@@ -358,3 +358,29 @@ def test_codes_are_proposed_by_the_nearest_logos(client: TestClient, pictures: l
     shares = [{"value": "26.01.01", "share": 1.0}, {"value": "27.05.01", "share": 1.0}]
     assert search(client, pictures[6], propose=True, top_k=40)["proposed"] == {"vienna_codes": shares}
     assert search(client, pictures[6], propose=True, top_k=1)["proposed"] == {"vienna_codes": []}
+
+
+def test_groups_page_by_page(client: TestClient, pictures: list[bytes]) -> None:
+    whole = search(client, pictures[6], group="picture", top_k=1000)
+    assert whole["next"] is None
+    assert all(hit["others"]["count"] == len(hit["others"]["ids"]) for hit in whole["results"])
+    page = search(client, pictures[6], group="picture", top_k=60)
+    collected = page["results"]
+    while page["next"] is not None:
+        page = client.post("/v1/search", files={"cursor": (None, page["next"])}).json()
+        collected += page["results"]
+    assert [(hit["id"], hit["others"]) for hit in collected] == [(hit["id"], hit["others"]) for hit in whole["results"]]
+    assert search(client, pictures[6], top_k=1)["results"][0]["others"] is None
+
+
+def test_a_cursor_leaves_out_one_logo_of_a_query_at_most(client: TestClient) -> None:
+    content = json.loads(base64.urlsafe_b64decode(search(client, logo_id="EM/000006", top_k=5)["next"]))
+    for rows in ([0, 1], [200], [-1]):
+        content["left_out"] = base64.b64encode(np.array(rows, "<i4").tobytes()).decode()
+        cursor = base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
+        refused(client.post("/v1/search", files={"cursor": (None, cursor)}), 422, "the cursor is not the `next`")
+
+
+def test_an_unknown_group(client: TestClient, pictures: list[bytes]) -> None:
+    response = client.post("/v1/search", params={"group": "office"}, files={"file": ("a.jpg", pictures[6])})
+    refused(response, 422, "group: is not valid; send one of none, picture, company")

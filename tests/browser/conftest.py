@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from benchmarks.chromium import OPTIONS, find_chromium
 from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
-from scripts.chromium import OPTIONS, find_chromium
 from tests.browsing import HOSTILE_COMPANY, HOSTILE_TEXT, Visit, Visitor
 from tests.samples import SAMPLES, SampleCatalog
 from tests.service import Server, serving

@@ -164,7 +164,7 @@ def test_several_views_of_one_mark(visit: Visit, page_catalog: SampleCatalog) ->
     found = [names(page)[0], names(page)[1]]
     assert sorted(found) == sorted([text_of(page_catalog, 5), text_of(page_catalog, 11)])
     with page.expect_response("**/v1/search"):
-        page.get_by_role("button", name="Remove this view").first.click()
+        page.get_by_role("button", name="Remove this picture").first.click()
     expect(tiles(page).first).to_have_accessible_name(re.compile(re.escape(f"Mark {text_of(page_catalog, 11)} EM/")))
 
 
@@ -172,7 +172,7 @@ def test_more_views_than_the_service_accepts_are_left_out(visit: Visit, page_cat
     page = visit().open()
     choose(page, *(picture(page_catalog, number) for number in range(5, 11)))
     expect(page.locator(".view-thumb")).to_have_count(MOST_IMAGES)
-    expect(page.get_by_role("button", name="Add another view of this mark")).to_have_count(0)
+    expect(page.get_by_role("button", name="Add another picture of this mark")).to_have_count(0)
 
 
 def test_a_dropped_and_a_pasted_picture_are_searched_for(visit: Visit, page_catalog: SampleCatalog) -> None:
@@ -484,7 +484,7 @@ def test_everything_by_keyboard(visit: Visit, page_catalog: SampleCatalog) -> No
     # Speech software types letters: they can be switched off.
     press("Escape")
     press("?")
-    page.get_by_label("Single keys are shortcuts").uncheck()
+    page.get_by_label("Single-key shortcuts").uncheck()
     press("Escape")
     press("g")
     expect(page.get_by_label("Group")).to_have_value("picture")
@@ -568,7 +568,7 @@ def test_a_language_that_is_no_locale(visit: Visit) -> None:
 
 def test_codes_of_the_nearest_are_offered_as_filters(visit: Visit, page_catalog: SampleCatalog) -> None:
     page = visit().open()
-    proposed = page.get_by_role("region", name="Frequent among the nearest")
+    proposed = page.get_by_role("region", name="Frequent among the closest results")
     choose(page, picture(page_catalog, 5))
     expect(proposed.get_by_role("button").first).to_have_text("26.01.01Geometric shapes and bodies100%")
     expect(proposed).to_contain_text("A help for filtering, not a classification of the query.")

@@ -18,6 +18,7 @@ import httpx2
 import pytest
 
 from logo_similarity.api import live as live_module
+from logo_similarity.api.changes import LiveChanges
 from logo_similarity.api.live import LiveCatalog
 from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
@@ -170,6 +171,10 @@ def test_a_rollback_is_seen_by_every_worker(sample_catalog: SampleCatalog, two: 
         assert versions_of_workers(server) == {after}
 
 
+def no_changes(folder: Catalog) -> LiveChanges:
+    return LiveChanges(folder, None, None, turns=1, waiting=1)
+
+
 def test_going_back_from_a_refused_version_is_no_swap(sample_catalog: SampleCatalog, two: Two) -> None:
     """The version that answers was open all the time."""
     picture = (sample_catalog.images / sample_catalog.files[0]).read_bytes()
@@ -180,7 +185,7 @@ def test_going_back_from_a_refused_version_is_no_swap(sample_catalog: SampleCata
     index.write_bytes(index.read_bytes()[:-10])
 
     async def scenario() -> None:
-        live = LiveCatalog(folder, lambda name: SearchEngine.open(two.root, version=name), Trial())
+        live = LiveCatalog(folder, lambda name: SearchEngine.open(two.root, version=name), Trial(), no_changes(folder))
         live.open()
         before = live.current
         with folder.locked():
@@ -209,7 +214,7 @@ def test_a_version_that_was_refused_is_tried_again_when_it_is_activated_again(tw
 
     async def scenario() -> str:
         folder = Catalog(two.root)
-        live = LiveCatalog(folder, open_version, Trial())
+        live = LiveCatalog(folder, open_version, Trial(), no_changes(folder))
         live.open()
         first = live.current.engine.version
         (other,) = set(names) - {first}

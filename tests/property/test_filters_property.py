@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from logo_similarity.catalog.postings import Postings, PostingsWriter
 from logo_similarity.field_kinds import Operator, words
-from logo_similarity.fields import FIELDS, Record
+from logo_similarity.fields import FIELDS, Record, facet_field
 from logo_similarity.filters import And, Condition, Filter, Not, Or
 
 # Few values, so that conditions are often met.
@@ -22,6 +22,13 @@ classes = st.integers(1, 4)
 names = st.sampled_from(["A", "a b", "A B", "Äb, a!", "東京", "x" * 30])
 days = st.dates(dt.date(1999, 12, 30), dt.date(2000, 1, 3))
 years = st.integers(1998, 2001)
+FACET = facet_field("extra.Colour claim / é")
+colours = st.sampled_from(["red", "Red", "light blue", "a,b", "5", "true"])
+extras: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.builds(
+    lambda value: {"Colour claim / é": value, "Score": 1},
+    colours | st.lists(colours, max_size=3) | st.sampled_from([None, 5, 5.0, True, ["red", None, {}, ["blue"]], {}]),
+)
+NAMES = (*(field.name for field in FIELDS), FACET.name)
 records = st.builds(
     Record,
     logo_id=st.just("id"),
@@ -34,6 +41,7 @@ records = st.builds(
     office=st.none() | st.sampled_from(["EM", "US"]),
     application_date=st.none() | days,
     year=st.none() | years,
+    extra=extras,
 )
 
 
@@ -52,6 +60,7 @@ conditions = st.one_of(
     st.builds(lambda v: Filter.where(office=v), st.just(["EM", "US"]) | st.just("EM")),
     st.builds(lambda v: Filter.where(application_date=v), days | ranges(days)),
     st.builds(lambda v: Filter.where(year=v), years | ranges(years)),
+    st.builds(lambda v: Filter.where(**{FACET.name: v}), colours | st.lists(colours, min_size=1, max_size=3)),
 )
 filters = st.recursive(
     conditions,
@@ -74,10 +83,19 @@ def passes(record: Record, condition: Filter) -> bool:
         case Not(part):
             return not passes(record, part)
         case Condition(field, operator, operands):
-            value = getattr(record, field)
-            items = value if isinstance(value, tuple) else () if value is None else (value,)
-            return any(meets(item, operator, operands) for item in items)
+            return any(meets(item, operator, operands) for item in items_of(record, field))
     raise AssertionError(condition)
+
+
+def items_of(record: Record, name: str) -> set[Any]:
+    """The single values of a field."""
+    if name == FACET.name:
+        value = record.extra.get("Colour claim / é")
+        texts: dict[Any, str] = {True: "true", 5: "5"}
+        items = value if isinstance(value, list) else [value]
+        return {texts.get(item, item) for item in items if isinstance(item, str | float | int)}
+    value = getattr(record, name)
+    return set(value if isinstance(value, tuple) else () if value is None else (value,))
 
 
 def meets(item: Any, operator: Operator, operands: tuple[Any, ...]) -> bool:
@@ -90,16 +108,19 @@ def meets(item: Any, operator: Operator, operands: tuple[Any, ...]) -> bool:
     return item in operands or any(".".join(levels[:n]) in operands for n in range(1, len(levels)))
 
 
+def write(version: Path, register: list[Record]) -> Postings:
+    writer = PostingsWriter([FACET.name])
+    for record in register:
+        writer.add(record)
+    writer.write(version, NAMES)
+    return Postings(version, NAMES, len(register))
+
+
 @given(st.lists(records, min_size=1, max_size=12), st.lists(filters, min_size=1, max_size=4))
 @settings(derandomize=True, deadline=None, max_examples=200)
 def test_the_rows_that_pass_are_those_whose_records_pass(register: list[Record], asked: list[Filter]) -> None:
-    writer = PostingsWriter()
-    for record in register:
-        writer.add(record)
-    fields = [field.name for field in FIELDS]
     with tempfile.TemporaryDirectory() as version:
-        writer.write(Path(version), fields)
-        postings = Postings(Path(version), fields, len(register))
+        postings = write(Path(version), register)
         for one in asked:
             expected = [row for row, record in enumerate(register) if passes(record, one)]
             assert np.flatnonzero(postings.select(one)).tolist() == expected
@@ -109,8 +130,7 @@ def expected_counts(register: list[Record], name: str, under: str | None) -> dic
     """The number of records with each value, or with each code one level below `under` or a code below that."""
     counts: dict[Any, int] = {}
     for record in register:
-        value = getattr(record, name)
-        items = set(value if isinstance(value, tuple) else () if value is None else (value,))
+        items = items_of(record, name)
         if name == "vienna_codes":
             level = 1 if under is None else under.count(".") + 2
             prefix = "" if under is None else under + "."
@@ -133,15 +153,11 @@ def expected_counts(register: list[Record], name: str, under: str | None) -> dic
 def test_the_logos_that_pass_are_counted_by_value(
     register: list[Record], condition: Filter | None, under: str | None
 ) -> None:
-    writer = PostingsWriter()
-    for record in register:
-        writer.add(record)
     with tempfile.TemporaryDirectory() as version:
-        writer.write(Path(version), [field.name for field in FIELDS])
-        postings = Postings(Path(version), [field.name for field in FIELDS], len(register))
+        postings = write(Path(version), register)
         mask = None if condition is None else postings.select(condition)
         passing = [record for record in register if condition is None or passes(record, condition)]
-        for field in FIELDS:
+        for field in (*FIELDS, FACET):
             if field.kind.facet:
                 parent = under if field.name == "vienna_codes" else None
                 counted = postings.count_values(field, mask, under=parent, most=1000)

@@ -109,7 +109,7 @@ COMMANDS = dict(commands_of(typer.main.get_command(app)))
 def test_commands_are_listed_in_the_order_of_use() -> None:
     assert [path[0] for path in COMMANDS if len(path) == 1] == [
         "inspect", "build", "import", "search", "explain", "report", "serve", "evaluate", "plan",
-        "doctor", "train", "export", "catalog", "codes", "keys", "images",
+        "doctor", "train", "export", "catalog", "codes", "keys", "images", "watch",
     ]  # fmt: skip
 
 
@@ -230,3 +230,39 @@ def test_a_build_says_which_fields_it_could_not_read(sample_catalog: SampleCatal
     assert answer["unreadable"] == {"application_date": 4, "company": 4}
     words[1] = str(sample_catalog.root.parent / "marks.jsonl")
     assert json.loads(run(*words, "--json").stdout)["unreadable"] == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "message"),
+    [
+        (("serve", "--port", "70000"), {}, "--port: 70000 is not a whole number from 1 to 65535"),
+        (("build", "marks.csv", "--device=tpu"), {}, "--device: 'tpu' is not one of auto, cpu, cuda"),
+        (("serve",), {"LOGO_PORT": "70000"}, "LOGO_PORT: '70000' is not a whole number from 1 to 65535"),
+        (
+            ("serve", "--images", "/gone", "--port", "8000"),
+            {"LOGO_S3_BUCKET": "marks"},
+            "--images and LOGO_S3_BUCKET are both set",
+        ),
+    ],
+)
+def test_a_message_names_the_option_that_was_given(
+    words: tuple[str, ...], settings: dict[str, str], message: str
+) -> None:
+    done = run(*words, **settings)
+    assert done.returncode == 1
+    assert message in " ".join((done.stderr + done.stdout).split())
+
+
+def test_a_build_that_fails_says_what_it_left(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in sample_catalog.files[:3]:
+        (images / name).write_bytes((sample_catalog.images / name).read_bytes())
+    build = ("build", images, "--out", tmp_path / "out")
+    failed = run(*build, LOGO_TRIAL_SECONDS="0.001")
+    (work,) = (tmp_path / "out").glob(".build-*")
+    assert failed.returncode == 1
+    assert f"what is done so far is kept in {work}: the same command resumes there" in failed.stderr
+    done = run(*build)
+    assert (done.returncode, work.exists()) == (0, False)
+    assert "kept in" not in done.stderr

@@ -60,6 +60,49 @@ def test_a_search_is_that_of_the_engine(service: Server, sample_catalog: SampleC
         assert hit == own._replace(logo=hit.logo)
 
 
+def test_a_batch_has_the_answers_of_its_searches(service: Server, sample_catalog: SampleCatalog, query: Query) -> None:
+    other = replace(query, image=(sample_catalog.images / sample_catalog.files[8]).read_bytes())
+    with Client(service.url, api_key=KEY) as client:
+        first, bad, second = client.search_batch([query, replace(query, image=b"no image"), other])
+        alone = client.search(other)
+        assert isinstance(bad, BadImageError)
+        assert "the file is not an image" in str(bad)
+        assert isinstance(first, client_module.ServiceAnswer)
+        assert isinstance(second, client_module.ServiceAnswer)
+        assert first.result.hits[0].logo.logo_id == "EM/000003"
+        assert second.result.hits == alone.result.hits
+        assert (second.fields, second.damage) == (alone.fields, (None,))
+        with pytest.raises(InvalidRequestError, match="the same parameters"):
+            client.search_batch([query, replace(other, top_k=3)])
+        with pytest.raises(InvalidRequestError, match="needs one image"):
+            client.search_batch([Query(words="x")])
+
+
+def test_the_command_searches_for_each_of_many_images(
+    service: Server, sample_catalog: SampleCatalog, tmp_path: Path
+) -> None:
+    """More than fit into one request; one of them is larger than a request may be."""
+    images = [sample_catalog.images / file for file in sample_catalog.files[:22]]
+    (tmp_path / "huge.jpg").write_bytes(images[0].read_bytes() + bytes(26_000_000))
+    (tmp_path / "text.jpg").write_text("no image")
+    words = ("search", "--each", *images[:5], tmp_path / "huge.jpg", tmp_path / "text.jpg", *images[5:])
+    options = ("--top-k", 1, "--columns", "id")
+    done = run(*words, *options, "--url", service.url, LOGO_API_KEYS=KEY)
+    assert done.stdout == "".join(f"{image}\tEM/{number:06}\n" for number, image in enumerate(images))
+    assert done.returncode == 1
+    assert "text.jpg: the file is not an image" in done.stderr
+    assert "huge.jpg: 413 the request body exceeds" in done.stderr
+    refused = run(*words, *options, "--url", service.url)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "valid key" in refused.stderr
+
+
+def test_damage_is_told(service: Server, sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    (tmp_path / "cut.jpg").write_bytes((sample_catalog.images / sample_catalog.files[3]).read_bytes()[:-300])
+    done = run("search", tmp_path / "cut.jpg", "--url", service.url, "--top-k", 1, LOGO_API_KEYS=KEY)
+    assert "the JPEG file is cut off; it is searched for as far as it is readable" in done.stderr
+
+
 def test_parameters_and_words_are_sent(service: Server, query: Query) -> None:
     with Client(service.url, api_key=KEY) as client:
         assert not client.search(replace(query, rerank=False)).result.reranked
@@ -299,7 +342,7 @@ def test_the_command_prints_the_same_as_for_a_catalog(
     [
         (
             ("--url", "http://127.0.0.1:9", "--catalogs", "x"),
-            "cannot be combined with --catalogs, --device or --images",
+            "cannot be combined with --catalogs",
         ),
         (("--key-file", "x"), "needs --url"),
     ],

@@ -114,3 +114,12 @@ def test_variables_of_tests_and_of_orchestrators_are_not_reported() -> None:
     names = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8000_TCP", "PORT_8000_TCP_ADDR")
     assert unknown_settings({f"LOGO_SIMILARITY_{name}": "x" for name in names}) == []
     assert unknown_settings({"LOGO_SIMILARITY_PORT": "tcp://10.0.0.7:8000", "LOGO_TEST_KILLS": "3"}) == []
+
+
+def test_hosts_of_webhooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGO_WEBHOOK_HOSTS", " Hooks.example.com, 10.0.0.5:8443 ,")
+    assert load_settings().webhook_hosts == ("hooks.example.com", "10.0.0.5:8443")
+    for wrong in ("https://hooks.example.com", "hooks.example.com/path", "a b", "*"):
+        monkeypatch.setenv("LOGO_WEBHOOK_HOSTS", wrong)
+        with pytest.raises(ConfigError, match=r"LOGO_WEBHOOK_HOSTS: .* is not a host"):
+            load_settings()

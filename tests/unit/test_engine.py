@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from logo_similarity import engine as engine_module
-from logo_similarity.catalog.manifest import MANIFEST, PATCHES, EncoderEntry, Manifest, read_manifest, version_name
+from logo_similarity import ranking as ranking_module
+from logo_similarity.catalog.manifest import (
+    IMAGE_DIGESTS,
+    MANIFEST,
+    PATCHES,
+    EncoderEntry,
+    Manifest,
+    read_manifest,
+    version_name,
+)
 from logo_similarity.catalog.metadata import Metadata, write_metadata
 from logo_similarity.catalog.postings import POSTINGS
 from logo_similarity.catalog.publish import digest_files
@@ -122,7 +131,7 @@ def test_every_stage_has_its_time(
         (Encoder, "infer_with_patches"),
         (engine_module, "describe_parts"),
         (HnswSource, "candidates"),
-        (engine_module, "fuse"),
+        (ranking_module, "fuse"),
         (Metadata, "fetch"),
     )
     for seconds, (owner, name) in enumerate(stages, start=1):
@@ -191,6 +200,24 @@ def test_only_logos_that_pass_the_filter_are_found(
     assert few.hits == result.hits[:7]
     best = engine.search(Query(image=data, min_score=result.hits[2].score, rerank=rerank, filter=EVERY_FIFTH))
     assert best.hits == result.hits[:3]
+
+
+@pytest.mark.parametrize("condition", [None, EVERY_FIFTH])
+def test_only_the_rows_of_a_query_are_found(
+    engine: SearchEngine, sample_catalog: SampleCatalog, condition: Filter | None
+) -> None:
+    """Scores and expected numbers are those of a search of the whole catalog."""
+    data, rows = picture(sample_catalog, 3), (3, 10, 77, 105)
+    every = {hit.logo.id: hit for hit in engine.search(Query(image=data, top_k=200)).hits}
+    result = engine.search(Query(image=data, rows=rows, filter=condition))
+    expected = [row for row in rows if condition is None or row % 5 == 0]
+    assert (sorted(hit.logo.id for hit in result.hits), result.passed) == (expected, len(expected))
+    for hit in result.hits:
+        assert hit.score == pytest.approx(every[hit.logo.id].score, abs=1e-6)
+        assert hit.expect == pytest.approx(every[hit.logo.id].expect, rel=1e-3)
+    words = engine.search(Query(words="Company 77", rows=rows, filter=condition)).hits
+    assert {hit.logo.id for hit in words} <= set(expected)
+    assert engine.search(Query(image=data, rows=())).hits == ()
 
 
 def test_every_kind_of_field_can_be_filtered_by(engine: SearchEngine, sample_catalog: SampleCatalog) -> None:
@@ -273,6 +300,11 @@ def no_patches(version: Path, manifest: Manifest) -> Manifest:
     return manifest
 
 
+def one_digest_less(version: Path, manifest: Manifest) -> Manifest:
+    np.save(version / IMAGE_DIGESTS, np.load(version / IMAGE_DIGESTS)[1:])
+    return manifest
+
+
 def no_postings(version: Path, manifest: Manifest) -> Manifest:
     (version / POSTINGS / "year.values").write_bytes(b"postings")
     return manifest
@@ -295,6 +327,7 @@ def other_encoder(_: Path, manifest: Manifest) -> Manifest:
         (one_patch_less, "different numbers of distinct images"),
         (other_patches, "expected int8"),
         (no_patches, "damaged"),
+        (one_digest_less, "expected uint8"),
         (fewer_logos, "different numbers of logos"),
         (no_postings, "year.values: damaged"),
         (lambda _, manifest: manifest.model_copy(update={"dimension": 7}), "different numbers of dimensions"),
@@ -394,7 +427,7 @@ def test_words_without_letters_and_catalogs_without_words_are_refused(engine: Se
     with pytest.raises(InvalidRequestError, match="no letter or digit"):
         engine.search(Query(words="!?"))
     with pytest.raises(InvalidRequestError, match=r"cannot be searched by words.*build it again"):
-        replace(engine, words=None).search(Query(words="kodak"))
+        replace(engine, logos=replace(engine.logos, words=None)).search(Query(words="kodak"))
 
 
 def test_a_query_needs_an_image_or_words() -> None:

@@ -65,3 +65,22 @@ def test_a_busy_folder_is_neither_a_failure_nor_an_end_of_one() -> None:
     count, lines = followed(StoreError("down"), FolderBusyError("busy"), StoreError("down"))
     assert count == 2
     assert [line["error"] for line in lines] == ["down"]
+
+
+def test_a_follower_that_is_woken_looks_at_once() -> None:
+    async def scenario() -> None:
+        wake, seen = asyncio.Event(), asyncio.Event()
+
+        async def look() -> None:
+            seen.set()
+
+        follower = Follower(look, seconds=3600, event="not_read", count_failure=int, wake=wake)
+        task = asyncio.create_task(follower.follow())
+        for _ in range(2):
+            wake.set()
+            await asyncio.wait_for(seen.wait(), 60)
+            seen.clear()
+            assert not wake.is_set()
+        task.cancel()
+
+    asyncio.run(scenario())

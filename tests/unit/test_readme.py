@@ -108,6 +108,7 @@ def test_the_figures_are_those_that_were_measured() -> None:
         (PERFORMANCE, "parts", measured.part_cost),
         (PERFORMANCE, "filters", measured.filter_cost),
         (PERFORMANCE, "page", measured.page_speed),
+        (PERFORMANCE, "live", measured.live_changes),
         (EVALUATION, "chance", measured.chance_hits),
     ],
 )

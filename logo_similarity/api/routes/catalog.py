@@ -12,6 +12,7 @@ from logo_similarity.api.parameters import FilterDep
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.schemas import CatalogDetailsOut, EncoderOut, FacetsOut, FieldOut, ValueCountOut
 from logo_similarity.embed.text import can_read
+from logo_similarity.facets import EXTRA, LONGEST_FACET
 from logo_similarity.fields import select_fields
 from logo_similarity.image.formats import ACCEPTED_QUERIES
 from logo_similarity.version import __version__
@@ -28,7 +29,7 @@ def catalog(runtime: RuntimeDep) -> CatalogDetailsOut:
         version=engine.version,
         created=manifest.created,
         newest=engine.metadata.newest(),
-        logos=manifest.count,
+        logos=engine.logos.count,
         fields=[
             FieldOut(
                 name=field.name,
@@ -38,11 +39,11 @@ def catalog(runtime: RuntimeDep) -> CatalogDetailsOut:
                 operators=[operator.value for operator in field.kind.operators],
                 facet=field.kind.facet,
             )
-            for field in select_fields(manifest.fields)
+            for field in select_fields(engine.logos.filter_fields)
         ],
-        reranks=engine.base.patches is not None,
-        parts=manifest.parts is not None,
-        words=engine.words is not None,
+        reranks=engine.reranks,
+        parts=engine.has_parts,
+        words=engine.logos.words is not None,
         reads_words=can_read(),
         encoder=EncoderOut(id=manifest.encoder.id, sha256=manifest.encoder.sha256),
         engine=__version__,
@@ -57,7 +58,7 @@ def facets(
     runtime: RuntimeDep,
     condition: FilterDep,
     field: Annotated[
-        list[Annotated[str, Field(max_length=50)]] | None,
+        list[Annotated[str, Field(max_length=len(EXTRA) + LONGEST_FACET)]] | None,
         Query(description="Fields to count. Default: all whose values many logos share."),
     ] = None,
     under: Annotated[

@@ -152,6 +152,8 @@ class Found(NamedTuple):
 
     result: SearchResult
     urls: list[str | None]
+    mark: str
+    """As `write_cursor`."""
     cached: bool
     links_time: float
     """Milliseconds."""
@@ -168,20 +170,21 @@ class Found(NamedTuple):
             "passed": result.passed,
             "pictures": list(map(picture_json, result.pictures)),
             "proposed": None if result.proposed is None else shares_json(result.proposed),
-            "next": None if result.next is None else write_cursor(result.next, result.version),
+            "next": None if result.next is None else write_cursor(result.next, self.mark),
         }
 
 
 def find(runtime: Runtime, links: Links, catalog: OpenCatalog, query: Query) -> Found:
     """Search, or take the result of an earlier search, and sign the links. Called in a search thread."""
+    engine = catalog.engine
     # The query of a further page has arrays, and no page is asked for twice.
-    key = None if query.described else runtime.cache.key(catalog.out.version, query)
+    key = None if query.described else runtime.cache.key(engine.version, engine.generation, query)
     earlier = None if key is None else runtime.cache.get(key)
     if earlier is not None:
         result = replace(earlier, timings=NO_TIME)
         CACHED.inc()
     else:
-        result = catalog.engine.search(query)
+        result = engine.search(query)
         if not query.described:
             DAMAGED.inc(sum(picture.damage is not None for picture in result.pictures))
         if key is not None:
@@ -189,4 +192,4 @@ def find(runtime: Runtime, links: Links, catalog: OpenCatalog, query: Query) -> 
     signing = time.perf_counter()
     # Signed in this thread too: a store whose credentials have expired fetches new ones over the network.
     urls = links.sign([hit.logo.filename for hit in result.hits])
-    return Found(result, urls, earlier is not None, (time.perf_counter() - signing) * 1000)
+    return Found(result, urls, engine.logos.marks[-1], earlier is not None, (time.perf_counter() - signing) * 1000)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from logo_similarity.facets import EXTRA
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnReading:
@@ -27,5 +29,13 @@ class SourceDescription:
     """Of a table."""
     notes: tuple[str, ...] = ()
     """What a person should know: choices that may be wrong and, once `Source.rows` has ended, what it met."""
+    possible_facets: tuple[str, ...] = ()
+    """Columns with few different values, which a mapping could declare as facets."""
     mapping: str | None = None
     """A mapping file that states this reading; None: the kind of source has none."""
+
+    @property
+    def facets(self) -> tuple[str, ...]:
+        """The names of the facets in `Record.extra`."""
+        fields = (field for column in self.columns for field in column.fields)
+        return tuple(field.removeprefix(EXTRA) for field in fields if field.startswith(EXTRA))

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from logo_similarity.domain import Reject
+from logo_similarity.facets import EXTRA
 from logo_similarity.field_kinds import LONGEST_TEXT, FreeText, JsonValue, ListKind, Name
-from logo_similarity.fields import FIELDS, Record
+from logo_similarity.fields import FIELDS, Record, select_fields
 
 MOST_ROWS = 1_000
 """Rows of one logo that are merged. Those behind them repeat the id, and are rejected for that."""
@@ -18,7 +19,9 @@ _BETWEEN_TEXTS = "; "
 class Merger:
     """Merges consecutive records of one id, and counts what it did."""
 
-    def __init__(self) -> None:
+    def __init__(self, facets: Iterable[str] = ()) -> None:
+        """Merge rows of a source with these facets."""
+        self._facets = select_fields([EXTRA + name for name in facets])
         self.merged = 0
         """Logos with several rows."""
         self.pictures = 0
@@ -52,7 +55,11 @@ class Merger:
             return
         self.merged += 1
         values: dict[str, Any] = {field.name: self._united(field, group) for field in FIELDS}
-        first = dataclasses.replace(group[0], extra=_united_extra(group), **values)
+        extra = _united_extra(group)
+        for facet in self._facets:
+            if items := tuple(sorted({item for record in group for item in facet.value_of(record)})):
+                extra[str(facet.column)] = facet.kind.to_json(items)
+        first = dataclasses.replace(group[0], extra=extra, **values)
         images = list(dict.fromkeys(record.filename for record in group))
         self.pictures += len(images) > 1
         yield first

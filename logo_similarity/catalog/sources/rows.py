@@ -13,7 +13,7 @@ from logo_similarity.catalog.sources.status import canonical_status
 from logo_similarity.dates import year_alone
 from logo_similarity.domain import Reject
 from logo_similarity.field_kinds import DEFAULT_NOTATION, Notation, UnreadableError, clean_text, json_object
-from logo_similarity.fields import FIELDS, UNREADABLE, Record
+from logo_similarity.fields import FIELDS, UNREADABLE, Record, RegisterField, select_fields
 
 ABBREVIATED_CHARACTERS = 80
 LONGEST_ID = 200
@@ -42,13 +42,14 @@ def make_record(
 ) -> Record:
     """A record from the values of a row.
 
-    A field that cannot be read does not reject the row: `Record.extra` keeps its value, under a marked name.
+    A field that cannot be read does not reject the row: `Record.extra` keeps its value, under a marked name. It also keeps
+    the values of facets, under their own names.
 
     Args:
         where: position of the row in the source.
         logo_id: the public id.
         filename: the image's name on disk.
-        fields: values of the register's fields by name, as the source has them.
+        fields: values of the register's fields and of facets by name, as the source has them.
         extra: every further column.
         notation: how the source writes lists and dates.
         notations: the same for single fields that differ, by name.
@@ -57,13 +58,18 @@ def make_record(
         RowError: the id cannot be used.
     """
     kept = json_object(extra)
-    values: dict[str, Any] = {}
-    for field in FIELDS:
+
+    def parse(field: RegisterField[Any]) -> Any:  # noqa: ANN401 - of the field's type
         try:
-            values[field.name] = field.kind.parse(fields.get(field.name), notations.get(field.name, notation))
+            return field.kind.parse(fields.get(field.name), notations.get(field.name, notation))
         except UnreadableError as error:
-            values[field.name] = error.readable
-            kept[field.name + UNREADABLE] = error.unreadable
+            kept[(field.column or field.name) + UNREADABLE] = error.unreadable
+            return error.readable
+
+    values: dict[str, Any] = {field.name: parse(field) for field in FIELDS}
+    for facet in select_fields([name for name in fields if name not in values]):
+        if items := parse(facet):
+            kept[str(facet.column)] = facet.kind.to_json(items)
     if values["year"] is None and values["application_date"] is None:  # "2019" or "2019-12" is not a date
         values["year"] = year_alone(fields.get("application_date"))
     status = canonical_status(values["status"])

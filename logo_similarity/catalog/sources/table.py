@@ -18,10 +18,12 @@ from logo_similarity.catalog.sources.json_rows import JsonTable
 from logo_similarity.catalog.sources.mapping import DAY_FIRST, TableOptions, write_mapping
 from logo_similarity.catalog.sources.merging import Merger
 from logo_similarity.catalog.sources.parquet import ParquetTable
+from logo_similarity.catalog.sources.possible_facets import PossibleFacets
 from logo_similarity.catalog.sources.rows import RowError, abbreviate, make_record, make_reject
 from logo_similarity.catalog.sources.tables import Row, Table
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
+from logo_similarity.facets import EXTRA, MOST_FACETS
 from logo_similarity.field_kinds import Date, Notation, is_missing
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.image.files import ImageFiles, find_images, open_images
@@ -47,6 +49,8 @@ class _Reading:
     notes: tuple[str, ...]
     classes_by_mark: bool
     """Whether the class columns mark their own class; otherwise each holds a class."""
+    possible_facets: tuple[str, ...]
+    """Columns."""
 
 
 class TableSource:
@@ -76,7 +80,7 @@ class TableSource:
             names: looks up the images.
 
         Raises:
-            SourceError: `path` is not a table, or `images` cannot be read.
+            SourceError: `path` is not a table, `images` cannot be read, or the options have too many facets.
         """
         if path.suffix.lower() not in TABLES:
             remedy = "; save it as .xlsx or CSV" if path.suffix.lower() in (".xls", ".ods") else ""
@@ -86,6 +90,12 @@ class TableSource:
         self._path = path
         self._mapping_file = mapping_file
         self._options = options or TableOptions()
+        self._facets = tuple(name for name in self._options.columns if name.startswith(EXTRA))
+        if len(self._facets) > MOST_FACETS:
+            raise SourceError(
+                f"{mapping_file or path}: {len(self._facets)} columns are mapped as facets; a catalog has at most "
+                f"{MOST_FACETS}"
+            )
         self._notation = self._options.notation
         self._names = names
         self.images: ImageFiles = open_images(images) if images else find_images(path)
@@ -110,14 +120,15 @@ class TableSource:
                 for fields in [columns.fields_of(name)]
             ),
             notes=(*reading.notes, *self._met),
-            mapping=write_mapping(columns, reading.facts),
+            possible_facets=reading.possible_facets,
+            mapping=write_mapping(columns, reading.facts, reading.possible_facets),
         )
 
     def rows(self) -> Iterator[Record | Reject]:
         """Every row of the table, those of one id merged."""
         reading = self._reading
         names = self._names(self.images)
-        merger = Merger()
+        merger = Merger(name.removeprefix(EXTRA) for name in self._facets)
         yield from merger.merge(self._records(reading, names))
         self._met = [*_merger_notes(merger), *names.notes()]
 
@@ -143,7 +154,8 @@ class TableSource:
 
     def _record(self, reading: _Reading, where: str, row: Mapping[str, Any], logo_id: object, filename: str) -> Record:
         columns = reading.columns
-        fields = {field.name: row.get(columns.by_field.get(field.name, "")) for field in FIELDS}
+        names = (*(field.name for field in FIELDS), *self._facets)
+        fields = {name: row.get(columns.by_field.get(name, "")) for name in names}
         if columns.classes:
             cells = [(row.get(name), number) for name, number in columns.classes.items()]
             fields["nice_classes"] = (
@@ -151,7 +163,7 @@ class TableSource:
                 if reading.classes_by_mark
                 else [value for value, _ in cells if is_marked(value)]
             )
-        used = {*columns.by_field.values(), *columns.classes}
+        used = _used(columns)
         return make_record(
             where=where,
             logo_id=logo_id,
@@ -191,7 +203,8 @@ class TableSource:
             SourceError: the table cannot be read, or has no column for the images or a mapped field.
         """
         dates = DateOrders()
-        columns, by_mark = self._look_at_rows(dates)
+        possible = PossibleFacets(self._notation)
+        columns, by_mark = self._look_at_rows(dates, possible)
         self._check_columns(columns)
         facts = dict(self._table.facts)
         for name in ("list_separator", "date", "date_order"):
@@ -203,12 +216,14 @@ class TableSource:
         else:
             facts |= {f"date_order of {name}": _ORDER_NAMES[order] for name, order in orders.items()}
         notations = {name: replace(self._notation, day_first=order) for name, order in orders.items()}
-        return _Reading(columns, notations, facts, (*notes, *dates.notes_on_years()), by_mark)
+        notes += dates.notes_on_years()
+        return _Reading(columns, notations, facts, tuple(notes), by_mark, possible.choose(_used(columns)))
 
-    def _look_at_rows(self, dates: DateOrders) -> tuple[Columns, bool]:
-        """The columns, and whether the columns of single classes are marked; the values of dates are counted."""
+    def _look_at_rows(self, dates: DateOrders, possible: PossibleFacets) -> tuple[Columns, bool]:
+        """The columns, and whether the columns of single classes are marked; dates and further values are counted."""
         columns = choose_columns(self._table.columns, self._options.columns)
         names = dict.fromkeys(columns.names)
+        used = _used(columns)
         by_mark = True
         for _, row in self._rows():
             if isinstance(row, RowError):
@@ -219,6 +234,8 @@ class TableSource:
                 names |= dict.fromkeys(new if len(names) < MOST_COLUMNS else known)
                 if known:
                     columns = choose_columns(tuple(names), self._options.columns)
+                    used = _used(columns)
+            possible.look_at(row, used)
             for name in _DATES:
                 if name in columns.by_field:
                     dates.look_at(name, row.get(columns.by_field[name]))
@@ -228,6 +245,13 @@ class TableSource:
     def _check_columns(self, columns: Columns) -> None:
         """Raise SourceError if a mapped column, or any for the images, is missing; other fields may be missing."""
         required = {"filename": "filename", **self._options.columns}
+        taken = set(columns.names) - _used(columns)
+        for name in self._facets:
+            if name.removeprefix(EXTRA) in taken:
+                raise SourceError(
+                    f"{self._path}: {name} is mapped to the column {columns.by_field.get(name)!r}, but the table has a column of "
+                    "that name, too, which is kept in metadata.extra; give the facet another name"
+                )
         missing = next((name for name in required if name not in columns.by_field), None)
         if missing is None or (not columns.names and self._path.suffix.lower() in _JSON):
             return
@@ -240,6 +264,11 @@ class TableSource:
         raise SourceError(
             f"{self._path}: has no column {required[missing]!r} for {missing}; its columns are {shown}{more}; {remedy}"
         )
+
+
+def _used(columns: Columns) -> set[str]:
+    """The columns that are read as fields or facets."""
+    return {*columns.by_field.values(), *columns.classes}
 
 
 def _reason(columns: Columns, name: str, fields: list[str]) -> str:

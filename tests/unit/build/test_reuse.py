@@ -108,6 +108,6 @@ def test_a_version_of_another_encoder_is_not_used(sample_catalog: SampleCatalog)
     assert known is not None
     assert len(known.keys) == read_manifest(Catalog(FIXTURE).current()).count
     assert known.find(bytes(32)) is None
-    stored = known.find(known.digests[7].tobytes())
+    stored = known.find(known.images.digests[7].tobytes())
     assert stored is not None
-    assert stored.digest == known.digests[7].tobytes()
+    assert stored.digest == known.images.digests[7].tobytes()

@@ -159,3 +159,28 @@ def test_a_manifest_has_at_most_a_million_bytes(tmp_path: Path) -> None:
     assert read_manifest(folders[0]).count == 3
     with pytest.raises(CatalogError, match="larger than 1,000,000 bytes"):
         read_manifest(folders[1])
+
+
+def test_facets_are_an_optional_entry() -> None:
+    without = Manifest.model_validate(manifest())
+    assert without.facets == ()
+    assert b"facets" not in without.to_json()  # software that knows no facets refuses unknown entries
+    with_facets = Manifest.model_validate({**manifest(), "fields": ["text"], "facets": ["colour", "a b"]})
+    assert Manifest.model_validate_json(with_facets.to_json()) == with_facets
+    assert with_facets.filter_fields == ("text", "extra.colour", "extra.a b")
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"facets": ["a", "a"]},
+        {"facets": ["a=b"]},
+        {"facets": [""]},
+        {"facets": ["x" * 65]},
+        {"facets": [f"f{number}" for number in range(21)]},
+        {"fields": ["extra.="]},
+    ],
+)
+def test_facets_that_no_catalog_can_have(entries: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Manifest.model_validate({**manifest(), **entries})

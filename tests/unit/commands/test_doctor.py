@@ -23,6 +23,18 @@ def test_a_sound_installation(sample_catalog: SampleCatalog, tmp_path: Path) -> 
     assert "200 logos" in catalog
 
 
+def test_the_options_are_those_of_serve(sample_catalog: SampleCatalog) -> None:
+    words = ("--catalogs", sample_catalog.root, "--images", sample_catalog.images, "--port", 8123)
+    status, found = states(*words, LOGO_API_KEYS="key")
+    assert (status, set(found.values())) == (0, {"ok"})
+    shown = run("doctor", *words).stdout
+    assert ":8123" in shown
+    assert str(sample_catalog.images) in shown
+    assert states(*words[:2], "--images", "/gone")[1]["image store"] == "failed"
+    refused = run("doctor", "--url", "http://127.0.0.1:9", "--port", 8123)
+    assert (refused.returncode, "cannot be combined with the options of serve" in refused.stderr) == (2, True)
+
+
 def test_no_authentication_and_no_image_store_are_warnings(sample_catalog: SampleCatalog) -> None:
     status, found = states("--catalogs", sample_catalog.root)
     assert status == 0

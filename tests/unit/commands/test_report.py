@@ -60,4 +60,4 @@ def test_what_is_wrong_is_told(case: Path, tmp_path: Path) -> None:
     outcome = run("report", tmp_path / "bad.json", "--out", tmp_path / "x.pdf", "--no-search")
     assert (outcome.returncode, outcome.stderr) == (1, "logo-similarity: the case is not valid: case: Field required\n")
     outcome = run("search", "--words", "x", "--url", "http://127.0.0.1:9", "--case", tmp_path / "case.json")
-    assert "cannot be combined with --url" in outcome.stderr
+    assert "--url: cannot be combined with --case" in outcome.stderr

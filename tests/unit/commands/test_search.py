@@ -10,7 +10,7 @@ import pytest
 
 from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
-from logo_similarity.commands.search import print_hits
+from logo_similarity.commands.hits import print_hits
 from logo_similarity.domain import Hit, Logo
 from logo_similarity.fields import Record
 from tests.commands import run, run_on_terminal
@@ -83,13 +83,28 @@ def test_on_a_terminal_a_hit_is_one_line_with_its_whole_id(odd_catalog: SampleCa
 
 def test_long_texts_are_shortened_before_short_ones_and_ids_never(odd_catalog: SampleCatalog) -> None:
     image = odd_catalog.images / odd_catalog.files[0]
-    for width in (120, 40):  # on the second one, no table fits
-        lines = run_on_terminal("search", image, "--catalogs", odd_catalog.root, width=width)
-        assert len(lines) == 5
-        _, _, identity, *texts, _, _ = lines[1].split()
-        assert identity == LONG_ID
-        assert {"words", "9", "42", "registered", "EM"} <= set(texts)
-        assert lines[1].rstrip().endswith("2023-01-02  2023")
+    lines = run_on_terminal("search", image, "--catalogs", odd_catalog.root, width=160)
+    assert len(lines) == 5
+    _, _, identity, *texts, _, _ = lines[1].split()
+    assert identity == LONG_ID
+    assert {"words", "9", "42", "registered", "EM"} <= set(texts)
+    assert lines[1].split()[-2:] == ["2023-01-02", "2023"]
+
+
+def test_a_narrow_terminal_leaves_out_the_least_important_columns(sample_catalog: SampleCatalog) -> None:
+    image = sample_catalog.images / sample_catalog.files[0]
+    words = ("search", image, "--catalogs", sample_catalog.root, "--top-k", 3)
+    narrow, tiny = (run_on_terminal(*words, width=width) for width in (80, 20))
+    assert max(map(len, narrow)) <= 80
+    header = narrow[0].split()
+    assert {"score", "band", "id", "text", "company", "status"} <= set(header)
+    assert not {"vienna_codes", "year"} & set(header)
+    assert "…" not in narrow[0]
+    assert tiny[0].split() == ["score", "id"]
+    lines = run(*words).stdout.splitlines()  # in a pipe all columns are there
+    assert all(line.split("\t")[10] == "2023" for line in lines)
+    # Columns that are chosen are all shown.
+    assert len(run_on_terminal(*words, "--columns", ",".join(header), width=40)[0].split()) == len(header)
 
 
 def test_the_columns_are_those_of_the_catalog(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
@@ -216,3 +231,80 @@ def test_a_filter_that_is_not_valid_is_named(sample_catalog: SampleCatalog, cond
     refused = run("search", image, "--catalogs", sample_catalog.root, "--where", condition)
     assert refused.returncode != 0
     assert message in " ".join(refused.stderr.replace("│", " ").split())
+
+
+def test_each_image_is_searched_for_by_itself(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    for number in (3, 4):
+        shutil.copy(sample_catalog.images / sample_catalog.files[number], folder / f"{number}.jpg")
+    (folder / "list.txt").write_text("no image, and not named as one")
+    (tmp_path / "bad.jpg").write_text("no image")
+    missing, other = tmp_path / "missing.jpg", sample_catalog.images / sample_catalog.files[9]
+    words = ("search", "--each", missing, folder, tmp_path / "bad.jpg", other, "--catalogs", sample_catalog.root)
+    done = run(*words, "--top-k", 2, "--columns", "id")
+    assert done.returncode == 1
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert rows[::2] == [
+        [str(folder / "3.jpg"), "EM/000003"], [str(folder / "4.jpg"), "EM/000004"], [str(other), "EM/000009"]
+    ]  # fmt: skip
+    assert f"{missing}: No such file or directory" in done.stderr
+    assert f"{tmp_path / 'bad.jpg'}: the file is not an image" in done.stderr
+    assert "2 images of 5 could not be searched for" in done.stderr
+    assert "images searched for: 5 of 5" in done.stderr
+    answers = [json.loads(line) for line in run(*words, "--top-k", 2, "--json").stdout.splitlines()]
+    assert [one["image"] for one in answers] == [
+        str(missing), str(folder / "3.jpg"), str(folder / "4.jpg"), str(tmp_path / "bad.jpg"), str(other)
+    ]  # fmt: skip
+    assert [one["error"] is None for one in answers] == [False, True, True, False, True]
+    assert answers[4]["results"][0]["id"] == "EM/000009"
+    assert set(answers[0]) == {"image", "error"}
+
+
+def test_each_image_has_a_table_on_a_terminal(sample_catalog: SampleCatalog) -> None:
+    images = [sample_catalog.images / sample_catalog.files[number] for number in (3, 4)]
+    lines = run_on_terminal("search", "--each", *images, "--catalogs", sample_catalog.root, "--top-k", 1, width=200)
+    assert [line for line in lines if not line or line in map(str, images)] == [str(images[0]), "", str(images[1]), ""]
+    assert "EM/000003" in lines[2]
+    assert "EM/000004" in lines[6]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--each",), "name an image file"),
+        (("--each", "a.jpg", "--case", "case.json"), "--each: cannot be combined with --case"),
+        (("a.jpg", "--json", "--columns", "id"), "--json: cannot be combined with --columns"),
+        (("a.jpg", "--key-file", "key"), "needs --url"),
+    ],
+)
+def test_options_that_exclude_each_other(options: tuple[str, ...], message: str) -> None:
+    done = run("search", *options)
+    assert done.returncode == 2
+    assert message in done.stderr.replace("Invalid value for ", "")
+
+
+def test_the_others_of_a_group_are_counted(odd_catalog: SampleCatalog) -> None:
+    """Three of the four logos have no company."""
+    image = odd_catalog.images / odd_catalog.files[0]
+    words = ("search", image, image, "--catalogs", odd_catalog.root, "--group", "company")
+    assert [line.split("\t")[-1] for line in run(*words).stdout.splitlines()] == [""] * 4
+    answer = json.loads(run(*words, "--json").stdout)
+    assert [hit["others"] for hit in answer["results"]] == [{"count": 0, "ids": []}] * 4
+
+
+def test_the_damage_of_a_hit_is_shown(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for file in sample_catalog.files[:3]:
+        shutil.copy(sample_catalog.images / file, images)
+    cut = images / sample_catalog.files[1]
+    cut.write_bytes(cut.read_bytes()[:-400])
+    build_catalog(open_source(images), tmp_path / "catalogs", BuildOptions(threads=2))
+    words = ("search", sample_catalog.images / cut.name, "--catalogs", tmp_path / "catalogs")
+    first, *others = run(*words, "--columns", "id,damage").stdout.splitlines()
+    assert first == f"{cut.stem}\tthe JPEG file is cut off"
+    assert all(line.endswith("\t") for line in others)
+    assert "the JPEG file is cut off" in run_on_terminal(*words, width=150)[1]
+    hits = json.loads(run(*words, "--json").stdout)["results"]
+    assert [hit["damage"] for hit in hits] == ["the JPEG file is cut off", None, None]
