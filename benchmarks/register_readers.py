@@ -30,13 +30,14 @@ def make_register(path: Path, megabytes: int) -> int:
     with path.open("w") as file:
         file.write(HEAD)
         while file.tell() < megabytes * 1_000_000:
-            file.write(_case_file(90_000_000 + written, numbers))
+            file.write(case_file(90_000_000 + written, numbers))
             written += 1
         file.write(TAIL)
     return written
 
 
-def _case_file(serial: int, numbers: random.Random) -> str:
+def case_file(serial: int, numbers: random.Random) -> str:
+    """A case file like the real ones."""
     events = "".join(
         f"<case-file-event-statement>\n<code>ABCD</code>\n<type>I</type>\n<description-text>EVENT {numbers.random()} OF "
         f"THE CASE</description-text>\n<date>20240101</date>\n<number>{number}</number>\n</case-file-event-statement>\n"

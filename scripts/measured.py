@@ -86,6 +86,23 @@ def page_speed() -> str:
     return "\n\n".join([wrap(source), table(("figure", "goal", "measured"), rows)])
 
 
+def million() -> str:
+    """The time and the disk of a build of a million records."""
+    figures, machine = _read("million")
+    total, run = figures["million"], figures["builds"][-1]
+    text = (
+        f"A build of a million records of the USPTO with images of {figures['image_side']} x {figures['image_side']} pixels "
+        f"takes about {total['hours']:.1f} hours on {figures['threads']} cores: {total['reading_hours']:.1f} to read the "
+        f"XML, {total['embedding_hours']:.1f} to embed the images and {total['indexing_hours']:.1f} to index them and to "
+        f"write the version. The version has {total['version_gb']:.1f} GB, and until the build ends, it needs "
+        f"{total['peak_gb']:.1f} GB in all, beside the {total['source_gb']:.0f} GB of the ZIP files, which are not "
+        f"unpacked. This is an estimate by `python -m benchmarks.million {run['records']}`, which builds "
+        f"{run['records']:,} records from XML and images in ZIP files: {run['reading_s']:.0f} s to read, "
+        f"{run['embedding_s']:.0f} s to embed and {run['indexing_s']:.0f} s to index, on an {_where(machine)}."
+    )
+    return wrap(text)
+
+
 def live_changes() -> str:
     """What live changes cost."""
     figures, machine = _read("live_changes_770000")

@@ -31,7 +31,7 @@ from logo_similarity.fields import FIELDS
 from logo_similarity.keys.document import KeyDocument, Role
 from logo_similarity.keys.store import KeyStore, open_key_store
 from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
-from scripts.measured import chance_hits, filter_cost, live_changes, page_speed, part_cost
+from scripts.measured import chance_hits, filter_cost, live_changes, million, page_speed, part_cost
 from scripts.update_readme import RESULTS, ROOT, processor, replaced, shorten, wrap
 
 DOCS = ROOT / "docs"
@@ -522,6 +522,7 @@ def main() -> None:
     write("search.md", scores=scores(), words=word_figures())
     write("performance.md", parts=part_cost(), filters=filter_cost(), page=page_speed(), live=live_changes())
     write("evaluation.md", chance=chance_hits())
+    write("registers.md", million=million())
 
 
 if __name__ == "__main__":

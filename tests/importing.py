@@ -17,6 +17,7 @@ from logo_similarity.catalog.sources.description import ColumnReading, SourceDes
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.fields import Record
+from logo_similarity.image.files import ImageFiles, open_images
 from logo_similarity.storage import LocalStore
 from tests.samples import SAMPLES
 
@@ -35,7 +36,7 @@ def day(number: int) -> dt.date:
 class Register:
     """A source of some rows."""
 
-    images: Path
+    images: ImageFiles
     content: list[Row]
     facets: tuple[str, ...] = ()
     kind: str = field(default="register", init=False)
@@ -70,14 +71,15 @@ class Desk:
         return Record(logo_id=logo_id, filename=filename, where="here", transaction_date=transaction, **values)
 
     def build(self, *rows: Row, facets: tuple[str, ...] = ()) -> None:
-        result = build_catalog(Register(self.images, list(rows), facets), self.root, self.options)
+        result = build_catalog(Register(open_images(self.images), list(rows), facets), self.root, self.options)
         for logo in self.logos(result.folder):
             self.store.mkdir(exist_ok=True)
             shutil.copy(self.images / logo.filename, self.store / logo.filename)
 
     def add(self, *rows: Row, facets: tuple[str, ...] = (), **options: Any) -> ImportResult:
         store = LocalStore(self.store, secret="secret", link_seconds=60)
-        return import_source(Register(self.images, list(rows), facets), self.root, self.options, store.write, **options)
+        source = Register(open_images(self.images), list(rows), facets)
+        return import_source(source, self.root, self.options, store.write, **options)
 
     def logos(self, version: Path | None = None) -> list[Record]:
         metadata = Metadata((version or Catalog(self.root).current()) / METADATA)

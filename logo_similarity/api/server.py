@@ -334,7 +334,12 @@ def serve(settings: Settings) -> None:
 def check_images(settings: Settings) -> None:
     """Raise ConfigError if the image folder does not exist: every link would fail."""
     folder = settings.images_dir
-    if folder is not None and not folder.is_dir():
+    if folder is None:
+        return
+    from logo_similarity.storage import open_store
+
+    open_store(settings)
+    if not folder.is_dir():
         raise ConfigError(f"LOGO_IMAGES_DIR: {folder} is not a folder; correct the path (--images)")
 
 

@@ -70,6 +70,7 @@ from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.facets import EXTRA
 from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
+from logo_similarity.image.files import ImageFiles
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.opening import Digests
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
@@ -230,7 +231,7 @@ def find_version(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[P
 def make_version(
     work: Path,
     kind: str,
-    images: Path,
+    images: ImageFiles,
     encoder: Encoder,
     computed: PrecomputedEmbeddings | StoredImages | None,
     inputs: str,
@@ -244,7 +245,7 @@ def make_version(
     Args:
         work: has the records and rejects of the source.
         kind: the kind of the source.
-        images: the folder that the filenames are relative to.
+        images: the images that the records name.
         encoder: embeds the images.
         computed: has the embeddings of all images, or those of an earlier version; None: there are none.
         inputs: digest of all inputs.
@@ -461,7 +462,7 @@ def _write_updates(work: Path, version: Path, total: int) -> None:
     write_updates(version / UPDATES, rows(), read_files(work / UPDATES).items())
 
 
-def _explain_rejects(work: Path, images: Path, total: int) -> str:
+def _explain_rejects(work: Path, images: ImageFiles, total: int) -> str:
     """The message of a build whose rows are all rejected."""
     rejections = Rejections(read_rejects(work / SOURCE_REJECTS))
     for outcome in read_outcomes(work / SHARDS, total, work / RECORDS):

@@ -42,6 +42,7 @@ from logo_similarity.catalog.versions import WORK_PREFIX, Catalog
 from logo_similarity.domain import Reject
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError, NotFoundError, StoreError
+from logo_similarity.image.files import open_images
 
 KIND = "compact"
 IMAGES = "images"
@@ -141,7 +142,8 @@ def _fold(
     kind = base.manifest.source.kind
     both = _Either(known, images)
     facets = base.manifest.facets
-    made = make_version(work, kind, work / IMAGES, encoder, both, inputs, options, progress, facets=facets)
+    staged = open_images(work / IMAGES)
+    made = make_version(work, kind, staged, encoder, both, inputs, options, progress, facets=facets)
     # Before the version can become live: its workers must not apply the changes again.
     overlay.record_fold(version_name(made), last)
     version = publish(folder, work / VERSION, made, options.trial, options.signing_key)

@@ -31,6 +31,7 @@ from logo_similarity.errors import BadImageError
 from logo_similarity.fields import Record
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits, Pixels
+from logo_similarity.image.files import ImageFiles
 from logo_similarity.opening import Digests
 
 FILE_DIGESTS = "file-digests.bin"
@@ -55,7 +56,7 @@ class Outcome:
 def embed_records(
     records: Path,
     total: int,
-    images: Path,
+    images: ImageFiles,
     shards: Path,
     encoder: Encoder,
     *,
@@ -77,7 +78,7 @@ def embed_records(
     Args:
         records: file written by `write_records`.
         total: number of its records.
-        images: the folder that their filenames are relative to.
+        images: the images that they name.
         shards: the folder to fill.
         encoder: called from `threads` threads at once.
         threads: number of images in progress at once.
@@ -100,7 +101,7 @@ def embed_records(
 
     def work(batch: list[Record], first: int) -> list[StoredImage | str]:
         return [
-            _describe_file(images / record.filename, encoder, decoder, known, digest_of(place))
+            _describe_file(images, record.filename, encoder, decoder, known, digest_of(place))
             for place, record in enumerate(batch, first)
         ]
 
@@ -158,22 +159,23 @@ def _read_digests(path: Path) -> Callable[[int], bytes | None]:
 
 
 def _describe_file(
-    path: Path, encoder: Encoder, decoder: Decoder, known: StoredImages | None, digest: bytes | None
+    images: ImageFiles,
+    name: str,
+    encoder: Encoder,
+    decoder: Decoder,
+    known: StoredImages | None,
+    digest: bytes | None,
 ) -> StoredImage | str:
     """The stored form of an image file, or the reason for rejecting it. A file with a known digest is not read."""
     if known is not None and digest is not None and (stored := known.find(digest)) is not None:
         return stored
     try:
-        if path.stat().st_size > decoder.limits.max_bytes:
-            return f"the file has more than {decoder.limits.max_bytes:,} bytes (LOGO_MAX_UPLOAD_BYTES)"
-        content = path.read_bytes()
+        content = images.read(name, decoder.limits.max_bytes)
         digest = sha256(content).digest()
         if known is not None and (stored := known.find(digest)) is not None:
             return stored
         damage: list[str] = []
         pixels = decoder.decode(content, damage.append)
-    except OSError as error:
-        return f"the file cannot be read: {error.strerror}"
     except BadImageError as error:
         return str(error)
     return describe_image(digest, pixels, encoder, next(iter(damage), None))

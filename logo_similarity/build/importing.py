@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from itertools import chain, zip_longest
 from pathlib import Path, PurePosixPath
 
@@ -43,9 +44,10 @@ from logo_similarity.catalog.updates import UPDATES, read_files, read_updates
 from logo_similarity.catalog.versions import WORK_PREFIX, Catalog
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.embed.encoder import Encoder
-from logo_similarity.errors import CatalogError, SourceError
+from logo_similarity.errors import BadImageError, CatalogError, SourceError
 from logo_similarity.facets import MOST_FACETS
 from logo_similarity.fields import Record
+from logo_similarity.image.files import open_images
 from logo_similarity.opening import Digests
 from logo_similarity.search.rows import open_array
 from logo_similarity.search.word_file import WordArrays
@@ -159,7 +161,8 @@ def import_source(
         with resumable(work):
             if not (work / RECORDS).exists():
                 with closing(Metadata(live / METADATA)) as metadata:
-                    merging = _Import(source, live, manifest, metadata, known, work, progress, enrich=enrich)
+                    most = options.limits.max_bytes
+                    merging = _Import(source, live, manifest, metadata, known, work, most, progress, enrich=enrich)
                     merging.write({**applied, **files})
             summary = _read_summary(work)
             has_changes = summary.added or summary.changed or summary.removed or facets != manifest.facets
@@ -170,8 +173,8 @@ def import_source(
             options = replace(
                 options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
             )
-            kind = manifest.source.kind
-            made = make_version(work, kind, work / IMAGES, encoder, known, inputs, options, progress, facets=facets)
+            kind, images = manifest.source.kind, open_images(work / IMAGES)
+            made = make_version(work, kind, images, encoder, known, inputs, options, progress, facets=facets)
             if keep is not None:
                 _store_images(work, keep, progress)
             version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
@@ -212,6 +215,7 @@ class _Import:
         metadata: Metadata,
         known: KnownImages,
         work: Path,
+        max_bytes: int,
         progress: Progress,
         *,
         enrich: bool,
@@ -223,6 +227,7 @@ class _Import:
         self._metadata = metadata
         self._known = known
         self._work = work
+        self._max_bytes = max_bytes
         self._progress = progress
         self._named: set[str] = set()
         """Ids in the source."""
@@ -255,15 +260,19 @@ class _Import:
             if isinstance(row, Record) and row.filename:
                 try:
                     row = replace(row, filename=self._stage(row))  # noqa: PLW2901
-                except OSError as error:
-                    yield Reject(row.where, f"the image cannot be read: {error.strerror}", row.logo_id, row.filename)
+                except BadImageError as error:
+                    yield Reject(row.where, str(error), row.logo_id, row.filename)
                     continue
             yield row
 
     def _stage(self, record: Record) -> str:
-        """The name of a record's image in the image store. Copies it to the work folder unless the live version has it."""
-        path = self._source.images / record.filename
-        digest = sha256_file(path)
+        """The name of a record's image in the image store. Copies it to the work folder unless the live version has it.
+
+        Raises:
+            BadImageError: it cannot be read, or is too large.
+        """
+        content = self._source.images.read(record.filename, self._max_bytes)
+        digest = sha256(content).hexdigest()
         logo = self._metadata.find(record.logo_id)
         if logo is not None and self._known.digest(logo.id).hex() == digest:
             return logo.filename
@@ -271,8 +280,8 @@ class _Import:
         target = self._work / IMAGES / name
         if not target.exists():
             target.parent.mkdir(exist_ok=True)
-            with replacing(target) as file, path.open("rb") as content:
-                shutil.copyfileobj(content, file)
+            with replacing(target) as file:
+                file.write(content)
         return name
 
     def _counted(self, logos: Generator[MergedLogo | Reject]) -> Generator[MergedLogo | Reject]:

@@ -21,6 +21,7 @@ from logo_similarity.embed.parts import MOST_PARTS
 from logo_similarity.errors import BadImageError, BuildError, SourceError
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
+from logo_similarity.image.files import ImageFiles
 from logo_similarity.search.parts import DIMENSIONS, SHORTEST
 from logo_similarity.wording import counted
 
@@ -91,12 +92,12 @@ class PrecomputedEmbeddings:
             sha256_file(path) for name in (IDS, EMBEDDINGS, CELLS, *PARTS) if (path := self.folder / name).exists()
         )
 
-    def check(self, records: Path, images: Path, encoder: Encoder, limits: ImageLimits) -> None:
+    def check(self, records: Path, images: ImageFiles, encoder: Encoder, limits: ImageLimits) -> None:
         """Compare the embeddings of up to `CHECKED_IMAGES` images with those that the encoder computes.
 
         Args:
             records: file written by `write_records`.
-            images: the image folder; missing images are skipped.
+            images: the images that they name; missing ones are skipped.
             encoder: the encoder of the catalog.
             limits: images beyond them are skipped.
 
@@ -106,15 +107,16 @@ class PrecomputedEmbeddings:
         with Decoder(limits) as decoder:
             self._check(records, images, encoder, decoder)
 
-    def _check(self, records: Path, images: Path, encoder: Encoder, decoder: Decoder) -> None:
+    def _check(self, records: Path, images: ImageFiles, encoder: Encoder, decoder: Decoder) -> None:
         candidates = (
             record
             for record in read_records(records)
-            if record.logo_id in self.rows and (images / record.filename).is_file()
+            if record.logo_id in self.rows and images.size(record.filename) is not None
         )
         for record in islice(candidates, CHECKED_IMAGES):
             try:
-                expected = describe(decoder.decode((images / record.filename).read_bytes()), encoder).embedding
+                content = images.read(record.filename, decoder.limits.max_bytes)
+                expected = describe(decoder.decode(content), encoder).embedding
             except BadImageError:
                 continue
             embedding = self.embeddings[self.rows[record.logo_id]]

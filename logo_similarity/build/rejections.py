@@ -10,6 +10,7 @@ from pathlib import Path
 
 from logo_similarity.catalog.sources.images import NO_IMAGE
 from logo_similarity.domain import Reject
+from logo_similarity.image.files import ImageFiles
 from logo_similarity.wording import counted
 
 MOST_REASONS = 1_000
@@ -60,14 +61,14 @@ class Rejections:
         others = len(self._by_reason) - len(shown)
         return [*map(str, shown), *([f"{counted(others, 'other reason')}"] if others else [])]
 
-    def remedy(self, images: Path) -> str | None:
+    def remedy(self, images: ImageFiles) -> str | None:
         """What to do about the commonest reason; None: it depends on the row.
 
         Args:
-            images: the folder in which the images were looked for.
+            images: where the images were looked for.
         """
         if any(rejection.example.reason.startswith(NO_IMAGE) for rejection in self.commonest(1)):
-            return f"the images were looked for in {images}; if they are elsewhere, name their folder with --images"
+            return f"the images were looked for in {images}; if they are elsewhere, name their folder or ZIP file with --images"
         return None
 
 

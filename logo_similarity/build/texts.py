@@ -16,12 +16,13 @@ from logo_similarity.errors import BadImageError
 from logo_similarity.fields import Record
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
+from logo_similarity.image.files import ImageFiles
 
 
 def read_texts(
     records: Path,
     total: int,
-    images: Path,
+    images: ImageFiles,
     texts: Path,
     *,
     threads: int,
@@ -35,7 +36,7 @@ def read_texts(
     Args:
         records: file written by `write_records`.
         total: number of its records.
-        images: the folder that their filenames are relative to.
+        images: the images that they name.
         texts: the folder to fill.
         threads: number of images in progress at once.
         limits: an image beyond them is not read.
@@ -72,12 +73,11 @@ def _name(number: int) -> str:
     return f"{number:06}.json"
 
 
-def _read(images: Path, record: Record, decoder: Decoder) -> str | None:
-    path = images / record.filename
+def _read(images: ImageFiles, record: Record, decoder: Decoder) -> str | None:
+    if record.text is not None:
+        return None
     try:
-        if record.text is not None or path.stat().st_size > decoder.limits.max_bytes:
-            return None
-        pixels = decoder.decode(path.read_bytes())
-    except (OSError, BadImageError):
+        pixels = decoder.decode(images.read(record.filename, decoder.limits.max_bytes))
+    except BadImageError:
         return None  # the stage before has rejected it, with the reason
     return thread_reader().read(pixels)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from logo_similarity.commands.inspect import reading_lines
+from logo_similarity.commands.inspect import describe_reading, reading_lines
 from logo_similarity.commands.options import AsJson, Device, SourceOptions, Threads, with_source
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.cpu import usable_cores
@@ -135,7 +135,7 @@ def _print_result(result: BuildResult, source: Source, *, as_json: bool) -> None
                 "version": result.folder.name,
                 "reused": result.reused,
                 "unreadable": unreadable,
-                "reading": asdict(source.description()),
+                "reading": asdict(describe_reading(source)),
                 "rejections": [asdict(rejection) for rejection in rejections.commonest()],
                 **manifest.model_dump(mode="json", exclude={"files"}),
             }
@@ -153,7 +153,7 @@ def _print_result(result: BuildResult, source: Source, *, as_json: bool) -> None
         f"recall {recall.value:.4f} (share of the {counted(recall.k, 'nearest image')} that a search finds; "
         f"{counted(recall.queries, 'test query', 'test queries')})"
     )
-    for line in reading_lines(source.description()):
+    for line in reading_lines(describe_reading(source)):
         out.print(line)
     if counts.rejected:
         out.print(f"rejected, all in {result.folder / REJECTED}:")

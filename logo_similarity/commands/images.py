@@ -19,19 +19,22 @@ images_app = typer.Typer(help="Upload images to the S3 image store.", no_args_is
 
 @images_app.command("upload", epilog=example("images upload /data/register/images"))
 def upload(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder of images. Their paths in it become their keys.")
+    images: Annotated[
+        Path,
+        typer.Argument(metavar="IMAGES", help="Folder or ZIP file of images. Their paths in it become their keys."),
     ],
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Number of parallel uploads.")] = 16,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a folder of images to the S3 image store.
+    """Upload images from a folder or from ZIP files to the S3 image store.
 
     Files that are in the store with the same name and size are skipped.
     """
-    from logo_similarity.storage import S3Service, UploadProgress, UploadSummary, upload_folder
+    from logo_similarity.image.files import open_images
+    from logo_similarity.storage import S3Service, UploadProgress, UploadSummary, upload_images
 
     service = S3Service(load_settings())
+    opened = open_images(images)
     with progress(err) as report:
 
         def show(state: UploadProgress) -> None:
@@ -39,7 +42,7 @@ def upload(
 
         async def run() -> UploadSummary:
             asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(concurrency))
-            return await upload_folder(service, folder, concurrency=concurrency, on_progress=show)
+            return await upload_images(service, opened, concurrency=concurrency, on_progress=show)
 
         summary = asyncio.run(run())
     if as_json:

@@ -54,6 +54,7 @@ def import_(
     from logo_similarity.build.importing import import_source
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.image.decode import ImageLimits
+    from logo_similarity.image.files import unread_notes
     from logo_similarity.storage import open_store
 
     settings = load_settings(catalogs=catalogs, images_dir=store, device=device)
@@ -75,6 +76,9 @@ def import_(
         result = import_source(
             opened, settings.catalogs, options, keep, enrich=enrich, dry_run=dry_run, progress=report
         )
+    if not enrich:
+        for note in unread_notes(opened.images):
+            err.print(f"note: {printable(note)}")
     if as_json:
         print_json({"version": result.folder.name, "published": result.published, **asdict(result.summary)})
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +19,9 @@ from logo_similarity.wording import counted
 
 if TYPE_CHECKING:
     from logo_similarity.build.rejections import Rejections
+    from logo_similarity.catalog.sources import Source
     from logo_similarity.catalog.sources.description import SourceDescription
+    from logo_similarity.image.files import ImageFiles
 
 EXAMPLES = 3
 REPORT_ROWS = 1_000
@@ -61,7 +63,7 @@ def inspect(
                     examples.append(row)
             if number % REPORT_ROWS == 0:
                 report("rows read", number, None)
-    reading = opened.description()
+    reading = describe_reading(opened)
     if as_json:
         print_json(
             {
@@ -78,6 +80,14 @@ def inspect(
         )
         return
     _print(reading, opened.images, examples, records, removals, rejections)
+
+
+def describe_reading(source: Source) -> SourceDescription:
+    """How a source and its images are read."""
+    from logo_similarity.image.files import image_notes, unread_notes
+
+    reading = source.description()
+    return replace(reading, notes=(*reading.notes, *image_notes(source.images), *unread_notes(source.images)))
 
 
 def reading_lines(reading: SourceDescription) -> list[str]:
@@ -113,7 +123,7 @@ def _remarks(reading: SourceDescription) -> Iterator[str]:
 
 def _print(
     reading: SourceDescription,
-    images: Path,
+    images: ImageFiles,
     examples: list[Record],
     records: int,
     removals: int,

@@ -73,7 +73,7 @@ class SourceOptions:
     sheet: str | None
 
     def open(self, *, needs_images: bool = True) -> Source:
-        """The source. `needs_images`: whether the names of its images are looked up in their folder.
+        """The source. `needs_images`: whether the names of its images are looked up.
 
         Raises:
             SourceError: it cannot be read as these options say.
@@ -99,8 +99,8 @@ _SOURCE: dict[str, tuple[Any, Any]] = {
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A table (CSV, JSON, Excel, Parquet), a folder of images with or without a table, or a folder in the L3D "
-            "layout.",
+            help="A table (CSV, JSON, Excel, Parquet), a folder of images with or without a table, a ZIP file of images, "
+            "files of a register, or a folder in the L3D layout.",
         ),
     ),
     "kind": (
@@ -109,7 +109,10 @@ _SOURCE: dict[str, tuple[Any, Any]] = {
     ),
     "images": (
         Path | None,
-        typer.Option("--images", help="Folder of the images. Default: images/ beside a table or in an L3D folder."),
+        typer.Option(
+            "--images",
+            help="Folder or ZIP file of the images. Default: images/, images.zip or NAME-images.zip beside the source.",
+        ),
     ),
     "mapping": (
         Path | None,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from logo_similarity.errors import SourceError
+from logo_similarity.errors import ImageTooLargeError, SourceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,12 @@ def image_names(folder: Path) -> Iterator[str]:
             raise SourceError(f"{folder / entry.name}: cannot be read ({entry.problem})")
         if entry.problem is None:
             yield entry.name
+
+
+def check_size(size: int, max_bytes: int) -> None:
+    """Raise ImageTooLargeError if a file has more than `max_bytes` bytes."""
+    if size > max_bytes:
+        raise ImageTooLargeError(f"the file has more than {max_bytes:,} bytes (LOGO_MAX_UPLOAD_BYTES)")
 
 
 def _inspect(folder: Path, name: str, entry: os.DirEntry[str]) -> FolderEntry:

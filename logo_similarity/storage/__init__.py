@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from logo_similarity.errors import ConfigError
 from logo_similarity.storage.local import LocalStore
 from logo_similarity.storage.s3 import S3Service
-from logo_similarity.storage.upload import UploadProgress, UploadSummary, upload_folder
+from logo_similarity.storage.upload import UploadProgress, UploadSummary, upload_images
 
-__all__ = ["ImageStore", "LocalStore", "S3Service", "UploadProgress", "UploadSummary", "open_store", "upload_folder"]
+__all__ = ["ImageStore", "LocalStore", "S3Service", "UploadProgress", "UploadSummary", "open_store", "upload_images"]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +53,15 @@ def open_store(settings: Settings) -> ImageStore | None:
     """The configured image store, or None. Makes no connection.
 
     Raises:
-        ConfigError: a setting of the store is invalid.
+        ConfigError: a setting of the store is invalid, or names a file in place of a folder.
     """
     if settings.images_dir is not None:
+        if settings.images_dir.is_file():
+            raise ConfigError(
+                f"LOGO_IMAGES_DIR: {settings.images_dir} is not a folder, and images cannot be served from a ZIP file; "
+                "unpack it and name the folder with --images, or upload its images to a bucket (logo-similarity images "
+                "upload) and set LOGO_S3_BUCKET"
+            )
         secret = settings.link_secret.get_secret_value()
         return LocalStore(settings.images_dir, secret=secret, link_seconds=settings.link_seconds)
     if settings.s3_bucket is not None:

@@ -1,4 +1,4 @@
-"""Parallel upload of an image folder to the bucket. Files that the bucket already has are skipped."""
+"""Parallel upload of the images in a folder or in ZIP files to the bucket. Files that the bucket already has are skipped."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logo_similarity.errors import BadImageError, SourceError, StoreError
-from logo_similarity.image.folder import FolderEntry, walk_folder
 from logo_similarity.image.formats import recognise
 from logo_similarity.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+    from logo_similarity.image.files import ImageFiles
+    from logo_similarity.image.folder import FolderEntry
     from logo_similarity.storage.s3 import S3Service
 
 LARGEST_FILE = 100_000_000
@@ -57,12 +57,12 @@ class UploadSummary:
     failures: tuple[UploadFailure, ...]
 
 
-async def upload_folder(
-    service: S3Service, folder: Path, *, concurrency: int, on_progress: Callable[[UploadProgress], None]
+async def upload_images(
+    service: S3Service, images: ImageFiles, *, concurrency: int, on_progress: Callable[[UploadProgress], None]
 ) -> UploadSummary:
-    """Upload every image below `folder` under its relative path, at most `concurrency` at a time.
+    """Upload every image under its name, at most `concurrency` at a time.
 
-    The files are those of `walk_folder`, as for a catalog. A file is skipped if the bucket has an object with its name
+    The files and their names are those of a catalog. A file is skipped if the bucket has an object with its name
     and size, so an interrupted upload can be repeated. All other files that are not sent count as failed and do not
     stop the upload. `on_progress` is called after each file.
 
@@ -70,12 +70,12 @@ async def upload_folder(
         SourceError: the folder does not exist.
         StoreError: the bucket cannot be listed, or `GIVE_UP_AFTER` requests in a row failed.
     """
-    if not await asyncio.to_thread(folder.is_dir):
-        raise SourceError(f"{folder} is not a folder")
+    if not await asyncio.to_thread(images.path.exists):
+        raise SourceError(f"{images}: no such folder or ZIP file")
     present = {entry.filename: entry.size async for entry in service.list_objects()}
-    total = await asyncio.to_thread(lambda: sum(1 for _ in walk_folder(folder)))
-    upload = _Upload(service, folder, present, total, on_progress)
-    entries = walk_folder(folder)
+    total = await asyncio.to_thread(lambda: sum(1 for _ in images.entries()))
+    upload = _Upload(service, images, present, total, on_progress)
+    entries = images.entries()
     async with asyncio.TaskGroup() as group:
         for _ in range(concurrency):
             group.create_task(upload.send_all(entries))
@@ -88,13 +88,13 @@ class _Upload:
     def __init__(
         self,
         service: S3Service,
-        folder: Path,
+        images: ImageFiles,
         present: dict[str, int],
         total: int,
         on_progress: Callable[[UploadProgress], None],
     ) -> None:
         self._service = service
-        self._folder = folder
+        self._images = images
         self._present = present
         self._total = total
         self._on_progress = on_progress
@@ -110,8 +110,6 @@ class _Upload:
                 return
             try:
                 await self._send(entry)
-            except OSError as error:
-                self._fail(entry.name, error.strerror or str(error))
             except BadImageError as error:
                 self._fail(entry.name, str(error))
             except StoreError as error:
@@ -136,15 +134,17 @@ class _Upload:
         if entry.problem is not None:
             self._fail(entry.name, entry.problem)
             return
-        path = self._folder / entry.name
-        size = path.stat().st_size
+        size = self._images.size(entry.name)
+        if size is None:
+            self._fail(entry.name, "the file does not exist any more")
+            return
         if size > LARGEST_FILE:
             self._fail(entry.name, f"larger than {LARGEST_FILE:,} bytes")
             return
         if self._present.get(entry.name) == size:
             self._skipped += 1
             return
-        data = await asyncio.to_thread(path.read_bytes)
+        data = await asyncio.to_thread(self._images.read, entry.name, LARGEST_FILE)
         await self._service.put(entry.name, data, content_type=_content_type(data, entry.name))
         self._refused_in_a_row = 0
         self._uploaded += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 from pathlib import Path
 
@@ -12,8 +13,29 @@ from benchmarks import machine
 from benchmarks.answers import TIE, check_hits
 from benchmarks.identical import Scenario, measure_scenario, own_rank, write_images
 from benchmarks.machine import INT8_INSTRUCTIONS, write_result
+from benchmarks.million import Build, estimate
 from logo_similarity.engine import SearchEngine
 from tests.samples import SampleCatalog
+
+
+def test_a_million_records_are_estimated_from_two_builds() -> None:
+    def made(records: int, indexing: float) -> Build:
+        return Build(
+            records, records * 1_000, records / 100, records / 10, indexing, records * 20 + 500, 500, records * 50 + 500
+        )
+
+    def n_log_n(records: int) -> float:
+        return records * math.log(records)
+
+    few, many = made(1_000, 5 + n_log_n(1_000) / 1_000), made(4_000, 5 + n_log_n(4_000) / 1_000)
+    guess = estimate(few, many)
+    assert guess["reading_hours"] == round(10_000 / 3600, 2)
+    assert guess["embedding_hours"] == round(100_000 / 3600, 2)
+    assert guess["indexing_hours"] == round((5 + n_log_n(1_000_000) / 1_000) / 3600, 2)
+    assert guess["hours"] == pytest.approx(
+        sum(guess[f"{stage}_hours"] for stage in ("reading", "embedding", "indexing")), abs=0.02
+    )
+    assert (guess["source_gb"], guess["version_gb"], guess["peak_gb"]) == (1.0, 0.02, 0.05)
 
 
 def hits(*scores: tuple[str, float]) -> list[dict[str, object]]:

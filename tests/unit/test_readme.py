@@ -76,6 +76,11 @@ def test_the_sizes_are_those_that_were_measured() -> None:
     assert replaced(text, "sizes", update_docs.sizes()) == text, AGAIN
 
 
+def test_the_build_of_a_million_records_is_that_which_was_estimated() -> None:
+    text = (DOCS / "registers.md").read_text()
+    assert replaced(text, "million", measured.million()) == text, AGAIN
+
+
 def test_the_scores_are_those_that_were_measured() -> None:
     text = (DOCS / "search.md").read_text()
     assert replaced(text, "scores", update_docs.scores()) == text, AGAIN

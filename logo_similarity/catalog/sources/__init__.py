@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
 
@@ -18,7 +18,9 @@ from logo_similarity.catalog.sources.table import TABLES, TableSource
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
+from logo_similarity.image.files import ImageFiles, file_names, open_images
 from logo_similarity.image.formats import EXTENSIONS
+from logo_similarity.image.zips import SUFFIX
 
 UPDATED_KINDS = (RegisterSource.kind,)
 """Kinds of sources in which later rows of a logo update earlier ones. In all others, a repeated id is a fault."""
@@ -28,8 +30,8 @@ class Source(Protocol):
     """A data set that can be read."""
 
     kind: str
-    images: Path
-    """The folder that `Record.filename` is relative to."""
+    images: ImageFiles
+    """The images that `Record.filename` names."""
 
     def files(self) -> Iterator[Path]:
         """The files with the metadata: a change in one of them leads to a new catalog."""
@@ -66,9 +68,10 @@ def open_source(
     """A source of the given kind ("l3d", "table", "register", "folder"), or of the kind that is recognised at `path`.
 
     Args:
-        path: a folder in L3D's layout, a table, a folder with a table, a file or folder of a register, or a folder of images.
+        path: a folder in L3D's layout, a table, a folder with a table, a file or folder of a register, or a folder or ZIP
+            file of images.
         kind: one of the four; None: recognised.
-        images: folder of the images; None: the source's default.
+        images: folder or ZIP file of the images; None: see `find_images`.
         mapping: TOML file that states how a table is read.
         columns: columns of a table by field; these go before those of `mapping`.
         encoding: of a text table; None: that of `mapping`, or recognised.
@@ -76,7 +79,7 @@ def open_source(
         names: `NamesAsWritten` if the images are not available. A folder of images always reads its own names.
 
     Raises:
-        SourceError: `path` is not a source of this kind.
+        SourceError: `path` is not a source of this kind, or `images` cannot be read.
     """
     kind = kind or _recognise(path)
     stated = {"--mapping": mapping, "--map": columns, "--encoding": encoding, "--sheet": sheet}
@@ -102,36 +105,42 @@ def open_source(
 
 
 def _recognise(path: Path) -> str:
+    if not path.exists():
+        raise SourceError(f"{path}: no such file or folder")
     # A JSON file may also be an answer of an office's API.
     if path.is_file() and path.suffix.lower() in TABLES and (path.suffix.lower() != ".json" or not is_register(path)):
         return "table"
     if path.is_dir() and metadata_files(path):
         return "l3d"
-    if path.exists() and is_register(path):
+    if is_register(path):
         return "register"
-    if path.is_dir():
-        if _tables(path):
-            return "table"
-        if has_images(path):
+    if path.is_dir() and _tables(path):
+        return "table"
+    if path.is_dir() or path.suffix.lower() == SUFFIX:
+        images = open_images(path)
+        if path.is_file() and (inner := next(filter(_is_table, file_names(images)), None)) is not None:
+            raise SourceError(
+                f"{path}: contains a table ({inner}), which is not read in a ZIP file; unpack the table, and name the ZIP "
+                "file with --images, or read the images without the table with --kind folder"
+            )
+        if has_images(images):
             return "folder"
-    if not path.exists():
-        raise SourceError(f"{path}: no such file or folder")
     reason = ": the folder contains neither images nor metadata" if path.is_dir() else ""
     raise SourceError(
         f"{path}: not recognised as a source{reason}; name a folder with results.json or output_<year>.json (layout of "
-        f"L3D), a table ({', '.join(TABLES)}), XML or JSON files of a register, or a folder of images "
-        f"({', '.join(EXTENSIONS)}); unpack an archive of images first"
+        f"L3D), a table ({', '.join(TABLES)}), XML or JSON files of a register, or a folder or ZIP file of "
+        f"images ({', '.join(EXTENSIONS)})"
     )
 
 
 def _tables(folder: Path) -> list[Path]:
     """The tables in a folder; text files may be anything, and are not taken for one."""
-    suffixes = set(TABLES) - {".txt", ".json"}
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith((".", "~$"))
-    )
+    return sorted(path for path in folder.iterdir() if _is_table(path.name) and path.is_file())
+
+
+def _is_table(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in set(TABLES) - {".txt", ".json"} and not path.name.startswith((".", "~$"))
 
 
 def _only_table(path: Path) -> Path:

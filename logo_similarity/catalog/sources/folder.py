@@ -1,4 +1,4 @@
-"""A folder of images without metadata."""
+"""A folder or ZIP file of images without metadata."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 from logo_similarity.catalog.sources.description import SourceDescription
 from logo_similarity.catalog.sources.rows import RowError, checked_filename, make_record, make_reject
 from logo_similarity.domain import Reject
-from logo_similarity.errors import BadImageError, SourceError, UnsupportedFormatError
+from logo_similarity.errors import BadImageError, UnsupportedFormatError
 from logo_similarity.fields import Record
-from logo_similarity.image.folder import image_names, walk_folder
+from logo_similarity.image.files import ImageFiles, file_names, open_images, readable_entries
 from logo_similarity.image.formats import EXTENSIONS, recognise
 from logo_similarity.wording import counted
 
@@ -38,7 +38,7 @@ EXAMPLES = 3
 
 
 class FolderSource:
-    """Every image below a folder. A logo's id is its path without the extension ("cars/mark-1").
+    """Every image below a folder or in a ZIP file. A logo's id is its path without the extension ("cars/mark-1").
 
     A file is an image if its name ends like one, or else if its content begins like one.
     """
@@ -46,7 +46,7 @@ class FolderSource:
     kind = "folder"
 
     def __init__(self, folder: Path) -> None:
-        self.images = folder
+        self.images: ImageFiles = open_images(folder)
         self._others: list[str] = []
 
     def files(self) -> Iterator[Path]:
@@ -80,18 +80,14 @@ class FolderSource:
 
     def _sort_out(self) -> tuple[list[str], list[tuple[str, str]], list[str]]:
         """The names of the images, those of pictures and links that are not read with the reasons, and all other names."""
-        if not self.images.is_dir():
-            raise SourceError(f"{self.images}: the image folder does not exist")
         images: list[str] = []
         rejects: list[tuple[str, str]] = []
         others: list[str] = []
-        for entry in walk_folder(self.images):
-            if entry.unreadable:
-                raise SourceError(f"{self.images / entry.name}: cannot be read ({entry.problem})")
+        for entry in readable_entries(self.images):
             if entry.problem is not None:
                 if not PurePosixPath(entry.name).name.startswith("."):
                     rejects.append((entry.name, entry.problem))
-            elif entry.name.lower().endswith(EXTENSIONS) or (problem := _problem(self.images / entry.name)) is None:
+            elif entry.name.lower().endswith(EXTENSIONS) or (problem := _problem(self.images, entry.name)) is None:
                 images.append(entry.name)
             elif problem:
                 rejects.append((entry.name, problem))
@@ -100,29 +96,30 @@ class FolderSource:
         return images, rejects, others
 
 
-def has_images(folder: Path) -> bool:
-    """Whether a folder has an image, by the names of its files or, failing that, by their content.
+def has_images(images: ImageFiles) -> bool:
+    """Whether a file is an image, by its name or, if no name says so, by its content.
 
     Raises:
         SourceError: a part of the folder cannot be read.
     """
-    names = list(image_names(folder))
+    names = list(file_names(images))
     return any(name.lower().endswith(EXTENSIONS) for name in names) or any(
-        _problem(folder / name) is None for name in names
+        _problem(images, name) is None for name in names
     )
 
 
-def _problem(path: Path) -> str | None:
+def _problem(images: ImageFiles, name: str) -> str | None:
     """Why the file is not an image that can be read; empty: it is not a picture at all; None: it can."""
     try:
-        with path.open("rb") as file:
-            recognise(file.read(START_BYTES))
+        start = images.start(name, START_BYTES)
+    except BadImageError as error:
+        return str(error)
+    try:
+        recognise(start)
     except UnsupportedFormatError as error:
         return str(error)
     except BadImageError as error:
-        return str(error) if path.suffix.lower() in PICTURES else ""
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        return str(error) if PurePosixPath(name).suffix.lower() in PICTURES else ""
     return None
 
 

@@ -1,4 +1,4 @@
-"""The names of the images in a folder, looked up by the names that tables have for them."""
+"""The names of the images of a source, looked up by the names that tables have for them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from itertools import chain
+from pathlib import PurePosixPath
 from typing import Protocol
 from urllib.parse import unquote
 
 from logo_similarity.catalog.sources.rows import RowError, abbreviate, checked_filename
-from logo_similarity.image.folder import image_names
+from logo_similarity.image.files import ImageFiles, file_names
 from logo_similarity.image.formats import EXTENSIONS
+from logo_similarity.image.zips import SUFFIX as ZIP_SUFFIX
 from logo_similarity.wording import counted
 
 BESIDE = "./"
@@ -46,14 +48,14 @@ class Names(Protocol):
         ...
 
 
-OpenNames = Callable[[Path], Names]
+OpenNames = Callable[[ImageFiles], Names]
 
 
 class NamesAsWritten:
     """For images that are not available: every name is used as it is written."""
 
-    def __init__(self, _folder: Path) -> None:
-        """The folder is not read."""
+    def __init__(self, _images: ImageFiles) -> None:
+        """The images are not read."""
 
     def resolve(self, name: object) -> str:
         """The same name."""
@@ -69,21 +71,24 @@ class NamesAsWritten:
 
 
 class ImageNames:
-    """All files below a folder, read in one pass. About 180 bytes a file, 270 where its name has capitals.
+    """All files of an image folder or ZIP file, read in one pass. About 180 bytes a file, 270 where its name has capitals.
 
     Names without an extension, and numbers that lost their leading zeros, are looked up in further tables that are made
     when the first one is met.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Read the names. Raises SourceError if the folder cannot be read."""
-        self._folder = folder.resolve().name
+    def __init__(self, images: ImageFiles) -> None:
+        """Read the names. Raises SourceError if they cannot be read."""
+        path = images.path.resolve()
+        self._folder = path.stem if path.suffix.lower() == ZIP_SUFFIX else path.name
+        # Of the ZIP files of a register, the last has the newest images.
+        self._roots = images.roots()[::-1]
         # The first name in order under its folded form; the others are rare and kept apart.
         self._first: dict[str, str] = {}
         self._others: set[str] = set()
         self._loose: dict[str, str] | None = None
         self._undecodable: dict[str, str] = {}
-        for name in image_names(folder):
+        for name in file_names(images):
             if not name.isascii() and (plain := _without_utf8(name)) is not None:
                 self._undecodable[_fold(plain)] = name
             folded = _fold(name)
@@ -101,8 +106,8 @@ class ImageNames:
     def resolve(self, name: object) -> str:
         """The name on disk: as it is written, or else the first one in order that differs in case or Unicode form only.
 
-        If neither exists: with its %-escapes decoded, without the folders up to the image folder, with the extension that
-        it lacks, or with the leading zeros that a spreadsheet removed from it.
+        If neither exists: with its %-escapes decoded, without the folders up to the image folder, in a ZIP file (the last
+        one that has it), with the extension that it lacks, or with the leading zeros that a spreadsheet removed from it.
 
         Raises:
             RowError: it cannot be a name, no image has it, or several images could be meant.
@@ -117,7 +122,7 @@ class ImageNames:
                 return on_disk
         if _fold(written) in self._undecodable:
             raise RowError(f"the name of the image {abbreviate(name)} is not UTF-8 on disk; rename the file")
-        padded = self._with_zeros(written)
+        padded = next(filter(None, map(self._with_zeros, self._variants(written))), None)
         if padded is None:
             raise RowError(f"{NO_IMAGE} {abbreviate(name)} in the image folder")
         self._padded += 1
@@ -132,25 +137,32 @@ class ImageNames:
         return [f"{images} found by leading zeros that were added or removed ({self._example}); {KEEP_ZEROS}"]
 
     def find(self, folder: str, candidates: Sequence[str]) -> str | None:
-        """See `Names.find`. The index for it takes another 160 bytes an image when it is first used."""
+        """See `Names.find`. The index for it takes another 240 bytes an image when it is first used."""
         if self._loose is None:
-            self._loose = _index_loosely({*self._first.values(), *self._others})
+            self._loose = _index_loosely(chain(self._first.values(), self._others), self._roots)
         for candidate in candidates:
             key = _bare(candidate.removeprefix(BESIDE))
-            paths = [_fold(f"{folder}/{key}")] if folder != "." else []
+            paths = []
+            if folder != ".":
+                paths.append(_fold(f"{folder}/{key}"))
+                paths += map(_fold, self._below_image_folder(f"{folder}/{key}"))
             if not candidate.startswith(BESIDE):
-                paths.append(key)
+                paths += [key, *(_fold(f"{root}/{key}") for root in self._roots)]
             for path in paths:
                 if name := self._loose.get(path):
                     return name
         return None
 
     def _variants(self, written: str) -> Iterator[str]:
-        yield written
         decoded = unquote(written)
-        if decoded != written:
-            yield decoded
-        parts = decoded.split("/")
+        names = [*dict.fromkeys((written, decoded)), *self._below_image_folder(decoded)]
+        yield from names
+        for root in self._roots:
+            yield from (f"{root}/{name}" for name in names)
+
+    def _below_image_folder(self, name: str) -> Iterator[str]:
+        """The name without the folders up to the image folder, if it has this."""
+        parts = name.split("/")
         if self._folder in parts[:-1]:
             last = len(parts) - 1 - parts[::-1].index(self._folder)
             yield "/".join(parts[last + 1 :])
@@ -178,19 +190,31 @@ class ImageNames:
         return found or _only(name, self._zeros.get(bare, []))
 
 
-def _index_loosely(names: Iterable[str]) -> dict[str, str]:
-    """Images by their path without the extension, by their last name, and by the name of their folder."""
+def _index_loosely(names: Iterable[str], roots: Sequence[str]) -> dict[str, str]:
+    """Images by their path without the extension, by their last name, and by the name of their folder.
+
+    The last two count if only one image has the name, of those in the ZIP file that comes first in `roots`.
+    """
     paths: dict[str, str] = {}
     for name in sorted(name for name in names if name.lower().endswith(EXTENSIONS)):
         with suppress(RowError):  # a name that no record may have
-            paths.setdefault(_bare(name), checked_filename(name))
-    short: dict[str, str] = {}
-    for path, name in paths.items():
-        parent, _, last = path.rpartition("/")
-        if parent:
+            checked = checked_filename(name)
+            paths.setdefault(_bare(name), name if checked == name else checked)  # one string instead of two equal ones
+    starts = [_fold(f"{root}/") for root in roots]
+    groups: dict[int, list[str]] = {}
+    for path in paths:
+        if "/" in path:
+            place = next((place for place, start in enumerate(starts) if path.startswith(start)), -1)
+            groups.setdefault(place, []).append(path)
+    for place in sorted(groups):
+        once: dict[str, str] = {}
+        for path in groups.pop(place):
+            parent, _, last = path.rpartition("/")
             for key in {last, parent.rpartition("/")[2]}:
-                short[key] = AMBIGUOUS if key in short else name
-    return {**short, **paths}
+                once[key] = AMBIGUOUS if key in once else paths[path]
+        for key, name in once.items():
+            paths.setdefault(key, name)
+    return paths
 
 
 def _bare(name: str) -> str:

@@ -15,6 +15,7 @@ from logo_similarity.catalog.sources.rows import RowError, abbreviate, make_reco
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
+from logo_similarity.image.files import ImageFiles, find_images, open_images
 
 YEARLY = re.compile(r"^output_\d{4}\.json$", re.IGNORECASE)
 LONGEST_BLANK = 4_096
@@ -36,8 +37,7 @@ class L3dSource:
         if not self._metadata:
             raise SourceError(f"{folder}: contains neither results.json nor output_<year>.json")
         self._names = names
-        usual = folder / "images"
-        self.images = images or (usual if usual.is_dir() else folder)
+        self.images: ImageFiles = open_images(images) if images else find_images(folder)
 
     def files(self) -> Iterator[Path]:
         """The JSON files that are read."""

@@ -26,6 +26,7 @@ from logo_similarity.errors import SourceError
 from logo_similarity.facets import EXTRA, MOST_FACETS
 from logo_similarity.field_kinds import Date, Notation, is_missing
 from logo_similarity.fields import FIELDS, Record
+from logo_similarity.image.files import ImageFiles, find_images, open_images
 from logo_similarity.wording import counted
 
 _JSON = (".jsonl", ".ndjson", ".json")
@@ -73,13 +74,13 @@ class TableSource:
 
         Args:
             path: the table.
-            images: folder of the images; None: `images` beside the table, or the table's own folder.
+            images: folder or ZIP file of the images; None: see `find_images`.
             options: what is known of the table.
             mapping_file: the file that these options come from, if any.
             names: looks up the images.
 
         Raises:
-            SourceError: `path` is not a table, or the options have too many facets.
+            SourceError: `path` is not a table, `images` cannot be read, or the options have too many facets.
         """
         if path.suffix.lower() not in TABLES:
             remedy = "; save it as .xlsx or CSV" if path.suffix.lower() in (".xls", ".ods") else ""
@@ -97,8 +98,7 @@ class TableSource:
             )
         self._notation = self._options.notation
         self._names = names
-        usual = path.parent / "images"
-        self.images = images or (usual if usual.is_dir() else path.parent)
+        self.images: ImageFiles = open_images(images) if images else find_images(path)
         self._met: list[str] = []
 
     def files(self) -> Iterator[Path]:

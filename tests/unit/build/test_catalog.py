@@ -26,8 +26,10 @@ from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.search.build import EF_SEARCHES
 from logo_similarity.version import __version__
+from tests.importing import CELLS
 from tests.registers import case_file, uspto, zip_of
 from tests.samples import SampleCatalog
+from tests.zips import make_zip
 
 POOR = BuildOptions(threads=2, m=2, ef_construction=1, ef_search=1, recall_floor=0.0, self_floor=0.0)
 """An index that misses some of the exact answers."""
@@ -76,6 +78,33 @@ def test_every_reject_has_its_position_its_id_and_its_file(sample_catalog: Sampl
         "marks.csv:6": ("5", None),
         "marks.csv:8": ("broken", "broken.jpg"),
     }
+
+
+def test_a_catalog_of_images_in_zip_files_is_that_of_the_same_images_in_folders(
+    sample_catalog: SampleCatalog, tmp_path: Path
+) -> None:
+    contents = {file: (sample_catalog.images / file).read_bytes() for file in sample_catalog.files[:40]}
+    archives = {"part1": dict([*contents.items()][:20]), "part2": dict([*contents.items()][20:])}
+    zipped, unpacked = tmp_path / "zipped", tmp_path / "unpacked"
+    for name, files in archives.items():
+        zipped.mkdir(exist_ok=True)
+        make_zip(zipped / f"{name}.zip", {**files, "broken.jpg": b"no image"})
+        for file, content in {**files, "broken.jpg": b"no image"}.items():
+            (unpacked / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (unpacked / name / file).write_bytes(content)
+    options = BuildOptions(model=CELLS, threads=2, trial=lambda _version: None)
+    made = [
+        build_catalog(open_source(folder), tmp_path / f"of-{folder.name}", options) for folder in (zipped, unpacked)
+    ]
+    for name in ("rejected.jsonl", "metadata.db", "patches.npy", "image_digests.npy"):
+        one, other = ((result.folder / name).read_bytes() for result in made)
+        assert one == other, name
+    assert made[0].manifest.logo_ids == made[1].manifest.logo_ids
+    assert made[0].manifest.source == made[1].manifest.source
+    assert made[0].manifest.source.rejected == 2
+    make_zip(zipped / "part2.zip", archives["part2"])
+    again = build_catalog(open_source(zipped), tmp_path / "of-zipped", options)
+    assert (again.reused, again.manifest.source.rejected) == (False, 1)
 
 
 @pytest.mark.slow
@@ -297,10 +326,11 @@ def test_a_source_without_a_usable_logo_names_some_reasons(tmp_path: Path) -> No
     (tmp_path / "images").mkdir()
     with pytest.raises(BuildError) as failure:
         build_few(table)
+    looked = f"  the images were looked for in {tmp_path / 'images'}"
     assert str(failure.value).splitlines() == [
         "no logo could be indexed: 5 rows were rejected",
         "  5: no image '0.jpg' in the image folder (few.jsonl:1)",
-        f"  the images were looked for in {tmp_path / 'images'}; if they are elsewhere, name their folder with --images",
+        f"{looked}; if they are elsewhere, name their folder or ZIP file with --images",
     ]
     assert Catalog(tmp_path / "catalogs").names() == []
 

@@ -33,6 +33,7 @@ from logo_similarity.errors import (
     SupersededError,
     UnsupportedFormatError,
 )
+from logo_similarity.image.files import ImageFiles, open_images
 from tests.changing import Office
 from tests.importing import FILES, OPTIONS, Desk, Register, day
 
@@ -93,13 +94,13 @@ def test_the_image_that_a_logo_has_is_neither_stored_nor_described_again(
 def test_words_in_a_new_image_are_read_if_the_version_has_such_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, read: bool
 ) -> None:
-    def write_word(_records: Path, _total: int, _images: Path, texts: Path, **_: object) -> None:
+    def write_word(_records: Path, _total: int, _images: ImageFiles, texts: Path, **_: object) -> None:
         texts.mkdir()
         write_texts(texts, 0, {"US-0": "Zanzibar"})
 
     monkeypatch.setattr(catalog, "read_texts", write_word)
     desk = Desk(tmp_path)
-    source = Register(desk.images, [desk.record("US-0", 1, 0), desk.record("US-1", 1, 1)])
+    source = Register(open_images(desk.images), [desk.record("US-0", 1, 0), desk.record("US-1", 1, 1)])
     build_catalog(source, desk.root, dataclasses.replace(OPTIONS, read_words=read))
     office = Office(desk)
     canvas = np.full((200, 400, 3), 255, np.uint8)

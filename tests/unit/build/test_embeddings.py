@@ -11,6 +11,7 @@ from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.image.decode import ImageLimits
+from logo_similarity.image.files import open_images
 from tests.samples import SampleCatalog
 
 ROWS = 10
@@ -30,7 +31,7 @@ def test_only_missing_shards_are_made(
     def embed() -> list[int]:
         steps: list[int] = []
         embed_records(
-            tmp_path / "records", ROWS, sample_catalog.images, shards, encoder,
+            tmp_path / "records", ROWS, open_images(sample_catalog.images), shards, encoder,
             threads=1, limits=ImageLimits(), on_rows=steps.append,
         )  # fmt: skip
         return steps

@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from logo_similarity.embed.encoder import Encoder
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogError
 from logo_similarity.fields import Record
+from logo_similarity.image.files import open_images
 from tests.importing import FILES, OPTIONS, Desk, Register, Row, day
 from tests.registers import case_file, uspto
+from tests.zips import make_zip
 
 
 @pytest.fixture
@@ -83,7 +86,7 @@ def test_images_of_the_live_version_are_not_read(desk: Desk, monkeypatch: pytest
 def test_words_that_were_read_in_an_image_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "read_texts", lambda _records, _total, _images, texts, **_: _write_word(texts))
     desk = Desk(tmp_path)
-    source = Register(desk.images, [desk.record("US-1", 1, 1), desk.record("US-2", 1, 2)])
+    source = Register(open_images(desk.images), [desk.record("US-1", 1, 1), desk.record("US-2", 1, 2)])
     build_catalog(source, desk.root, replace(OPTIONS, read_words=True))
     desk.add(desk.record("US-0", 3, 7), desk.record("US-1", 3, status="ended"))
     with SearchEngine.open(desk.root) as engine:
@@ -203,6 +206,30 @@ def test_a_file_that_was_imported_is_not_read_again(desk: Desk, tmp_path: Path) 
     again = add()
     assert not again.published
     assert again.summary.unchanged == 0
+
+
+def test_images_are_imported_from_zip_files(desk: Desk, tmp_path: Path) -> None:
+    content = FILES[9].read_bytes()
+    daily = tmp_path / "daily"
+    daily.mkdir()
+    drawing = "<mark-drawing-code>3000</mark-drawing-code>"
+    records = uspto(*(case_file(f"0000000{number}", header=drawing) for number in range(1, 5)))
+    make_zip(daily / "apc1.zip", {"apc1.xml": records.encode()})
+    make_zip(daily / "hrs1.zip", {"00000001.jpg": content, "00000002.jpg": content, "00000003.jpg": b"", "x.zip": b""})
+    damaged = (daily / "hrs1.zip").read_bytes()
+    crc = damaged.rindex(b"00000002.jpg") - 46 + 16
+    (daily / "hrs1.zip").write_bytes(damaged[:crc] + b"wrong"[:4] + damaged[crc + 4 :])
+    kept: dict[str, bytes] = {}
+    result = import_source(open_source(daily), desk.root, OPTIONS, kept.__setitem__)
+    summary = result.summary
+    assert summary.examples["added"] == ["US-00000001", "US-00000003"]
+    assert summary.examples["images_missing"] == ["US-00000004"]
+    assert summary.rejected == 1
+    assert "its checksum is wrong (entry '00000002.jpg' of 'hrs1.zip')" in summary.reasons[0]
+    digest = sha256(content).hexdigest()
+    assert kept == {f"{digest[:2]}/{digest}.jpg": content}
+    (logo,) = [record for record in desk.logos() if record.logo_id.startswith("US-0000")]
+    assert (logo.logo_id, logo.filename) == ("US-00000001", *kept)
 
 
 def test_an_enrichment_changes_only_logos_that_are_there(desk: Desk) -> None:

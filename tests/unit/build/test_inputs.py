@@ -11,15 +11,21 @@ from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.catalog.sources.description import SourceDescription
 from logo_similarity.domain import Reject
 from logo_similarity.fields import Record
+from logo_similarity.image.files import ImageFiles, open_images
+from tests.zips import make_zip
 
 
 @dataclass
 class Inputs:
     """A source of one table, with images in a folder and below it."""
 
-    images: Path
+    images: ImageFiles
     table: Path
     kind: str = "test"
+
+    @property
+    def folder(self) -> Path:
+        return self.images.path
 
     def files(self) -> Iterator[Path]:
         yield self.table
@@ -37,7 +43,16 @@ def inputs(tmp_path: Path) -> Inputs:
     for name in ("a.png", "below/b.png"):
         (tmp_path / "images" / name).write_bytes(b"pixels")
     (tmp_path / "marks.csv").write_bytes(b"rows")
-    return Inputs(tmp_path / "images", tmp_path / "marks.csv")
+    return Inputs(open_images(tmp_path / "images"), tmp_path / "marks.csv")
+
+
+def test_a_zip_file_counts_as_it_is(inputs: Inputs) -> None:
+    archive = make_zip(inputs.folder.parent / "images.zip", {"a.png": b"pixels", "below/b.png": b"pixels"})
+    zipped = replace(inputs, images=open_images(archive))
+    before = digest_inputs(zipped)
+    assert before == digest_inputs(zipped) != digest_inputs(inputs)
+    touch(archive)
+    assert digest_inputs(zipped) != before
 
 
 def test_the_same_inputs_have_the_same_digest(inputs: Inputs) -> None:
@@ -59,11 +74,11 @@ def grow(path: Path) -> None:
     "change",
     [
         lambda inputs: inputs.table.write_bytes(b"ROWS"),
-        lambda inputs: touch(inputs.images / "a.png"),
-        lambda inputs: grow(inputs.images / "below" / "b.png"),
-        lambda inputs: (inputs.images / "a.png").rename(inputs.images / "c.png"),
-        lambda inputs: (inputs.images / "a.png").rename(inputs.images / "below" / "a.png"),
-        lambda inputs: (inputs.images / "below" / "b.png").unlink(),
+        lambda inputs: touch(inputs.folder / "a.png"),
+        lambda inputs: grow(inputs.folder / "below" / "b.png"),
+        lambda inputs: (inputs.folder / "a.png").rename(inputs.folder / "c.png"),
+        lambda inputs: (inputs.folder / "a.png").rename(inputs.folder / "below" / "a.png"),
+        lambda inputs: (inputs.folder / "below" / "b.png").unlink(),
     ],
     ids=["table", "time of change", "size", "name", "folder", "missing image"],
 )

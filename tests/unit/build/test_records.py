@@ -13,6 +13,7 @@ from logo_similarity.catalog.updates import UPDATES
 from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
+from logo_similarity.image.files import open_images
 
 RECORDS = [
     Record(
@@ -37,7 +38,7 @@ ROWS: tuple[Record | Reject, ...] = (*RECORDS, Reject("x", "bad"))
 class Rows:
     """A source of given rows, that can break off."""
 
-    images = Path()
+    images = open_images(Path())
 
     def __init__(
         self, rows: Sequence[Record | Removal | Reject], error: BaseException | None = None, kind: str = "test"

@@ -7,6 +7,7 @@ from pathlib import Path
 from logo_similarity.build import rejections as module
 from logo_similarity.build.rejections import Rejections, read_rejects
 from logo_similarity.domain import Reject
+from logo_similarity.image.files import open_images
 
 
 def missing(number: int) -> Reject:
@@ -46,11 +47,11 @@ def test_the_number_of_reasons_in_memory_is_bounded() -> None:
 
 def test_the_folder_of_the_images_is_named_if_most_are_missing(tmp_path: Path) -> None:
     other = Reject("x", "a quote is not closed")
-    assert Rejections([missing(1), missing(2), other]).remedy(tmp_path) == (
-        f"the images were looked for in {tmp_path}; if they are elsewhere, name their folder with --images"
+    assert Rejections([missing(1), missing(2), other]).remedy(open_images(tmp_path)) == (
+        f"the images were looked for in {tmp_path}; if they are elsewhere, name their folder or ZIP file with --images"
     )
-    assert Rejections([missing(1), other, other]).remedy(tmp_path) is None
-    assert Rejections().remedy(tmp_path) is None
+    assert Rejections([missing(1), other, other]).remedy(open_images(tmp_path)) is None
+    assert Rejections().remedy(open_images(tmp_path)) is None
 
 
 def test_rejects_are_read_from_their_file(tmp_path: Path) -> None:

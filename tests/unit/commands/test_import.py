@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner, Result
 from logo_similarity.cli import app
 from tests.importing import Desk
 from tests.registers import case_file, uspto
+from tests.zips import make_zip
 
 
 @pytest.fixture
@@ -43,6 +45,23 @@ def test_changes_are_applied_and_summed_up(folder: Path) -> None:
     assert "is live: 3 logos" in printed
     assert len([path for path in (folder / "store").rglob("*") if path.is_file()]) == 3
     assert "nothing to change" in run("--store", "store").output
+
+
+def test_images_in_zip_files_are_imported_and_what_is_not_read_is_said(folder: Path) -> None:
+    picture = (folder / "images" / "00000003.jpg").read_bytes()
+    make_zip(folder / "hrs.zip", {"00000003.jpg": picture, "more.zip": b""})
+    shutil.rmtree(folder / "images")
+    outcome = CliRunner().invoke(app, ["import", "daily.xml", "--images", "hrs.zip", "--store", "store"])
+    assert outcome.exit_code == 0, outcome.output
+    assert "1 added (US-00000003)" in outcome.output
+    assert "note: 1 entry of ZIP files not read ('more.zip' of 'hrs.zip': ZIP files inside" in outcome.output
+    assert [path.read_bytes() for path in (folder / "store").glob("??/*")] == [picture]
+
+
+def test_a_zip_file_is_no_image_store(folder: Path) -> None:
+    make_zip(folder / "store.zip", {})
+    outcome = CliRunner().invoke(app, ["import", "daily.xml", "--store", "store.zip"])
+    assert "images cannot be served from a ZIP file" in str(outcome.exception)
 
 
 def test_json(folder: Path) -> None:

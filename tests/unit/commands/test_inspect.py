@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 from logo_similarity.cli import app
 from logo_similarity.errors import SourceError
 from tests.samples import SAMPLES
+from tests.zips import make_zip
 
 
 @pytest.fixture
@@ -72,8 +73,23 @@ def test_forgotten_images_are_said(marks: Path) -> None:
     assert lines[-3:] == [
         "0 records to index, 4 rejected",
         "  4: no image '1' in the image folder (marken.csv:2)",
-        f"the images were looked for in {marks.parent}; if they are elsewhere, name their folder with --images",
+        f"the images were looked for in {marks.parent}; if they are elsewhere, name their folder or ZIP file with --images",
     ]
+
+
+def test_images_in_zip_files_are_said(marks: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "all.zip"
+    make_zip(
+        archive, {path.name: path.read_bytes() for path in (marks.parent / "bilder").iterdir()} | {"../x.jpg": b""}
+    )
+    output = run("inspect", str(marks), "--images", str(archive)).stdout
+    assert f"images: {archive}" in output
+    assert f"run logo-similarity images upload {archive}" in " ".join(output.split())
+    reading = json.loads(run("inspect", str(marks), "--images", str(archive), "--json").stdout)
+    folder = json.loads(run("inspect", str(marks), "--images", str(marks.parent / "bilder"), "--json").stdout)
+    assert reading["records"] == folder["records"] > 0
+    assert reading["rejections"] == folder["rejections"]
+    assert "its name leads out of the ZIP file" in reading["notes"][-1]
 
 
 def test_every_kind_of_source_can_be_inspected(marks: Path) -> None:

@@ -6,11 +6,13 @@ from urllib.parse import quote, unquote
 
 import pytest
 
+from logo_similarity.api.server import check_images
 from logo_similarity.config import Settings
 from logo_similarity.errors import ConfigError, LinkRefusedError, NotFoundError, StoreError
 from logo_similarity.storage import open_store
 from logo_similarity.storage.local import LocalStore
 from logo_similarity.storage.s3 import S3Service
+from tests.zips import make_zip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,6 +211,14 @@ def test_open_store_gives_what_the_settings_name(folder: Path) -> None:
     store = open_store(Settings(images_dir=folder))
     assert isinstance(store, LocalStore)
     store.open_link(token_of(store.sign(["a.jpg"])[0]))
+
+
+def test_a_zip_file_is_no_store(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "images.zip", {"a.jpg": b"a"})
+    with pytest.raises(ConfigError, match=r"images\.zip is not a folder.*unpack it.*logo-similarity images upload"):
+        open_store(Settings(images_dir=archive))
+    with pytest.raises(ConfigError, match="images cannot be served from a ZIP file"):
+        check_images(Settings(images_dir=archive))
 
 
 def test_a_link_life_beyond_what_s3_allows_is_a_wrong_setting() -> None:

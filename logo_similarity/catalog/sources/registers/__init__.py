@@ -10,12 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from logo_similarity.catalog.sources.description import SourceDescription
 from logo_similarity.catalog.sources.images import ImageNames, Names, OpenNames
-from logo_similarity.catalog.sources.registers.documents import (
-    Document,
-    read_documents,
-    register_files,
-    zips_with_images,
-)
+from logo_similarity.catalog.sources.registers.documents import Document, read_documents, register_files
 from logo_similarity.catalog.sources.registers.elements import Root, read_root
 from logo_similarity.catalog.sources.registers.euipo import is_euipo, read_euipo
 from logo_similarity.catalog.sources.registers.kipris import is_kipris, read_kipris
@@ -28,8 +23,7 @@ from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.field_kinds import Notation
 from logo_similarity.fields import Record
-from logo_similarity.image.folder import image_names
-from logo_similarity.image.formats import EXTENSIONS
+from logo_similarity.image.files import ImageFiles, find_images, open_images
 
 NOTATION = Notation(date_format="%Y-%m-%d")
 ZIP_NAME = re.compile(r"\.zip/", re.IGNORECASE)
@@ -58,9 +52,7 @@ class RegisterSource:
             raise SourceError(f"{path}: no such file or folder")
         self._path = path
         self._names = names
-        folder = path if path.is_dir() else path.parent
-        usual = folder / "images"
-        self.images = images or (usual if usual.is_dir() else folder)
+        self.images: ImageFiles = open_images(images) if images else find_images(path)
 
     def files(self) -> Iterator[Path]:
         """All files that may contain records."""
@@ -73,8 +65,6 @@ class RegisterSource:
     def rows(self) -> Iterator[Record | Removal | Reject]:
         """The records of every file, in the order of the files' names."""
         names = self._names(self.images)
-        if isinstance(names, ImageNames):
-            self._check_images()
         # A database without a name is kept in memory while it is small, and in a temporary file otherwise.
         with closing(sqlite3.connect("")) as applicants:
             _index_applicants(applicants, self._path)
@@ -88,20 +78,10 @@ class RegisterSource:
                 if read is None:
                     yield Reject(document.name, "the file has none of the known formats of registers")
                     continue
-                # The images of a ZIP file are beside its documents where it was unpacked into a folder of its name.
+                # The images of a ZIP file are beside its documents, in a folder of its name.
                 folder = PurePosixPath(ZIP_NAME.sub("/", document.name)).parent.as_posix()
                 for row in read(document, name_of):
                     yield _record(row, names, folder) if isinstance(row, Mark) else row
-
-    def _check_images(self) -> None:
-        """Raise SourceError if the image folder has no images, but ZIP files of the register do."""
-        if any(name.lower().endswith(EXTENSIONS) for name in image_names(self.images)):
-            return
-        for archive in zips_with_images(self._path):
-            raise SourceError(
-                f"{self.images}: contains no images, but {archive} does; unpack the ZIP files with images into a folder "
-                f"(unzip -n {archive} -d IMAGES) and name it with --images IMAGES"
-            )
 
 
 def is_register(path: Path) -> bool:

@@ -17,6 +17,7 @@ from typing import IO, cast
 from logo_similarity.errors import SourceError
 from logo_similarity.image.folder import image_names
 from logo_similarity.image.formats import EXTENSIONS
+from logo_similarity.image.zip_directory import DamagedZipError, read_directory
 
 PIECE_BYTES = 1 << 20
 HEAD_BYTES = 1 << 16
@@ -97,16 +98,6 @@ def read_documents(path: Path) -> Generator[Document]:
             yield from _documents(opened, name, file.stat().st_size, DEEPEST_NESTING)
 
 
-def zips_with_images(path: Path) -> Iterator[str]:
-    """Names of the ZIP files of a register, not of those inside others, that contain images."""
-    for file in register_files(path):
-        with reading(file.name), file.open("rb") as opened:
-            if opened.read(len(ZIP)) == ZIP:
-                with zipfile.ZipFile(opened) as archive:
-                    if any(name.lower().endswith(EXTENSIONS) for name in archive.namelist()):
-                        yield str(file)
-
-
 def _documents(file: IO[bytes] | io.RawIOBase, name: str, size: int, depth: int) -> Iterator[Document]:
     with io.BufferedReader(cast("io.RawIOBase", file), HEAD_BYTES) as buffered:
         start = buffered.peek(len(ZIP))[: len(ZIP)]
@@ -128,6 +119,16 @@ def _documents(file: IO[bytes] | io.RawIOBase, name: str, size: int, depth: int)
                 yield from _members(copy, name, size, depth)
 
 
+def _has_images_only(file: IO[bytes]) -> bool:
+    """Whether a ZIP file has no documents. `zipfile` would take a GB for the directory of 1,500,000 images."""
+    try:
+        return all(entry.name.lower().endswith(EXTENSIONS) for entry in read_directory(file))
+    except DamagedZipError:
+        return False  # `zipfile` says it
+    finally:
+        file.seek(0)
+
+
 def _text(file: IO[bytes], name: str, size: int) -> Iterator[Document]:
     head = _read_fully(file, HEAD_BYTES)
     if head.lstrip().startswith(MARKUP):
@@ -143,6 +144,8 @@ def _read_fully(file: IO[bytes], size: int) -> bytes:
 
 
 def _members(file: IO[bytes], name: str, size: int, depth: int) -> Iterator[Document]:
+    if _has_images_only(file):
+        return
     with zipfile.ZipFile(file) as archive:
         members = [
             member

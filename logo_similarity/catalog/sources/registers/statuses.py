@@ -15,7 +15,8 @@ def _codes(*parts: int | range) -> Iterable[str]:
 
 
 US_STATUSES = {
-    # 622, 715 and 970 count as neither live nor dead, and 400, 403, 612, 620, 625, 779 and 973 do not tell which it is.
+    # 622, 715 and 970 count as neither live nor dead, and 400, 403, 610, 612, 620, 625, 779, 901 and 973 do not tell which
+    # of the words fits.
     **dict.fromkeys(_codes(401, 402, range(600, 610), 614, 618, 626, range(709, 715), 716), "ended"),
     **dict.fromkeys(
         _codes(

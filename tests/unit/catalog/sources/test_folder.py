@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.folder import FolderSource
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
+from tests.zips import make_zip
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -71,6 +73,21 @@ def test_names_that_are_no_unicode_or_no_keys_are_rejected(tmp_path: Path) -> No
     assert len(rejects) == 3
     for reject in rejects:
         (reject.where + reject.reason).encode()
+
+
+def test_images_in_zip_files(tmp_path: Path) -> None:
+    jpeg = b"\xff\xd8\xff\xe0"
+    entries = {"a.jpg": jpeg, "sub/b": jpeg, "notes.txt": b"hello", "c.cdr": b"x", "../d.jpg": jpeg}
+    archive = make_zip(tmp_path / "part1.zip", entries)
+    reason = "its name leads out of the ZIP file"
+    assert [row[0] for row in read(archive)] == ["a", "sub/b", "../d.jpg", "c.cdr"]
+    assert dict(read(archive))["../d.jpg"] == reason
+    assert [row[0] for row in read(tmp_path)] == ["part1/a", "part1/sub/b", "part1/../d.jpg", "part1/c.cdr"]
+    for path in (archive, tmp_path):
+        source = open_source(path)
+        assert source.kind == "folder"
+        list(source.rows())
+        assert source.description().notes[0].startswith("1 other file in the folder: ")
 
 
 def test_images_are_recognised_by_their_content(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from logo_similarity.catalog.sources.l3d import LONGEST_BLANK, L3dSource
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
+from logo_similarity.image.files import open_images
 
 
 def l3d(folder: Path, content: str | bytes | list[object], *images: str, name: str = "results.json") -> Path:
@@ -142,7 +143,8 @@ def test_a_folder_in_place_of_the_json(tmp_path: Path) -> None:
 def test_of_images_that_differ_in_case_every_run_finds_the_same(tmp_path: Path) -> None:
     folder = l3d(tmp_path, [{"file": "A.JPG"}], "a.jpg", "A.jpg", "a.JPG", "b/A.JPG") / "images"
     code = "import sys; from pathlib import Path; from logo_similarity.catalog.sources.images import ImageNames\n"
-    code += "print(ImageNames(Path(sys.argv[1])).resolve('A.JPG'))"
+    code += "from logo_similarity.image.files import open_images\n"
+    code += "print(ImageNames(open_images(Path(sys.argv[1]))).resolve('A.JPG'))"
     found = {
         subprocess.run(
             [sys.executable, "-c", code, str(folder)],
@@ -154,7 +156,7 @@ def test_of_images_that_differ_in_case_every_run_finds_the_same(tmp_path: Path) 
         for seed in range(4)
     }
     assert found == {"A.jpg\n"}
-    names = ImageNames(folder)
+    names = ImageNames(open_images(folder))
     assert len(names) == 4
     assert [names.resolve(name) for name in ("a.jpg", "A.jpg", "a.JPG", "B/a.jpg")] == [
         "a.jpg",

@@ -9,6 +9,7 @@ from logo_similarity.catalog.sources.table import TABLES
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
 from logo_similarity.image.formats import EXTENSIONS
+from tests.zips import make_zip
 
 
 @pytest.fixture
@@ -58,7 +59,17 @@ def test_what_was_looked_for_is_said(tmp_path: Path, name: str) -> None:
 def test_images_elsewhere(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other")
     for path, kind in ((everything, "l3d"), (everything / "marks.csv", "table"), (everything, "folder")):
-        assert open_source(path, kind=kind, images=other).images == other
+        assert open_source(path, kind=kind, images=other).images.path == other
+
+
+def test_a_table_in_a_zip_file_is_to_be_unpacked(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "all.zip", {"register/marks.csv": b"", "register/a.jpg": b""})
+    message = r"contains a table \(register/marks\.csv\).*unpack the table, and name the ZIP file with --images"
+    with pytest.raises(SourceError, match=message):
+        open_source(archive)
+    assert open_source(archive, kind="folder").kind == "folder"
+    make_zip(archive, {"register/notes.txt": b"", "register/a.jpg": b""})
+    assert open_source(archive).kind == "folder"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +120,8 @@ def test_a_folder_of_images_without_extensions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "remedy"), [("marks.xls", "save it as .xlsx or CSV"), ("all.zip", "unpack an archive of images first")]
+    ("name", "remedy"),
+    [("marks.xls", "save it as .xlsx or CSV"), ("all.zip", "is not a ZIP file")],
 )
 def test_files_that_need_a_step_before(tmp_path: Path, name: str, remedy: str) -> None:
     (tmp_path / name).write_bytes(b"x")

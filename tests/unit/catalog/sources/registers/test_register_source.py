@@ -10,6 +10,7 @@ from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
 from tests.registers import REAL, Row, case_file, read, st66, uspto, zip_of
+from tests.zips import make_zip
 
 MARK = case_file("90000001")
 
@@ -109,13 +110,49 @@ def test_the_image_of_a_zip_file_is_found_where_it_was_unpacked(tmp_path: Path) 
     assert filename(tmp_path / "sn1.ZIP", images) == "sn1/markImage.jpg"
 
 
-def test_images_in_zip_files_have_to_be_unpacked(tmp_path: Path) -> None:
-    (tmp_path / "a.xml").write_text(uspto(MARK))
-    (tmp_path / "images.zip").write_bytes(zip_of(_90000001__jpg=b""))
-    with pytest.raises(SourceError, match=r"contains no images, but .*images\.zip does; unpack.*unzip -n.*--images"):
+@pytest.mark.parametrize("entry", ["90000001.JPG", "hrs240101/90000001.jpg", "90/90000001.tif", "90000001/any.png"])
+def test_images_are_read_from_zip_files(tmp_path: Path, entry: str) -> None:
+    (tmp_path / "apc240101.zip").write_bytes(zip_of(apc240101__xml=uspto(MARK)))
+    make_zip(tmp_path / "hrs240101.zip", {entry: b"", "90000002.jpg": b""})
+    for source in (tmp_path, tmp_path / "apc240101.zip"):
+        assert filename(source) == f"hrs240101/{entry}"
+        assert filename(source, tmp_path / "hrs240101.zip") == entry
+
+
+@pytest.mark.parametrize("entry", ["90000001.jpg", "sub/90000001.jpg", "90000001/any.jpg"])
+def test_the_last_zip_file_has_the_newest_image(tmp_path: Path, entry: str) -> None:
+    (tmp_path / "apc.xml").write_text(uspto(MARK))
+    for day in ("240101", "240103", "240102"):
+        make_zip(tmp_path / f"hrs{day}.zip", {entry: b"", "other/b.jpg": b""})
+    assert filename(tmp_path) == f"hrs240103/{entry}"
+
+
+def test_two_images_of_one_zip_file_are_not_guessed_between(tmp_path: Path) -> None:
+    (tmp_path / "apc.xml").write_text(uspto(MARK))
+    make_zip(tmp_path / "hrs240102.zip", {"a/90000001.jpg": b"", "b/90000001.jpg": b""})
+    assert filename(tmp_path) == ""
+
+
+def test_the_images_of_documents_in_zip_files_are_beside_them(tmp_path: Path) -> None:
+    text = (REAL / "tsdr-st66.xml").read_text()
+    (tmp_path / "sn1.ZIP").write_bytes(zip_of(status__xml=text, markImage__jpg=b""))
+    (tmp_path / "sn2.zip").write_bytes(zip_of(markImage__jpg=b""))
+    assert filename(tmp_path) == "sn1/markImage.jpg"
+    assert filename(tmp_path / "sn1.ZIP") == "markImage.jpg"  # its own images are enough
+
+
+def test_images_in_a_zip_file_named_after_the_records(tmp_path: Path) -> None:
+    (tmp_path / "daily.xml").write_text(uspto(MARK))
+    make_zip(tmp_path / "daily-images.zip", {"90000001.jpg": b""})
+    make_zip(tmp_path / "other.zip", {"90000001.jpg": b""})
+    assert filename(tmp_path / "daily.xml") == "90000001.jpg"
+
+
+def test_a_broken_zip_file_stops_the_reading(tmp_path: Path) -> None:
+    (tmp_path / "apc.xml").write_text(uspto(MARK))
+    (tmp_path / "hrs.zip").write_bytes(b"half a download")
+    with pytest.raises(SourceError, match=r"hrs\.zip: cannot be read \(it is not a ZIP file, or its end is missing"):
         rows(tmp_path)
-    images = touch(tmp_path / "unpacked", "90000001.jpg")
-    assert filename(tmp_path, images) == "90000001.jpg"
 
 
 def test_a_record_without_an_image_has_no_filename(tmp_path: Path) -> None:

@@ -80,7 +80,8 @@ def test_only_international_codes_are_nice_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "status"),
     [("602", "ended"), ("710", "ended"), ("641", "pending"), ("688", "pending"), ("700", "registered"),
-     ("708", "registered"), ("900", "expired"), ("622", "unknown"), ("970", "unknown"), ("998", "unknown")],
+     ("708", "registered"), ("900", "expired"), ("622", "unknown"), ("970", "unknown"), ("998", "unknown"),
+     *((code, "unknown") for code in ["400", "403", "610", "612", "620", "625", "779", "901", "973"])],
 )  # fmt: skip
 def test_status_codes(tmp_path: Path, code: str, status: str) -> None:
     record = one(tmp_path, case_file("90000001", header=f"<status-code>{code}</status-code>"))

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import secrets
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,14 +13,17 @@ from logo_similarity.catalog.sources.folder import FolderSource
 from logo_similarity.config import Settings
 from logo_similarity.errors import SourceError, StoreError
 from logo_similarity.fields import Record
+from logo_similarity.image.files import FolderImages, open_images
+from logo_similarity.image.folder import FolderEntry
 from logo_similarity.image.formats import ACCEPTED
 from logo_similarity.storage import upload
 from logo_similarity.storage.s3 import ObjectInfo, S3Service
-from logo_similarity.storage.upload import UploadFailure, UploadProgress, upload_folder
+from logo_similarity.storage.upload import UploadFailure, UploadProgress, upload_images
 from tests.seaweedfs import free_ports
+from tests.zips import make_zip
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.seaweedfs import S3Server
@@ -91,7 +95,7 @@ async def stored(service: S3Service) -> dict[str, int]:
 async def test_every_file_arrives_under_its_path_with_its_bytes(tmp_path: Path, service: Recorder) -> None:
     sizes = fill(tmp_path, ["a.jpg", "sub/dir/b c+d%20.jpg", "Caf\u00e9.jpg", "Cafe\u0301.jpg"])
 
-    summary = await upload_folder(service, tmp_path, concurrency=4, on_progress=no_progress)
+    summary = await upload_images(service, open_images(tmp_path), concurrency=4, on_progress=no_progress)
 
     assert await stored(service) == sizes
     assert (await service.get("sub/dir/b c+d%20.jpg")).data == (tmp_path / "sub/dir/b c+d%20.jpg").read_bytes()
@@ -121,7 +125,7 @@ async def test_the_content_type_is_what_the_file_is(
 ) -> None:
     (tmp_path / name).write_bytes(data)
 
-    await upload_folder(service, tmp_path, concurrency=1, on_progress=no_progress)
+    await upload_images(service, open_images(tmp_path), concurrency=1, on_progress=no_progress)
 
     assert (await service.get(name)).content_type == content_type
 
@@ -130,10 +134,10 @@ async def test_a_second_run_sends_nothing_and_asks_for_one_listing(
     tmp_path: Path, service: Recorder, settings: Settings
 ) -> None:
     fill(tmp_path, [f"{number}.jpg" for number in range(20)])
-    await upload_folder(service, tmp_path, concurrency=4, on_progress=no_progress)
+    await upload_images(service, open_images(tmp_path), concurrency=4, on_progress=no_progress)
 
     again = Recorder(settings)
-    summary = await upload_folder(again, tmp_path, concurrency=4, on_progress=no_progress)
+    summary = await upload_images(again, open_images(tmp_path), concurrency=4, on_progress=no_progress)
 
     assert (summary.uploaded, summary.skipped) == (0, 20)
     assert (again.sent, again.listings) == ([], 1)
@@ -143,11 +147,11 @@ async def test_a_file_that_changed_its_size_is_sent_again(
     tmp_path: Path, service: Recorder, settings: Settings
 ) -> None:
     fill(tmp_path, ["a.jpg", "b.jpg"])
-    await upload_folder(service, tmp_path, concurrency=4, on_progress=no_progress)
+    await upload_images(service, open_images(tmp_path), concurrency=4, on_progress=no_progress)
     (tmp_path / "b.jpg").write_bytes(JPEG + b"another picture")
 
     again = Recorder(settings)
-    await upload_folder(again, tmp_path, concurrency=4, on_progress=no_progress)
+    await upload_images(again, open_images(tmp_path), concurrency=4, on_progress=no_progress)
 
     assert again.sent == ["b.jpg"]
     assert (await again.get("b.jpg")).data == JPEG + b"another picture"
@@ -162,12 +166,12 @@ async def test_an_upload_that_was_stopped_half_way_sends_only_the_rest(
         if progress.uploaded == 20:
             task.cancel()
 
-    task = asyncio.create_task(upload_folder(service, tmp_path, concurrency=4, on_progress=stop_at_20))
+    task = asyncio.create_task(upload_images(service, open_images(tmp_path), concurrency=4, on_progress=stop_at_20))
     with pytest.raises(asyncio.CancelledError):
         await task
 
     again = Recorder(settings)
-    summary = await upload_folder(again, tmp_path, concurrency=4, on_progress=no_progress)
+    summary = await upload_images(again, open_images(tmp_path), concurrency=4, on_progress=no_progress)
 
     assert 20 <= summary.skipped < 60
     assert summary.uploaded == len(again.sent) == 60 - summary.skipped
@@ -180,8 +184,11 @@ async def test_files_go_in_parallel_but_never_more_than_asked_for(tmp_path: Path
     others = len(asyncio.all_tasks())
     tasks: list[int] = []
 
-    await upload_folder(
-        service, tmp_path, concurrency=5, on_progress=lambda _: tasks.append(len(asyncio.all_tasks()) - others)
+    await upload_images(
+        service,
+        open_images(tmp_path),
+        concurrency=5,
+        on_progress=lambda _: tasks.append(len(asyncio.all_tasks()) - others),
     )
 
     assert service.most_at_once == 5
@@ -193,7 +200,7 @@ async def test_progress_counts_up_to_the_total(tmp_path: Path, service: Recorder
     (tmp_path / "notes.txt").write_text("no image")
     seen: list[UploadProgress] = []
 
-    await upload_folder(service, tmp_path, concurrency=2, on_progress=seen.append)
+    await upload_images(service, open_images(tmp_path), concurrency=2, on_progress=seen.append)
 
     assert [each.uploaded + each.skipped + each.failed for each in seen] == [1, 2, 3]
     assert seen[-1] == UploadProgress(total=3, uploaded=2, skipped=0, failed=1, bytes_sent=sum(sizes.values()))
@@ -215,7 +222,7 @@ async def test_everything_that_is_not_sent_is_listed_with_its_reason(tmp_path: P
     with (images / "huge.jpg").open("wb") as huge:
         huge.truncate(upload.LARGEST_FILE + 1)
 
-    summary = await upload_folder(service, images, concurrency=2, on_progress=no_progress)
+    summary = await upload_images(service, open_images(images), concurrency=2, on_progress=no_progress)
 
     assert set(await stored(service)) == {"a.jpg", "inner-link.jpg", "sub/b.jpg"}
     assert (summary.uploaded, summary.failed) == (3, 11)
@@ -240,7 +247,7 @@ async def test_the_files_that_are_sent_are_those_that_a_build_reads(tmp_path: Pa
     (tmp_path / "link.jpg").symlink_to(tmp_path / "sub" / "c.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "sub")
 
-    await upload_folder(service, tmp_path, concurrency=2, on_progress=no_progress)
+    await upload_images(service, open_images(tmp_path), concurrency=2, on_progress=no_progress)
 
     records = [row.filename for row in FolderSource(tmp_path).rows() if isinstance(row, Record)]
     assert sorted(service.sent) == sorted(records) == ["a.jpg", "link.jpg", "sub/c.jpg"]
@@ -258,9 +265,9 @@ async def test_a_file_that_can_not_be_read_is_told(
         return read(path)
 
     monkeypatch.setattr(type(tmp_path), "read_bytes", read_but_not_bad)
-    summary = await upload_folder(service, tmp_path, concurrency=1, on_progress=no_progress)
+    summary = await upload_images(service, open_images(tmp_path), concurrency=1, on_progress=no_progress)
 
-    assert summary.failures == (UploadFailure("bad.jpg", "Input/output error"),)
+    assert summary.failures == (UploadFailure("bad.jpg", "the file cannot be read: Input/output error"),)
     assert service.sent == ["a.jpg"]
 
 
@@ -279,7 +286,7 @@ async def test_a_store_that_refuses_now_and_then_does_not_end_the_upload(
     monkeypatch.setattr(upload, "GIVE_UP_AFTER", 3)
     fill(tmp_path, [f"{number}.jpg" for number in range(20)])
 
-    summary = await upload_folder(Moody(settings), tmp_path, concurrency=1, on_progress=no_progress)
+    summary = await upload_images(Moody(settings), open_images(tmp_path), concurrency=1, on_progress=no_progress)
 
     assert (summary.uploaded, summary.failed) == (10, 10)
 
@@ -288,7 +295,7 @@ async def test_a_summary_describes_a_bounded_number_of_failures(tmp_path: Path, 
     for number in range(upload.KEPT_FAILURES + 20):
         (tmp_path / f"{number}.txt").touch()
 
-    summary = await upload_folder(service, tmp_path, concurrency=2, on_progress=no_progress)
+    summary = await upload_images(service, open_images(tmp_path), concurrency=2, on_progress=no_progress)
 
     assert (summary.failed, len(summary.failures)) == (upload.KEPT_FAILURES + 20, upload.KEPT_FAILURES)
 
@@ -307,7 +314,7 @@ async def test_a_store_that_accepts_nothing_any_more_ends_the_upload(tmp_path: P
     service = Failing(settings)
 
     with pytest.raises(StoreError, match=r"\(after 5 uploads\): the disk is full"):
-        await upload_folder(service, tmp_path, concurrency=1, on_progress=no_progress)
+        await upload_images(service, open_images(tmp_path), concurrency=1, on_progress=no_progress)
     assert service.tried == 5 + upload.GIVE_UP_AFTER
 
 
@@ -318,10 +325,38 @@ async def test_a_store_that_does_not_answer_ends_the_upload_before_the_first_fil
     service = Recorder(settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{free_ports(1)[0]}"}))
 
     with pytest.raises(StoreError):
-        await upload_folder(service, tmp_path, concurrency=2, on_progress=no_progress)
+        await upload_images(service, open_images(tmp_path), concurrency=2, on_progress=no_progress)
     assert service.sent == []
+
+
+async def test_a_file_that_is_gone_is_told(tmp_path: Path, service: Recorder) -> None:
+    class Gone(FolderImages):
+        def entries(self) -> Iterator[FolderEntry]:
+            return iter([FolderEntry("gone.jpg")])
+
+    summary = await upload_images(service, Gone(tmp_path), concurrency=1, on_progress=no_progress)
+    assert summary.failures == (UploadFailure("gone.jpg", "the file does not exist any more"),)
+
+
+async def test_images_are_uploaded_from_zip_files(tmp_path: Path, service: Recorder) -> None:
+    fill(tmp_path / "unpacked", ["a.jpg", "sub/b.jpg"])
+    contents = {name: (tmp_path / "unpacked" / name).read_bytes() for name in ("a.jpg", "sub/b.jpg")}
+    archive = make_zip(tmp_path / "part1.zip", {**contents, "notes.txt": b"no image", "../c.jpg": contents["a.jpg"]})
+    shutil.rmtree(tmp_path / "unpacked")
+
+    summary = await upload_images(service, open_images(archive), concurrency=2, on_progress=no_progress)
+    assert (summary.uploaded, summary.failed) == (2, 2)
+    assert {failure.filename for failure in summary.failures} == {"notes.txt", "../c.jpg"}
+    sizes = {name: len(content) for name, content in contents.items()}
+    assert await stored(service) == sizes
+    assert [(await service.get(name)).data for name in sizes] == [*contents.values()]
+    again = await upload_images(service, open_images(archive), concurrency=2, on_progress=no_progress)
+    assert (again.uploaded, again.skipped) == (0, 2)
+
+    await upload_images(service, open_images(tmp_path), concurrency=2, on_progress=no_progress)
+    assert await stored(service) == sizes | {f"part1/{name}": size for name, size in sizes.items()}
 
 
 async def test_a_folder_that_is_none_is_a_source_error(tmp_path: Path, service: Recorder) -> None:
     with pytest.raises(SourceError):
-        await upload_folder(service, tmp_path / "missing", concurrency=2, on_progress=no_progress)
+        await upload_images(service, open_images(tmp_path / "missing"), concurrency=2, on_progress=no_progress)
