@@ -292,9 +292,20 @@ def make_version(
     vector_of = number_vectors(work / SHARDS, shard_count(total))
     if not len(vector_of):
         raise BuildError(_explain_rejects(work, images, total))
-    copy_model(options.model, version / MODEL_FOLDER)
     entry = EncoderEntry(id=encoder.model.id, sha256=encoder.model.sha256, preprocessing=PREPROCESSING_VERSION)
-    return write_files(Manifest, work, kind, vector_of, encoder.dimension, entry, facets, inputs, options, progress)
+    return write_files(
+        Manifest,
+        work,
+        kind,
+        vector_of,
+        encoder.dimension,
+        entry,
+        facets,
+        inputs,
+        options,
+        progress,
+        model=options.model,
+    )
 
 
 def write_files(
@@ -308,8 +319,10 @@ def write_files(
     inputs: str,
     options: BuildOptions,
     progress: Progress,
+    *,
+    model: Path | None = None,
 ) -> _M:
-    """Write everything but the encoder and the manifest into `work / VERSION`, and return the manifest.
+    """Write everything but the manifest into `work / VERSION`, and return the manifest.
 
     Args:
         manifest: the kind of manifest.
@@ -322,6 +335,7 @@ def write_files(
         inputs: digest of all inputs.
         options: of the build.
         progress: see `Progress`.
+        model: folder of the encoder that becomes part of the files; None: it does not.
 
     Raises:
         BuildError: the index is below a floor, or a file cannot be written.
@@ -344,6 +358,8 @@ def write_files(
         recall_queries=options.recall_queries,
         on_parts=lambda done, total: progress("parts indexed", done, total),
     )
+    if model is not None:
+        copy_model(model, version / MODEL_FOLDER)
     rejected = count_lines(version / REJECTED)
     progress("computing digests", 0, None)
     return manifest(
