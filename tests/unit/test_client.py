@@ -14,8 +14,7 @@ from typing import Self
 import numpy as np
 import pytest
 
-from logo_similarity import client as client_module
-from logo_similarity.client import NO_ROW, AsyncClient, Client
+from logo_similarity.client import NO_ROW, AsyncClient, Client, ServiceAnswer, transport
 from logo_similarity.domain import PartsMode, Query
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import (
@@ -67,11 +66,11 @@ def test_a_batch_has_the_answers_of_its_searches(service: Server, sample_catalog
         alone = client.search(other)
         assert isinstance(bad, BadImageError)
         assert "the file is not an image" in str(bad)
-        assert isinstance(first, client_module.ServiceAnswer)
-        assert isinstance(second, client_module.ServiceAnswer)
+        assert isinstance(first, ServiceAnswer)
+        assert isinstance(second, ServiceAnswer)
         assert first.result.hits[0].logo.logo_id == "EM/000003"
         assert second.result.hits == alone.result.hits
-        assert (second.fields, second.damage) == (alone.fields, (None,))
+        assert (second.fields, second.pictures) == (alone.fields, ((None, 0),))
         with pytest.raises(InvalidRequestError, match="the same parameters"):
             client.search_batch([query, replace(other, top_k=3)])
         with pytest.raises(InvalidRequestError, match="needs one image"):
@@ -277,7 +276,7 @@ def test_the_last_refusal_is_raised_with_its_time() -> None:
         with pytest.raises(OverloadedError, match="a detail") as refusal:
             client.logo("a")
         assert refusal.value.retry_after == 0
-        assert server.asked == client_module.MOST_ATTEMPTS
+        assert server.asked == transport.MOST_ATTEMPTS
 
 
 def test_a_request_that_must_wait_for_too_long_is_not_repeated() -> None:
@@ -308,7 +307,7 @@ def test_other_failures_are_not_repeated(answer: tuple[int, dict[str, str], byte
 
 
 def test_a_service_that_is_not_reachable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_backoff", lambda _: 0)
+    monkeypatch.setattr(transport, "_backoff", lambda _: 0)
     with (
         Client("http://127.0.0.1:9") as client,
         pytest.raises(ServiceError, match=r"http://127\.0\.0\.1:9/ is not reachable"),
