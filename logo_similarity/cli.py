@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -22,7 +21,7 @@ from logo_similarity.commands.images import images_app
 from logo_similarity.commands.import_ import import_
 from logo_similarity.commands.inspect import inspect
 from logo_similarity.commands.keys import keys_app
-from logo_similarity.commands.options import example
+from logo_similarity.commands.options import example, name_options
 from logo_similarity.commands.plan import plan
 from logo_similarity.commands.report import report
 from logo_similarity.commands.search import search
@@ -67,7 +66,7 @@ def main() -> None:
     try:
         app()
     except LogoSimilarityError as error:
-        _fail(_name_options(str(error)), error)
+        _fail(name_options(str(error), _command(), sys.argv[1:]), error)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", error)
     except KeyboardInterrupt as error:
@@ -117,22 +116,12 @@ def _explain(problem: ErrorDetails, option: Any) -> str:  # noqa: ANN401 - typer
     return f"{problem['input']!r} is not {allowed_values(schema)}"
 
 
-def _name_options(message: str) -> str:
-    """The message with the options that the user gave, instead of the settings that they override.
-
-    The help of such an option names its setting first in square brackets.
-    """
-    words = sys.argv[1:]
-    given = {word.partition("=")[0] for word in words}
+def _command() -> Any:  # noqa: ANN401 - typer's own class
+    """The command that the command line names."""
     command: Any = typer.main.get_command(app)
-    for word in words:
+    for word in sys.argv[1:]:
         command = getattr(command, "commands", {}).get(word, command)
-    for option in command.params:
-        setting = re.search(r"\[(LOGO_\w+)", getattr(option, "help", None) or "")
-        if setting is not None:
-            for name in given.intersection(option.opts):
-                message = re.sub(rf"\b{setting[1]}\b", name, message)
-    return message
+    return command
 
 
 def _fail(message: str, error: BaseException, status: int = 1) -> NoReturn:

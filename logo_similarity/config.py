@@ -24,6 +24,9 @@ PREFIX = "LOGO_"
 # Variables of the tests, and those that Kubernetes and Docker set in every container for a service named `logo...`.
 FOREIGN = re.compile(r"LOGO_TEST_|LOGO_(.*_)?(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP|SCTP))")
 
+RENAMED = {"LOGO_WATCH_SECONDS": "LOGO_POLL_SECONDS"}
+"""The former names of settings. One that is set is an error: ignoring it would change what the service does."""
+
 
 def _check_http_address(value: str) -> str:
     if not re.match(r"https?://[^/\s?#]+", value):
@@ -138,7 +141,7 @@ class Settings(BaseSettings):
         None,
         description="Address of the service that accepts changes of logos, for the answers of one that does not.",
     )
-    watch_seconds: Annotated[float, Field(gt=0)] = Field(
+    poll_seconds: Annotated[float, Field(gt=0)] = Field(
         1.0,
         description="Interval at which each worker checks for a new live version and changed keys, in seconds.",
     )
@@ -304,6 +307,8 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         ConfigError: names every invalid setting as it is spelled in the environment.
     """
+    if former := [name for name in RENAMED if os.environ.get(name)]:
+        raise ConfigError("; ".join(f"{name} is now named {RENAMED[name]}; rename it" for name in former))
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**given)  # type: ignore[arg-type]
@@ -319,7 +324,7 @@ def unknown_settings(environment: Mapping[str, str] = os.environ) -> list[str]:
         if not name.startswith(PREFIX) or FOREIGN.match(name) or value.startswith(("tcp://", "udp://")):
             continue
         own = name.removeprefix(PREFIX)
-        if own not in known:
+        if own not in known and name not in RENAMED:
             nearest = difflib.get_close_matches(own, known, 1)
             messages.append(f"{name} is not a setting" + (f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""))
     return messages

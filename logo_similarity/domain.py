@@ -434,6 +434,24 @@ class Timings:
 STAGES = tuple(stage.name for stage in dataclasses.fields(Timings))
 
 
+class Outcome(StrEnum):
+    """What a change did to a logo."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    DELETED = "deleted"
+
+
+class SearchedPicture(NamedTuple):
+    """How a picture of a query was searched for."""
+
+    damage: str | None
+    """What is wrong with its file, of which only a part is readable; None: nothing is known to be."""
+    turned: int
+    """By how many degrees clockwise it was turned."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """Hits, best first, the catalog version that answered, and the time of each stage."""

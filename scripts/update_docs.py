@@ -11,13 +11,15 @@ python -m scripts.update_docs
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import re
+import shutil
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -44,7 +46,7 @@ ANOTHER_BRAND = "the best hit of another brand"
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Service:
     """The service that the examples come from."""
 
@@ -63,19 +65,40 @@ class Service:
         headers = {"X-API-Key": self.search if key is None else key, **more.pop("headers", {})}
         return self.client.request(method, path, headers=headers, follow_redirects=False, **more)
 
+    def change(
+        self,
+        method: str,
+        logo_id: str,
+        record: dict[str, str] | None = None,
+        **more: Any,  # noqa: ANN401 - passed on
+    ) -> httpx2.Response:
+        """The response to a change of a logo."""
+        if method in ("POST", "PUT"):
+            more |= {"files": {"image": QUERY.read_bytes()}, "data": {"record": json.dumps(record)}}
+        elif record is not None:
+            more["json"] = record
+        path = "/v1/logos" if method == "POST" else f"/v1/logos/{logo_id}"
+        return self.ask(method, path, key=self.admin, **more)
+
     def find(self, image: bytes, path: str = "/v1/search?top_k=1", **more: Any) -> httpx2.Response:  # noqa: ANN401 - passed on
         """The response to a search."""
         return self.ask("POST", path, files={"file": image}, **more)
 
 
 @contextmanager
-def serving(**settings: object) -> Iterator[Service]:
-    """A service on the sample catalog and images, with four keys."""
+def serving(*, changed: bool = False, **settings: object) -> Iterator[Service]:
+    """A service on the sample catalog and images, with four keys; on a copy of the catalog if it is `changed`."""
     with tempfile.TemporaryDirectory() as folder:
-        given = load_settings(
-            catalogs=ROOT / "catalogs", images_dir=SAMPLES, keys=f"{folder}/keys.json", usage_db=f"{folder}/usage.db",
-            watches_dir=f"{folder}/watches", log_level="error", **settings,
-        )  # fmt: skip
+        catalogs, images = ROOT / "catalogs", SAMPLES
+        if changed:
+            catalogs, images = Path(folder, "catalogs"), Path(folder, "images")
+            shutil.copytree(ROOT / "catalogs", catalogs)
+            images.mkdir()
+        own: dict[str, object] = {
+            "catalogs": catalogs, "images_dir": images, "keys": f"{folder}/keys.json", "usage_db": f"{folder}/usage.db",
+            "watches_dir": f"{folder}/watches", "log_level": "error", **settings,
+        }  # fmt: skip
+        given = load_settings(**own)
         store = open_key_store(given)
         keys = (
             _key(store, "team-a", "search"),
@@ -122,13 +145,16 @@ def _shown(answer: httpx2.Response) -> str:
     return f"```json\n{text}\n```"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Case:
     """A request that provokes one error, and what its sender should do."""
 
     code: str
     provoke: Callable[[Service], httpx2.Response]
     what_to_do: str
+    changed: bool = False
+    """Whether the catalog is changed by it."""
+    settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
 def _twice(ask: Callable[[], httpx2.Response]) -> httpx2.Response:
@@ -186,6 +212,17 @@ def _while_stopping(service: Service) -> httpx2.Response:
     return service.ask("GET", "/readyz")
 
 
+def _older_than_what_is_known(service: Service) -> httpx2.Response:
+    service.change("PUT", LOGO, {"transaction_date": "2026-02-01"})
+    return service.change("DELETE", LOGO, params={"transaction_date": "2026-01-01"})
+
+
+def _same_key_for_two_requests(service: Service) -> httpx2.Response:
+    headers = {"Idempotency-Key": "0b5f"}
+    service.change("PATCH", LOGO, {"text": "Example"}, headers=headers)
+    return service.change("PATCH", LOGO, {"text": "Another"}, headers=headers)
+
+
 CASES = (
     Case(
         "malformed_request",
@@ -217,6 +254,25 @@ CASES = (
         "watches_spent",
         lambda s: _twice(lambda: s.ask("POST", "/v1/watches", data={"name": "Our mark", "words": "example"})),
         "delete a watch; the limit is `LOGO_MOST_WATCHES`",
+    ),
+    Case(
+        "logo_exists",
+        lambda s: s.change("POST", LOGO, {"logo_id": LOGO}),
+        "change the logo with `PATCH`, or replace it with `PUT`",
+        changed=True,
+    ),
+    Case(
+        "superseded",
+        _older_than_what_is_known,
+        "nothing: a [later change](live.md#dates) of the logo is known",
+        changed=True,
+    ),
+    Case(
+        "not_writable",
+        lambda s: s.change("POST", "new", {"logo_id": "new"}),
+        "send changes to a service that [accepts them](live.md#what-it-needs); `detail` says what to do",
+        changed=True,
+        settings={"images_dir": None},
     ),
     Case(
         "method_not_allowed",
@@ -257,6 +313,12 @@ CASES = (
         "correct the fields named in `errors`",
     ),
     Case(
+        "idempotency_key_reused",
+        _same_key_for_two_requests,
+        "use an `Idempotency-Key` for one request only",
+        changed=True,
+    ),
+    Case(
         "rate_limited",
         lambda s: _twice(lambda: s.ask("GET", f"/v1/logos/{LOGO}", key=s.hasty)),
         "wait `Retry-After` seconds",
@@ -282,7 +344,7 @@ def errors() -> str:
     """Every error that a client can get, with the message of a real response."""
     lines = ["| status | code | example | what to do |", "| --- | --- | --- | --- |"]
     for case in CASES:
-        with serving(body_seconds=0.1, most_watches=1) as service:
+        with serving(changed=case.changed, body_seconds=0.1, most_watches=1, **case.settings) as service:
             answer = case.provoke(service)
         problem = answer.json()
         if problem["code"] != case.code:

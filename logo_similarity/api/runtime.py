@@ -132,7 +132,7 @@ class Runtime:
         followers = [
             Follower(
                 self.live.look,
-                seconds=settings.watch_seconds,
+                seconds=settings.poll_seconds,
                 event="catalog_refused",
                 count_failure=CATALOG_SWAPS.labels("refused").inc,
                 details=lambda: {"stays": self.live.current.engine.version},
@@ -151,13 +151,13 @@ class Runtime:
                 count_failure=CHANGES_FAILED.inc,
             ),
             Follower(
-                self.keys.look, seconds=settings.watch_seconds, event="keys_not_read", count_failure=KEYS_UNREAD.inc
+                self.keys.look, seconds=settings.poll_seconds, event="keys_not_read", count_failure=KEYS_UNREAD.inc
             ),
         ]
         followers.append(
             Follower(
                 self.watches.look,
-                seconds=settings.watch_seconds,
+                seconds=settings.poll_seconds,
                 event="watches_not_run",
                 count_failure=WATCH_RUNS.labels("failed").inc,
             )

@@ -12,9 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pydantic.config import JsonDict
 
 from logo_similarity.api.errors import MEDIA_TYPE
-from logo_similarity.build.changing import Outcome
 from logo_similarity.description import Description
-from logo_similarity.domain import MOST_OTHERS, STAGES, Band, Hit, SearchResult, ValueShare
+from logo_similarity.domain import MOST_OTHERS, STAGES, Band, Hit, Outcome, SearchResult, ValueShare
 from logo_similarity.fields import FIELDS, Record
 from logo_similarity.image.formats import ACCEPTED
 

@@ -188,14 +188,17 @@ def build_catalog(
 
 
 @contextmanager
-def resumable(work: Path) -> Iterator[None]:
-    """Create the folder of a build. An error that ends the build, or Ctrl+C, says that the folder is left and why."""
+def resumable(work: Path, unless: str = "") -> Iterator[None]:
+    """Create the folder of a build. An error that ends the build, or Ctrl+C, says that the folder is left and why.
+
+    `unless`: when the build cannot be resumed, as " unless ...".
+    """
     work.mkdir(exist_ok=True)
     try:
         yield
     except BaseException as error:
         error.add_note(
-            f"what is done so far is kept in {work}: the same command resumes there; delete it to start over"
+            f"what is done so far is kept in {work}: the same command resumes there{unless}; delete it to start over"
         )
         raise
 

@@ -7,7 +7,6 @@ import difflib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from hashlib import sha256
 
 from logo_similarity.build.base import BaseVersion
@@ -18,6 +17,7 @@ from logo_similarity.catalog.overlay import Answer, Change, Operation, Overlay, 
 from logo_similarity.catalog.sources.rows import RowError, checked_id, make_record
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.dates import parse_day
+from logo_similarity.domain import Outcome
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.text import can_read, thread_reader
 from logo_similarity.errors import (
@@ -41,15 +41,6 @@ KeepImage = Callable[[str, bytes], object]
 """Stores the content of an image under a name, durably."""
 ReadImage = Callable[[str, int], bytes]
 """Reads an image from the image store, by its name and the maximum number of bytes."""
-
-
-class Outcome(StrEnum):
-    """What a change did to a logo."""
-
-    CREATED = "created"
-    CHANGED = "changed"
-    UNCHANGED = "unchanged"
-    DELETED = "deleted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

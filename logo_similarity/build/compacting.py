@@ -24,6 +24,7 @@ from logo_similarity.build.catalog import (
     Progress,
     find_version,
     make_version,
+    resumable,
 )
 from logo_similarity.build.changing import ReadImage
 from logo_similarity.build.flushing import lock_segments
@@ -121,7 +122,6 @@ def _fold(
     for other in folder.root.glob(f"{WORK_PREFIX}*-{KIND}"):
         if other != work:  # from a killed compaction of fewer changes
             shutil.rmtree(other)
-    work.mkdir(exist_ok=True)
     encoder = Encoder.open(live / MODEL_FOLDER, device=options.device, threads=1)
     progress("verifying the live version", 0, None)
     known = KnownImages.open(live, encoder)
@@ -131,22 +131,22 @@ def _fold(
             "another version of this software; build it again, and compact then"
         )
     base, images = BaseVersion.open(live, encoder), OverlayImages(overlay, encoder)
-    with closing(base.metadata):
-        if not (work / RECORDS).exists():
-            progress("merging changes", 0, None)
-            _write_records(work, base, overlay, images, last, read, options.limits.max_bytes)
     index = base.manifest.index
     options = replace(
         options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
     )
-    kind = base.manifest.source.kind
-    both = _Either(known, images)
-    facets = base.manifest.facets
-    staged = open_images(work / IMAGES)
-    made = make_version(work, kind, staged, encoder, both, inputs, options, progress, facets=facets)
-    # Before the version can become live: its workers must not apply the changes again.
-    overlay.record_fold(version_name(made), last)
-    version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
+    with resumable(work, unless=" unless more changes are made"):
+        with closing(base.metadata):
+            if not (work / RECORDS).exists():
+                progress("merging changes", 0, None)
+                _write_records(work, base, overlay, images, last, read, options.limits.max_bytes)
+        kind, facets = base.manifest.source.kind, base.manifest.facets
+        both = _Either(known, images)
+        staged = open_images(work / IMAGES)
+        made = make_version(work, kind, staged, encoder, both, inputs, options, progress, facets=facets)
+        # Before the version can become live: its workers must not apply the changes again.
+        overlay.record_fold(version_name(made), last)
+        version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
     shutil.rmtree(work, ignore_errors=True)
     return version, made
 

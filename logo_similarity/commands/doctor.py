@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -9,7 +11,17 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from logo_similarity.commands.options import AsJson, Catalogs, Device, Host, ImagesDir, Port, SearchThreads, Workers
+from logo_similarity.commands.options import (
+    AsJson,
+    Catalogs,
+    Device,
+    Host,
+    ImagesDir,
+    Port,
+    SearchThreads,
+    Workers,
+    name_options,
+)
 from logo_similarity.config import load_settings
 from logo_similarity.terminal import print_json, print_table
 
@@ -17,6 +29,7 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 def doctor(
+    context: typer.Context,
     catalogs: Catalogs = None,
     images_dir: ImagesDir = None,
     host: Host = None,
@@ -42,7 +55,10 @@ def doctor(
     if url is None:
         from logo_similarity.doctor import examine
 
-        findings = examine(**of_serve)
+        findings = [
+            replace(finding, detail=name_options(finding.detail, context.command, sys.argv[1:]))
+            for finding in examine(**of_serve)
+        ]
     elif any(value is not None for value in of_serve.values()):
         raise typer.BadParameter("cannot be combined with the options of serve", param_hint="--url")
     else:

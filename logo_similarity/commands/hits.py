@@ -15,7 +15,7 @@ from logo_similarity.fields import FIELDS, select_fields
 from logo_similarity.terminal import err, out, print_lines, printable
 
 if TYPE_CHECKING:
-    from logo_similarity.domain import Hit, SearchResult
+    from logo_similarity.domain import Hit, SearchedPicture, SearchResult
     from logo_similarity.field_kinds import JsonValue
 
 WHOLE_COLUMNS = (
@@ -78,8 +78,8 @@ def print_hits(hits: Sequence[Hit], columns: Sequence[str], *, whole: bool = Tru
         print_lines([[*first, *row] for row in rows])
 
 
-def answer_json(result: SearchResult, damage: Sequence[str | None]) -> dict[str, object]:
-    """A result as an object for JSON. `damage`: of each picture of the query."""
+def answer_json(result: SearchResult, pictures: Sequence[SearchedPicture]) -> dict[str, object]:
+    """A result as an object for JSON. `pictures`: those that were searched for."""
     return {
         "catalog": result.version,
         "reranked": result.reranked,
@@ -87,7 +87,7 @@ def answer_json(result: SearchResult, damage: Sequence[str | None]) -> dict[str,
         "words": result.words,
         "exact": result.exact,
         "passed": result.passed,
-        "pictures": [{"damage": one} for one in damage],
+        "pictures": [{"damage": one.damage, "turned": one.turned} for one in pictures],
         "results": [
             {
                 "score": hit.score,

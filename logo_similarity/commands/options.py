@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +169,20 @@ def with_source(command: Callable[..., None]) -> Callable[..., None]:
 def example(arguments: str) -> str:
     """The epilog of a command's help: how it is called."""
     return f"\b\nExample:\n  logo-similarity {arguments}"
+
+
+def name_options(message: str, command: Any, words: Sequence[str]) -> str:  # noqa: ANN401 - typer's own class
+    """The message with the options of a command that are among the words, instead of the settings that they override.
+
+    The help of such an option names its setting first in square brackets.
+    """
+    given = {word.partition("=")[0] for word in words}
+    for option in command.params:
+        setting = re.search(r"\[(LOGO_\w+)", getattr(option, "help", None) or "")
+        if setting is not None:
+            for name in given.intersection(option.opts):
+                message = re.sub(rf"\b{setting[1]}\b", name, message)
+    return message
 
 
 def read_key(path: Path | None) -> str | None:

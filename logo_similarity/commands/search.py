@@ -143,7 +143,7 @@ def search(
         _print_passed(answer.result)
         _print_notes(answer, query)
         if as_json:
-            print_json(answer_json(answer.result, answer.damage))
+            print_json(answer_json(answer.result, answer.pictures))
         else:
             print_hits(answer.result.hits, chosen or answer.columns, whole=chosen is not None)
             _show(answer.result.hits, answer.read_file, settings)
@@ -191,7 +191,7 @@ def _print_one(
     if chosen is not None:
         check_columns(chosen, hits, place.further_columns)
     if as_json:
-        print_json_line({"image": str(path), "error": None, **answer_json(answer.result, answer.damage)})
+        print_json_line({"image": str(path), "error": None, **answer_json(answer.result, answer.pictures)})
         return
     if out.is_terminal:
         out.print(printable(str(path)), style="bold underline")
@@ -258,9 +258,9 @@ def _print_notes(answer: Answer, query: Query, begin: str = "") -> None:
     words = answer.result.words
     if words is not None and query.words is None:
         err.print(f"{begin}words in the image: {printable(words)}", markup=False)
-    for damage in answer.damage:
-        if damage is not None:
-            err.print(f"{begin}{damage}; it is searched for as far as it is readable", markup=False)
+    for picture in answer.pictures:
+        if picture.damage is not None:
+            err.print(f"{begin}{picture.damage}; it is searched for as far as it is readable", markup=False)
 
 
 def _show(hits: Sequence[Hit], read_file: ReadFile | None, settings: Settings) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin
 
 from logo_similarity.commands.hits import default_columns
-from logo_similarity.domain import Group, Query, SearchResult
+from logo_similarity.domain import Group, Query, SearchedPicture, SearchResult
 from logo_similarity.errors import BadImageError, LogoSimilarityError, SearchTimeoutError, ServiceError, TryLaterError
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Answer:
     result: SearchResult
     columns: list[str]
     """Those to print by default."""
-    damage: Sequence[str | None]
-    """What is wrong with each picture of the query, of which only a part is readable; None: nothing."""
+    pictures: Sequence[SearchedPicture]
+    """Those that were searched for: with `turned`, the image four times."""
     read_file: ReadFile | None
     """None: there is no image store."""
 
@@ -105,8 +105,8 @@ class _Catalog:
             except (NotFoundError, StoreError):
                 return None
 
-        damage = [picture.damage for picture in result.pictures]
-        return Answer(result, columns, damage, None if self._store is None else read_file)
+        pictures = [SearchedPicture(picture.damage, picture.turned) for picture in result.pictures]
+        return Answer(result, columns, pictures, None if self._store is None else read_file)
 
     def search_each(self, query: Query, images: Iterable[bytes]) -> Iterator[Answer | LogoSimilarityError]:
         for image in images:
@@ -163,7 +163,7 @@ class _Service:
         hits = answer.result.hits
         columns = default_columns(
             answer.fields,
-            has_words=answer.result.words is not None and bool(answer.damage),
+            has_words=answer.result.words is not None and bool(answer.pictures),
             has_parts=answer.result.parts,
             has_copies=any(hit.copies for hit in hits),
             has_groups=query.group is not Group.NONE,
@@ -174,7 +174,7 @@ class _Service:
             link = answer.image_urls[place]
             return None if link is None else _fetch(urljoin(self._url, link), most)
 
-        return Answer(answer.result, columns, answer.damage, read_file if any(answer.image_urls) else None)
+        return Answer(answer.result, columns, answer.pictures, read_file if any(answer.image_urls) else None)
 
 
 def _batches(images: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -72,7 +72,7 @@ def settings_of(folder: Path, **others: object) -> Settings:
     return load_settings(
         catalogs=folder / "catalogs",
         usage_db=folder / "usage.db",
-        watch_seconds=3600,
+        poll_seconds=3600,
         threads=1,
         log_level="error",
         **{"images_dir": folder / "images", "keys": str(folder / "keys.json"), **others},

@@ -79,7 +79,7 @@ def service(sample_catalog: SampleCatalog, tmp_path: Path) -> Iterator[Service]:
         keys=str(tmp_path / "keys.json"),
         usage_db=tmp_path / "usage.db",
         watches_dir=tmp_path / "watches",
-        watch_seconds=3600,  # it looks when it is told to
+        poll_seconds=3600,  # it looks when it is told to
         log_level="error",
     )
     app = create_app(settings)
@@ -290,7 +290,7 @@ def test_a_count_that_cannot_be_opened_stops_no_start(
     else:
         usage.mkdir()
     settings = load_settings(
-        catalogs=sample_catalog.root, keys=str(tmp_path / "keys.json"), usage_db=usage, watch_seconds=3600
+        catalogs=sample_catalog.root, keys=str(tmp_path / "keys.json"), usage_db=usage, poll_seconds=3600
     )
     secret = make_key(open_key_store(settings), "team", quota=1)
     with TestClient(create_app(settings)) as client:

@@ -88,7 +88,7 @@ def service(request: pytest.FixtureRequest, filled: Path, tmp_path: Path, receiv
         webhook_http=True,
         webhook_private=True,
         most_watches=3,
-        watch_seconds=3600,  # it looks when it is told to
+        poll_seconds=3600,  # it looks when it is told to
         log_level="error",
     )
     roles = {"ann": "search", "bob": "search", "boss": "admin"} if request.param else {}

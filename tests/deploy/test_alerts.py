@@ -160,6 +160,34 @@ CASES = {
         silent=(Series("logo_usage_lost_total", f"7x{HOUR}"),),
         labels=TARGET,
     ),
+    "LogoSimilarityChangesNotShown": Case(
+        fires=(Series("logo_changes_failed_total", steady(60)),),
+        silent=(Series("logo_changes_failed_total", once(5)),),
+    ),
+    "LogoSimilarityChangesNotStored": Case(
+        fires=(Series("logo_refused_total", once(1), {"code": "change_not_stored"}),),
+        silent=(
+            Series("logo_refused_total", steady(0), {"code": "change_not_stored"}),
+            Series("logo_refused_total", steady(60), {"code": "superseded"}),
+        ),
+    ),
+    "LogoSimilarityWatchesFail": Case(
+        fires=(Series("logo_watch_runs_total", steady(60), {"outcome": "failed"}),),
+        silent=(
+            Series("logo_watch_runs_total", once(3), {"outcome": "failed"}),
+            Series("logo_watch_runs_total", steady(60), {"outcome": "run"}),
+        ),
+    ),
+    "LogoSimilarityAlertsNotDelivered": Case(
+        fires=(
+            Series("logo_watch_deliveries_total", steady(1), {"outcome": "failed"}),
+            Series("logo_watch_deliveries_total", steady(0), {"outcome": "delivered"}),
+        ),
+        silent=(
+            Series("logo_watch_deliveries_total", steady(1), {"outcome": "failed"}),
+            Series("logo_watch_deliveries_total", steady(1), {"outcome": "delivered"}),
+        ),
+    ),
 }
 
 

@@ -25,6 +25,7 @@ CHART = ROOT / "deploy" / "helm" / "logo-similarity"
 TOOLS = ("helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0")
 KUBERNETES = ("1.28", "1.37")
 KEYS = {"keys": {"url": "s3://logos/access"}}
+WATCHES = {"replicas": 1, "watches": {"claimName": "watches"}}
 EVERYTHING = {
     "keys": {"secretName": "keys"},
     "image": {"tag": "2.0.0", "pullSecrets": ["registry"]},
@@ -106,7 +107,7 @@ def environment(objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
 
 
-@pytest.mark.parametrize("values", [KEYS, EVERYTHING], ids=["keys", "everything"])
+@pytest.mark.parametrize("values", [KEYS, EVERYTHING, {**KEYS, **WATCHES}], ids=["keys", "everything", "watches"])
 def test_kubernetes_accepts_what_is_rendered(tools: dict[str, str], values: dict[str, Any]) -> None:
     objects = render(tools, values)
     objects.pop("ServiceMonitor", None)  # its schema is that of the operator
@@ -188,6 +189,22 @@ def test_a_pod_has_time_for_its_drain(tools: dict[str, str]) -> None:
     assert probe["periodSeconds"] * probe["failureThreshold"] < int(environment(default)["LOGO_DRAIN_SECONDS"])
 
 
+def test_watches_outlive_the_pod_on_a_volume_that_one_pod_uses(tools: dict[str, str]) -> None:
+    objects = render(tools, {**KEYS, **WATCHES})
+    assert environment(objects)["LOGO_WATCHES_DIR"] == "/watches"
+    assert objects["Deployment"]["spec"]["strategy"] == {"type": "Recreate"}
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    assert {"name": "watches", "persistentVolumeClaim": {"claimName": "watches"}} in pod["volumes"]
+    assert {"name": "watches", "mountPath": "/watches"} in pod["containers"][0]["volumeMounts"]
+    assert "LOGO_WATCHES_DIR" not in environment(render(tools, KEYS))
+
+
+def test_replicas_name_the_primary(tools: dict[str, str]) -> None:
+    address = "https://primary.example"
+    assert environment(render(tools, {**KEYS, "catalog": {"primaryUrl": address}}))["LOGO_PRIMARY_URL"] == address
+    assert "LOGO_PRIMARY_URL" not in environment(render(tools, KEYS))
+
+
 def test_credentials_come_from_a_secret_or_from_the_identity_of_the_pod(tools: dict[str, str]) -> None:
     given = environment(render(tools, KEYS))
     assert given["LOGO_S3_SECRET_KEY"] == {"secretKeyRef": {"name": "logo-similarity-s3", "key": "secret-key"}}
@@ -246,6 +263,9 @@ def test_the_rest_of_the_values_arrives(tools: dict[str, str]) -> None:
         ({**KEYS, "settings": {"MAX_QUEUE": 1}}, "MAX_QUEUE"),
         ({"keys": {"url": "logos/access"}}, "/keys/url"),
         ({**KEYS, "ingress": {"enabled": True, "tlsSecretName": "tls"}}, "ingress.host"),
+        ({**KEYS, "catalog": {"primaryUrl": "primary"}}, "primaryUrl"),
+        ({**KEYS, "watches": {"claimName": "watches"}}, "replicas: 1"),
+        ({**KEYS, **WATCHES, "autoscaling": {"enabled": True}}, "autoscaling.enabled: false"),
     ],
 )
 def test_values_that_cannot_work_are_refused(tools: dict[str, str], values: dict[str, Any], message: str) -> None:

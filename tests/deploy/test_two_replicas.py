@@ -37,7 +37,7 @@ def two_replicas(catalog: SampleCatalog, s3: S3Server, folder: Path) -> Iterator
         "LOGO_S3_BUCKET": s3.bucket,
         "LOGO_CATALOG_URL": f"{place}/catalogs",
         "LOGO_IMAGES_DIR": "",
-        "LOGO_WATCH_SECONDS": "0.3",
+        "LOGO_POLL_SECONDS": "0.3",
     }
     environment = {**os.environ, **shared}
     subprocess.run(command("catalog", "publish", "--catalogs", str(catalog.root)), env=environment, check=True)

@@ -47,7 +47,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "LOGO_WORKERS": str(WORKERS),
         "LOGO_API_KEYS": "",
         "LOGO_PULL_SECONDS": "0.3",
-        "LOGO_WATCH_SECONDS": "0.1",
+        "LOGO_POLL_SECONDS": "0.1",
         "LOGO_KEEP_VERSIONS": "1",
         "LOGO_TRIAL_SECONDS": "10",
         **more,
@@ -133,7 +133,7 @@ def test_a_service_whose_live_version_cannot_be_opened_serves_the_one_that_was_o
     bad = altered(good, tmp_path, "endless loop")
     shutil.move(bad, root)
     picture = (sample_catalog.images / sample_catalog.files[3]).read_bytes()
-    own = {"LOGO_TRIAL_SECONDS": "5", "LOGO_API_KEYS": "", "LOGO_WATCH_SECONDS": "0.1", "LOGO_WORKERS": str(WORKERS)}
+    own = {"LOGO_TRIAL_SECONDS": "5", "LOGO_API_KEYS": "", "LOGO_POLL_SECONDS": "0.1", "LOGO_WORKERS": str(WORKERS)}
     catalog = SampleCatalog(root, sample_catalog.images, ())
     with serving(catalog, tmp_path, **own) as server:
         until(lambda: server.log.read_text().count('"event": "ready"') == WORKERS)

@@ -292,7 +292,7 @@ def test_replicas_follow_what_is_published_and_survive_a_store_that_is_down(
     remote = ObjectFolder(str(settings.catalog_url), settings)
     publish_version(built.folder(first), remote)
     replica = SampleCatalog(tmp_path / "replica", sample_catalog.images, ())
-    own = environment(settings, LOGO_PULL_SECONDS="0.3", LOGO_WATCH_SECONDS="0.1", LOGO_API_KEYS="")
+    own = environment(settings, LOGO_PULL_SECONDS="0.3", LOGO_POLL_SECONDS="0.1", LOGO_API_KEYS="")
     picture = (sample_catalog.images / sample_catalog.files[5]).read_bytes()
 
     def answer(url: str) -> dict[str, object]:

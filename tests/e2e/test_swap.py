@@ -34,7 +34,7 @@ from tests.service import Server, serving, until
 
 WORKERS, CLIENTS = 2, 20
 SWAPS = int(os.environ.get("LOGO_TEST_SWAPS", "6"))
-QUICK = {"LOGO_WATCH_SECONDS": "0.1", "LOGO_WORKERS": str(WORKERS), "LOGO_API_KEYS": ""}
+QUICK = {"LOGO_POLL_SECONDS": "0.1", "LOGO_WORKERS": str(WORKERS), "LOGO_API_KEYS": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def test_a_rollback_is_seen_by_every_worker(sample_catalog: SampleCatalog, two: 
     """With the default settings."""
     before = Catalog(two.root).current().name
     (after,) = set(two.prefixes) - {before}
-    settings = {name: value for name, value in QUICK.items() if name != "LOGO_WATCH_SECONDS"}
+    settings = {name: value for name, value in QUICK.items() if name != "LOGO_POLL_SECONDS"}
     with all_serving(two, sample_catalog.images, tmp_path, settings) as server:
         assert versions_of_workers(server) == {before}
         done = subprocess.run(

@@ -110,6 +110,15 @@ def test_a_name_that_is_not_a_setting_is_reported_with_the_nearest() -> None:
     assert unknown_settings({"LOGO_XYZZY": "secret"}) == ["LOGO_XYZZY is not a setting"]
 
 
+def test_the_former_name_of_a_setting_is_an_error_that_names_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGO_WATCH_SECONDS", "")
+    assert load_settings().poll_seconds == 1
+    monkeypatch.setenv("LOGO_WATCH_SECONDS", "0.5")
+    with pytest.raises(ConfigError, match="LOGO_WATCH_SECONDS is now named LOGO_POLL_SECONDS; rename it"):
+        load_settings()
+    assert unknown_settings() == []
+
+
 def test_variables_of_tests_and_of_orchestrators_are_not_reported() -> None:
     names = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8000_TCP", "PORT_8000_TCP_ADDR")
     assert unknown_settings({f"LOGO_SIMILARITY_{name}": "x" for name in names}) == []

@@ -22,9 +22,9 @@ from logo_similarity.api.paths import LOGO_PATH, LOGOS_PATH
 from logo_similarity.api.routing import CheckedRouter
 from logo_similarity.api.runtime import Runtime
 from logo_similarity.api.schemas import ChangedLogoOut, LogoOut, LogosOut, Metadata, problems
-from logo_similarity.build.changing import Applied, LogoChange, Outcome, RepeatableRequest, read_day, read_record
+from logo_similarity.build.changing import Applied, LogoChange, RepeatableRequest, read_day, read_record
 from logo_similarity.catalog.overlay import Operation
-from logo_similarity.domain import Logo
+from logo_similarity.domain import Logo, Outcome
 from logo_similarity.errors import CatalogChangedError, InvalidRequestError, MediaTypeError, NotFoundError
 from logo_similarity.fields import Record
 from logo_similarity.image.formats import ACCEPTED

@@ -15,12 +15,12 @@ import pytest
 
 from logo_similarity.build import catalog, changing
 from logo_similarity.build.catalog import build_catalog
-from logo_similarity.build.changing import Outcome, RepeatableRequest, image_name, read_day, read_record
+from logo_similarity.build.changing import RepeatableRequest, image_name, read_day, read_record
 from logo_similarity.build.compacting import compact
 from logo_similarity.build.merging import merge_logo
 from logo_similarity.build.overlay_images import encoder_key
 from logo_similarity.build.texts import write_texts
-from logo_similarity.domain import Query, Removal
+from logo_similarity.domain import Outcome, Query, Removal
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import (
     BadImageError,

@@ -121,8 +121,10 @@ def test_it_comes_to_an_end_after_it_was_stopped_anywhere(office: Office) -> Non
             if stage == stop:
                 raise StoppedError
 
-        with pytest.raises(StoppedError):
+        with pytest.raises(StoppedError) as stopped:
             run(office, progress=progress)
+        (work,) = office.desk.root.glob(".build-*")
+        assert f"kept in {work}: the same command resumes there unless more changes" in stopped.value.__notes__[0]
         assert (office.catalog.current(), office.overlay.count()) == (live, 4)
     assert run(office).changes == 4
     assert office.desk.texts() == TEXTS

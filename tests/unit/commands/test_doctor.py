@@ -51,6 +51,16 @@ def test_failures_end_with_status_1(tmp_path: Path) -> None:
     assert (status, found["settings"]) == (1, "failed")
 
 
+def test_findings_name_the_options_that_were_given(sample_catalog: SampleCatalog) -> None:
+    def details(*words: object, **settings: str) -> dict[str, str]:
+        return {one["what"]: one["detail"] for one in json.loads(run("doctor", "--json", *words, **settings).stdout)}
+
+    assert details("--port", 0)["settings"].startswith("--port: ")
+    assert details(LOGO_PORT="0")["settings"].startswith("LOGO_PORT: ")
+    words = ("--catalogs", sample_catalog.root, "--workers=1000")
+    assert "lower --workers or LOGO_THREADS" in details(*words)["threads"]
+
+
 def test_an_unknown_setting_is_a_warning(sample_catalog: SampleCatalog) -> None:
     status, found = states("--catalogs", sample_catalog.root, LOGO_PROT="8")
     assert (status, found["environment"]) == (0, "warning")

@@ -49,6 +49,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "logo-similarity.environment" -}}
 - {name: LOGO_CATALOGS, value: /catalogs}
 - {name: LOGO_CATALOG_URL, value: {{ .Values.catalog.url | quote }}}
+{{- with .Values.catalog.primaryUrl }}
+- {name: LOGO_PRIMARY_URL, value: {{ . | quote }}}
+{{- end }}
+{{- if .Values.watches.claimName }}
+{{- if or .Values.autoscaling.enabled (gt (int64 .Values.replicas) 1) }}
+{{- fail "watches.claimName: no two pods may use it; set replicas: 1 and autoscaling.enabled: false, or leave it empty" }}
+{{- end }}
+- {name: LOGO_WATCHES_DIR, value: /watches}
+{{- end }}
 - {name: LOGO_S3_BUCKET, value: {{ .Values.s3.bucket | quote }}}
 - {name: LOGO_S3_PREFIX, value: {{ .Values.s3.prefix | quote }}}
 - {name: LOGO_S3_REGION, value: {{ .Values.s3.region | quote }}}

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import pytest
 
-from logo_similarity import client as client_module
-from logo_similarity.client import NO_ROW, AsyncClient, Client
+from logo_similarity.client import NO_ROW, AsyncClient, Client, ServiceAnswer, transport
 from logo_similarity.domain import PartsMode, Query
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import (
@@ -30,6 +26,7 @@ from logo_similarity.errors import (
 from logo_similarity.field_kinds import as_json
 from logo_similarity.filters import Filter
 from tests.commands import run
+from tests.moody import CUT_OFF, Moody, MoodyAnswer, problem
 from tests.samples import SampleCatalog
 from tests.service import KEY, Server, serving
 
@@ -67,11 +64,11 @@ def test_a_batch_has_the_answers_of_its_searches(service: Server, sample_catalog
         alone = client.search(other)
         assert isinstance(bad, BadImageError)
         assert "the file is not an image" in str(bad)
-        assert isinstance(first, client_module.ServiceAnswer)
-        assert isinstance(second, client_module.ServiceAnswer)
+        assert isinstance(first, ServiceAnswer)
+        assert isinstance(second, ServiceAnswer)
         assert first.result.hits[0].logo.logo_id == "EM/000003"
         assert second.result.hits == alone.result.hits
-        assert (second.fields, second.damage) == (alone.fields, (None,))
+        assert (second.fields, second.pictures) == (alone.fields, ((None, 0),))
         with pytest.raises(InvalidRequestError, match="the same parameters"):
             client.search_batch([query, replace(other, top_k=3)])
         with pytest.raises(InvalidRequestError, match="needs one image"):
@@ -111,6 +108,7 @@ def test_parameters_and_words_are_sent(service: Server, query: Query) -> None:
         assert answer.result.hits[0].cosine is None
         client.search(query)
         assert client.search(query).cached
+        assert [one.turned for one in client.search(replace(query, turned=True)).pictures] == [0, 90, 180, 270]
 
 
 def test_an_explanation_is_that_of_the_engine(service: Server, sample_catalog: SampleCatalog, query: Query) -> None:
@@ -213,48 +211,7 @@ def test_an_invalid_key_is_refused_before_it_is_sent(key: str) -> None:
         Client("http://127.0.0.1:1", api_key=key)
 
 
-class Moody(HTTPServer):
-    """Answers requests as `answers` lists: a status, headers and a body each; the last one again and again."""
-
-    def __init__(self, answers: list[tuple[int, dict[str, str], bytes]]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers = answers
-        self.asked = 0
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Moody
-
-    def do_GET(self) -> None:
-        status, headers, body = self.server.answers[min(self.server.asked, len(self.server.answers) - 1)]
-        self.server.asked += 1
-        if status:
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def problem(status: int, code: str, retry_after: str | None = "0") -> tuple[int, dict[str, str], bytes]:
-    content = {"status": status, "code": code, "title": "A title", "detail": "a detail"}
-    return status, {} if retry_after is None else {"Retry-After": retry_after}, json.dumps(content).encode()
-
-
-GOOD: tuple[int, dict[str, str], bytes] = 200, {}, json.dumps({"id": "a", "image_url": None, "metadata": {}}).encode()
-CUT_OFF = 0, dict[str, str](), b""
+GOOD: MoodyAnswer = 200, {}, json.dumps({"id": "a", "image_url": None, "metadata": {}}).encode()
 
 
 def test_a_request_that_is_refused_for_a_limited_time_is_repeated() -> None:
@@ -277,7 +234,7 @@ def test_the_last_refusal_is_raised_with_its_time() -> None:
         with pytest.raises(OverloadedError, match="a detail") as refusal:
             client.logo("a")
         assert refusal.value.retry_after == 0
-        assert server.asked == client_module.MOST_ATTEMPTS
+        assert server.asked == transport.MOST_ATTEMPTS
 
 
 def test_a_request_that_must_wait_for_too_long_is_not_repeated() -> None:
@@ -299,7 +256,7 @@ def test_a_request_that_must_wait_for_too_long_is_not_repeated() -> None:
         ((307, {"Location": "http://127.0.0.1:1/"}, b""), "responds, but not as logo-similarity does"),
     ],
 )
-def test_other_failures_are_not_repeated(answer: tuple[int, dict[str, str], bytes], message: str) -> None:
+def test_other_failures_are_not_repeated(answer: MoodyAnswer, message: str) -> None:
     with Moody([answer]) as server, Client(server.url) as client:
         with pytest.raises(Exception, match=message) as failure:
             client.logo("a")
@@ -308,7 +265,7 @@ def test_other_failures_are_not_repeated(answer: tuple[int, dict[str, str], byte
 
 
 def test_a_service_that_is_not_reachable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_backoff", lambda _: 0)
+    monkeypatch.setattr(transport, "_backoff", lambda _: 0)
     with (
         Client("http://127.0.0.1:9") as client,
         pytest.raises(ServiceError, match=r"http://127\.0\.0\.1:9/ is not reachable"),
