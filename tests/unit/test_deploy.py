@@ -126,7 +126,7 @@ def test_no_password_of_the_composition_has_a_default(tmp_path: Path) -> None:
     assert set(made) == required
     assert {"MINIO_ROOT_PASSWORD", "S3_SECRET_KEY", "API_KEY", "GRAFANA_PASSWORD"} <= required
     optional = set(re.findall(r"\$\{(\w+):?-", (DEPLOY / "compose.yaml").read_text()))
-    assert optional == {"S3_PUBLIC_ENDPOINT", "VARIANT", "API_CPUS", "API_MEMORY", "TRUSTED_PROXIES"}
+    assert optional == {"S3_PUBLIC_ENDPOINT", "VARIANT", "API_CPUS", "API_MEMORY", "PRIMARY_URL", "TRUSTED_PROXIES"}
     assert path.stat().st_mode & 0o777 == 0o600
     assert len(set(made.values())) == len(made)
     # A second run replaces nothing, and another one draws other passwords.
