@@ -178,16 +178,16 @@ class LiveChanges:
             try:
                 self.flush(engine)
                 self.pull(engine.version)
-            except (CatalogError, StoreError) as error:
+            except FolderBusyError:
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.05)
+            except (CatalogError, StoreError, OSError) as error:
                 if self._replica is None:
                     raise
                 CHANGES_PULLED.labels("failed").inc()
                 log.warning("changes_not_pulled", catalog=engine.version, error=str(error))
                 return
-            except FolderBusyError:
-                if time.monotonic() > deadline:
-                    return
-                time.sleep(0.05)
             else:
                 return
 

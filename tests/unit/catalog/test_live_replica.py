@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,10 +19,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from logo_similarity.build import flushing
 from logo_similarity.build.compacting import compact
-from logo_similarity.build.flushing import Flusher
+from logo_similarity.build.flushing import Flusher, drop_segments
 from logo_similarity.catalog import live_replica
 from logo_similarity.catalog.files import sha256_file
-from logo_similarity.catalog.live_folder import LIVE, LIVE_JSON, LOCK, PUBLISH_LOCK, PUBLISHING, LiveFolder, locked
+from logo_similarity.catalog.live_folder import (
+    LIVE,
+    LIVE_JSON,
+    LOCK,
+    PUBLISH_LOCK,
+    PUBLISHING,
+    LiveFolder,
+    LiveState,
+    locked,
+)
 from logo_similarity.catalog.live_replica import CANDIDATE, LivePublisher, LiveReplica
 from logo_similarity.catalog.manifest import MANIFEST, FileEntry
 from logo_similarity.catalog.replica import download, published_version, pull_version
@@ -90,6 +101,12 @@ class Pair:
 
     def published(self) -> set[str]:
         return {key.rpartition("/")[2] for key in self.remote.list_folder(f"{LIVE}/{self.version}")}
+
+    def state(self) -> LiveState:
+        """The state of the publisher's changes."""
+        state = LiveFolder.of(self.here.root, self.version).read()
+        assert state is not None
+        return state
 
     def shown(self) -> dict[str, str | None]:
         """The texts of the visible logos of the replica; each logo is listed once."""
@@ -313,6 +330,43 @@ def test_an_interrupted_pull_is_resumed(pair: Pair, monkeypatch: pytest.MonkeyPa
     assert pair.shown() == {**SAMPLE, "US-9": "nine"}
 
 
+def test_a_publisher_that_stops_anywhere_leaves_the_bucket_consistent(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.change("create", "US-8", 8, text="eight")
+    pair.publish()
+    pair.pull()
+    pair.change("create", "US-9", 9, text="nine")
+    monkeypatch.setattr(live_replica, "PARALLEL", 1)
+    writes = 0
+
+    def stopping(real: Callable[..., None]) -> Callable[..., None]:
+        def write(*arguments: Any) -> None:
+            nonlocal writes
+            writes += 1
+            if writes == 2:
+                raise StoreError("the publisher was killed")
+            real(*arguments)
+
+        return write
+
+    for name in ("write", "write_file"):
+        monkeypatch.setattr(ObjectFolder, name, stopping(getattr(ObjectFolder, name)))
+    stops = 0
+    while True:
+        writes = 0
+        try:
+            pair.publish()
+            break
+        except StoreError:
+            stops += 1
+            LiveReplica(pair.remote, pair.there, pair.trial).pull(pair.version)
+            assert LiveFolder.of(pair.there.root, pair.version).read() != pair.state()
+    assert stops > 5
+    assert pair.pull()
+    assert pair.shown() == {**SAMPLE, "US-8": "eight", "US-9": "nine"}
+
+
 def test_damage_on_the_disk_of_a_replica_is_repaired(pair: Pair) -> None:
     pair.change("create", "US-9", 9, text="nine")
     pair.publish()
@@ -420,3 +474,30 @@ def test_another_published_version_is_replaced_by_the_live_one(pair: Pair) -> No
     obstore.delete(pair.remote._store, "CURRENT")
     assert pair.publish()
     assert published_version(pair.remote) == pair.version
+
+
+def test_a_slow_bucket_delays_nothing_here(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, over = threading.Event(), threading.Event()
+    real = ObjectFolder.write_file
+
+    def slow(*arguments: Any) -> None:
+        begun.set()
+        assert over.wait(60)
+        real(*arguments)
+
+    pair.change("create", "US-8", 8, text="eight")
+    monkeypatch.setattr(ObjectFolder, "write_file", slow)
+    with ThreadPoolExecutor(1) as pool:
+        publishing = pool.submit(pair.publish)
+        assert begun.wait(60)
+        before = pair.state()
+        pair.change("create", "US-9", 9, text="nine")  # replaces the segment that is being published
+        drop_segments(pair.here, pair.version)
+        assert pair.state().generation == before.generation + 1
+        over.set()
+        assert publishing.result()
+    assert pair.pull()
+    assert pair.shown() == {**SAMPLE, "US-8": "eight"}
+    assert pair.publish()
+    assert pair.pull()
+    assert pair.shown() == {**SAMPLE, "US-8": "eight", "US-9": "nine"}
