@@ -124,6 +124,13 @@ class Settings(BaseSettings):
     pull_seconds: Annotated[float, Field(gt=0)] = Field(
         5.0, description="Interval between checks for a new published version, in seconds."
     )
+    pull_changes_seconds: Annotated[float, Field(gt=0)] = Field(
+        2.0, description="Interval between checks for new published changes of logos, in seconds."
+    )
+    publish_url: BucketUrl | None = Field(
+        None,
+        description="Location where this service publishes its live version and changes of logos, `s3://bucket/prefix`.",
+    )
     keep_versions: Positive = Field(
         2, description="Versions to keep on a machine that follows `LOGO_CATALOG_URL`; older versions are deleted."
     )

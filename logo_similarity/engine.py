@@ -141,27 +141,46 @@ class SearchEngine:
             CatalogError: the embedding, the patches, the words or the metadata of a row are damaged.
             EncoderError: the output of the model is not an embedding.
         """
+        self._search_test_image()
+        self._check_rows(self.logos.segments[0], rows)
+
+    def check_live(self, most: int) -> None:
+        """Search for a test image and for `most` rows of each live segment, and read all of their metadata.
+
+        Raises:
+            CatalogError: as `check`.
+        """
+        if self.logos.count:
+            self._search_test_image()
+        for segment in self.logos.segments[1:]:
+            rows = np.unique(np.linspace(0, segment.manifest.count - 1, most).astype(int))
+            self._check_rows(segment, rows.tolist())
+            segment.metadata.check_rows()
+
+    def _search_test_image(self) -> None:
         hits = self.search(Query(image=trial_image())).hits
         if not hits or not all(math.isfinite(hit.score) for hit in hits):
             raise CatalogError(f"{self.version}: damaged: a search for a test image has no valid results")
-        base = self.logos.segments[0]
-        vectors = base.source.row_map.vector_of(np.asarray(rows)).tolist()
-        base.source.index.check(vectors, ef_search=base.source.ef_search)
-        if base.parts is not None:
-            entries = [row * base.parts.index.count // base.manifest.count for row in rows]
-            base.parts.index.check(entries, ef_search=base.parts.ef_search)
-        for row, vector, logo in zip(rows, vectors, base.metadata.fetch(rows), strict=True):
+
+    def _check_rows(self, segment: Segment, rows: Sequence[int]) -> None:
+        name = segment.folder.name
+        vectors = segment.source.row_map.vector_of(np.asarray(rows)).tolist()
+        segment.source.index.check(vectors, ef_search=segment.source.ef_search)
+        if segment.parts is not None:
+            entries = [row * segment.parts.index.count // segment.manifest.count for row in rows]
+            segment.parts.index.check(entries, ef_search=segment.parts.ef_search)
+        for row, vector, logo in zip(rows, vectors, segment.metadata.fetch(rows), strict=True):
             try:
                 _ = logo.record
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                raise CatalogError(f"{self.version}: damaged: the metadata of row {row} cannot be read") from None
-            description = base.description(vector)
+                raise CatalogError(f"{name}: damaged: the metadata of row {row} cannot be read") from None
+            description = segment.description(vector)
             candidates = self.logos.source.candidates(description, RERANKED)
             if not np.isfinite(self._ranking().score(description, candidates)).all():
-                raise CatalogError(f"{self.version}: damaged: row {row} has scores that are not finite")
+                raise CatalogError(f"{name}: damaged: row {row} has scores that are not finite")
             words = " ".join(fold(logo.record.text or ""))
-            if base.words is not None and words and not (base.words.search(words, 1).similarities > 0.999).any():
-                raise CatalogError(f"{self.version}: damaged: a search for the words of row {row} does not find them")
+            if segment.words is not None and words and not (segment.words.search(words, 1).similarities > 0.999).any():
+                raise CatalogError(f"{name}: damaged: a search for the words of row {row} does not find them")
 
     def search(self, query: Query) -> SearchResult:
         """The logos most similar to the query's image or words, or to both, best first.
@@ -290,10 +309,8 @@ class SearchEngine:
         while True:
             marker = folder.marker()
             try:
-                state = folder.read()
-                if state is None:
-                    return self
-                return self.with_live(LiveFiles(state.generation, folder.segments(state), folder.read_hidden(state)))
+                files = folder.files()
+                return self if files is None else self.with_live(files)
             except CatalogError:
                 if folder.marker() == marker:
                     raise

@@ -60,6 +60,14 @@ CHANGES = Counter("logo_changes_total", "Changes of logos, by outcome.", ["outco
 CHANGES_FAILED = Counter(
     "logo_changes_failed_total", "Failed attempts to show changes of logos to searches; they are repeated."
 )
+CHANGES_PUBLISHED = Counter(
+    "logo_changes_published_total",
+    "Attempts to publish changes of logos or a version in a bucket, by outcome.",
+    ["outcome"],
+)
+CHANGES_PULLED = Counter(
+    "logo_changes_pulled_total", "Attempts to fetch published changes of logos, by outcome.", ["outcome"]
+)
 KEY_REQUESTS = Counter("logo_key_requests_total", "Requests with a valid API key, by key id.", ["key", "outcome"])
 KEYS_UNREAD = Counter(
     "logo_keys_unread_total", "Failed attempts to read the API keys; the keys read before stay in use."
@@ -107,16 +115,17 @@ def start_at_zero(
         REFUSED.labels(code)
     for reason in connections:
         CONNECTIONS_REFUSED.labels(reason)
-    for outcome in ("swapped", "refused"):
-        CATALOG_SWAPS.labels(outcome)
-    for outcome in ("created", "changed", "unchanged", "deleted"):
-        CHANGES.labels(outcome)
-    for outcome in ("pulled", "failed"):
-        CATALOG_PULLS.labels(outcome)
-    for outcome in ("run", "failed"):
-        WATCH_RUNS.labels(outcome)
-    for outcome in ("delivered", "failed"):
-        WATCH_DELIVERIES.labels(outcome)
+    for counter, outcomes in (
+        (CATALOG_SWAPS, ("swapped", "refused")),
+        (CHANGES, ("created", "changed", "unchanged", "deleted")),
+        (CATALOG_PULLS, ("pulled", "failed")),
+        (CHANGES_PUBLISHED, ("published", "failed")),
+        (CHANGES_PULLED, ("pulled", "failed")),
+        (WATCH_RUNS, ("run", "failed")),
+        (WATCH_DELIVERIES, ("delivered", "failed")),
+    ):
+        for outcome in outcomes:
+            counter.labels(outcome)
     for stage in ("queue", *STAGES, "links"):
         STAGE_SECONDS.labels(stage)
 

@@ -1,16 +1,20 @@
 """The program that opens and searches a catalog version in a separate process; `catalog.trial` runs it.
 
-python -m logo_similarity.trial FOLDER PARENT CPU_SECONDS: exits with 0, or with 1 and the reason on stdout.
+python -m logo_similarity.trial FOLDER PARENT CPU_SECONDS [STATE]: exits with 0, or with 1 and the reason on stdout.
+STATE is a file of the state of live changes, beside their segments: the version is searched with them.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from logo_similarity.catalog.manifest import METADATA, Manifest, read_manifest
+from logo_similarity.catalog.live import LiveFiles
+from logo_similarity.catalog.live_folder import LiveFolder
+from logo_similarity.catalog.manifest import METADATA, Manifest, read_manifest, read_segment_manifest
 from logo_similarity.catalog.metadata import CONNECTIONS, MAPPED_BYTES
 from logo_similarity.config import load_settings
 from logo_similarity.engine import SearchEngine
@@ -36,13 +40,26 @@ def check_version(folder: Path) -> None:
         engine.metadata.check_rows()
 
 
-def allowance(manifest: Manifest) -> int:
+def check_changes(folder: Path, files: LiveFiles) -> None:
+    """Open a version with live changes, search them, and read all of their metadata.
+
+    Raises:
+        CatalogError: the changes are damaged or incompatible.
+        EncoderError: the encoder of the version cannot be used.
+    """
+    with SearchEngine.open(folder.parent, version=folder.name, device="cpu") as engine:
+        engine.with_live(files).check_live(ROWS)
+
+
+def allowance(manifest: Manifest, segments: Sequence[Manifest] = ()) -> int:
     """Address space in bytes that opening and searching a version may take, beyond Python and the libraries."""
-    plan = plan_service(manifest.size, manifest.model_size, cores=1, settings=load_settings())
-    return round(SPARE * plan.total) + CONNECTIONS * min(manifest.files[METADATA].size, MAPPED_BYTES)
+    size = sum(each.size for each in (manifest, *segments))
+    plan = plan_service(size, manifest.model_size, cores=1, settings=load_settings())
+    mapped = sum(min(each.files[METADATA].size, MAPPED_BYTES) for each in (manifest, *segments))
+    return round(SPARE * plan.total) + CONNECTIONS * mapped
 
 
-def main(folder: Path, parent: int, cpu_seconds: int) -> int:
+def main(folder: Path, parent: int, cpu_seconds: int, state: Path | None = None) -> int:
     """Run the program. Returns the exit status."""
     die_with_parent(parent)
     try:
@@ -50,9 +67,14 @@ def main(folder: Path, parent: int, cpu_seconds: int) -> int:
 
         # If memory runs out, the kernel should kill this process rather than a worker.
         Path("/proc/self/oom_score_adj").write_text("1000")
-        limit_memory(allowance(read_manifest(folder)))
+        files = None if state is None else LiveFolder(state.parent).files(state.name)
+        segments = [] if files is None else [read_segment_manifest(segment) for segment in files.segments]
+        limit_memory(allowance(read_manifest(folder), segments))
         limit_cpu(cpu_seconds)
-        check_version(folder)
+        if files is None:
+            check_version(folder)
+        else:
+            check_changes(folder, files)
     except (LogoSimilarityError, OSError) as error:
         reason = str(error)
     except MemoryError:
@@ -66,4 +88,4 @@ def main(folder: Path, parent: int, cpu_seconds: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *map(Path, sys.argv[4:])))

@@ -14,10 +14,12 @@ from logo_similarity.build.base import BaseVersion
 from logo_similarity.build.changing import Applied, Changer, LogoChange, RepeatableRequest, describe_stored
 from logo_similarity.build.flushing import DescribeImage, Flusher, drop_segments
 from logo_similarity.catalog.live_folder import LiveFolder
+from logo_similarity.catalog.live_replica import LivePublisher, LiveReplica
 from logo_similarity.catalog.overlay import Overlay
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.engine import SearchEngine
-from logo_similarity.errors import CatalogError, FolderBusyError, NotWritableError, OverloadedError
+from logo_similarity.errors import CatalogError, FolderBusyError, NotWritableError, OverloadedError, StoreError
+from logo_similarity.metrics import CHANGES_PUBLISHED, CHANGES_PULLED
 from logo_similarity.storage import ImageStore
 
 log = structlog.get_logger(__name__)
@@ -32,7 +34,15 @@ class LiveChanges:
     """The changes of the catalog in a folder."""
 
     def __init__(
-        self, catalog: Catalog, store: ImageStore | None, refusal: str | None, *, turns: int, waiting: int
+        self,
+        catalog: Catalog,
+        store: ImageStore | None,
+        refusal: str | None,
+        *,
+        turns: int,
+        waiting: int,
+        replica: LiveReplica | None = None,
+        publisher: LivePublisher | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -42,10 +52,14 @@ class LiveChanges:
             refusal: why this service accepts no changes; None: it does.
             turns: number of changes that this worker makes at once.
             waiting: number of changes that may wait for their turn.
+            replica: applies the changes that another service publishes; None: this service follows none.
+            publisher: publishes the changes; None: they are not published.
         """
         self._catalog = catalog
         self._store = store
         self._refusal = refusal
+        self._replica = replica
+        self._publisher = publisher
         self._turns = asyncio.Semaphore(turns)
         self._most_waiting = waiting
         self._waiting = 0
@@ -134,16 +148,46 @@ class LiveChanges:
         if not flusher.is_behind():
             flusher.merge()
 
-    def flush_first(self, engine: SearchEngine) -> None:
-        """As `flush` for a version that is about to be searched; waits for another process that is writing."""
+    def publish(self, engine: SearchEngine) -> None:
+        """Publish the version of an engine and its changes, if they are new and no other process does it."""
+        if self._publisher is not None and self._publisher.publish(engine.version):
+            CHANGES_PUBLISHED.labels("published").inc()
+
+    def pull(self, version: str) -> bool:
+        """Apply the published changes of a version. Returns whether there were new ones.
+
+        Raises:
+            FolderBusyError, CatalogError, StoreError: as `LiveReplica.pull`.
+        """
+        if self._replica is None or not self._replica.pull(version):
+            return False
+        CHANGES_PULLED.labels("pulled").inc()
+        return True
+
+    def drop_old(self, version: str) -> None:
+        """Delete the changes of versions that no longer exist; those of `version` stay."""
+        drop_segments(self._catalog, version)
+
+    def refresh(self, engine: SearchEngine) -> None:
+        """As `flush` and `pull` for a version that is about to be searched; waits for another process that is writing.
+
+        If published changes cannot be fetched, the version is searched with those that were fetched last.
+        """
         deadline = time.monotonic() + FIRST_SECONDS
         while True:
             try:
                 self.flush(engine)
+                self.pull(engine.version)
             except FolderBusyError:
                 if time.monotonic() > deadline:
                     return
                 time.sleep(0.05)
+            except (CatalogError, StoreError, OSError) as error:
+                if self._replica is None:
+                    raise
+                CHANGES_PULLED.labels("failed").inc()
+                log.warning("changes_not_pulled", catalog=engine.version, error=str(error))
+                return
             else:
                 return
 

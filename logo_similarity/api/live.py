@@ -132,10 +132,19 @@ class LiveCatalog:
         """Merge the segments of changes if there are many. Takes seconds; changes are shown in the meantime."""
         await asyncio.to_thread(self._changes.merge, self.current.engine)
 
+    async def publish_changes(self) -> None:
+        """Publish the open version and its changes, unless another process does."""
+        await asyncio.to_thread(self._changes.publish, self.current.engine)
+
+    async def pull_changes(self) -> None:
+        """Fetch the published changes of the open version, unless another process does."""
+        if await asyncio.to_thread(self._changes.pull, self.current.engine.version):
+            self._changes.wake.set()
+
     def _with_changes(self, engine: SearchEngine) -> SearchEngine:
         """A new version with all changes. If they cannot be read, the version is searched without them until they can."""
         try:
-            self._changes.flush_first(engine)
+            self._changes.refresh(engine)
             return self._changes.opened(engine)
         except (LogoSimilarityError, OSError) as error:
             log.error("changes_not_read", catalog=engine.version, error=str(error))  # noqa: TRY400 - expected
@@ -160,16 +169,19 @@ class LiveCatalog:
         return engine
 
 
-async def pull(remote: ObjectFolder, folder: Catalog, *, keep: int, trial: Trial) -> None:
-    """Fetch and try the published version, if it is new. `LiveCatalog` then opens it from the folder.
+async def pull(remote: ObjectFolder, folder: Catalog, changes: LiveChanges, *, keep: int, trial: Trial) -> None:
+    """Fetch and try the published version with its changes, if it is new. `LiveCatalog` then opens it from the folder.
 
     All workers call this; the folder's lock lets one of them fetch the version. The newest `keep` versions are kept.
     A version that failed its trial is tried again after an hour, or once another version has been published.
 
     Raises:
-        CatalogError, NotFoundError, StoreError: as `pull_version`.
+        CatalogError, NotFoundError, StoreError: as `pull_version` and `LiveChanges.pull`.
     """
-    name = await asyncio.to_thread(pull_version, remote, folder, keep=keep, trial=trial, refusals_hold=True)
+    name = await asyncio.to_thread(
+        pull_version, remote, folder, keep=keep, trial=trial, refusals_hold=True, before_live=changes.pull
+    )
     if name is not None:
+        await asyncio.to_thread(changes.drop_old, name)
         CATALOG_PULLS.labels("pulled").inc()
         log.info("catalog_pulled", catalog=name)

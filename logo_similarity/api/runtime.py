@@ -15,6 +15,8 @@ from logo_similarity.api.changes import LiveChanges
 from logo_similarity.api.live import LiveCatalog, pull
 from logo_similarity.api.live_keys import LiveKeys
 from logo_similarity.api.live_watches import LiveWatches
+from logo_similarity.catalog.live_replica import LivePublisher, LiveReplica
+from logo_similarity.catalog.signature import required_signing_key
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.classification import Classifications, load_classifications
@@ -22,9 +24,18 @@ from logo_similarity.config import Settings
 from logo_similarity.cpu import thread_plan, usable_cores
 from logo_similarity.embed.gate import Gate
 from logo_similarity.engine import SearchEngine
+from logo_similarity.errors import ConfigError
 from logo_similarity.follow import Follower
 from logo_similarity.image.decode import ImageLimits
-from logo_similarity.metrics import CATALOG_PULLS, CATALOG_SWAPS, CHANGES_FAILED, KEYS_UNREAD, WATCH_RUNS
+from logo_similarity.metrics import (
+    CATALOG_PULLS,
+    CATALOG_SWAPS,
+    CHANGES_FAILED,
+    CHANGES_PUBLISHED,
+    CHANGES_PULLED,
+    KEYS_UNREAD,
+    WATCH_RUNS,
+)
 from logo_similarity.storage import ImageStore, open_store
 from logo_similarity.storage.objects import ObjectFolder
 from logo_similarity.tracing import Tracing
@@ -34,6 +45,13 @@ CHANGES_SECONDS = 0.5
 
 MERGE_SECONDS = 2.0
 """Interval at which each worker looks whether segments of changes should be merged."""
+
+
+PUBLISH_SECONDS = 0.5
+"""Interval at which each worker looks whether changes should be published."""
+
+PULL_CHANGES_SECONDS = 30.0
+"""Time limit of a request for published changes, which is repeated anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +70,8 @@ class Runtime:
     """The published catalog that this service follows, if any."""
     tracing: Tracing | None
     trial: Trial
+    changes_trial: Trial
+    """The trial of published changes, which may run at the same time as that of a version."""
     classifications: Classifications
     """The names of Vienna codes and Nice classes."""
     watches: LiveWatches
@@ -66,12 +86,15 @@ class Runtime:
         plan = thread_plan(usable_cores(), settings.workers, settings.threads)
         trial = Trial.of(settings)
         store, remote = open_store(settings), open_remote(settings)
+        changes_trial = Trial.of(settings)
         changes = LiveChanges(
             Catalog(settings.catalogs),
             store,
             None if remote is None else _refusal(settings),
             turns=max(1, plan.threads // 2),
             waiting=settings.max_queue // 2,
+            replica=None if remote is None else open_live_replica(settings, changes_trial),
+            publisher=open_publisher(settings),
         )
 
         def open_version(name: str) -> SearchEngine:
@@ -99,6 +122,7 @@ class Runtime:
             remote=remote,
             tracing=open_tracing(settings),
             trial=trial,
+            changes_trial=changes_trial,
             classifications=load_classifications(settings.vienna_names),
             watches=LiveWatches(settings, live, keys),
         )
@@ -124,6 +148,7 @@ class Runtime:
             self.gate.start()
             stack.callback(self.watches.stop)
             stack.callback(self.trial.stop)  # stopped first: a trial in another thread would delay the exit
+            stack.callback(self.changes_trial.stop)
             yield
 
     def followers(self) -> list[Follower]:
@@ -166,10 +191,29 @@ class Runtime:
             folder = Catalog(settings.catalogs)
             followers.append(
                 Follower(
-                    partial(pull, self.remote, folder, keep=settings.keep_versions, trial=self.trial),
+                    partial(pull, self.remote, folder, self.changes, keep=settings.keep_versions, trial=self.trial),
                     seconds=settings.pull_seconds,
                     event="catalog_not_pulled",
                     count_failure=CATALOG_PULLS.labels("failed").inc,
+                    level=logging.WARNING,
+                )
+            )
+            followers.append(
+                Follower(
+                    self.live.pull_changes,
+                    seconds=settings.pull_changes_seconds,
+                    event="changes_not_pulled",
+                    count_failure=CHANGES_PULLED.labels("failed").inc,
+                    level=logging.WARNING,
+                )
+            )
+        if settings.publish_url is not None:
+            followers.append(
+                Follower(
+                    self.live.publish_changes,
+                    seconds=PUBLISH_SECONDS,
+                    event="changes_not_published",
+                    count_failure=CHANGES_PUBLISHED.labels("failed").inc,
                     level=logging.WARNING,
                 )
             )
@@ -195,6 +239,33 @@ def open_engine(settings: Settings, version: str | None = None) -> SearchEngine:
 def open_remote(settings: Settings) -> ObjectFolder | None:
     """The published catalog in the settings, or None. Makes no connection. Raises ConfigError if its URL is invalid."""
     return None if settings.catalog_url is None else ObjectFolder(settings.catalog_url, settings)
+
+
+def open_live_replica(settings: Settings, trial: Trial) -> LiveReplica:
+    """What applies the changes in the published catalog in the settings. Makes no connection."""
+    remote = ObjectFolder(str(settings.catalog_url), settings, seconds=PULL_CHANGES_SECONDS)
+    return LiveReplica(remote, Catalog(settings.catalogs), trial)
+
+
+def open_publisher(settings: Settings) -> LivePublisher | None:
+    """What publishes the version and its changes where the settings say; None: nothing does. Makes no connection.
+
+    Raises:
+        ConfigError: the location is not valid, the service also follows one, or the signing key is missing.
+    """
+    if settings.publish_url is None:
+        return None
+    if settings.catalog_url is not None:
+        raise ConfigError(
+            "LOGO_PUBLISH_URL and LOGO_CATALOG_URL are both set: a service that follows a published catalog cannot "
+            "publish one; unset one of them"
+        )
+    return LivePublisher(
+        ObjectFolder(settings.publish_url, settings),
+        Catalog(settings.catalogs),
+        required_signing_key(settings),
+        seconds=settings.pull_seconds,
+    )
 
 
 def open_tracing(settings: Settings) -> Tracing | None:

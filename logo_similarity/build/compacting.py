@@ -27,7 +27,6 @@ from logo_similarity.build.catalog import (
     resumable,
 )
 from logo_similarity.build.changing import ReadImage
-from logo_similarity.build.flushing import lock_segments
 from logo_similarity.build.known import KnownWriter, version_rows
 from logo_similarity.build.merging import MergedLogo, merge_logos
 from logo_similarity.build.overlay_images import OverlayImages
@@ -35,6 +34,7 @@ from logo_similarity.build.records import MERGING, write_merged
 from logo_similarity.build.reuse import KnownImages, StoredImages
 from logo_similarity.build.shards import StoredImage
 from logo_similarity.catalog.files import replacing
+from logo_similarity.catalog.live_folder import LOCK, locked
 from logo_similarity.catalog.manifest import MODEL_FOLDER, Manifest, read_manifest, version_name
 from logo_similarity.catalog.overlay import Overlay
 from logo_similarity.catalog.publish import publish
@@ -103,7 +103,7 @@ def compact(
 
 def _drop(root: Path, overlay: Overlay, last: int) -> int:
     """Drop the changes that the live version contains. Returns their number."""
-    with lock_segments(root):  # a service may be writing them into segments for the former version
+    with locked(root, LOCK, waiting=True):  # a service may be writing them into segments for the former version
         return overlay.drop(last)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +19,18 @@ from logo_similarity.build.overlay_images import OverlayImages, unpack
 from logo_similarity.build.segment import SegmentEntry, write_segment
 from logo_similarity.build.shards import StoredImage
 from logo_similarity.catalog.files import replacing, sync_folder
-from logo_similarity.catalog.live_folder import LIVE, LiveFolder, LiveState, SegmentRange, ids_name
+from logo_similarity.catalog.live_folder import (
+    LIVE,
+    LOCK,
+    MERGE_LOCK,
+    MERGING,
+    PUBLISHING,
+    LiveFolder,
+    LiveState,
+    SegmentRange,
+    ids_name,
+    locked,
+)
 from logo_similarity.catalog.overlay import Overlay, OverlayImage
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.description import Description, Parts, Place
@@ -36,9 +45,6 @@ LARGER = 2
 200 sealed segments 3 remain on average, 5 at most, and each logo is written 6 times."""
 LEAST_MERGED = 3
 """Least number of segments that are merged into one."""
-LOCK, MERGE_LOCK = ".lock", ".merge-lock"
-MERGING = ".merging-"
-"""Prefix of the folder in which a merged segment is written, beside those of the versions."""
 
 DescribeImage = Callable[[str], OverlayImage | None]
 """Describes an image by its name in the image store, and keeps the description; None: it cannot be read."""
@@ -113,7 +119,7 @@ class Flusher:
             CatalogError: the overlay or the base is damaged.
             OSError: the files cannot be written.
         """
-        with live_lock(self._root):
+        with locked(self._root, LOCK):
             self._check_not_behind()
             self._unreadable = 0
             last = self._overlay.last()
@@ -137,7 +143,7 @@ class Flusher:
             FolderBusyError: another process is doing this.
             CatalogError, OSError: as `flush`.
         """
-        with _lock(self._root, MERGE_LOCK, fcntl.LOCK_NB):
+        with locked(self._root, MERGE_LOCK):
             state = self._usable_state()
             group = () if state is None else _choose(state.segments)
             if state is None or not group:
@@ -156,7 +162,7 @@ class Flusher:
             )
             current = [logo_id for logo_id in dict.fromkeys(newest_first) if logo_id not in later]
             made, ids = self._write(work, group[0].first, group[-1].last, current[::-1])
-            with lock_segments(self._root):
+            with locked(self._root, LOCK, waiting=True):
                 self._check_not_behind()
                 self._replace(group, made, ids, work)
             shutil.rmtree(work)
@@ -321,40 +327,10 @@ def make_entry(record: Record, image: StoredImage, words: str | None) -> Segment
     )
 
 
-@contextmanager
-def live_lock(root: Path) -> Iterator[None]:
-    """Lock the segments of a catalog for writing.
-
-    Raises:
-        FolderBusyError: another process holds the lock.
-    """
-    with _lock(root, LOCK, fcntl.LOCK_NB):
-        yield
-
-
-@contextmanager
-def lock_segments(root: Path) -> Iterator[None]:
-    """Lock them as `live_lock` does, and wait for it."""
-    with _lock(root, LOCK):
-        yield
-
-
-@contextmanager
-def _lock(root: Path, name: str, waiting: int = 0) -> Iterator[None]:
-    folder = root / LIVE
-    folder.mkdir(exist_ok=True)
-    with (folder / name).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | waiting)
-        except BlockingIOError:
-            raise FolderBusyError(f"{folder}: another process is writing the segments") from None
-        yield
-
-
 def drop_segments(catalog: Catalog, keep: str) -> None:
     """Delete the segments for versions that no longer exist; those for the version `keep` stay."""
-    names = {*catalog.names(), keep}
-    for path in (catalog.root / LIVE).iterdir():
+    names = {*catalog.names(), keep, PUBLISHING}
+    for path in (catalog.root / LIVE).glob("*"):
         if path.is_dir() and path.name.removeprefix(MERGING) not in names:
             shutil.rmtree(path, ignore_errors=True)
 

@@ -6,7 +6,10 @@ needed. All of it derives from `overlay.db`, and may be deleted while no service
 
 from __future__ import annotations
 
+import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,7 +19,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from logo_similarity.catalog.files import read_small, replacing
-from logo_similarity.errors import CatalogError
+from logo_similarity.catalog.live import LiveFiles
+from logo_similarity.errors import CatalogError, FolderBusyError
 
 LIVE = "live"
 """The folder, beside the versions."""
@@ -24,6 +28,13 @@ LIVE_JSON = "live.json"
 IDS = "ids.json"
 MOST_BYTES = 1_000_000
 """Maximum size of `live.json`."""
+LOCK = ".lock"
+"""Held while the segments are changed."""
+MERGE_LOCK, PUBLISH_LOCK = ".merge-lock", ".publish-lock"
+MERGING = ".merging-"
+"""Prefix of the folder in which a merged segment is written, beside those of the versions."""
+PUBLISHING = ".publishing"
+"""The folder of the files that are being published."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9\-]{1,100}$")]
 Sequence = Annotated[int, Field(ge=0)]
@@ -84,13 +95,13 @@ class LiveFolder:
             return None
         return status.st_ino, status.st_mtime_ns
 
-    def read(self) -> LiveState | None:
-        """The state in `live.json`; None: there is none.
+    def read(self, name: str = LIVE_JSON) -> LiveState | None:
+        """The state in `live.json`, or in another file of the folder; None: there is none.
 
         Raises:
             CatalogError: the file is damaged.
         """
-        path = self.path / LIVE_JSON
+        path = self.path / name
         try:
             return LiveState.model_validate_json(read_small(path, MOST_BYTES))
         except FileNotFoundError:
@@ -100,9 +111,20 @@ class LiveFolder:
         except (ValidationError, RecursionError):
             raise CatalogError(f"{path}: damaged; it is written again from the changes") from None
 
-    def write(self, state: LiveState) -> None:
-        """Replace `live.json`."""
-        with replacing(self.path / LIVE_JSON) as file:
+    def files(self, name: str = LIVE_JSON) -> LiveFiles | None:
+        """The files of the state in `live.json`, or in another file of the folder; None: there is none.
+
+        Raises:
+            CatalogError: the state or the file of the hidden rows is damaged.
+        """
+        state = self.read(name)
+        if state is None:
+            return None
+        return LiveFiles(state.generation, self.segments(state), self.read_hidden(state))
+
+    def write(self, state: LiveState, name: str = LIVE_JSON) -> None:
+        """Replace `live.json`, or another file of the folder."""
+        with replacing(self.path / name) as file:
             file.write(state.model_dump_json().encode() + b"\n")
 
     def discard(self) -> None:
@@ -122,7 +144,7 @@ class LiveFolder:
         """
         path = self.path / state.hidden
         try:
-            rows = np.load(path, allow_pickle=False)
+            rows = np.array(np.load(path, mmap_mode="r", allow_pickle=False))  # mapped: no larger than the file
         except (OSError, ValueError, EOFError) as error:
             raise CatalogError(f"{path}: cannot be read ({error})") from None
         if rows.dtype != np.int64 or rows.shape != (sum(state.hidden_counts),):
@@ -143,6 +165,23 @@ class LiveFolder:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(root: Path, name: str, *, waiting: bool = False) -> Iterator[None]:
+    """Hold one of the locks of the segments of a catalog. The kernel releases it when the process ends.
+
+    Raises:
+        FolderBusyError: another process holds the lock, and `waiting` is false.
+    """
+    folder = root / LIVE
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if waiting else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise FolderBusyError(f"{folder}: another process is writing the segments") from None
+        yield
 
 
 def ids_name(segment: str) -> str:

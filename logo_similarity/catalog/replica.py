@@ -114,6 +114,7 @@ def pull_version(
     keep: int | None = None,
     trial: Trial | None = None,
     refusals_hold: bool = False,
+    before_live: Callable[[str], object] = lambda _: None,
 ) -> str | None:
     """Download the live version of a bucket, try it, and make it live here. An interrupted pull can be resumed.
 
@@ -124,6 +125,8 @@ def pull_version(
         keep: number of newest local versions to keep; None: all.
         trial: the trial that the version must pass; None: a trial with the default conditions.
         refusals_hold: refuse a version that failed its trial less than `RETRY_SECONDS` ago without trying it again.
+        before_live: called with the name of the version, when it is here and before it becomes live; if this raises an
+            error, the version does not become live.
 
     Returns:
         The name of the version; None if it was live already.
@@ -143,6 +146,7 @@ def pull_version(
     with catalogs.locked():
         if name in catalogs.names():
             _fetch_signature(name, remote, catalogs.folder(name))  # it may have been signed since it was pulled
+            before_live(name)  # first: this may fail many times, and a trial is expensive
             catalogs.admit(catalogs.folder(name), trial)
         else:
             work = _fetch(name, remote, catalogs, trial, on_bytes)
@@ -150,6 +154,7 @@ def pull_version(
             work.rename(catalogs.root / name)
             sync_folder(catalogs.root)
             shutil.rmtree(work.parent, ignore_errors=True)
+            before_live(name)
         catalogs.flip(name)
         if keep is not None:
             catalogs.drop(keep)
@@ -191,7 +196,7 @@ def _fetch(name: str, remote: ObjectFolder, catalogs: Catalog, trial: Trial, on_
             _link(copy, path, entry)
             on_bytes(entry.size)
         else:
-            _download(remote, entry, path, on_bytes)
+            download(remote, _object_key(entry), entry, path, on_bytes)
 
     with ThreadPoolExecutor(PARALLEL) as pool:
         list(pool.map(fetch, manifest.files))
@@ -218,10 +223,10 @@ def _check_space(work: Path, manifest: Manifest, local_files: dict[str, Path]) -
         partial = path.with_name(path.name + ".partial")
         if not path.exists() and entry.sha256 not in local_files:
             download_bytes += entry.size - min(entry.size, partial.stat().st_size if partial.exists() else 0)
-    _keep_reserve(work, download_bytes)
+    keep_reserve(work, download_bytes)
 
 
-def _keep_reserve(folder: Path, size: int) -> None:
+def keep_reserve(folder: Path, size: int) -> None:
     """Raise CatalogError if writing `size` more bytes would leave less free disk space than the reserve."""
     disk = shutil.disk_usage(folder)
     reserve = min(disk.total // RESERVED_PART, RESERVED_BYTES)
@@ -260,8 +265,15 @@ def _link(source: Path, path: Path, entry: FileEntry) -> None:
     partial.replace(path)
 
 
-def _download(remote: ObjectFolder, entry: FileEntry, path: Path, on_bytes: Callable[[int], None]) -> None:
-    """Download an object into a file, resuming an earlier download."""
+def download(
+    remote: ObjectFolder, key: str, entry: FileEntry, path: Path, on_bytes: Callable[[int], None] = lambda _: None
+) -> None:
+    """Download an object into a file, resuming an earlier download.
+
+    Raises:
+        CatalogError: the object is missing, is not what `entry` says, or does not fit on the disk.
+        StoreError: the bucket cannot be read.
+    """
     partial = path.with_name(path.name + ".partial")
     digest = hashlib.sha256()
     offset = partial.stat().st_size if partial.exists() else 0
@@ -273,17 +285,17 @@ def _download(remote: ObjectFolder, entry: FileEntry, path: Path, on_bytes: Call
         on_bytes(offset)
     try:
         with partial.open("ab") as file:
-            for piece in remote.pieces(_object_key(entry), offset, entry.size):
-                _keep_reserve(path.parent, len(piece))  # other processes may fill the disk meanwhile
+            for piece in remote.pieces(key, offset, entry.size):
+                keep_reserve(path.parent, len(piece))  # other processes may fill the disk meanwhile
                 file.write(piece)
                 digest.update(piece)
                 on_bytes(len(piece))
     except NotFoundError as error:
-        raise CatalogError(f"{error}: the published version is incomplete; publish it again") from None
+        raise CatalogError(f"{error}: what is published is incomplete; publish it again") from None
     if digest.hexdigest() != entry.sha256:
         partial.unlink()
         raise CatalogError(
-            f"{remote.url}/{_object_key(entry)}: damaged: its sha256 does not match the manifest; pull again, and if "
+            f"{remote.url}/{key}: damaged: its sha256 does not match the manifest; pull again, and if "
             "that fails too, delete the object and publish the version again"
         )
     sync_file(partial)

@@ -1,7 +1,7 @@
-"""Detached Ed25519 signatures of manifests: the publisher of a version signs it, and services check the signature.
+"""Ed25519 signatures: the publisher of a version and of its live changes signs them, and services check the signatures.
 
-The manifest contains the digests of all other files, so its signature covers the whole version. Signatures do not
-expire: an attacker who can write to the bucket can make an older signed version live again.
+What is signed contains the digests of all files, so its signature covers them. Signatures do not expire: an attacker who
+can write to the bucket can make an older signed version, or an older state of its changes, live again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from logo_similarity.errors import CatalogError, ConfigError
 SIGNATURE_BYTES = 1_000
 """Maximum size of a signature file; its actual size is 89 bytes."""
 _KEY_BYTES = 10_000
-_CONTEXT = b"logo-similarity catalog manifest, version 1"
+_MANIFEST_CONTEXT = b"logo-similarity catalog manifest, version 1"
+_CHANGES_CONTEXT = b"logo-similarity live changes, version 1"
 
 
 def make_key(path: Path) -> str:
@@ -69,9 +70,19 @@ def signing_key_of(settings: Settings) -> Ed25519PrivateKey | None:
     return key
 
 
+def required_signing_key(settings: Settings) -> Ed25519PrivateKey | None:
+    """As `signing_key_of`. Raises ConfigError, too, if what is not signed would be refused."""
+    key = signing_key_of(settings)
+    if key is None and settings.catalog_public_key is not None:
+        raise ConfigError(
+            "LOGO_CATALOG_PUBLIC_KEY is set, so an unsigned version would be refused: set LOGO_CATALOG_SIGNING_KEY too"
+        )
+    return key
+
+
 def sign(folder: Path, name: str, key: Ed25519PrivateKey) -> None:
     """Write a signature of the manifest in `folder`, valid only for a version with this name."""
-    signature = key.sign(_message(name, read_small(folder / MANIFEST, MANIFEST_BYTES)))
+    signature = key.sign(_message(_MANIFEST_CONTEXT, name, read_small(folder / MANIFEST, MANIFEST_BYTES)))
     with replacing(folder / SIGNATURE) as file:
         file.write(base64.b64encode(signature) + b"\n")
 
@@ -90,7 +101,7 @@ def check_signature(folder: Path, public_key: str) -> None:
     key = _public_key(public_key)
     try:
         signature = base64.b64decode(read_small(folder / SIGNATURE, SIGNATURE_BYTES), validate=False)
-        key.verify(signature, _message(folder.name, read_small(folder / MANIFEST, MANIFEST_BYTES)))
+        key.verify(signature, _message(_MANIFEST_CONTEXT, folder.name, read_small(folder / MANIFEST, MANIFEST_BYTES)))
     except FileNotFoundError:
         raise CatalogError(
             f"version {folder.name!r} is not signed, but LOGO_CATALOG_PUBLIC_KEY requires a signature; publish it with "
@@ -104,8 +115,30 @@ def check_signature(folder: Path, public_key: str) -> None:
         ) from None
 
 
-def _message(name: str, manifest: bytes) -> bytes:
-    return b"\0".join((_CONTEXT, name.encode(), manifest))
+def sign_changes(version: str, document: bytes, key: Ed25519PrivateKey) -> bytes:
+    """The signature, in base64, of the description of a version's live changes."""
+    return base64.b64encode(key.sign(_message(_CHANGES_CONTEXT, version, document)))
+
+
+def check_changes_signature(version: str, document: bytes, signature: bytes, public_key: str) -> None:
+    """Check a signature by `sign_changes`.
+
+    Raises:
+        CatalogError: it is not valid.
+        ConfigError: `public_key` is not a public key.
+    """
+    try:
+        _public_key(public_key).verify(
+            base64.b64decode(signature, validate=True), _message(_CHANGES_CONTEXT, version, document)
+        )
+    except (InvalidSignature, binascii.Error):
+        raise CatalogError(
+            f"the live changes of version {version!r} have no valid signature by the key in LOGO_CATALOG_PUBLIC_KEY"
+        ) from None
+
+
+def _message(context: bytes, name: str, content: bytes) -> bytes:
+    return b"\0".join((context, name.encode(), content))
 
 
 def _public_text(key: Ed25519PrivateKey) -> str:

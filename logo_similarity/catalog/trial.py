@@ -1,6 +1,7 @@
 """The trial of a catalog version: a child process with resource limits opens and searches it before a service does.
 
-A damaged or malicious version can crash or hang the process that opens it, or exhaust its memory.
+Live changes from a bucket are tried, too, if they are not signed. A damaged or malicious version can crash or hang the
+process that opens it, or exhaust its memory.
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ class Trial:
         """A trial with the conditions in the settings."""
         return cls(seconds=settings.trial_seconds, public_key=settings.catalog_public_key)
 
+    @property
+    def public_key(self) -> str | None:
+        """The key by which everything must be signed; None: no signature is required."""
+        return self._public_key
+
     def __call__(self, folder: Path) -> None:
         """Try a version: check it, then open and search it in a child process.
 
@@ -52,11 +58,23 @@ class Trial:
             CatalogError: the version failed; the message names it and the reason.
         """
         self.check(folder)
+        self._run(folder)
+
+    def try_changes(self, folder: Path, state: Path) -> None:
+        """Try live changes of a version, whose state is in a file beside their segments, in a child process.
+
+        Raises:
+            CatalogError: the changes failed; the message names their version and the reason.
+        """
+        self._run(folder, state)
+
+    def _run(self, folder: Path, *changes: Path) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
         child = subprocess.Popen(  # noqa: S603 - our own program
             [
                 *(sys.executable, "-P", "-m", _PROGRAM),
                 *(str(folder.absolute()), str(os.getpid()), str(math.ceil(self._seconds))),
+                *(str(state.absolute()) for state in changes),
             ],
             env={**environment, **_THREADS},  # without keys and other secrets
             stdin=subprocess.DEVNULL,

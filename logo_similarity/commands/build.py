@@ -10,15 +10,12 @@ import typer
 
 from logo_similarity.commands.inspect import describe_reading, reading_lines
 from logo_similarity.commands.options import AsJson, Device, SourceOptions, Threads, with_source
-from logo_similarity.config import Settings, load_settings
+from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
-from logo_similarity.errors import ConfigError
 from logo_similarity.terminal import err, out, print_json, progress
 from logo_similarity.wording import counted
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     from logo_similarity.build.catalog import BuildResult
     from logo_similarity.catalog.sources import Source
 
@@ -76,6 +73,7 @@ def build(
     inputs is reused.
     """
     from logo_similarity.build.catalog import BuildOptions, build_catalog
+    from logo_similarity.catalog.signature import required_signing_key
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.embed.model import model_folder
     from logo_similarity.image.decode import ImageLimits
@@ -99,24 +97,12 @@ def build(
         device=settings.device,
         limits=ImageLimits.of(settings),
         trial=Trial.of(settings),
-        signing_key=signing_key(settings),
+        signing_key=required_signing_key(settings),
     )
     opened = source.open(needs_images=embeddings is None)
     with progress(err) as report:
         result = build_catalog(opened, settings.catalogs, options, report)
     _print_result(result, opened, as_json=as_json)
-
-
-def signing_key(settings: Settings) -> Ed25519PrivateKey | None:
-    """The key that signs the version. Raises ConfigError if the version would be refused without one."""
-    from logo_similarity.catalog.signature import signing_key_of
-
-    key = signing_key_of(settings)
-    if key is None and settings.catalog_public_key is not None:
-        raise ConfigError(
-            "LOGO_CATALOG_PUBLIC_KEY is set, so an unsigned version would be refused: set LOGO_CATALOG_SIGNING_KEY too"
-        )
-    return key
 
 
 def _print_result(result: BuildResult, source: Source, *, as_json: bool) -> None:

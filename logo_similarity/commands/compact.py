@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from logo_similarity.commands.build import signing_key
 from logo_similarity.commands.options import AsJson, Catalogs, Device, Threads
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
@@ -18,6 +17,7 @@ def compact(catalogs: Catalogs = None, threads: Threads = None, device: Device =
     """
     from logo_similarity.build import compacting
     from logo_similarity.build.catalog import BuildOptions
+    from logo_similarity.catalog.signature import required_signing_key
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.image.decode import ImageLimits
     from logo_similarity.storage import open_store
@@ -29,7 +29,7 @@ def compact(catalogs: Catalogs = None, threads: Threads = None, device: Device =
         device=settings.device,
         limits=ImageLimits.of(settings),
         trial=Trial.of(settings),
-        signing_key=signing_key(settings),
+        signing_key=required_signing_key(settings),
     )
     read = None if store is None else store.read
     with progress(err) as report:

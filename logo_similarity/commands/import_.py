@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from logo_similarity.commands.build import signing_key
 from logo_similarity.commands.options import AsJson, Catalogs, Device, SourceOptions, Threads, with_source
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
@@ -52,6 +51,7 @@ def import_(
     """
     from logo_similarity.build.catalog import BuildOptions
     from logo_similarity.build.importing import import_source
+    from logo_similarity.catalog.signature import required_signing_key
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.image.decode import ImageLimits
     from logo_similarity.image.files import unread_notes
@@ -68,7 +68,7 @@ def import_(
         device=settings.device,
         limits=ImageLimits.of(settings),
         trial=Trial.of(settings),
-        signing_key=signing_key(settings),
+        signing_key=required_signing_key(settings),
     )
     opened = source.open(needs_images=not enrich)
     keep = None if image_store is None else image_store.write

@@ -1,9 +1,9 @@
-"""Objects under a prefix of a bucket: published catalogs, and API keys shared by replicas."""
+"""Objects under a prefix of a bucket: published catalogs and their live changes, and API keys shared by replicas."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import obstore
@@ -14,8 +14,9 @@ from logo_similarity.storage.errors import store_errors
 from logo_similarity.storage.s3 import open_bucket, s3_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
     from pathlib import Path
 
     from obstore import GetResult
@@ -27,6 +28,15 @@ _REQUEST = timedelta(seconds=120)
 _PIECE = 8 << 20
 MOST_BYTES = 16_000_000
 """Maximum size of an object that is read into memory, unless the caller sets another limit."""
+
+
+class StoredObject(NamedTuple):
+    """What a bucket says about an object without reading it."""
+
+    size: int
+    """In bytes."""
+    modified: datetime
+    """When it was written last, by the clock of the bucket."""
 
 
 class ObjectFolder:
@@ -126,6 +136,20 @@ class ObjectFolder:
         """
         with self._errors(key):
             obstore.put(self._store, key, data, mode="create" if known is None else {"e_tag": known})
+
+    def list_folder(self, folder: str) -> dict[str, StoredObject]:
+        """The objects whose keys begin with `folder` and a slash, by their keys."""
+        with self._errors(folder):
+            pages = obstore.list(self._store, folder, chunk_size=1000)
+            return {
+                entry["path"]: StoredObject(entry["size"], entry["last_modified"]) for page in pages for entry in page
+            }
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects. Those that do not exist are no error."""
+        if keys:
+            with self._errors(keys[0]):
+                obstore.delete(self._store, keys)
 
     def write_file(self, key: str, path: Path) -> None:
         """Upload a file, in parts if it is large. The object appears once it is complete."""

@@ -162,12 +162,13 @@ async def test_a_start_does_not_wait_for_a_build(folder: Catalog) -> None:
 async def test_a_pulled_version_is_counted_and_logged(settings: Settings, tmp_path: Path) -> None:
     remote = ObjectFolder(str(settings.catalog_url), settings)
     replica, publisher = Catalog(tmp_path / "replica"), Catalog(tmp_path / "publisher")
+    no_changes = LiveChanges(replica, None, None, turns=1, waiting=1)
     pulled, before, names = CATALOG_PULLS.labels("pulled"), CATALOG_PULLS.labels("pulled")._value.get(), []
     with logs_of(live_module) as lines:
         for day in (1, 2):
             names.append(publish(publisher, remote, day))
             for _ in range(2):
-                await pull(remote, replica, keep=1, trial=QuickTrial())
+                await pull(remote, replica, no_changes, keep=1, trial=QuickTrial())
     assert pulled._value.get() == before + 2
     assert [(line["event"], line["catalog"]) for line in lines] == [("catalog_pulled", name) for name in names]
     assert replica.names() == names[1:]
@@ -175,5 +176,5 @@ async def test_a_pulled_version_is_counted_and_logged(settings: Settings, tmp_pa
     trial.bad = (bad,)
     for _ in range(2):
         with pytest.raises(CatalogError, match="is bad"):
-            await pull(remote, replica, keep=1, trial=trial)
+            await pull(remote, replica, no_changes, keep=1, trial=trial)
     assert trial.tried == [bad]  # the refusal holds

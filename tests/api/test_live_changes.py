@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from logo_similarity.api import changes as changes_module
 from logo_similarity.api.changes import LiveChanges
+from logo_similarity.api.runtime import open_live_replica
 from logo_similarity.build.changing import LogoChange, read_record
-from logo_similarity.catalog.live_folder import LiveFolder
+from logo_similarity.catalog.live_folder import LOCK, LiveFolder, locked
+from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
+from logo_similarity.config import load_settings
 from logo_similarity.engine import SearchEngine
-from logo_similarity.errors import CatalogError, NotWritableError, OverloadedError
+from logo_similarity.errors import CatalogError, FolderBusyError, NotWritableError, OverloadedError
+from logo_similarity.metrics import CHANGES_PULLED
 from logo_similarity.storage import LocalStore
 from tests.importing import FILES, Desk
 from tests.logs import logs_of
@@ -109,3 +114,39 @@ def test_a_service_that_accepts_no_changes_writes_nothing(desk: Desk, engine: Se
     changes.merge(engine)
     assert not list(desk.root.glob("overlay.db*"))
     assert not (desk.root / "live").exists()
+
+
+def test_a_version_is_opened_with_the_changes_that_are_here_while_the_bucket_is_down(
+    desk: Desk, engine: SearchEngine
+) -> None:
+    primary = changes_of(desk)
+    create(primary, engine, 9)
+    primary.flush(engine)
+    primary.close()
+    settings = load_settings(
+        s3_endpoint="http://127.0.0.1:9", s3_access_key="key", s3_secret_key="secret", catalog_url="s3://bucket/x"
+    )
+    catalog = Catalog(desk.root)
+    replica = open_live_replica(settings, Trial())
+    changes = LiveChanges(catalog, None, "it follows another", turns=1, waiting=1, replica=replica)
+    failed = CHANGES_PULLED.labels("failed")
+    before = failed._value.get()
+    with logs_of(changes_module) as lines:
+        changes.refresh(engine)
+    assert [line["event"] for line in lines] == ["changes_not_pulled"]
+    assert failed._value.get() == before + 1
+    assert changes.opened(engine).logo("US-9") is not None
+
+
+def test_a_version_is_opened_when_another_worker_has_written_its_changes(desk: Desk, engine: SearchEngine) -> None:
+    changes = changes_of(desk)
+    create(changes, engine, 9)
+    with ThreadPoolExecutor(1) as pool:
+        with locked(desk.root, LOCK):
+            refreshing = pool.submit(changes.refresh, engine)
+            with pytest.raises(FolderBusyError):
+                changes.flush(engine)
+            assert not refreshing.done()
+        refreshing.result()
+    assert changes.opened(engine).logo("US-9") is not None
+    changes.close()

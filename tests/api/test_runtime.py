@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from logo_similarity.api.runtime import Runtime
+from logo_similarity.catalog.signature import make_key as make_signing_key
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.errors import CatalogError, ConfigError, NotReadyError
 from logo_similarity.keys.store import open_key_store
@@ -102,3 +103,15 @@ def test_a_child_hands_its_error_back_and_leaves_nothing(job: str, then: str, sa
     done = in_child(job, then)
     assert (done.returncode, done.stderr) == (0, "")
     assert said in done.stdout
+
+
+def test_a_service_publishes_only_what_others_accept(settings: Settings, tmp_path: Path) -> None:
+    publishing = {**settings.model_dump(), "publish_url": "s3://bucket/catalogs"}
+    with pytest.raises(ConfigError, match="LOGO_CATALOG_URL are both set"):
+        Runtime.of(load_settings(**{**publishing, "catalog_url": "s3://bucket/catalogs"}))
+    public_key = make_signing_key(tmp_path / "key.pem")
+    with pytest.raises(ConfigError, match="LOGO_CATALOG_SIGNING_KEY"):
+        Runtime.of(load_settings(**{**publishing, "catalog_public_key": public_key}))
+    Runtime.of(
+        load_settings(**{**publishing, "catalog_public_key": public_key, "catalog_signing_key": tmp_path / "key.pem"})
+    )

@@ -26,7 +26,7 @@ def register(page_catalog: SampleCatalog, tmp_path: Path) -> SampleCatalog:
 
 def test_a_search_is_watched_and_a_new_mark_is_reported(visit: Visit, register: SampleCatalog, tmp_path: Path) -> None:
     image = register.images / register.files[5]
-    with serving(register, tmp_path, LOGO_API_KEYS="", LOGO_WORKERS="1", LOGO_WATCH_SECONDS="0.2") as server:
+    with serving(register, tmp_path, LOGO_API_KEYS="", LOGO_WORKERS="1", LOGO_POLL_SECONDS="0.2") as server:
         page = visit(server.url).open()
         choose(page, image)
         page.keyboard.press("w")

@@ -138,6 +138,13 @@ CASES = {
             Series("logo_catalog_pulls_total", steady(12), {"outcome": "pulled"}),
         ),
     ),
+    "LogoSimilarityChangesBehind": Case(
+        fires=(Series("logo_changes_published_total", steady(12), {"outcome": "failed"}),),
+        silent=(
+            Series("logo_changes_published_total", once(3), {"outcome": "failed"}),
+            Series("logo_changes_pulled_total", steady(12), {"outcome": "pulled"}),
+        ),
+    ),
     "LogoSimilarityVersionsDiffer": Case(
         fires=(
             Series("logo_catalog_logos", f"200x{HOUR}"),

@@ -12,9 +12,9 @@ import pytest
 
 from logo_similarity.build import flushing, overlay_images
 from logo_similarity.build.changing import describe_stored
-from logo_similarity.build.flushing import Flusher, drop_segments, live_lock
+from logo_similarity.build.flushing import Flusher, drop_segments
 from logo_similarity.build.segment import write_segment
-from logo_similarity.catalog.live_folder import LIVE_JSON, LiveFolder, LiveState
+from logo_similarity.catalog.live_folder import LIVE_JSON, LOCK, LiveFolder, LiveState, locked
 from logo_similarity.catalog.manifest import METADATA
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.overlay import OVERLAY, Overlay, OverlayImage
@@ -249,5 +249,5 @@ def test_the_segments_of_a_version_stay_while_a_newer_one_is_opened(office: Offi
 
 
 def test_one_process_writes_at_a_time(office: Office) -> None:
-    with live_lock(office.desk.root), pytest.raises(FolderBusyError):
+    with locked(office.desk.root, LOCK), pytest.raises(FolderBusyError):
         flusher(office).flush()
