@@ -108,7 +108,7 @@ COMMANDS = dict(commands_of(typer.main.get_command(app)))
 
 def test_commands_are_listed_in_the_order_of_use() -> None:
     assert [path[0] for path in COMMANDS if len(path) == 1] == [
-        "inspect", "build", "import", "search", "explain", "report", "serve", "evaluate", "plan",
+        "inspect", "build", "import", "compact", "search", "explain", "report", "serve", "evaluate", "plan",
         "doctor", "train", "export", "catalog", "codes", "keys", "images", "watch",
     ]  # fmt: skip
 
@@ -116,7 +116,7 @@ def test_commands_are_listed_in_the_order_of_use() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("keys create x --role root", "'--role': 'root' is not one of 'search', 'admin'"),
+        ("keys create x --role root", "'--role': 'root' is not one of 'search', 'write', 'admin'"),
         ("search x.png --top-k ten", "'--top-k': 'ten' is not a whole number from 1 to 1000"),
         ("search x.png --top-k 0", "'--top-k': '0' is not a whole number from 1 to 1000"),
         ("search x.png --min-score 2", "'--min-score': '2' is not a number from -1 to 1"),
