@@ -61,6 +61,7 @@ HIDDEN_HEADER = 1_000
 CANDIDATE = "candidate.json"
 """The state of changes that are being tried."""
 _PULL_PREFIX = ".pull-"
+_REPAIR = f"delete everything below {LIVE}/ in the bucket: the service that publishes the changes sends it again"
 
 
 class PublishedState(BaseModel):
@@ -354,7 +355,7 @@ class LiveReplica:
             self._download(version, entry, target)
 
     def _download(self, version: str, entry: FileEntry, path: Path) -> None:
-        download(self._remote, _key(version, entry.sha256), entry, path)
+        download(self._remote, _key(version, entry.sha256), entry, path, repair=_REPAIR)
 
 
 def _key(version: str, name: str) -> str:

@@ -266,9 +266,23 @@ def _link(source: Path, path: Path, entry: FileEntry) -> None:
 
 
 def download(
-    remote: ObjectFolder, key: str, entry: FileEntry, path: Path, on_bytes: Callable[[int], None] = lambda _: None
+    remote: ObjectFolder,
+    key: str,
+    entry: FileEntry,
+    path: Path,
+    on_bytes: Callable[[int], None] = lambda _: None,
+    *,
+    repair: str = "delete the object and publish the version again",
 ) -> None:
     """Download an object into a file, resuming an earlier download.
+
+    Args:
+        remote: the bucket.
+        key: the object.
+        entry: its size and its sha256.
+        path: the file.
+        on_bytes: called with the size of each piece that is on the local disk.
+        repair: what to do if the object is damaged, for the message of the error.
 
     Raises:
         CatalogError: the object is missing, is not what `entry` says, or does not fit on the disk.
@@ -296,7 +310,7 @@ def download(
         partial.unlink()
         raise CatalogError(
             f"{remote.url}/{key}: damaged: its sha256 does not match the manifest; pull again, and if "
-            "that fails too, delete the object and publish the version again"
+            f"that fails too, {repair}"
         )
     sync_file(partial)
     partial.replace(path)

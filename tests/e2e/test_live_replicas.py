@@ -203,7 +203,7 @@ def test_a_publisher_that_is_killed_and_altered_changes_do_no_harm(cluster: Clus
     with ExitStack() as watches:
         for server in cluster.replicas:
             watches.enter_context(Watching(cluster, server))
-        for _ in range(3):
+        for _ in range(2):
             number += 1
             assert cluster.add(number).status_code == 201
             until(publishing.exists)

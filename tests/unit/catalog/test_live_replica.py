@@ -313,11 +313,11 @@ def test_an_interrupted_pull_is_resumed(pair: Pair, monkeypatch: pytest.MonkeyPa
     fetched: list[Path] = []
     most = 5
 
-    def counting(remote: ObjectFolder, key: str, entry: FileEntry, path: Path) -> None:
+    def counting(remote: ObjectFolder, key: str, entry: FileEntry, path: Path, **options: Any) -> None:
         if len(fetched) == most:
             raise StoreError("the bucket does not answer")
         fetched.append(path)
-        download(remote, key, entry, path)
+        download(remote, key, entry, path, **options)
 
     monkeypatch.setattr(live_replica, "PARALLEL", 1)
     monkeypatch.setattr(live_replica, "download", counting)

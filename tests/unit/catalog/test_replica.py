@@ -197,7 +197,7 @@ def test_a_missing_object_is_named(publisher: Catalog, remote: ObjectFolder, rep
     publish(publisher, remote, 1)
     key = object_of(publisher, "index.faiss")
     obstore.delete(remote._store, key)
-    with pytest.raises(CatalogError, match=f"{key}.*the published version is incomplete"):
+    with pytest.raises(CatalogError, match=f"{key}.*what is published is incomplete"):
         pull(remote, replica)
 
 
