@@ -286,6 +286,8 @@ def read_record(values: object, logo_id: str | None, *, sparse: bool) -> Record:
             f"{cleared[0]} is null, but an update does not clear fields; replace the logo with PUT, or leave the field out"
         )
     stated = values.get("logo_id")
+    if stated is None and logo_id is None:
+        raise InvalidRequestError("the record has no logo_id; give the logo one")
     extra = values.get("extra")
     if not isinstance(extra, dict | None):
         raise InvalidRequestError("extra must be a JSON object")

@@ -163,7 +163,7 @@ def import_source(
                 with closing(Metadata(live / METADATA)) as metadata:
                     most = options.limits.max_bytes
                     merging = _Import(source, live, manifest, metadata, known, work, most, progress, enrich=enrich)
-                    merging.write({**applied, **files})
+                    merging.write(applied, files)
             summary = _read_summary(work)
             has_changes = summary.added or summary.changed or summary.removed or facets != manifest.facets
             if dry_run or not (has_changes or _has_news(live, work)):
@@ -237,11 +237,24 @@ class _Import:
         words = live / WORDS
         self._words = WordArrays.open(words, manifest.count) if WORDS in manifest.files else None
 
-    def write(self, files: dict[str, str]) -> None:
-        """Write the records and rejects, `updates.sqlite`, the digests of known images and the summary."""
+    def write(self, applied: dict[str, str], files: dict[str, str]) -> None:
+        """Write the records and rejects, `updates.sqlite`, the digests of known images and the summary.
+
+        Args:
+            applied: names of the files that were imported before, by their sha256.
+            files: those of the source.
+        """
         (self._work / IMAGES).mkdir(exist_ok=True)
         logos = merge_logos(self._rows(), self._work / MERGING, version_rows(self._metadata, self._updates))
-        write_merged(self._counted(logos), self._work / RECORDS, self._work / SOURCE_REJECTS, files.items())
+        write_merged(
+            self._counted(logos), self._work / RECORDS, self._work / SOURCE_REJECTS, self._done(applied, files)
+        )
+
+    def _done(self, applied: dict[str, str], files: dict[str, str]) -> Iterator[tuple[str, str]]:
+        """The files that need not be imported again. What a rejected row lacks, such as its image, may be there later."""
+        yield from applied.items()
+        if not self._counts["rejected"]:
+            yield from files.items()
 
     def _rows(self) -> Iterator[Record | Removal | Reject]:
         """The rows of the source, with the names that their images have in the image store."""

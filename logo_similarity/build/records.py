@@ -46,7 +46,7 @@ def write_merged(
         logos: from `merge_logos`.
         records: as `write_records`.
         rejects: as `write_records`.
-        files: sha256 and name of each imported file.
+        files: sha256 and name of each imported file; read last.
     """
     kept = records.with_name(KEPT_ROWS)
 

@@ -59,7 +59,9 @@ def add(
     ] = None,
     owner: Annotated[
         str | None,
-        typer.Option("--key", metavar="KEY", help="Id of the API key that the watch belongs to. Default: none."),
+        typer.Option(
+            "--key", metavar="KEY", help="Id or name of the API key that the watch belongs to. Default: none."
+        ),
     ] = None,
     catalogs: Catalogs = None,
     folder: Folder = None,
@@ -90,12 +92,13 @@ def add(
         filter=read_filter(where or ()),
         **parameters,
     )
+    owner = ANONYMOUS if owner is None else _key_id(settings, owner)
     default = images[0].stem if images else parameters["words"] or parameters["logo_id"]
     new = NewWatch(name=name or default, query=query, marks=tuple(marks or ()), webhook=webhook)
     with _open_engine(settings) as engine:
         try:
             watch, secret = add_watch(
-                open_watch_store(settings), engine, owner or ANONYMOUS, new, rules=WebhookRules.of(settings), most=None
+                open_watch_store(settings), engine, owner, new, rules=WebhookRules.of(settings), most=None
             )
         except BadImageError as error:
             raise SourceError(f"{', '.join(map(str, images or ()))}: {error}") from None
@@ -239,6 +242,23 @@ def _open_engine(settings: Settings) -> SearchEngine:
 
     version = SearchEngine.open(settings.catalogs, device=settings.device, limits=ImageLimits.of(settings))
     return version.with_changes(settings.catalogs)
+
+
+def _key_id(settings: Settings, key: str) -> str:
+    """The id of an active key, by its id or name."""
+    from logo_similarity.keys.owners import active_keys, read_keys
+
+    keys = read_keys(settings)
+    active = active_keys(keys, dt.datetime.now(dt.UTC))
+    found = {one.id for one in keys if one.id in active and key in (one.id, one.name)}
+    if len(found) != 1:
+        problem = (
+            f"{len(found)} active keys have this name; give the id of one"
+            if found
+            else "no active key has this id or name"
+        )
+        raise typer.BadParameter(f"{key!r}: {problem}; `logo-similarity keys list` shows them", param_hint="--key")
+    return found.pop()
 
 
 def _owners(settings: Settings, watches: Sequence[Watch]) -> Callable[[str], bool]:

@@ -208,6 +208,23 @@ def test_a_file_that_was_imported_is_not_read_again(desk: Desk, tmp_path: Path) 
     assert again.summary.unchanged == 0
 
 
+def test_a_file_of_which_rows_were_rejected_is_read_again(desk: Desk, tmp_path: Path) -> None:
+    """A missing image may be there the next time."""
+    desk.image("8.jpg", 8)
+    table = tmp_path / "new.csv"
+    table.write_text("logo_id,filename\nA,8.jpg\nB,9.jpg\n")
+
+    def add() -> ImportResult:
+        return import_source(open_source(table, images=desk.images), desk.root, OPTIONS, lambda _name, _content: None)
+
+    first = add().summary
+    assert (first.examples["added"], first.rejected) == (["A"], 1)
+    desk.image("9.jpg", 9)
+    second = add().summary
+    assert (second.examples["added"], second.unchanged, second.rejected) == (["B"], 1, 0)
+    assert add().summary.unchanged == 0  # now it is not read again
+
+
 def test_images_are_imported_from_zip_files(desk: Desk, tmp_path: Path) -> None:
     content = FILES[9].read_bytes()
     daily = tmp_path / "daily"

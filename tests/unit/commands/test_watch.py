@@ -81,12 +81,17 @@ def test_what_cannot_be_watched_is_refused(folder: Path) -> None:
 def test_the_watches_of_a_key_run_while_it_is_active(
     folder: Path, filled: WatchedDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call("add", FILES[NEW + 1], "--key", "team")
-    assert "set LOGO_KEYS as for the service" in refused("run")
+    assert "no active key has this id or name" in refused("add", FILES[NEW + 1], "--key", "team")
     monkeypatch.setenv("LOGO_KEYS", str(folder / "keys.json"))
     store = open_key_store(load_settings())
     make_key(store, "team-a")
-    call("add", FILES[NEW + 1], "--key", store.read().find("team-a").id)
+    key = store.read().find("team-a").id
+    call("add", FILES[NEW + 1], "--key", "team-a")
+    call("add", FILES[NEW + 1], "--key", key)
+    assert [watch["owner"] for watch in listed()] == [key, key]
+    monkeypatch.delenv("LOGO_KEYS")
+    assert "set LOGO_KEYS as for the service" in refused("run")
+    monkeypatch.setenv("LOGO_KEYS", str(folder / "keys.json"))
     filled.add(filled.mark(NEW + 1))
     call("run")
-    assert [watch["alerts"] for watch in listed()] == [0, 1]
+    assert [watch["alerts"] for watch in listed()] == [1, 1]
