@@ -48,7 +48,7 @@ from logo_similarity.search.parts import DIMENSIONS
 from logo_similarity.search.words import WordIndex
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Segment:
     """The opened files. Safe to use from many threads at once; they are unmapped with the last reference."""
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from logo_similarity.catalog.manifest import IMAGE_DIGESTS, METADATA
-from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.engine import SearchEngine
 from logo_similarity.search.candidates import Ids
-from logo_similarity.search.rows import open_array
+from logo_similarity.segment import Segment
 
 KEY_BYTES = 8
-MOST_FOLDERS = 16
 _KEY = np.dtype("<u8")
 _EMPTY = re.compile(rb'"\w+":(?:null|\[\]|\{\}),?')
 
 Keys = NDArray[np.uint64]
+
+_KNOWN: WeakKeyDictionary[Segment, tuple[Keys, Keys]] = WeakKeyDictionary()
+"""The hashes of the segments that are open in this process."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +54,7 @@ def state_of(engine: SearchEngine) -> tuple[RegisterState, Ids]:
 
     Reads all register data, seconds for a million logos, but that of each version or segment only once in a process.
     """
-    hashes = [_hashes(segment.folder) for segment in engine.logos.segments]
+    hashes = [_hashes(segment) for segment in engine.logos.segments]
     ids, contents = (np.concatenate(each) for each in zip(*hashes, strict=True))
     visible = engine.logos.everything.rows
     rows = np.arange(len(ids)) if visible is None else np.flatnonzero(visible)
@@ -73,17 +71,19 @@ def compare(before: RegisterState, after: RegisterState) -> News:
     return News(np.flatnonzero(~known), np.flatnonzero(changed))
 
 
-@functools.lru_cache(maxsize=MOST_FOLDERS)
-def _hashes(folder: Path) -> tuple[Keys, Keys]:
-    """The hashes of the ids and of the contents of all rows of a version or a segment, whose files never change."""
-    ids, contents = bytearray(), bytearray()
-    digests = open_array(folder / IMAGE_DIGESTS) if (folder / IMAGE_DIGESTS).exists() else None
-    with closing(Metadata(folder / METADATA)) as metadata:
-        for row, logo in enumerate(metadata.logos()):
+def _hashes(segment: Segment) -> tuple[Keys, Keys]:
+    """The hashes of the ids and of the contents of all rows of a version or a live segment, which never changes.
+
+    Its open files are read: those of a segment may have been deleted.
+    """
+    if segment not in _KNOWN:
+        ids, contents = bytearray(), bytearray()
+        for row, logo in enumerate(segment.metadata.logos()):
             ids += _hash(logo.logo_id.encode())
-            image = logo.filename.encode() if digests is None else digests[row].tobytes()
+            image = logo.filename.encode() if segment.digests is None else segment.digests[row].tobytes()
             contents += _hash(image + _EMPTY.sub(b"", logo.metadata_json.encode()))
-    return np.frombuffer(bytes(ids), _KEY), np.frombuffer(bytes(contents), _KEY)
+        _KNOWN[segment] = np.frombuffer(bytes(ids), _KEY), np.frombuffer(bytes(contents), _KEY)
+    return _KNOWN[segment]
 
 
 def _hash(content: bytes) -> bytes:

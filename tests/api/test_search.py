@@ -154,7 +154,11 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name(
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["code"] == "invalid_request"
     given = "Top_K" if "Top_K" in query else "topk"
-    known = KNOWN.replace("expiry_date, filter", "cursor, expiry_date, file, filter") if fields else KNOWN
+    known = (
+        KNOWN.replace("expiry_date, extra.NAME, filter", "cursor, expiry_date, extra.NAME, file, filter")
+        if fields
+        else KNOWN
+    )
     expected = f"unknown parameter '{given}'; did you mean top_k? Known: {known}"
     assert response.json()["detail"] == expected
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logo_similarity import engine as engine_module
+from logo_similarity import ranking as ranking_module
 from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.domain import Group, Hit, Others, Query
@@ -118,7 +118,7 @@ def test_the_logo_of_the_query_is_in_no_group_but_its_copies_are(engine: SearchE
 def test_others_are_counted_and_the_best_named(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     query = Query(image=read(WATER), group=Group.PICTURE, top_k=3)
     (first, *_) = engine.search(query).hits
-    monkeypatch.setattr(engine_module, "MOST_OTHERS", 2)
+    monkeypatch.setattr(ranking_module, "MOST_OTHERS", 2)
     (bounded, *_) = engine.search(query).hits
     assert first.others is not None
     assert bounded.others == Others(4, first.others.ids[:2])

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from logo_similarity.build.flushing import Flusher
+from logo_similarity.catalog.live_folder import LIVE
 from logo_similarity.engine import SearchEngine
 from logo_similarity.watch.news import RegisterState, compare, state_of
+from tests.changing import Office
 from tests.importing import Desk
 
 
@@ -46,3 +50,21 @@ def test_the_id_the_data_and_the_image_of_a_logo_count(tmp_path: Path) -> None:
     assert [ids[row] for row in news.new] == ["US-9"]
     assert {ids[row] for row in news.changed} == {"US-1", "US-2"}
     assert before.version != after.version
+
+
+def test_a_live_segment_that_was_deleted_can_still_be_read(tmp_path: Path) -> None:
+    """A later change replaces the segment, while an engine has it open."""
+    desk = Desk(tmp_path)
+    desk.build(*(desk.record(f"US-{number}", 1, number, text="old") for number in range(4)))
+    office = Office(desk)
+    office.change("create", "US-9", 9, text="new")
+    Flusher(desk.root, office.overlay, office.base).flush()
+    office.overlay.close()
+    with SearchEngine.open(desk.root, device="cpu").with_changes(desk.root) as engine:
+        shutil.rmtree(desk.root / LIVE)
+        state, rows = state_of(engine)
+        assert [logo.logo_id for logo in engine.metadata.fetch(rows.tolist())] == [
+            *(f"US-{n}" for n in range(4)),
+            "US-9",
+        ]
+        assert state.version == f"{engine.version}+1"
