@@ -128,6 +128,7 @@ class Changer:
             StoreError: the image cannot be stored.
             NotWritableError, OverloadedError, ChangeNotStoredError, CatalogError: see `Overlay`.
         """
+        self._check_facets(change.record)
         asked = change.digest()
         if request is not None and (earlier := self._overlay.answer(request.owner, request.key)) is not None:
             if earlier.request != asked:
@@ -167,6 +168,14 @@ class Changer:
             # The live version contains changes that are no longer in the overlay, and not in the open version.
             raise OverloadedError("a new catalog version is being opened; try again shortly", retry_after=2)
         return start
+
+    def _check_facets(self, record: Record | None) -> None:
+        extra = {} if record is None else record.extra
+        for name in self._base.manifest.facets:
+            value = extra.get(name)
+            texts = value if isinstance(value, list) else [value]
+            if value is not None and not all(isinstance(text, str) for text in texts):
+                raise InvalidRequestError(f"extra.{name} is a facet of this catalog; send a text, or an array of texts")
 
     def _check_before(self, change: LogoChange, before: MergedLogo | None) -> None:
         exists = self._is_visible(before)

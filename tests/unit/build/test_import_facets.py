@@ -10,7 +10,7 @@ import pytest
 from logo_similarity.build.compacting import compact
 from logo_similarity.build.flushing import Flusher
 from logo_similarity.engine import SearchEngine
-from logo_similarity.errors import SourceError
+from logo_similarity.errors import InvalidRequestError, SourceError
 from logo_similarity.filters import Filter
 from tests.changing import Office
 from tests.importing import OPTIONS, Desk
@@ -81,7 +81,9 @@ def test_changes_of_single_logos_have_facets_and_a_compaction_keeps_them(desk: D
     with closing(office.overlay):
         office.change("create", "L3", 3, extra={"colour": ["green", "red"]})
         office.change("update", "L1", extra={"colour": "blue"})
-        office.change("create", "L4", 4, extra={"colour": {"not": "a text"}})
+        for value in ({"not": "a text"}, ["red", 5], 5):
+            with pytest.raises(InvalidRequestError, match=r"extra.colour is a facet of this catalog; send a text"):
+                office.change("create", "L4", 4, extra={"colour": value})
         changed = {"red": 2, "blue": 1, "green": 1}
         Flusher(desk.root, office.overlay, office.base).flush()
         with SearchEngine.open(desk.root) as engine:
