@@ -117,6 +117,8 @@ def search(
     if not images and (each or (parameters["words"] is None and parameters["logo_id"] is None)):
         raise typer.BadParameter("name an image file, or give --words or --logo-id", param_hint="IMAGE")
     chosen = None if columns is None else [name.strip() for name in columns.split(",")]
+    if not each and (folder := next((image for image in images or () if image.is_dir()), None)) is not None:
+        raise SourceError(f"{folder}: is a folder; name an image file, or search for each of its images with --each")
     # With --each, each image takes the place of the first.
     pictures = [b""] if each else list(map(read_image, images or ()))
     query = Query(
@@ -163,6 +165,8 @@ def _search_each(
 ) -> None:
     """Search for each image and print its hits. Raises Exit if there is one that could not be searched for."""
     files = list(_files(paths))
+    if not files:
+        raise SourceError(f"{', '.join(map(str, paths))}: contains no image files")
     failed = 0
     # A table shows by itself how far the search is.
     with nullcontext(lambda *_: None) if out.is_terminal else progress(err) as report:

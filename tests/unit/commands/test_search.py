@@ -186,7 +186,7 @@ def test_control_characters_of_a_catalog_reach_no_terminal_and_split_no_line(
 def test_a_folder_is_not_an_image(sample_catalog: SampleCatalog) -> None:
     failed = run("search", sample_catalog.images, "--catalogs", sample_catalog.root)
     assert failed.returncode == 1
-    assert f"{sample_catalog.images}: is a folder; name an image file" in failed.stderr
+    assert f"{sample_catalog.images}: is a folder; name an image file, or search for each" in failed.stderr
 
 
 def test_words_need_no_image(odd_catalog: SampleCatalog) -> None:
@@ -265,6 +265,12 @@ def test_each_image_is_searched_for_by_itself(sample_catalog: SampleCatalog, tmp
     assert [one["error"] is None for one in answers] == [False, True, True, False, True]
     assert answers[4]["results"][0]["id"] == "EM/000009"
     assert set(answers[0]) == {"image", "error"}
+
+
+def test_a_folder_without_images_is_an_error(sample_catalog: SampleCatalog, tmp_path: Path) -> None:
+    failed = run("search", "--each", tmp_path, "--catalogs", sample_catalog.root)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert f"{tmp_path}: contains no image files" in failed.stderr
 
 
 def test_each_image_has_a_table_on_a_terminal(sample_catalog: SampleCatalog) -> None:
