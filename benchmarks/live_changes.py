@@ -51,7 +51,7 @@ QUERIES, WARM = 300, 30
 CHANGES = 2_000
 SEED = 5
 PART_NOISE = 0.05
-"""Standard deviation of what is added to each dimension of a part."""
+"""Standard deviation of the noise in each dimension of a part."""
 
 
 def measure(count: int) -> dict[str, object]:

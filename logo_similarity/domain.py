@@ -295,7 +295,7 @@ class Query:
     )
     turned: bool = _parameter(
         False,  # noqa: FBT003 - a default
-        "Search for the image as it looks when turned by 90, 180 and 270 degrees, too. It takes about three times as long.",
+        "Search for the image as it looks when turned by 90, 180 and 270 degrees, too. It takes three more runs of the encoder.",
     )
     top_k: int = _parameter(100, "Maximum number of results.", 1, 1000)
     max_identical: int = _parameter(

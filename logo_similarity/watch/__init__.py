@@ -1,1 +1,1 @@
-"""Watches: who has one is told of new and changed marks that resemble theirs, and of changes to the marks themselves."""
+"""Watches: their owners are alerted to new and changed marks that resemble theirs, and to changes of their own marks."""

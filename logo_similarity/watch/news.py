@@ -1,4 +1,4 @@
-"""What is new in a register: a function of two states of it."""
+"""What is new in a register, found by comparing two of its states."""
 
 from __future__ import annotations
 

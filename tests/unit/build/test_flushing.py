@@ -14,7 +14,7 @@ from logo_similarity.build import flushing, overlay_images
 from logo_similarity.build.changing import describe_stored
 from logo_similarity.build.flushing import Flusher, drop_segments
 from logo_similarity.build.segment import write_segment
-from logo_similarity.catalog.live_folder import LIVE_JSON, LOCK, LiveFolder, LiveState, locked
+from logo_similarity.catalog.live_folder import LIVE_JSON, LOCK, LiveFolder, LiveState, SegmentRange, locked
 from logo_similarity.catalog.manifest import METADATA
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.overlay import OVERLAY, Overlay, OverlayImage
@@ -115,6 +115,23 @@ def test_segments_are_sealed_and_merged(office: Office, monkeypatch: pytest.Monk
         assert len(names(office)) == 2 + sum(1 + bool(one.logos) for one in state(office).segments)
     assert merged > 1
     assert 3 <= most <= 5
+
+
+def test_few_segments_remain_and_no_logo_is_written_often() -> None:
+    """As the constant `LARGER` says, of 200 sealed segments."""
+    segments: list[SegmentRange] = []
+    numbers: list[int] = []
+    written = 0
+    for last in range(1, 201):
+        segments.append(SegmentRange(name=f"{last}", first=last - 1, last=last, logos=500, changed=500))
+        if merged := flushing._choose(segments):
+            size = sum(one.changed for one in merged)
+            whole = SegmentRange(name=f"{last}-m", first=merged[0].first, last=last, logos=size, changed=size)
+            segments[-len(merged) :] = [whole]
+            written += size
+        numbers.append(len(segments))
+    assert (round(sum(numbers) / len(numbers)), max(numbers)) == (3, 5)
+    assert 1 + written / (200 * 500) == pytest.approx(6, abs=0.5)
 
 
 def test_segments_may_be_written_while_others_are_merged(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
