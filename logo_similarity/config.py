@@ -118,6 +118,9 @@ class Settings(BaseSettings):
         None, description="Folder of further fonts for PDF reports, besides those of the system."
     )
 
+    index_url: HttpAddress | None = Field(
+        None, description="Milvus server with the vectors of catalogs that were built with `--index milvus`."
+    )
     catalog_url: BucketUrl | None = Field(
         None, description="Location of the published catalog that this machine follows, `s3://bucket/prefix`."
     )
@@ -293,6 +296,15 @@ class Settings(BaseSettings):
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
             raise ValueError("only one of LOGO_S3_ACCESS_KEY and LOGO_S3_SECRET_KEY is set; set both")
         return self
+
+    def index_settings(self) -> dict[str, str]:
+        """Those of the Milvus server, with its token, as arguments of `load_settings` in another process."""
+        values = {name: getattr(self, name) for name in type(self).model_fields if name.startswith("index_")}
+        return {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
 
     @property
     def has_api_keys(self) -> bool:
