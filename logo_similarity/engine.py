@@ -17,6 +17,7 @@ from logo_similarity.catalog.live_folder import LiveFolder
 from logo_similarity.catalog.manifest import MODEL_FOLDER, Manifest, check_sizes, read_manifest
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.versions import Catalog
+from logo_similarity.config import Settings
 from logo_similarity.description import WHOLE_BOX, Description, Parts
 from logo_similarity.domain import (
     MOST_SHOWN,
@@ -45,10 +46,10 @@ from logo_similarity.image.adjust import adjust
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.joining import JoinedSegments
+from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.opening import check_preprocessing, trial_image
 from logo_similarity.ranking import Clock, Ranking
 from logo_similarity.search.explain import as_box, match_regions, place_cells
-from logo_similarity.search.hnsw import HnswSource
 from logo_similarity.search.parts import (
     DIMENSIONS,
     shorten,
@@ -56,6 +57,7 @@ from logo_similarity.search.parts import (
 from logo_similarity.search.propose import propose_codes
 from logo_similarity.search.score import RERANKED
 from logo_similarity.search.sounds import fold
+from logo_similarity.search.sources import SegmentSource
 from logo_similarity.segment import LiveSegment, Segment
 
 
@@ -80,6 +82,8 @@ class SearchEngine:
     logos: JoinedSegments
     """The version, and the live segments."""
     decoder: Decoder
+    server: IndexServer | None = None
+    """Has the vectors of the version, if they are not in files."""
 
     @property
     def edition(self) -> str:
@@ -94,6 +98,7 @@ class SearchEngine:
         version: str | None = None,
         device: str = "auto",
         limits: ImageLimits | None = None,
+        server: IndexServer | None = None,
     ) -> Self:
         """Open a catalog version and warm it up. The files are mapped into memory, not read.
 
@@ -102,11 +107,13 @@ class SearchEngine:
             version: name of the version; None: the live one.
             device: where the encoder runs: "auto", "cpu" or "cuda".
             limits: limits on the images of queries.
+            server: has the vectors of versions that were built with `--index milvus`.
 
         Raises:
             CatalogError: no version is live, or file sizes, headers or a search show damage. `check` searches for more
                 rows, and `catalog.manifest.verify` reads every byte.
             EncoderError: the encoder cannot be used on this machine.
+            IndexUnavailableError: the server does not answer.
             NotFoundError: no version has that name.
         """
         folders = Catalog(Path(catalogs))
@@ -115,10 +122,21 @@ class SearchEngine:
         check_sizes(folder, manifest)
         check_preprocessing(folder, manifest)
         encoder = Encoder.open(folder / MODEL_FOLDER, device=device, threads=1)
-        logos = JoinedSegments.of(Segment.open(folder, manifest, encoder), [], [np.empty(0, np.int64)])
-        engine = cls(folder.name, 0, encoder, logos, Decoder(limits or ImageLimits()))
+        logos = JoinedSegments.of(Segment.open(folder, manifest, encoder, server), [], [np.empty(0, np.int64)])
+        engine = cls(folder.name, 0, encoder, logos, Decoder(limits or ImageLimits()), server)
         engine.check((manifest.count // 2,))
         return engine
+
+    @classmethod
+    def of(cls, settings: Settings, *, version: str | None = None) -> Self:
+        """Open a catalog version, the live one by default, as the settings say. Raises as `open`."""
+        return cls.open(
+            settings.catalogs,
+            version=version,
+            device=settings.device,
+            limits=ImageLimits.of(settings),
+            server=IndexServer.of(settings),
+        )
 
     def with_live(self, live: LiveFiles) -> Self:
         """An engine for the same version with these live changes instead of those of this engine.
@@ -327,7 +345,7 @@ class SearchEngine:
         return self.logos.segments[0].manifest
 
     @property
-    def base(self) -> HnswSource:
+    def base(self) -> SegmentSource:
         """The index and patches of the version."""
         return self.logos.segments[0].source
 

@@ -192,6 +192,14 @@ class OverloadedError(TryLaterError):
     title = "The service is busy"
 
 
+class IndexUnavailableError(TryLaterError):
+    """The server that holds the vectors of the catalog does not answer, or is still loading them."""
+
+    status = 503
+    code = "index_unavailable"
+    title = "The vector index is unavailable"
+
+
 class SearchTimeoutError(LogoSimilarityError):
     """A search started, but did not finish in time."""
 

@@ -19,13 +19,13 @@ from logo_similarity.facets import EXTRA
 from logo_similarity.fields import FIELDS
 from logo_similarity.filters import Filter
 from logo_similarity.numbering import Numbering
-from logo_similarity.search.candidates import Ids, IdSet, Mask
-from logo_similarity.search.hnsw import HnswSource
+from logo_similarity.search.candidates import NO_IDS, Ids, IdSet, Mask
 from logo_similarity.search.joined import JoinedMap, JoinedPool, JoinedSource, first_of_each
 from logo_similarity.search.joined_words import JoinedWords
 from logo_similarity.search.part_index import PartPool, WholePool
 from logo_similarity.search.parts import Pool
 from logo_similarity.search.rows import FilteredMap, RowMap
+from logo_similarity.search.sources import SegmentSource
 from logo_similarity.search.words import WordIndex
 from logo_similarity.segment import LiveSegment, Segment
 
@@ -35,16 +35,21 @@ MARK_BYTES = 8
 class Selection:
     """Some logos of a catalog: those that pass a filter, or all that are visible."""
 
-    def __init__(self, row_map: RowMap, rows: Mask | None) -> None:
+    def __init__(self, row_map: RowMap, rows: Mask | None, condition: Filter | None = None) -> None:
         self.rows = rows
         """(rows,) bool; None: all rows of the catalog."""
+        self.condition = condition
+        """A filter that these rows pass; others may pass it, too."""
+        self._shared = row_map.shared if isinstance(row_map, JoinedMap) else NO_IDS
         self.row_map = row_map if rows is None else FilteredMap(row_map, rows)
         """Of these logos."""
 
     @functools.cached_property
     def vectors(self) -> IdSet | None:
         """The vectors of the logos; None: all vectors of the catalog."""
-        return None if self.rows is None else IdSet.of(self.row_map.vectors_with(self.rows))
+        return (
+            None if self.rows is None else IdSet.of(self.row_map.vectors_with(self.rows), self.condition, self._shared)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +63,7 @@ class JoinedSegments:
     rows: Numbering
     """Hidden rows included."""
     vectors: Numbering
-    source: HnswSource | JoinedSource
+    source: SegmentSource | JoinedSource
     metadata: Metadata | JoinedMetadata
     postings: Postings | JoinedPostings | None
     words: WordIndex | JoinedWords | None
@@ -92,7 +97,7 @@ class JoinedSegments:
         names = {name for segment in segments for name in segment.manifest.fields}
         register_fields = tuple(field.name for field in FIELDS if field.name in names)
         facets = dict.fromkeys(EXTRA + name for segment in segments for name in segment.manifest.facets)
-        source: HnswSource | JoinedSource = base.source
+        source: SegmentSource | JoinedSource = base.source
         metadata: Metadata | JoinedMetadata = base.metadata
         postings: Postings | JoinedPostings | None = base.postings
         words: WordIndex | JoinedWords | None = base.words
@@ -144,7 +149,8 @@ class JoinedSegments:
             return selection
         rows = np.zeros(self.rows.total, np.bool_)
         rows[np.fromiter(among, np.int64)] = True
-        return Selection(self.source.row_map, rows if selection.rows is None else rows & selection.rows)
+        passing = rows if selection.rows is None else rows & selection.rows
+        return Selection(self.source.row_map, passing, condition)
 
     def _select(self, condition: Filter | None) -> Selection:
         if condition is None:
@@ -156,7 +162,7 @@ class JoinedSegments:
         passing = self.filtering().select(condition)
         if self.everything.rows is not None:
             passing &= self.everything.rows
-        return Selection(self.source.row_map, passing)
+        return Selection(self.source.row_map, passing, condition)
 
     def filtering(self) -> Postings | JoinedPostings:
         """The posting lists. Raises InvalidRequestError if there are none."""

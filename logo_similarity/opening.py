@@ -2,33 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.catalog.manifest import (
     IMAGE_DIGESTS,
+    INDEX,
+    MANIFEST,
     PART_BOXES,
     PART_INDEX,
     PART_MAP,
     PART_OFFSETS,
     PATCHES,
     PLACES,
+    ROW_MAP,
+    IndexEntry,
     Manifest,
 )
+from logo_similarity.config import IndexKind
 from logo_similarity.description import DIGEST_BYTES, Place
 from logo_similarity.embed.describe import Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
+from logo_similarity.milvus import collections
+from logo_similarity.milvus.connection import IndexServer
+from logo_similarity.milvus.source import MilvusIndex, MilvusSource, StoredField
+from logo_similarity.search.hnsw import HnswSource, VectorIndex
 from logo_similarity.search.part_index import PartIndex
 from logo_similarity.search.parts import DIMENSIONS
 from logo_similarity.search.rows import GroupedMap, IdentityMap, RowMap, open_array
+from logo_similarity.search.sources import SearchIndex, SegmentSource
 
 Digests = NDArray[np.uint8]
 """(n, 32) uint8: sha256 of image files."""
+
+
+def open_source(folder: Path, manifest: Manifest, encoder: Encoder, server: IndexServer | None) -> SegmentSource:
+    """The vectors of a version or a segment.
+
+    Args:
+        folder: of the version.
+        manifest: its manifest.
+        encoder: that computed the embeddings.
+        server: with the collections; None: there is none.
+
+    Raises:
+        CatalogError: they are damaged, or not those that the manifest lists.
+        IndexUnavailableError: the server does not answer.
+    """
+    row_map = open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
+    entry = manifest.index
+    if not entry.is_file:
+        index, found = _open_collection(entry, manifest, server, manifest.distinct_images, manifest.dimension)
+        patches = None
+        if collections.PATCHES in found.fields and (shape := _patch_shape(encoder)) is not None:
+            patches = StoredField(index, collections.PATCHES, (index.count, *shape))
+        return MilvusSource(index, patches, row_map, entry.ef_search)
+    mapped = VectorIndex.open(folder / INDEX)
+    stored = open_patches(folder, encoder) if PATCHES in manifest.files and encoder.has_patches else None
+    images = {MANIFEST: manifest.distinct_images, INDEX: mapped.count}
+    if stored is not None:
+        images[PATCHES] = len(stored)
+    check_counts(folder, "distinct images", images)
+    if not manifest.dimension == mapped.dimension == encoder.dimension:
+        raise CatalogError(f"{folder}: damaged: its encoder and its index have different numbers of dimensions")
+    if mapped.edges != entry.m:
+        raise CatalogError(
+            f"{folder}: damaged: its index has {mapped.edges} edges per node, its manifest says {entry.m}"
+        )
+    return HnswSource(mapped, stored, row_map, entry.ef_search)
+
+
+def check_counts(folder: Path, what: str, counts: Mapping[str, int]) -> None:
+    """Raise CatalogError if the files of a version have different numbers of something."""
+    if len(set(counts.values())) > 1:
+        raise CatalogError(f"{folder}: damaged: its files have different numbers of {what}: {counts}")
+
+
+def _open_collection(
+    entry: IndexEntry, manifest: Manifest, server: IndexServer | None, count: int, dimension: int
+) -> tuple[MilvusIndex, collections.Collection]:
+    """The index in a collection, which the server loads into memory if it has not."""
+    assert entry.collection is not None  # noqa: S101 - checked by the caller
+    if server is None:
+        raise CatalogError("the vectors of this catalog are on a Milvus server; set LOGO_INDEX_URL to its address")
+    name, encoder = entry.collection, manifest.encoder.sha256
+    found = collections.check_collection(server, name, encoder=encoder, inputs=manifest.inputs, dimension=dimension)
+    collections.load_collection(server, name, server.seconds, replicas=server.replicas)
+    return MilvusIndex(server, name, index_kind(entry), count, dimension), found
+
+
+def index_kind(entry: IndexEntry) -> IndexKind:
+    """The kind of index of a collection."""
+    return cast(IndexKind, entry.kind.removeprefix("milvus-"))
+
+
+def _patch_shape(encoder: Encoder) -> tuple[int, ...] | None:
+    """The shape of the patches of one image; None: the encoder has none."""
+    patches = describe(trial_image(), encoder).patches
+    return None if patches is None else patches.shape
 
 
 def open_patches(folder: Path, encoder: Encoder) -> Patches:
@@ -39,9 +116,8 @@ def open_patches(folder: Path, encoder: Encoder) -> Patches:
         raise CatalogError(
             f"{path}: damaged: the array is {patches.dtype} {patches.shape}; expected int8 (count, cells, channels)"
         )
-    expected = describe(trial_image(), encoder).patches
-    if expected is None or patches.shape[1:] != expected.shape:
-        shape = None if expected is None else expected.shape
+    shape = _patch_shape(encoder)
+    if patches.shape[1:] != shape:
         raise CatalogError(
             f"{path}: patches of shape {patches.shape[1:]}; the encoder computes patches of shape {shape}"
         )
@@ -60,17 +136,24 @@ def open_row_map(folder: Path, names: Sequence[str], count: int, distinct: int) 
     return GroupedMap.open(offsets, rows, vectors, row_count=count, vector_count=distinct)
 
 
-def open_parts(folder: Path, manifest: Manifest) -> PartIndex | None:
+def open_parts(folder: Path, manifest: Manifest, server: IndexServer | None) -> PartIndex | None:
     """The parts of all images; None: no image has any, or they are not known.
 
     Raises:
         CatalogError: a file is damaged, or is not the one that the manifest lists.
+        IndexUnavailableError: the server does not answer.
     """
     entry = manifest.parts
     if entry is None or entry.count == 0:
         return None
-    parts = PartIndex.open(
-        folder / PART_INDEX,
+    dimension = min(DIMENSIONS, manifest.dimension)
+    index: SearchIndex
+    if not entry.index.is_file:
+        index, _ = _open_collection(entry.index, manifest, server, entry.distinct, dimension)
+    else:
+        index = _open_part_file(folder / PART_INDEX, (entry.distinct, dimension, entry.index.m))
+    return PartIndex.open(
+        index,
         folder / PART_OFFSETS,
         folder / PART_BOXES,
         open_row_map(folder, PART_MAP, entry.count, entry.distinct),
@@ -78,13 +161,17 @@ def open_parts(folder: Path, manifest: Manifest) -> PartIndex | None:
         vectors=manifest.distinct_images,
         ef_search=entry.index.ef_search,
     )
-    found = (parts.index.count, parts.index.dimension, parts.index.edges)
-    if found != (entry.distinct, min(DIMENSIONS, manifest.dimension), entry.index.m):
+
+
+def _open_part_file(path: Path, expected: tuple[int, int, int]) -> VectorIndex:
+    index = VectorIndex.open(path)
+    found = (index.count, index.dimension, index.edges)
+    if found != expected:
         raise CatalogError(
-            f"{folder / PART_INDEX}: damaged: it has {found[0]} parts of {found[1]} dimensions with {found[2]} edges each, "
-            "not those that the manifest lists"
+            f"{path}: damaged: it has {found[0]} parts of {found[1]} dimensions with {found[2]} edges each, not those that "
+            "the manifest lists"
         )
-    return parts
+    return index
 
 
 def open_places(folder: Path, manifest: Manifest) -> Floats | None:

@@ -13,11 +13,8 @@ from numpy.typing import NDArray
 
 from logo_similarity.catalog.damaged import read_damage
 from logo_similarity.catalog.manifest import (
-    INDEX,
     MANIFEST,
     METADATA,
-    PATCHES,
-    ROW_MAP,
     WORDS,
     Manifest,
     check_sizes,
@@ -30,21 +27,22 @@ from logo_similarity.embed.describe import Floats
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
 from logo_similarity.fields import FIELDS
+from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.opening import (
     Digests,
+    check_counts,
     check_preprocessing,
     open_image_digests,
     open_parts,
-    open_patches,
     open_places,
-    open_row_map,
+    open_source,
 )
 from logo_similarity.search.candidates import Ids
-from logo_similarity.search.hnsw import HnswSource, VectorIndex
 from logo_similarity.search.joined import find_images
 from logo_similarity.search.joined_words import LiveWords
 from logo_similarity.search.part_index import PartIndex
 from logo_similarity.search.parts import DIMENSIONS
+from logo_similarity.search.sources import SegmentSource
 from logo_similarity.search.words import WordIndex
 
 
@@ -54,7 +52,7 @@ class Segment:
 
     folder: Path
     manifest: Manifest
-    source: HnswSource
+    source: SegmentSource
     """The index and the patches."""
     parts: PartIndex | None
     """The parts of its images; None: no image has any, or they are not known."""
@@ -71,11 +69,18 @@ class Segment:
     """What is wrong with the images that are damaged, by the ids of their logos."""
 
     @classmethod
-    def open(cls, folder: Path, manifest: Manifest, encoder: Encoder) -> Self:
+    def open(cls, folder: Path, manifest: Manifest, encoder: Encoder, server: IndexServer | None = None) -> Self:
         """Map the files into memory.
+
+        Args:
+            folder: with the files.
+            manifest: lists them.
+            encoder: computed the embeddings.
+            server: has the vectors, if they are not in files.
 
         Raises:
             CatalogError: file sizes or headers show damage, or another encoder computed the embeddings.
+            IndexUnavailableError: the server does not answer.
         """
         check_sizes(folder, manifest)
         check_preprocessing(folder, manifest)
@@ -89,29 +94,14 @@ class Segment:
                 f"{folder}: has the field {unknown[0]!r}, which this version of the software does not know; use the one "
                 f"that wrote it ({manifest.software})"
             )
-        index = VectorIndex.open(folder / INDEX)
         metadata = Metadata(folder / METADATA)
-        patches = open_patches(folder, encoder) if PATCHES in manifest.files and encoder.has_patches else None
-        logos = {MANIFEST: manifest.count, METADATA: metadata.count()}
-        images = {MANIFEST: manifest.distinct_images, INDEX: index.count}
-        if patches is not None:
-            images[PATCHES] = len(patches)
-        for what, counts in (("logos", logos), ("distinct images", images)):
-            if len(set(counts.values())) > 1:
-                raise CatalogError(f"{folder}: damaged: its files have different numbers of {what}: {counts}")
-        if not manifest.dimension == index.dimension == encoder.dimension:
-            raise CatalogError(f"{folder}: damaged: its encoder and its index have different numbers of dimensions")
-        if index.edges != manifest.index.m:
-            raise CatalogError(
-                f"{folder}: damaged: its index has {index.edges} edges per node, its manifest says {manifest.index.m}"
-            )
-        row_map = open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
+        check_counts(folder, "logos", {MANIFEST: manifest.count, METADATA: metadata.count()})
         complete = file_names(manifest.filter_fields) <= manifest.files.keys()
         return cls(
             folder,
             manifest,
-            HnswSource(index, patches, row_map, manifest.index.ef_search),
-            open_parts(folder, manifest),
+            open_source(folder, manifest, encoder, server),
+            open_parts(folder, manifest, server),
             open_places(folder, manifest),
             open_image_digests(folder, manifest),
             metadata,
@@ -122,12 +112,8 @@ class Segment:
 
     def description(self, vector: int) -> Description:
         """The stored description of the logos with one vector: all but the parts."""
-        patches = self.source.patches
-        return Description(
-            np.array(self.source.index.vectors[vector]),
-            None if patches is None else patches[vector],
-            place=self._place(vector),
-        )
+        embeddings, patches = self.source.stored(np.array([vector]))
+        return Description(embeddings[0], None if patches is None else patches[0], place=self._place(vector))
 
     def stored_parts(self, vector: int) -> Parts:
         """The parts of the logos with one vector; their embeddings have `DIMENSIONS` dimensions."""

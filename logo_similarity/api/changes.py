@@ -223,7 +223,7 @@ class LiveChanges:
         with self._lock:
             if engine.version not in self._bases:
                 folder = self._catalog.folder(engine.version)
-                self._bases = {engine.version: BaseVersion.open(folder, engine.encoder)}
+                self._bases = {engine.version: BaseVersion.open(folder, engine.encoder, engine.server)}
                 self._flushers = {}
             return self._bases[engine.version]
 

@@ -26,7 +26,6 @@ from logo_similarity.embed.gate import Gate
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import ConfigError
 from logo_similarity.follow import Follower
-from logo_similarity.image.decode import ImageLimits
 from logo_similarity.metrics import (
     CATALOG_PULLS,
     CATALOG_SWAPS,
@@ -232,8 +231,7 @@ def _refusal(settings: Settings) -> str:
 
 def open_engine(settings: Settings, version: str | None = None) -> SearchEngine:
     """Open a catalog version, the live one by default. Raises as `SearchEngine.open`."""
-    limits = ImageLimits.of(settings)
-    return SearchEngine.open(settings.catalogs, version=version, device=settings.device, limits=limits)
+    return SearchEngine.of(settings, version=version)
 
 
 def open_remote(settings: Settings) -> ObjectFolder | None:

@@ -13,6 +13,7 @@ from logo_similarity.catalog.updates import UPDATES, UpdateRow, logo_row, read_l
 from logo_similarity.domain import Logo
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import NotWritableError
+from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.search.word_file import WordArrays
 
 
@@ -30,15 +31,15 @@ class BaseVersion:
     """Whether the words in its images were read."""
 
     @classmethod
-    def open(cls, folder: Path, encoder: Encoder) -> Self:
-        """Open a version; `encoder` is its own.
+    def open(cls, folder: Path, encoder: Encoder, server: IndexServer | None = None) -> Self:
+        """Open a version; `encoder` is its own, and `server` has its vectors, if they are not in files.
 
         Raises:
             CatalogError: a file is damaged.
             NotWritableError: the version was built without images, so logos cannot be added to it.
         """
         manifest = read_manifest(folder)
-        images = VersionImages.open(folder, manifest, encoder)
+        images = VersionImages.open(folder, manifest, encoder, server)
         if images is None:
             raise NotWritableError(
                 "the catalog was built from embeddings alone, and cannot be changed; build it from its images"

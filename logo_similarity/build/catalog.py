@@ -13,7 +13,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from logo_similarity.build.embeddings import embed_records, read_outcomes
 from logo_similarity.build.identical import number_vectors
 from logo_similarity.build.inputs import digest_inputs
-from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
+from logo_similarity.build.loading import Loading
+from logo_similarity.build.parts import PARTS_LAYOUT, write_part_index, write_parts
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, reject_line, reject_of, write_records
 from logo_similarity.build.rejections import Rejections, read_rejects
@@ -72,7 +73,9 @@ from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.files import ImageFiles
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.opening import Digests
+from logo_similarity.milvus.collections import logos_name
+from logo_similarity.milvus.connection import IndexServer
+from logo_similarity.opening import Digests, index_kind
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
 from logo_similarity.search.rows import GroupedMap, Numbers
 from logo_similarity.search.word_file import WORDS_LAYOUT
@@ -100,6 +103,10 @@ class BuildOptions:
     """Folder of precomputed embeddings by this model; None: they are computed from the images."""
     read_words: bool = False
     """Whether the words in the images of logos without text are read."""
+    in_collections: bool = False
+    """Whether the index is in collections of the server, and not in files."""
+    server: IndexServer | None = None
+    """The Milvus server; None: there is none."""
     m: int = 32
     ef_construction: int = 200
     ef_search: int | None = None
@@ -157,6 +164,7 @@ def build_catalog(
         (options.m, options.ef_construction, options.ef_search, options.recall_target),
         *(() if precomputed is None else precomputed.digests()),
         *((reader_version(),) if options.read_words else ()),
+        *(("milvus", options.server.kind) if options.in_collections and options.server is not None else ()),
     )
     folder = Catalog(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # a build with shards of another size cannot be resumed
@@ -166,7 +174,7 @@ def build_catalog(
             folder.flip(version[0].name)
         else:
             with resumable(work):
-                known = None if precomputed is not None else _known_images(folder, encoder, progress)
+                known = None if precomputed is not None else _known_images(folder, encoder, options.server, progress)
                 if not (work / RECORDS).exists():
                     write_records(
                         source, work / RECORDS, work / SOURCE_REJECTS, lambda done: progress("rows read", done, None)
@@ -203,14 +211,16 @@ def resumable(work: Path, unless: str = "") -> Iterator[None]:
         raise
 
 
-def _known_images(folder: Catalog, encoder: Encoder, progress: Progress) -> KnownImages | None:
+def _known_images(
+    folder: Catalog, encoder: Encoder, server: IndexServer | None, progress: Progress
+) -> KnownImages | None:
     """The images of the live version; None: no version is live, or its embeddings cannot be used again."""
     try:
         version = folder.current()
     except CatalogError:
         return None
     progress("verifying the live version", 0, None)
-    return KnownImages.open(version, encoder)
+    return KnownImages.open(version, encoder, server)
 
 
 def find_version(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:
@@ -229,6 +239,23 @@ def find_version(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[P
         except CatalogError:
             continue  # a damaged version must not prevent the build of a good one
     return None
+
+
+def like_live(options: BuildOptions, live: Path, manifest: Manifest) -> BuildOptions:
+    """The options of a build with the encoder and the kind of index of the live version."""
+    index = manifest.index
+    server = options.server
+    if server is not None and not index.is_file:
+        server = replace(server, kind=index_kind(index))
+    return replace(
+        options,
+        model=live / MODEL_FOLDER,
+        m=index.m,
+        ef_construction=index.ef_construction,
+        embeddings=None,
+        in_collections=not index.is_file,
+        server=server,
+    )
 
 
 def make_version(
@@ -344,23 +371,37 @@ def write_files(
         BuildError: the index is below a floor, or a file cannot be written.
     """
     version, total = work / VERSION, count_lines(work / RECORDS)
-    _write_arrays(work, version, total, vector_of)
+    loading = _loading(work, encoder, inputs, options)
+    _write_arrays(work, version, work if loading else version, total, vector_of)
     logo_ids, fields = _write_rows(work, version, total, [EXTRA + name for name in facets])
     _write_updates(work, version, total)
     vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
-    curve = _write_index(vectors, work, version, options, progress)
+    if loading is None:
+        curve = _write_index(vectors, work, version, options, progress)
+    else:
+        curve = loading.load_images(
+            vectors,
+            vector_of,
+            total,
+            _probe(options),
+            options.recall_target,
+            options.self_floor,
+            lambda done: progress("images loaded", done, len(vectors)),
+        )
     recall = _check_recall(curve, options, progress)
-    parts = write_parts(
-        work / SHARDS,
-        shard_count(total),
-        vector_of,
-        dimension,
-        work,
-        version,
-        threads=options.threads,
-        recall_queries=options.recall_queries,
-        on_parts=lambda done, total: progress("parts indexed", done, total),
-    )
+
+    def index_parts(embeddings: Floats) -> IndexEntry:
+        def on_parts(done: int) -> None:
+            progress("parts indexed", done, len(embeddings))
+
+        if loading is not None:
+            return loading.load_parts(embeddings, options.recall_queries, on_parts)
+        return write_part_index(embeddings, version, options.threads, options.recall_queries, on_parts)
+
+    parts = write_parts(work / SHARDS, shard_count(total), vector_of, dimension, work, version, index_parts)
+    index = IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search)
+    if loading is not None:
+        index = loading.entry(logos_name(inputs), options.m, options.ef_construction, recall.ef_search)
     if model is not None:
         copy_model(model, version / MODEL_FOLDER)
     rejected = count_lines(version / REJECTED)
@@ -376,7 +417,7 @@ def write_files(
         fields=fields,
         facets=tuple(facets),
         encoder=encoder,
-        index=IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search),
+        index=index,
         recall=RecallEntry(
             k=recall.k,
             queries=recall.queries,
@@ -397,12 +438,32 @@ def write_files(
     )
 
 
-def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers) -> None:
+def _loading(work: Path, encoder: EncoderEntry, inputs: str, options: BuildOptions) -> Loading | None:
+    """The load of the index into collections; None: it is written to files."""
+    if not options.in_collections:
+        return None
+    if options.server is None:
+        raise BuildError("the index is to be on a Milvus server, but LOGO_INDEX_URL is not set; set it to its address")
+    return Loading(
+        server=options.server,
+        work=work,
+        records=work / RECORDS,
+        shards=work / SHARDS,
+        encoder=encoder.sha256,
+        inputs=inputs,
+        m=options.m,
+        ef_construction=options.ef_construction,
+        threads=options.threads,
+    )
+
+
+def _write_arrays(work: Path, version: Path, patches: Path, total: int, vector_of: Numbers) -> None:
     """Write the embeddings, patches and places of the images, each once: identical images are written to one place.
 
     Args:
         work: contains the shards; the embeddings are written to it.
         version: folder to write the other arrays to.
+        patches: folder to write the patches to.
         total: number of records.
         vector_of: (rows,) int32: the vector of each row.
     """
@@ -419,7 +480,7 @@ def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers) -> 
         vectors = vector_of[row : row + len(shard.embeddings)]
         row += len(vectors)
         described = {
-            work / VECTORS: shard.embeddings, version / PATCHES: shard.patches, version / PLACES: shard.places
+            work / VECTORS: shard.embeddings, patches / PATCHES: shard.patches, version / PLACES: shard.places
         }  # fmt: skip
         for path, array in described.items():
             if array is not None and len(array):
@@ -515,9 +576,7 @@ def _write_index(
         m=options.m,
         ef_construction=options.ef_construction,
         threads=options.threads,
-        probe=Probe(
-            options.recall_k, options.recall_queries, EF_SEARCHES if options.ef_search is None else (options.ef_search,)
-        ),
+        probe=_probe(options),
         on_rows=lambda done: progress("images indexed", done, len(vectors)),
     )
     with replacing(work / RECALL) as file:
@@ -525,6 +584,11 @@ def _write_index(
     sync_file(partial)
     partial.replace(version / INDEX)
     return curve
+
+
+def _probe(options: BuildOptions) -> Probe:
+    breadths = EF_SEARCHES if options.ef_search is None else (options.ef_search,)
+    return Probe(options.recall_k, options.recall_queries, breadths)
 
 
 def _check_recall(curve: Sequence[IndexRecall], options: BuildOptions, progress: Progress) -> IndexRecall:

@@ -10,7 +10,7 @@ import hashlib
 import shutil
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from logo_similarity.build.catalog import (
     BuildOptions,
     Progress,
     find_version,
+    like_live,
     make_version,
     resumable,
 )
@@ -124,17 +125,14 @@ def _fold(
             shutil.rmtree(other)
     encoder = Encoder.open(live / MODEL_FOLDER, device=options.device, threads=1)
     progress("verifying the live version", 0, None)
-    known = KnownImages.open(live, encoder)
+    known = KnownImages.open(live, encoder, options.server)
     if known is None:
         raise CatalogError(
             f"{live}: its embeddings cannot be used again, because it is damaged or was built from embeddings alone or by "
             "another version of this software; build it again, and compact then"
         )
-    base, images = BaseVersion.open(live, encoder), OverlayImages(overlay, encoder)
-    index = base.manifest.index
-    options = replace(
-        options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
-    )
+    base, images = BaseVersion.open(live, encoder, options.server), OverlayImages(overlay, encoder)
+    options = like_live(options, live, base.manifest)
     with resumable(work, unless=" unless more changes are made"):
         with closing(base.metadata):
             if not (work / RECORDS).exists():

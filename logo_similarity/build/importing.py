@@ -26,6 +26,7 @@ from logo_similarity.build.catalog import (
     BuildOptions,
     Progress,
     find_version,
+    like_live,
     make_version,
     resumable,
 )
@@ -145,7 +146,7 @@ def import_source(
             )
         encoder = Encoder.open(live / MODEL_FOLDER, device=options.device, threads=1)
         progress("verifying the live version", 0, None)
-        known = KnownImages.open(live, encoder)
+        known = KnownImages.open(live, encoder, options.server)
         if known is None:
             raise CatalogError(
                 f"{live}: its embeddings cannot be used again, because it is damaged or was built from embeddings alone or "
@@ -169,10 +170,7 @@ def import_source(
             if dry_run or not (has_changes or _has_news(live, work)):
                 shutil.rmtree(work, ignore_errors=True)
                 return ImportResult(live, manifest, summary, published=False)
-            index = manifest.index
-            options = replace(
-                options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
-            )
+            options = like_live(options, live, manifest)
             kind, images = manifest.source.kind, open_images(work / IMAGES)
             made = make_version(work, kind, images, encoder, known, inputs, options, progress, facets=facets)
             if keep is not None:

@@ -36,6 +36,9 @@ PART_VECTORS = "part_vectors.bin"
 WRITTEN = "parts.json"
 """Its `PartsEntry`, written when the files of the parts are complete."""
 
+IndexParts = Callable[[Floats], IndexEntry]
+"""Makes the index of the different parts, (n, d) float32."""
+
 
 def write_parts(
     shards: Path,
@@ -44,10 +47,7 @@ def write_parts(
     dimension: int,
     work: Path,
     version: Path,
-    *,
-    threads: int,
-    recall_queries: int,
-    on_parts: Callable[[int, int], None],
+    index_parts: IndexParts,
 ) -> PartsEntry | None:
     """Write the files of the parts into a version, unless an earlier run has written them.
 
@@ -58,9 +58,7 @@ def write_parts(
         dimension: of the encoder.
         work: folder for files that are not part of the version.
         version: the version's folder.
-        threads: OpenMP threads.
-        recall_queries: number of parts with which the recall of the index is measured.
-        on_parts: called with the number of parts indexed so far, and their total.
+        index_parts: makes the index.
 
     Returns:
         None if the parts are not known.
@@ -74,7 +72,7 @@ def write_parts(
     is_first[np.unique(vector_of, return_index=True)[1]] = True
     counts, boxes = [], []
     row = 0
-    with (work / PART_VECTORS).open("wb") as embeddings:
+    with (work / PART_VECTORS).open("wb") as part_vectors:
         for number in range(shard_count):
             shard = load_shard_parts(shards, number)
             if shard is None:
@@ -84,53 +82,62 @@ def write_parts(
             of_kept = np.repeat(kept, shard.counts)
             counts.append(shard.counts[kept])
             boxes.append(shard.boxes[of_kept])
-            embeddings.write(shard.embeddings[of_kept].tobytes())
+            part_vectors.write(shard.embeddings[of_kept].tobytes())
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int32)
     _write_array(version / PART_OFFSETS, offsets)
     _write_array(version / PART_BOXES, np.concatenate(boxes))
-    distinct = ef_search = 0
+    distinct, index = 0, IndexEntry(m=EDGES, ef_construction=EF_CONSTRUCTION, ef_search=NEAREST)
     if offsets[-1]:
         shape = (int(offsets[-1]), min(DIMENSIONS, dimension))
-        distinct, ef_search = _write_index(
-            np.memmap(work / PART_VECTORS, np.float32, "r", shape=shape), version, threads, recall_queries, on_parts
-        )
-    entry = PartsEntry(
-        count=int(offsets[-1]),
-        distinct=distinct,
-        index=IndexEntry(m=EDGES, ef_construction=EF_CONSTRUCTION, ef_search=ef_search or NEAREST),
-    )
+        embeddings = _distinct_parts(np.memmap(work / PART_VECTORS, np.float32, "r", shape=shape), version)
+        distinct, index = len(embeddings), index_parts(embeddings)
+    entry = PartsEntry(count=int(offsets[-1]), distinct=distinct, index=index)
     with replacing(work / WRITTEN) as file:
         file.write(entry.model_dump_json().encode())
     return entry
 
 
-def _write_index(
-    embeddings: Floats, version: Path, threads: int, recall_queries: int, on_parts: Callable[[int, int], None]
-) -> tuple[int, int]:
-    """Write the index over the different parts, and their map if some are the same.
+def write_part_index(
+    embeddings: Floats, version: Path, threads: int, recall_queries: int, on_parts: Callable[[int], None]
+) -> IndexEntry:
+    """Write the index of different parts, (n, d) float32, into a version.
 
-    Returns:
-        The number of entries of the index, and the breadth of its search.
+    Args:
+        embeddings: of the parts.
+        version: the version's folder.
+        threads: OpenMP threads.
+        recall_queries: number of parts with which the recall of the index is measured.
+        on_parts: called with the number of parts indexed so far.
     """
-    entries = number_parts(embeddings)
-    part_map = GroupedMap.of(entries)
-    distinct = len(part_map.offsets) - 1
-    if distinct < len(embeddings):
-        for name, array in zip(PART_MAP, (part_map.offsets, part_map.rows, part_map.vectors), strict=True):
-            _write_array(version / name, array)
     partial = version / (PART_INDEX + ".partial")
     curve = build_hnsw(
-        embeddings[part_map.rows[part_map.offsets[:-1]]],
+        embeddings,
         partial,
         m=EDGES,
         ef_construction=EF_CONSTRUCTION,
         threads=threads,
-        probe=Probe(k=NEAREST, queries=recall_queries, ef_searches=EF_SEARCHES),
-        on_rows=lambda done: on_parts(done, distinct),
+        probe=part_probe(recall_queries),
+        on_rows=on_parts,
     )
     sync_file(partial)
     partial.replace(version / PART_INDEX)
-    return distinct, choose_ef_search(curve, RECALL_TARGET, 0).ef_search
+    ef_search = choose_ef_search(curve, RECALL_TARGET, 0).ef_search
+    return IndexEntry(m=EDGES, ef_construction=EF_CONSTRUCTION, ef_search=ef_search)
+
+
+def part_probe(queries: int) -> Probe:
+    """How the recall of an index of parts is measured."""
+    return Probe(k=NEAREST, queries=queries, ef_searches=EF_SEARCHES)
+
+
+def _distinct_parts(embeddings: Floats, version: Path) -> Floats:
+    """The different ones of the parts. Writes their map if some are the same."""
+    entries = number_parts(embeddings)
+    part_map = GroupedMap.of(entries)
+    if len(part_map.offsets) - 1 < len(embeddings):
+        for name, array in zip(PART_MAP, (part_map.offsets, part_map.rows, part_map.vectors), strict=True):
+            _write_array(version / name, array)
+    return embeddings[part_map.rows[part_map.offsets[:-1]]]
 
 
 def _write_array(path: Path, array: Numbers | BoxSteps) -> None:

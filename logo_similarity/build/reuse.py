@@ -14,23 +14,20 @@ from logo_similarity.build.rejections import read_rejects
 from logo_similarity.build.shards import ShardParts, StoredImage
 from logo_similarity.catalog.manifest import (
     DAMAGED,
-    INDEX,
     METADATA,
-    PATCHES,
-    ROW_MAP,
     Manifest,
     verify,
 )
 from logo_similarity.catalog.metadata import Metadata
-from logo_similarity.embed.describe import Floats, Patches
+from logo_similarity.embed.describe import Floats
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.opening import Digests, open_image_digests, open_parts, open_patches, open_places, open_row_map
-from logo_similarity.search.hnsw import VectorIndex
+from logo_similarity.milvus.connection import IndexServer
+from logo_similarity.opening import Digests, open_image_digests, open_parts, open_places, open_source
 from logo_similarity.search.part_index import PartIndex
 from logo_similarity.search.parts import DIMENSIONS
-from logo_similarity.search.rows import RowMap
+from logo_similarity.search.sources import SegmentSource
 
 _KEY = np.dtype("<u8")
 
@@ -41,16 +38,14 @@ class VersionImages:
 
     digests: Digests
     """(rows, 32) uint8, mapped."""
-    row_map: RowMap
-    embeddings: Floats
-    patches: Patches | None
+    source: SegmentSource
     places: Floats
     parts: PartIndex | None
     damage: dict[bytes, str]
     """What is wrong with damaged images, by their digests."""
 
     @classmethod
-    def open(cls, version: Path, manifest: Manifest, encoder: Encoder) -> Self | None:
+    def open(cls, version: Path, manifest: Manifest, encoder: Encoder, server: IndexServer | None) -> Self | None:
         """Map the files. None: the version was built without images.
 
         Raises:
@@ -61,11 +56,9 @@ class VersionImages:
             return None
         return cls(
             digests,
-            open_row_map(version, ROW_MAP, manifest.count, manifest.distinct_images),
-            VectorIndex.open(version / INDEX).vectors,
-            open_patches(version, encoder) if PATCHES in manifest.files else None,
+            open_source(version, manifest, encoder, server),
             places,
-            open_parts(version, manifest),
+            open_parts(version, manifest, server),
             _damage(version, digests),
         )
 
@@ -75,7 +68,8 @@ class VersionImages:
 
     def of_row(self, row: int) -> StoredImage:
         """What is stored of the image of a row."""
-        vector = int(self.row_map.vector_of(np.array([row]))[0])
+        vectors = self.source.row_map.vector_of(np.array([row]))
+        vector = int(vectors[0])
         parts = ShardParts(np.zeros(1, np.int32), np.empty((0, DIMENSIONS), np.float32), np.empty((0, 4), np.uint16))
         if self.parts is not None:
             first, last = self.parts.offsets[vector : vector + 2].tolist()
@@ -83,10 +77,15 @@ class VersionImages:
             parts = ShardParts(
                 np.array([last - first], np.int32), self.parts.index.vectors[entries], self.parts.boxes[first:last]
             )
-        patches = None if self.patches is None else self.patches[vector]
+        embeddings, patches = self.source.stored(vectors)
         digest = self.digest(row)
         return StoredImage(
-            digest, self.embeddings[vector], patches, self.places[vector], parts, self.damage.get(digest)
+            digest,
+            embeddings[0],
+            None if patches is None else patches[0],
+            self.places[vector],
+            parts,
+            self.damage.get(digest),
         )
 
 
@@ -109,7 +108,7 @@ class KnownImages:
     """The row that each key is of."""
 
     @classmethod
-    def open(cls, version: Path, encoder: Encoder) -> Self | None:
+    def open(cls, version: Path, encoder: Encoder, server: IndexServer | None = None) -> Self | None:
         """The images of a version, every byte of which is verified.
 
         None if the version is damaged, was built with another encoder or preprocessing, or without images.
@@ -119,7 +118,7 @@ class KnownImages:
             built_with = (manifest.encoder.sha256, manifest.encoder.preprocessing)
             if built_with != (encoder.model.sha256, PREPROCESSING_VERSION):
                 return None
-            images = VersionImages.open(version, manifest, encoder)
+            images = VersionImages.open(version, manifest, encoder, server)
         except CatalogError:
             return None
         if images is None:

@@ -7,7 +7,7 @@ import hashlib
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -88,12 +88,28 @@ class EncoderEntry(_Part):
 
 
 class IndexEntry(_Part):
-    """Parameters of the HNSW graph (Malkov and Yashunin, arXiv 1603.09320) and the default breadth of its search."""
+    """The index, the parameters of its HNSW graph (Malkov and Yashunin, arXiv 1603.09320), and the breadth of its search."""
 
-    kind: Literal["hnsw-flat"] = "hnsw-flat"
+    kind: Literal["hnsw-flat", "milvus-hnsw", "milvus-hnsw-sq8", "milvus-ivf-sq8", "milvus-diskann"] = "hnsw-flat"
+    """A file of the version, or a collection of a Milvus server."""
+    collection: Annotated[str | None, Field(pattern="^[a-z0-9_]{1,200}$")] = None
+    """The collection; None: the index is a file."""
     m: Annotated[int, Field(ge=2, le=MOST_EDGES)]
     ef_construction: Breadth
     ef_search: Breadth
+
+    @model_validator(mode="after")
+    def _check_collection(self) -> Self:
+        if (self.kind == "hnsw-flat") != (self.collection is None):
+            raise ValueError(
+                f"an index of the kind {self.kind} {'has no' if self.collection else 'needs a'} collection"
+            )
+        return self
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the index is a file of the version."""
+        return self.collection is None
 
 
 class PartsEntry(_Part):
@@ -170,7 +186,7 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _check_files(self) -> Self:
-        if missing := sorted({INDEX, METADATA} - self.files.keys()):
+        if missing := sorted(({INDEX, METADATA} if self.index.is_file else {METADATA}) - self.files.keys()):
             raise ValueError(f"{missing[0]} is not listed in files")
         self._check_model_files()
         if MANIFEST in self.files or SIGNATURE in self.files:
@@ -179,7 +195,9 @@ class Manifest(_Part):
             raise ValueError("facets has a name twice, or fields has one of a facet")
         if self.distinct_images > self.count:
             raise ValueError(f"distinct_images is {self.distinct_images:,}, more than {counted(self.count, 'logo')}")
-        if self.files[INDEX].size < 4 * self.distinct_images * self.dimension:
+        if not self.index.is_file and (others := sorted({INDEX, PATCHES} & self.files.keys())):
+            raise ValueError(f"{others[0]} must not be listed in files: the index is in a collection")
+        if self.index.is_file and self.files[INDEX].size < 4 * self.distinct_images * self.dimension:
             raise ValueError(
                 f"{INDEX} is too small for {counted(self.distinct_images, 'embedding')} of {self.dimension} dimensions"
             )
@@ -203,7 +221,7 @@ class Manifest(_Part):
         expected: set[str] = set()
         if parts is not None:
             expected |= {PART_OFFSETS, PART_BOXES}
-            if parts.count:
+            if parts.count and parts.index.is_file:
                 expected.add(PART_INDEX)
             if parts.distinct < parts.count:
                 expected |= set(PART_MAP)
@@ -229,8 +247,13 @@ class Manifest(_Part):
         return sum(entry.size for name, entry in self.files.items() if name.startswith(f"{MODEL_FOLDER}/"))
 
     def to_json(self) -> bytes:
-        """The content of `manifest.json`. Without facets, earlier versions of this software read it, too."""
-        return self.model_dump_json(indent=2, exclude=None if self.facets else {"facets"}).encode() + b"\n"
+        """The content of `manifest.json`. Earlier versions of this software read it, too, if it has nothing new to them."""
+        new: dict[str, Any] = {} if self.facets else {"facets": True}
+        if self.index.is_file:
+            new["index"] = {"collection"}
+        if self.parts is not None and self.parts.index.is_file:
+            new["parts"] = {"index": {"collection"}}
+        return self.model_dump_json(indent=2, exclude=new).encode() + b"\n"
 
 
 class SegmentManifest(Manifest):

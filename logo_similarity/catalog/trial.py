@@ -6,11 +6,13 @@ process that opens it, or exhaust its memory.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from logo_similarity.catalog.manifest import Manifest, check_sizes, read_manifest
@@ -28,15 +30,19 @@ _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_TH
 class Trial:
     """Tries versions, one at a time. Builds, activations, pulls and services use the same conditions."""
 
-    def __init__(self, *, seconds: float = SECONDS, public_key: str | None = None) -> None:
+    def __init__(
+        self, *, seconds: float = SECONDS, public_key: str | None = None, index: Mapping[str, str] | None = None
+    ) -> None:
         """Set the conditions.
 
         Args:
             seconds: a trial that takes longer fails.
             public_key: Ed25519 public key in base64; a version must have a valid signature by it. None: no signature is
                 required.
+            index: the settings of the Milvus server, see `Settings.index_settings`; None: there is none.
         """
         self._seconds = seconds
+        self._index = json.dumps(dict(index or {})).encode()
         self._public_key = public_key
         self._child: subprocess.Popen[bytes] | None = None
         self._stopped = False
@@ -44,7 +50,9 @@ class Trial:
     @classmethod
     def of(cls, settings: Settings) -> Trial:
         """A trial with the conditions in the settings."""
-        return cls(seconds=settings.trial_seconds, public_key=settings.catalog_public_key)
+        return cls(
+            seconds=settings.trial_seconds, public_key=settings.catalog_public_key, index=settings.index_settings()
+        )
 
     @property
     def public_key(self) -> str | None:
@@ -77,7 +85,7 @@ class Trial:
                 *(str(state.absolute()) for state in changes),
             ],
             env={**environment, **_THREADS},  # without keys and other secrets
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # the token of the Milvus server must not be in the environment
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
@@ -85,7 +93,7 @@ class Trial:
         if self._stopped:
             child.kill()
         try:
-            output, _ = child.communicate(timeout=self._seconds)
+            output, _ = child.communicate(self._index, timeout=self._seconds)
         except subprocess.TimeoutExpired:
             raise _failure(folder, f"it took more than {self._seconds:g} s (LOGO_TRIAL_SECONDS)") from None
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,13 @@ from logo_similarity.wording import counted
 if TYPE_CHECKING:
     from logo_similarity.build.catalog import BuildResult
     from logo_similarity.catalog.sources import Source
+
+
+class IndexPlace(enum.StrEnum):
+    """Where the index of a catalog is."""
+
+    LOCAL = "local"
+    MILVUS = "milvus"
 
 
 @with_source
@@ -63,6 +71,9 @@ def build(
             min=0, max=1, help="Publish nothing if the share of indexed images that find themselves is below this."
         ),
     ] = 0.99,
+    index: Annotated[
+        IndexPlace, typer.Option(help="Where the index is: files of the version, or the Milvus server LOGO_INDEX_URL.")
+    ] = IndexPlace.LOCAL,
     threads: Threads = None,
     device: Device = None,
     as_json: AsJson = False,
@@ -77,6 +88,7 @@ def build(
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.embed.model import model_folder
     from logo_similarity.image.decode import ImageLimits
+    from logo_similarity.milvus.connection import IndexServer
 
     if read_words and embeddings is not None:
         raise typer.BadParameter(
@@ -97,6 +109,8 @@ def build(
         device=settings.device,
         limits=ImageLimits.of(settings),
         trial=Trial.of(settings),
+        server=IndexServer.of(settings),
+        in_collections=index is IndexPlace.MILVUS,
         signing_key=required_signing_key(settings),
     )
     opened = source.open(needs_images=embeddings is None)

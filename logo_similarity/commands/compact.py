@@ -20,6 +20,7 @@ def compact(catalogs: Catalogs = None, threads: Threads = None, device: Device =
     from logo_similarity.catalog.signature import required_signing_key
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.image.decode import ImageLimits
+    from logo_similarity.milvus.connection import IndexServer
     from logo_similarity.storage import open_store
 
     settings = load_settings(catalogs=catalogs, device=device)
@@ -29,6 +30,7 @@ def compact(catalogs: Catalogs = None, threads: Threads = None, device: Device =
         device=settings.device,
         limits=ImageLimits.of(settings),
         trial=Trial.of(settings),
+        server=IndexServer.of(settings),
         signing_key=required_signing_key(settings),
     )
     read = None if store is None else store.read

@@ -18,6 +18,7 @@ from logo_similarity.errors import SourceError
 from logo_similarity.terminal import Report, err, out, print_json, print_table, progress
 
 if TYPE_CHECKING:
+    from logo_similarity.config import Settings
     from logo_similarity.engine import SearchEngine
     from logo_similarity.evaluation.evaluate import Evaluation
     from logo_similarity.evaluation.gallery import Gallery
@@ -72,7 +73,7 @@ def evaluate(
     images = folder / "images" if (folder / "images").is_dir() else folder
     with progress(err) as show:
         threads = threads or usable_cores()
-        gallery, engine = _open(model, catalogs, baseline, images, threads, load_settings(device=device).device, show)
+        gallery, engine = _open(model, catalogs, baseline, images, threads, load_settings(device=device), show)
         if not rerank:
             gallery = dataclasses.replace(gallery, features=dataclasses.replace(gallery.features, patches=None))
         if not parts:
@@ -128,7 +129,7 @@ def _open(
     baseline: str | None,
     images: Path,
     threads: int,
-    device: str,
+    settings: Settings,
     show: Report,
 ) -> tuple[Gallery, SearchEngine | None]:
     from logo_similarity.embed.encoder import Encoder
@@ -136,16 +137,17 @@ def _open(
     from logo_similarity.engine import SearchEngine
     from logo_similarity.evaluation.features import BASELINES
     from logo_similarity.evaluation.gallery import describe_as, describe_by, describe_gallery, image_files, open_gallery
+    from logo_similarity.milvus.connection import IndexServer
 
     if catalogs is not None:
-        engine = SearchEngine.open(catalogs, device=device)
+        engine = SearchEngine.open(catalogs, device=settings.device, server=IndexServer.of(settings))
         return open_gallery(engine, images, threads=threads, report=show), engine
     if baseline is not None:
         if baseline not in BASELINES:
             raise SourceError(f"unknown baseline {baseline!r}; the baselines are {', '.join(BASELINES)}")
         name, describe, weight = baseline, describe_as(baseline, BASELINES[baseline]), 0.0
     else:
-        encoder = Encoder.open(model_folder(model), device=device)
+        encoder = Encoder.open(model_folder(model), device=settings.device)
         name, describe, weight = encoder.model.id, describe_by(encoder), encoder.model.rerank_weight
     files = image_files(images)
     return describe_gallery(name, describe, weight, images, files, threads=threads, report=show), None

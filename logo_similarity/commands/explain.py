@@ -28,12 +28,11 @@ def explain(
     """
     from logo_similarity.domain import Query
     from logo_similarity.engine import SearchEngine
-    from logo_similarity.image.decode import ImageLimits
 
     settings = load_settings(catalogs=catalogs, device=device)
     if image.is_dir():
         raise SourceError(f"{image}: is a folder; name an image file")
-    version = SearchEngine.open(settings.catalogs, device=settings.device, limits=ImageLimits.of(settings))
+    version = SearchEngine.of(settings)
     with version.with_changes(settings.catalogs) as engine:
         try:
             explanation = engine.explain(Query(image=image.read_bytes()), logo_id)

@@ -55,6 +55,7 @@ def import_(
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.image.decode import ImageLimits
     from logo_similarity.image.files import unread_notes
+    from logo_similarity.milvus.connection import IndexServer
     from logo_similarity.storage import open_store
 
     settings = load_settings(catalogs=catalogs, images_dir=store, device=device)
@@ -68,6 +69,7 @@ def import_(
         device=settings.device,
         limits=ImageLimits.of(settings),
         trial=Trial.of(settings),
+        server=IndexServer.of(settings),
         signing_key=required_signing_key(settings),
     )
     opened = source.open(needs_images=not enrich)

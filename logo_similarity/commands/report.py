@@ -56,7 +56,7 @@ def report(
         decoder = stack.enter_context(Decoder(limits))
         engine = None
         if search:
-            version = SearchEngine.open(settings.catalogs, device=settings.device, limits=limits)
+            version = SearchEngine.of(settings)
             engine = stack.enter_context(version.with_changes(settings.catalogs))
         made = make_report(content, engine, open_store(settings), decoder=decoder)
     file_content, missing = write_report(made, ReportFormat(extension), names, fonts_folder=settings.fonts_dir)

@@ -62,9 +62,8 @@ class Place(Protocol):
 def open_catalog(settings: Settings) -> Iterator[tuple[Place, SearchEngine]]:
     """The live catalog, and the engine on it."""
     from logo_similarity.engine import SearchEngine
-    from logo_similarity.image.decode import ImageLimits
 
-    version = SearchEngine.open(settings.catalogs, device=settings.device, limits=ImageLimits.of(settings))
+    version = SearchEngine.of(settings)
     with version.with_changes(settings.catalogs) as engine:
         yield _Catalog(engine, settings), engine
 

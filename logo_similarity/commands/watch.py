@@ -238,9 +238,8 @@ def _subject(watch: Watch) -> str:
 
 def _open_engine(settings: Settings) -> SearchEngine:
     from logo_similarity.engine import SearchEngine
-    from logo_similarity.image.decode import ImageLimits
 
-    version = SearchEngine.open(settings.catalogs, device=settings.device, limits=ImageLimits.of(settings))
+    version = SearchEngine.of(settings)
     return version.with_changes(settings.catalogs)
 
 

@@ -13,6 +13,7 @@ from logo_similarity.embed.describe import Floats
 from logo_similarity.errors import BuildError
 from logo_similarity.search.candidates import Ids
 from logo_similarity.search.hnsw import VectorIndex
+from logo_similarity.search.sources import SearchIndex, all_rows
 
 ADD_ROWS = 8_192
 SEED = 0
@@ -115,7 +116,8 @@ def build_hnsw(
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[-1]
         raise BuildError(f"{path}: cannot be written: {reason}; is the disk full?") from None
-    curve = _measure_random_rows(VectorIndex(index, path), probe, threads)
+    complete = VectorIndex(index, path)
+    curve = tuple(measure_random_rows(complete, complete.vectors, probe, threads))
     return tuple(
         replace(point, k=held_out_point.k, queries=held_out_point.queries, value=held_out_point.value)
         if held_out_point.value <= point.value
@@ -139,7 +141,7 @@ def check_unit_length(vectors: Floats, first_row: int = 0) -> None:
 
 
 def measure_recall(
-    index: VectorIndex, queries: Floats, *, k: int, ef_searches: Sequence[int], threads: int
+    index: SearchIndex, queries: Floats, *, k: int, ef_searches: Sequence[int], threads: int
 ) -> tuple[Recall, ...]:
     """Recall at `k` against exact search, for each breadth.
 
@@ -152,31 +154,35 @@ def measure_recall(
         ef_searches: breadths of the graph search.
         threads: OpenMP threads of the exact search.
     """
-    return tuple(recall for recall, _ in _measure(index, queries, k=k, ef_searches=ef_searches, threads=threads))
+    points = _measure(index, all_rows(index.vectors), queries, k=k, ef_searches=ef_searches, threads=threads)
+    return tuple(recall for recall, _ in points)
 
 
-def _measure_random_rows(index: VectorIndex, probe: Probe, threads: int) -> tuple[IndexRecall, ...]:
-    """The recall of random rows of an index, and the share of them that find themselves."""
+def measure_random_rows(index: SearchIndex, vectors: Floats, probe: Probe, threads: int) -> Iterator[IndexRecall]:
+    """The recall of random rows of an index, and the share of them that find themselves, at one breadth after the other.
+
+    Args:
+        index: is searched.
+        vectors: (n, d) float32: its vectors.
+        probe: how the recall is measured.
+        threads: OpenMP threads of the exact search.
+    """
     random = np.random.default_rng(SEED)
     rows = np.sort(random.choice(index.count, min(probe.queries, index.count), replace=False))
-    points = _measure(
-        index, np.ascontiguousarray(index.vectors[rows]), k=probe.k, ef_searches=probe.ef_searches, threads=threads
-    )
-    return tuple(
-        IndexRecall(
-            recall.ef_search, recall.k, recall.queries, recall.value, float(np.mean(list(map(np.isin, rows, answers))))
-        )
-        for recall, answers in points
-    )
+    queries = np.ascontiguousarray(vectors[rows])
+    points = _measure(index, vectors, queries, k=probe.k, ef_searches=probe.ef_searches, threads=threads)
+    for recall, answers in points:
+        self_found = float(np.mean(list(map(np.isin, rows, answers))))
+        yield IndexRecall(recall.ef_search, recall.k, recall.queries, recall.value, self_found)
 
 
 def _measure(
-    index: VectorIndex, queries: Floats, *, k: int, ef_searches: Sequence[int], threads: int
+    index: SearchIndex, vectors: Floats, queries: Floats, *, k: int, ef_searches: Sequence[int], threads: int
 ) -> Iterator[tuple[Recall, list[Ids]]]:
     """For each breadth: the recall as of `measure_recall`, and the rows that each query finds."""
     k = min(k, index.count)
     faiss.omp_set_num_threads(threads)
-    exact_scores, _ = faiss.knn(queries, index.vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+    exact_scores, _ = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
     floors = exact_scores[:, -1] - TIE
     for ef_search in ef_searches:
         answers = [index.search(query, k, ef_search=ef_search) for query in queries]

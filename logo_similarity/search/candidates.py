@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import numpy as np
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from logo_similarity.description import Description
 from logo_similarity.embed.describe import Floats, Patches
+from logo_similarity.filters import Filter
 
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+NO_IDS: Ids = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,11 +26,16 @@ class IdSet:
     """(n,) bool: whether each id belongs to the set."""
     count: int
     """Number of ids in the set."""
+    condition: Filter | None = None
+    """A filter that the logos of these ids pass, except `besides`, for a source that filters by itself. Other ids may
+    pass it, too: the mask decides."""
+    besides: Ids = field(default_factory=lambda: NO_IDS)
+    """(m,) int64, ascending: ids that may belong to the set although their own logos do not pass the filter."""
 
     @classmethod
-    def of(cls, mask: Mask) -> Self:
+    def of(cls, mask: Mask, condition: Filter | None = None, besides: Ids = NO_IDS) -> Self:
         """The ids where `mask`, (n,) bool, is true."""
-        return cls(mask, int(np.count_nonzero(mask)))
+        return cls(mask, int(np.count_nonzero(mask)), condition, besides)
 
     @property
     def ids(self) -> Ids:
@@ -37,7 +44,8 @@ class IdSet:
 
     def within(self, numbers: slice) -> Self | None:
         """The ids of a range, counted from its start; None if it has no others."""
-        part = self.of(self.mask[numbers])
+        first, end = np.searchsorted(self.besides, (numbers.start, numbers.stop))
+        part = self.of(self.mask[numbers], self.condition, self.besides[first:end] - numbers.start)
         return None if part.count == len(part.mask) else part
 
 

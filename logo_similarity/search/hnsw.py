@@ -191,6 +191,10 @@ class HnswSource:
         """The embeddings of given vectors, (n, dimension) float32."""
         return self.index.vectors[vectors]
 
+    def stored(self, vectors: Ids) -> tuple[Floats, Patches | None]:
+        """The embeddings and the patches of given vectors."""
+        return self.embeddings(vectors), None if self.patches is None else self.patches[vectors]
+
 
 def _ordered(scores: Floats, ids: Ids) -> tuple[Ids, Floats]:
     """The rows of one FAISS search and their cosines, nearest first. Ties are ordered by row, the same in all workers."""

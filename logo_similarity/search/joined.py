@@ -18,9 +18,9 @@ from logo_similarity.description import Description
 from logo_similarity.embed.describe import Floats
 from logo_similarity.numbering import Numbering
 from logo_similarity.search.candidates import Candidates, Ids, IdSet, Mask, concatenate, merge
-from logo_similarity.search.hnsw import HnswSource
 from logo_similarity.search.parts import Pool, Regions
 from logo_similarity.search.rows import RowMap
+from logo_similarity.search.sources import SegmentSource
 
 _KEY = np.dtype("<u8")
 BLOCK = 65_536
@@ -28,9 +28,9 @@ BLOCK = 65_536
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JoinedSource:
-    """The nearest vectors of all segments together; see `HnswSource`."""
+    """The nearest vectors of all segments together; see `search.sources.SegmentSource`."""
 
-    segments: tuple[HnswSource, ...]
+    segments: tuple[SegmentSource, ...]
     vectors: Numbering
     row_map: RowMap
 
@@ -92,6 +92,11 @@ class JoinedMap:
         live = numbers >= first_live
         owners[live] = of_live[numbers[live] - first_live]
         return owners
+
+    @property
+    def shared(self) -> Ids:
+        """The vectors that have twins: they stand for rows of several segments. Ascending."""
+        return np.unique(self._owner(self.vectors, self.of_live, self.twins))
 
     def vector_of(self, rows: Ids) -> Ids:
         """The vector of each row."""

@@ -13,9 +13,9 @@ from logo_similarity.description import Box
 from logo_similarity.embed.describe import Floats
 from logo_similarity.errors import CatalogError
 from logo_similarity.search.candidates import Ids, IdSet
-from logo_similarity.search.hnsw import VectorIndex
 from logo_similarity.search.parts import WHOLE, Regions, shorten
 from logo_similarity.search.rows import FilteredMap, Numbers, RowMap, open_array, open_numbers
+from logo_similarity.search.sources import SearchIndex
 
 BOX_STEPS = 65_535
 """A box is stored in shares of the picture's sides, as uint16 in steps of 1 / 65535."""
@@ -30,7 +30,7 @@ class PartIndex:
     Parts with the same embedding share one entry of the index, as logos with identical images do.
     """
 
-    index: VectorIndex
+    index: SearchIndex
     row_map: RowMap
     """The parts with each entry of the index."""
     offsets: Numbers
@@ -42,12 +42,20 @@ class PartIndex:
 
     @classmethod
     def open(
-        cls, index: Path, offsets: Path, boxes: Path, row_map: RowMap, *, count: int, vectors: int, ef_search: int
+        cls,
+        index: SearchIndex,
+        offsets: Path,
+        boxes: Path,
+        row_map: RowMap,
+        *,
+        count: int,
+        vectors: int,
+        ef_search: int,
     ) -> Self:
         """Map the files into memory, and check all of the arrays.
 
         Args:
-            index: the HNSW index over the different parts.
+            index: of the different parts.
             offsets: .npy file of the field `offsets`.
             boxes: .npy file of the field `boxes`.
             row_map: the parts with each entry of the index.
@@ -66,7 +74,7 @@ class PartIndex:
             raise CatalogError(
                 f"{boxes}: damaged: the array is {steps.dtype} {steps.shape}; expected uint16 ({count}, 4)"
             )
-        return cls(VectorIndex.open(index), row_map, numbers, steps, ef_search)
+        return cls(index, row_map, numbers, steps, ef_search)
 
     def box(self, vector: int, part: int) -> Box:
         """The box of a part, by its number among the parts of its vector."""
@@ -83,7 +91,7 @@ class PartIndex:
 class WholePool:
     """Whole images: the vectors of a catalog, or those of a set."""
 
-    index: VectorIndex
+    index: SearchIndex
     allowed: IdSet | None = None
 
     def nearest(self, embedding: Floats, k: int) -> Regions:

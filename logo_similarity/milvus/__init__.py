@@ -1,0 +1,1 @@
+"""Milvus: a server that holds the vectors of a catalog, instead of mapped files."""

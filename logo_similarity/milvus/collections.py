@@ -1,0 +1,240 @@
+"""The collections of a catalog version: their names, schemas and indexes. A collection never changes once it is loaded."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from logo_similarity.config import IndexKind
+from logo_similarity.errors import BuildError, CatalogError, IndexUnavailableError
+from logo_similarity.milvus.connection import RETRY_AFTER, IndexServer
+
+if TYPE_CHECKING:
+    from pymilvus import CollectionSchema, MilvusClient
+
+PREFIX = "logo_similarity_"
+DIGEST_DIGITS = 16
+ID, EMBEDDING, PATCHES = "id", "embedding", "patches"
+OFFICE, ROWS = "office", "rows"
+LONGEST_PATCHES = 65_535
+"""Of Milvus' texts, in bytes."""
+LONGEST_OFFICE = 200
+SHARED = "*"
+"""The office of an image that several logos have: they may be of different offices."""
+PARTITIONS = 16
+"""Partitions of the logos by their office."""
+ENCODER, INPUTS = "logo.encoder", "logo.inputs"
+"""Properties of a collection: the sha256 of the encoder, and the digest of the inputs of its build."""
+METRIC = "IP"
+POLL_SECONDS = 0.2
+MOST_BREADTH = 32_768
+"""Maximum breadth of a graph search."""
+LISTS = 1_024
+"""Lists of an IVF index. One is searched for each `BREADTH_OF_LIST` of the breadth of a search."""
+BREADTH_OF_LIST = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What a new collection is like."""
+
+    name: str
+    dimension: int
+    is_parts: bool
+    """Whether its entities are parts, which have an embedding alone; otherwise they are images."""
+    has_patches: bool
+    encoder: str
+    """Sha256 of the encoder."""
+    inputs: str
+    """Digest of the inputs of the build."""
+    kind: IndexKind
+    m: int
+    ef_construction: int
+    shards: int = 1
+
+    def schema(self) -> CollectionSchema:
+        """The schema."""
+        from pymilvus import DataType, MilvusClient
+
+        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field(ID, DataType.INT64, is_primary=True)
+        schema.add_field(EMBEDDING, DataType.FLOAT_VECTOR, dim=self.dimension)
+        if self.is_parts:
+            return schema
+        if self.has_patches:  # a collection of Milvus 2.3 has one vector field, and none of bytes
+            schema.add_field(PATCHES, DataType.VARCHAR, max_length=LONGEST_PATCHES)
+        schema.add_field(OFFICE, DataType.VARCHAR, max_length=LONGEST_OFFICE, is_partition_key=True)
+        schema.add_field(ROWS, DataType.INT64)
+        return schema
+
+    def create(self, server: IndexServer) -> None:
+        """Create the collection and its index.
+
+        Raises:
+            IndexUnavailableError: the server does not answer.
+        """
+        from pymilvus import MilvusClient
+
+        index_type, parameters = _index(self.kind, self.m, self.ef_construction)
+        indexes = MilvusClient.prepare_index_params()
+        indexes.add_index(EMBEDDING, index_type=index_type, metric_type=METRIC, params=parameters)
+        with server.connected() as client:
+            client.create_collection(
+                self.name,
+                schema=self.schema(),
+                num_shards=self.shards,
+                consistency_level="Bounded",
+                properties={ENCODER: self.encoder, INPUTS: self.inputs},
+                timeout=server.seconds,
+                **({} if self.is_parts else {"num_partitions": PARTITIONS}),
+            )
+            client.create_index(self.name, indexes, sync=False, timeout=server.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection of the server."""
+
+    number: int
+    """Given by the server: another collection of the same name has another number."""
+    dimension: int
+    encoder: str
+    """Sha256 of the encoder that computed its embeddings; empty: not known."""
+    inputs: str
+    fields: frozenset[str]
+
+
+def logos_name(inputs: str) -> str:
+    """The collection of the images of a build with these inputs."""
+    return f"{PREFIX}{inputs[:DIGEST_DIGITS]}_logos"
+
+
+def parts_name(inputs: str) -> str:
+    """The collection of the parts of a build with these inputs."""
+    return f"{PREFIX}{inputs[:DIGEST_DIGITS]}_parts"
+
+
+def search_parameters(kind: IndexKind, breadth: int, limit: int) -> dict[str, Any]:
+    """The parameters of a search of this breadth for at most `limit` entities."""
+    if kind == "ivf-sq8":
+        parameters = {"nprobe": min(LISTS, max(1, max(breadth, limit) // BREADTH_OF_LIST))}
+    else:
+        name = "search_list" if kind == "diskann" else "ef"
+        parameters = {name: min(MOST_BREADTH, max(breadth, limit))}
+    return {"metric_type": METRIC, "params": parameters}
+
+
+def find_collection(server: IndexServer, name: str) -> Collection | None:
+    """A collection of the server; None: it has none of this name.
+
+    Raises:
+        IndexUnavailableError: the server does not answer.
+    """
+    with server.connected() as client:
+        if not client.has_collection(name, timeout=server.seconds):
+            return None
+        found = client.describe_collection(name, timeout=server.seconds)
+        fields = {field["name"]: field for field in found["fields"]}
+        properties = found["properties"]
+        return Collection(
+            int(found["collection_id"]),
+            int(fields[EMBEDDING]["params"]["dim"]) if EMBEDDING in fields else 0,
+            str(properties.get(ENCODER, "")),
+            str(properties.get(INPUTS, "")),
+            frozenset(fields),
+        )
+
+
+def drop_collection(server: IndexServer, name: str) -> None:
+    """Delete a collection, if it exists."""
+    with server.connected() as client:
+        client.drop_collection(name, timeout=server.seconds)
+
+
+def load_collection(server: IndexServer, name: str, seconds: float, *, replicas: int = 1) -> None:
+    """Have the server load a collection into memory unless it has, and wait until it is searchable.
+
+    Raises:
+        IndexUnavailableError: it is not within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    with server.connected() as client:
+        if _is_loaded(client, name, server.seconds):
+            return
+        client.load_collection(name, replica_number=replicas, _async=True, timeout=server.seconds)
+        while not _is_loaded(client, name, server.seconds):
+            if time.monotonic() > deadline:
+                raise IndexUnavailableError(f"{server.url}: {name} is still being loaded", retry_after=RETRY_AFTER)
+            time.sleep(POLL_SECONDS)
+
+
+def is_loaded(server: IndexServer, name: str) -> bool:
+    """Whether the server has a collection in memory."""
+    with server.connected() as client:
+        return _is_loaded(client, name, server.seconds)
+
+
+def wait_for_index(server: IndexServer, name: str, count: int) -> None:
+    """Wait until all entities of a collection are indexed.
+
+    Raises:
+        BuildError: the server cannot build the index.
+    """
+    with server.connected() as client:
+        while True:
+            index = client.describe_index(name, EMBEDDING, timeout=server.seconds)
+            if index["state"] == "Failed":
+                raise BuildError(
+                    f"{server.url}: the index of {name} cannot be built: {index.get('index_state_fail_reason')}"
+                )
+            if int(index["indexed_rows"]) >= count and int(index["pending_index_rows"]) == 0:
+                return
+            time.sleep(POLL_SECONDS)
+
+
+def count_entities(server: IndexServer, name: str) -> int:
+    """The number of entities of a loaded collection, all acknowledged insertions and deletions included."""
+    with server.connected() as client:
+        rows = client.query(
+            name, filter="", output_fields=["count(*)"], consistency_level="Strong", timeout=server.seconds
+        )
+        return int(rows[0]["count(*)"])
+
+
+def check_collection(server: IndexServer, name: str, *, encoder: str, inputs: str, dimension: int) -> Collection:
+    """The collection of a version.
+
+    Raises:
+        CatalogError: it does not exist, or is of another encoder, build or dimension.
+        IndexUnavailableError: the server does not answer.
+    """
+    found = find_collection(server, name)
+    if found is None:
+        raise CatalogError(f"{server.url}: has no collection {name}; build the catalog again")
+    if found.encoder != encoder:
+        raise CatalogError(
+            f"{server.url}: another encoder ({found.encoder[:8] or 'not known'}) than that of the catalog ({encoder[:8]}) "
+            f"computed the embeddings in {name}; build the catalog again"
+        )
+    if found.inputs != inputs or found.dimension != dimension:
+        raise CatalogError(f"{server.url}: {name} is not the collection of this version; build the catalog again")
+    return found
+
+
+def _is_loaded(client: MilvusClient, name: str, seconds: float) -> bool:
+    return client.get_load_state(name, timeout=seconds)["state"].name == "Loaded"
+
+
+def _index(kind: IndexKind, m: int, ef_construction: int) -> tuple[str, dict[str, Any]]:
+    """Milvus' type of an index, and its parameters."""
+    graph = {"M": m, "efConstruction": ef_construction}
+    match kind:
+        case "hnsw":
+            return "HNSW", graph
+        case "hnsw-sq8":
+            return "HNSW_SQ", {**graph, "sq_type": "SQ8", "refine": True, "refine_type": "FP32"}
+        case "ivf-sq8":
+            return "IVF_SQ8", {"nlist": LISTS}
+        case "diskann":
+            return "DISKANN", {}

@@ -1,0 +1,286 @@
+"""The search side of Milvus: the vectors of a version in its collections, as `search.sources` describes them.
+
+The server filters by an expression that at least all allowed vectors pass, since its entities are images, of which one may
+stand for several logos. What passes wrongly is left out here, and the search is repeated with a larger limit if too few
+remain. A few allowed vectors are searched by their ids.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from logo_similarity.config import IndexKind
+from logo_similarity.description import Description
+from logo_similarity.embed.describe import Floats, Patches
+from logo_similarity.errors import CatalogError
+from logo_similarity.fields import Record
+from logo_similarity.milvus.collections import (
+    EMBEDDING,
+    ID,
+    LONGEST_OFFICE,
+    OFFICE,
+    PATCHES,
+    ROWS,
+    SHARED,
+    search_parameters,
+)
+from logo_similarity.milvus.connection import IndexServer
+from logo_similarity.search.candidates import Candidates, Ids, IdSet
+from logo_similarity.search.rows import RowMap
+
+MOST = 16_384
+"""Maximum number of hits of a search: Milvus'."""
+FEW = 4_096
+"""Allowed vectors that are searched by their ids at once."""
+SURELY_EXACT = 0.5
+"""A search in HNSW whose limit is at least this share of the allowed vectors compares all of them (Knowhere)."""
+EXACT_LIMIT = 512
+"""Largest limit that is asked for to have all allowed vectors compared."""
+SPARE, WIDER = 1.1, 2.2
+"""Hits that are asked for, for each that is needed: to begin with, and more than the share that passed before suggests."""
+FETCHED = 2_048
+"""Entities that are fetched by one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class MilvusIndex:
+    """The embeddings in a collection. Safe to use from many threads at once."""
+
+    server: IndexServer
+    collection: str
+    kind: IndexKind
+    count: int
+    dimension: int
+
+    @property
+    def vectors(self) -> StoredField:
+        """(count, dimension) float32, fetched from the server."""
+        return StoredField(self, EMBEDDING, (self.count, self.dimension))
+
+    def search(self, query: Floats, k: int, *, ef_search: int) -> tuple[Ids, Floats]:
+        """The approximate `k` nearest vectors and their cosines; see `search.sources.SearchIndex`."""
+        return _ordered(self.hits(query, min(k, self.count), ef_search=ef_search))
+
+    def search_allowed(
+        self, query: Floats, k: int, allowed: IdSet | None, *, ef_search: int
+    ) -> tuple[Ids, Floats, bool]:
+        """The `k` nearest allowed vectors; see `search.sources.SearchIndex`."""
+        if allowed is None:
+            return *self.search(query, k, ef_search=ef_search), False
+        k = min(k, allowed.count)
+        if k == 0:
+            return np.empty(0, np.int64), np.empty(0, np.float32), True
+        if allowed.count > FEW and (nearest := self._search_wider(query, k, allowed, ef_search)) is not None:
+            return *nearest, False
+        return self._scan(query, k, allowed.ids, ef_search)
+
+    def _search_wider(self, query: Floats, k: int, allowed: IdSet, ef_search: int) -> tuple[Ids, Floats] | None:
+        """The `k` nearest allowed vectors; None: too few of the `MOST` nearest that pass the expression are allowed."""
+        limit = math.ceil(SPARE * k * self.count / allowed.count)
+        while limit <= MOST:
+            ids, cosines = _ordered(self.hits(query, min(limit, self.count), ef_search=ef_search))
+            ranks = np.flatnonzero(allowed.mask[ids])[:k]
+            if len(ranks) == k:
+                return ids[ranks], cosines[ranks]
+            limit = max(2 * limit, math.ceil(WIDER * k * limit / max(len(ranks), 1)))
+        return None
+
+    def _scan(self, query: Floats, k: int, ids: Ids, ef_search: int) -> tuple[Ids, Floats, bool]:
+        """The `k` nearest of the vectors with these ids, and whether they are exact."""
+        found: list[tuple[Ids, Floats]] = []
+        is_exact = self.kind == "hnsw"
+        for start in range(0, len(ids), FEW):
+            some = ids[start : start + FEW]
+            limit = max(min(k, len(some)), min(EXACT_LIMIT, math.ceil(SURELY_EXACT * len(some))))
+            is_exact &= limit >= SURELY_EXACT * len(some)
+            found.append(_ordered(self.hits(query, limit, ef_search=ef_search, condition=f"{ID} in {some.tolist()}")))
+        all_ids, cosines = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        nearest = np.lexsort((all_ids, -cosines))[:k]
+        return all_ids[nearest], cosines[nearest], is_exact
+
+    def hits(
+        self, query: Floats, limit: int, *, ef_search: int, condition: str = "", fields: Sequence[str] = ()
+    ) -> list[Mapping[str, Any]]:
+        """The hits of one search on the server, at most `limit`, as its client returns them.
+
+        Raises:
+            IndexUnavailableError: the server does not answer.
+            CatalogError: the collection is missing.
+        """
+        with self.server.connected() as client:
+            return client.search(
+                self.collection,
+                data=[query],
+                limit=limit,
+                filter=condition,
+                output_fields=list(fields),
+                search_params=search_parameters(self.kind, ef_search, limit),
+                anns_field=EMBEDDING,
+                timeout=self.server.seconds,
+            )[0]
+
+    def fetch(self, ids: Ids, fields: Sequence[str]) -> list[Mapping[str, Any]]:
+        """The entities with these ids, in this order.
+
+        Raises:
+            IndexUnavailableError: the server does not answer.
+            CatalogError: the collection is missing, or lacks an entity.
+        """
+        entities: dict[int, Mapping[str, Any]] = {}
+        wanted = np.unique(ids)
+        for start in range(0, len(wanted), FETCHED):
+            some = wanted[start : start + FETCHED].tolist()
+            with self.server.connected() as client:
+                rows = client.query(
+                    self.collection,
+                    filter=f"{ID} in {some}",
+                    output_fields=[ID, *fields],
+                    timeout=self.server.seconds,
+                )
+            entities.update((row[ID], row) for row in rows)
+        if len(entities) < len(wanted):
+            raise CatalogError(
+                f"{self.server.url}: {self.collection} lacks {len(wanted) - len(entities)} of {len(wanted)} entities; "
+                "build the catalog again"
+            )
+        return [entities[number] for number in ids.tolist()]
+
+    def check(self, rows: Sequence[int], *, ef_search: int) -> None:
+        """Search for stored embeddings; see `search.sources.SearchIndex`."""
+        found = 0
+        for row, vector in zip(rows, self.vectors[np.asarray(rows, np.int64)], strict=True):
+            if not abs(float(np.linalg.norm(vector)) - 1) < 1e-3:  # NaN compares false
+                raise CatalogError(f"{self.collection}: damaged: the stored embedding {row} is not of unit length")
+            _, cosines = self.search(vector, 1, ef_search=ef_search)
+            found += bool(len(cosines)) and bool(cosines[0] > 0.999)
+        if found < len(rows) // 2:
+            raise CatalogError(
+                f"{self.collection}: damaged: a search finds only {found} of {len(rows)} stored embeddings"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredField:
+    """A field of all entities as an array, of which rows are fetched from the server."""
+
+    index: MilvusIndex
+    field: str
+    shape: tuple[int, ...]
+
+    def __getitem__(self, ids: Ids) -> Any:  # noqa: ANN401 - an array
+        """The rows with these numbers; of a single number, one row."""
+        rows = [row[self.field] for row in self.index.fetch(np.atleast_1d(ids), [self.field])]
+        array = _patches(rows, self.shape[1:]) if self.field == PATCHES else _embeddings(rows, self.shape[1])
+        return array if np.ndim(ids) else array[0]
+
+
+@dataclass(frozen=True, slots=True)
+class MilvusSource:
+    """Finds candidates on a server; see `search.sources.SegmentSource`."""
+
+    index: MilvusIndex
+    patches: StoredField | None
+    row_map: RowMap
+    ef_search: int
+
+    def candidates(self, description: Description, k: int, allowed: IdSet | None = None) -> Candidates:
+        """The approximate `k` nearest vectors, with what re-ranking needs."""
+        if description.patches is None or self.patches is None:
+            ids, cosines, exact = self.index.search_allowed(description.embedding, k, allowed, ef_search=self.ef_search)
+            return Candidates(ids, cosines, exact=exact)
+        if allowed is not None:
+            ids, _, exact = self.index.search_allowed(description.embedding, k, allowed, ef_search=self.ef_search)
+            return self._gather(description, ids, *self.stored(ids), exact=exact)
+        hits = self.index.hits(
+            description.embedding, min(k, self.index.count), ef_search=self.ef_search, fields=(EMBEDDING, PATCHES)
+        )
+        rows = [hit["entity"] for hit in hits]
+        embeddings = _embeddings([row[EMBEDDING] for row in rows], self.index.dimension)
+        patches = _patches([row[PATCHES] for row in rows], self.patches.shape[1:])
+        return self._gather(description, _ids(hits), embeddings, patches)
+
+    def compare(self, description: Description, vectors: Ids) -> Candidates:
+        """Given vectors as candidates, with the exact cosines, in the given order."""
+        embeddings, patches = self.stored(vectors)
+        cosines = np.clip(embeddings @ description.embedding, -1, 1)
+        if description.patches is None:
+            patches = None
+        return Candidates(vectors, cosines, None if patches is None else embeddings, patches)
+
+    def embeddings(self, vectors: Ids) -> Floats:
+        """The embeddings of given vectors, (n, dimension) float32."""
+        array: Floats = self.index.vectors[vectors]
+        return array
+
+    def stored(self, vectors: Ids) -> tuple[Floats, Patches | None]:
+        """The embeddings and the patches of given vectors."""
+        if self.patches is None:
+            return self.embeddings(vectors), None
+        rows = self.index.fetch(vectors, [EMBEDDING, PATCHES])
+        return (
+            _embeddings([row[EMBEDDING] for row in rows], self.index.dimension),
+            _patches([row[PATCHES] for row in rows], self.patches.shape[1:]),
+        )
+
+    @staticmethod
+    def _gather(
+        description: Description, ids: Ids, embeddings: Floats, patches: Patches | None, *, exact: bool = False
+    ) -> Candidates:
+        """Candidates in the order of their exact cosines: those of a server with a compressed index are approximate."""
+        cosines = np.clip(embeddings @ description.embedding, -1, 1)
+        order = np.lexsort((ids, -cosines))
+        patches = None if patches is None else patches[order]
+        return Candidates(ids[order], cosines[order], embeddings[order], patches, exact)
+
+
+def logo_entity(
+    vector: int, embedding: Floats, patches: Patches | None, record: Record, rows: int
+) -> dict[str, object]:
+    """The entity of an image.
+
+    Args:
+        vector: its number.
+        embedding: (d,) float32.
+        patches: (cells, channels) int8; None: the encoder has none.
+        record: of the first logo with this image.
+        rows: number of logos with it.
+    """
+    entity: dict[str, object] = {
+        **part_entity(vector, embedding),
+        OFFICE: SHARED if rows > 1 else (record.office or "")[:LONGEST_OFFICE],
+        ROWS: rows,
+    }
+    if patches is not None:
+        entity[PATCHES] = base64.b64encode(patches.tobytes()).decode()
+    return entity
+
+
+def part_entity(number: int, embedding: Floats) -> dict[str, object]:
+    """The entity of a part, with its embedding, (d,) float32."""
+    return {ID: number, EMBEDDING: embedding}
+
+
+def _patches(texts: Sequence[str], shape: tuple[int, ...]) -> Patches:
+    content = b"".join(map(base64.b64decode, texts))
+    return np.frombuffer(content, np.int8).reshape(len(texts), *shape)
+
+
+def _embeddings(rows: Sequence[Sequence[float]], dimension: int) -> Floats:
+    return np.array(rows, np.float32).reshape(len(rows), dimension)
+
+
+def _ids(hits: Sequence[Mapping[str, Any]]) -> Ids:
+    return np.fromiter((hit[ID] for hit in hits), np.int64, len(hits))
+
+
+def _ordered(hits: Sequence[Mapping[str, Any]]) -> tuple[Ids, Floats]:
+    """The ids and cosines of hits, nearest first. Ties are ordered by id."""
+    ids, cosines = _ids(hits), np.fromiter((hit["distance"] for hit in hits), np.float32, len(hits)).clip(-1, 1)
+    order = np.lexsort((ids, -cosines))
+    return ids[order], cosines[order]
