@@ -10,6 +10,7 @@ from logo_similarity.build.catalog import BuildOptions, build_catalog
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings
+from tests.milvus import MilvusServer, run_milvus, run_milvus_lite
 from tests.samples import SampleCatalog, make_sample_catalog
 from tests.seaweedfs import S3Server, run_seaweedfs
 
@@ -17,11 +18,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests that use Milvus run in one process, so that only one server is started."""
+    for item in items:
+        if {"milvus_server", "milvus_lite"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("milvus"))
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server for this test process. Each test uses its own key prefix."""
     with run_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+    """A real Milvus server for all tests that use it. Each test uses its own database."""
+    with run_milvus(tmp_path_factory.mktemp("milvus")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def milvus_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Milvus Lite server for all tests that use it."""
+    with run_milvus_lite(tmp_path_factory.mktemp("milvus-lite")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
