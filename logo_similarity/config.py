@@ -47,6 +47,7 @@ def _check_file_or_bucket_url(value: str) -> str:
 Positive = Annotated[int, Field(ge=1)]
 HttpAddress = Annotated[str, AfterValidator(_check_http_address)]
 BucketUrl = Annotated[str, AfterValidator(_check_bucket_url)]
+IndexKind = Literal["hnsw", "hnsw-sq8", "ivf-sq8", "diskann"]
 FileOrBucketUrl = Annotated[str, AfterValidator(_check_file_or_bucket_url)]
 
 
@@ -119,7 +120,29 @@ class Settings(BaseSettings):
     )
 
     index_url: HttpAddress | None = Field(
-        None, description="Milvus server with the vectors of catalogs that were built with `--index milvus`."
+        None,
+        description="Milvus server with the vectors of catalogs that are built with `--index milvus`, `http://host:19530` "
+        "or `https://host:19530`.",
+    )
+    index_token: SecretStr | None = Field(
+        None, description="Token of the Milvus server, `user:password` or an API key. Default: none."
+    )
+    index_database: str = Field("default", description="Database of the Milvus server.")
+    index_ca: Path | None = Field(
+        None,
+        description="File of the certificates that the TLS certificate of the Milvus server is verified with. Default: those "
+        "of the gRPC library.",
+    )
+    index_kind: IndexKind = Field(
+        "hnsw",
+        description="Index of new collections: hnsw, hnsw-sq8 (Milvus 2.6 or newer), ivf-sq8, or diskann.",
+    )
+    index_shards: Positive = Field(1, description="Shards of new collections.")
+    index_replicas: Positive = Field(
+        1, description="Copies of a collection in the memory of different query nodes of the Milvus server."
+    )
+    index_seconds: Annotated[float, Field(gt=0)] = Field(
+        5.0, description="Time limit for a request to the Milvus server and its repetitions, in seconds."
     )
     catalog_url: BucketUrl | None = Field(
         None, description="Location of the published catalog that this machine follows, `s3://bucket/prefix`."
@@ -295,6 +318,10 @@ class Settings(BaseSettings):
             )
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
             raise ValueError("only one of LOGO_S3_ACCESS_KEY and LOGO_S3_SECRET_KEY is set; set both")
+        if self.index_ca is not None and not (self.index_url or "").startswith("https://"):
+            raise ValueError(
+                "LOGO_INDEX_CA is set, but LOGO_INDEX_URL does not begin with https://; change it or unset this"
+            )
         return self
 
     def index_settings(self) -> dict[str, str]:

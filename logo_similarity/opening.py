@@ -23,13 +23,14 @@ from logo_similarity.catalog.manifest import (
     IndexEntry,
     Manifest,
 )
+from logo_similarity.config import IndexKind
 from logo_similarity.description import DIGEST_BYTES, Place
 from logo_similarity.embed.describe import Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.milvus import collections
-from logo_similarity.milvus.connection import IndexKind, IndexServer
+from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.milvus.source import MilvusIndex, MilvusSource, StoredField
 from logo_similarity.search.hnsw import HnswSource, VectorIndex
 from logo_similarity.search.part_index import PartIndex
@@ -93,7 +94,7 @@ def _open_collection(
     name, encoder = entry.collection, manifest.encoder.sha256
     found = collections.check_collection(server, name, encoder=encoder, inputs=manifest.inputs, dimension=dimension)
     collections.load_collection(server, name, server.seconds, replicas=server.replicas)
-    return MilvusIndex(server, name, index_kind(entry), count, dimension), found
+    return MilvusIndex(server, name, index_kind(entry), count, dimension, found.fields), found
 
 
 def index_kind(entry: IndexEntry) -> IndexKind:

@@ -56,7 +56,7 @@ _WORD_BITS = 64
 
 def file_names(fields: Collection[str]) -> frozenset[str]:
     """The files of a version whose logos have these fields, relative to its folder."""
-    return frozenset(_path(field, part) for field in select_fields(fields) for part in _parts(field))
+    return frozenset(_path(field, part) for field in select_fields(fields) for part in parts_of(field))
 
 
 class PostingsWriter:
@@ -66,14 +66,14 @@ class PostingsWriter:
         """Collect the values of the register fields and of these facets, `extra.colour`."""
         self._count = 0
         self._fields = (*FIELDS, *select_fields(facets))
-        self._lists = {(field.name, part): _Collector() for field in self._fields for part in _parts(field)}
+        self._lists = {(field.name, part): _Collector() for field in self._fields for part in parts_of(field)}
 
     def add(self, record: Record) -> None:
         """Add the logo of the next row."""
         for field in self._fields:
             value = field.value_of(record)
-            for part in _parts(field):
-                self._lists[field.name, part].add(self._count, _keys(field.kind, part, value))
+            for part in parts_of(field):
+                self._lists[field.name, part].add(self._count, keys_of(field.kind, part, value))
         self._count += 1
 
     def write(self, version: Path, fields: Collection[str]) -> None:
@@ -86,7 +86,7 @@ class PostingsWriter:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for field in self._fields:
-            for part in _parts(field) if field.name in fields else ():
+            for part in parts_of(field) if field.name in fields else ():
                 self._lists[field.name, part].write(version / _path(field, part), self._count)
         sync_folder(version)
 
@@ -109,7 +109,7 @@ class Postings:
         self._lists = {
             (field.name, part): _PostingList(version / _path(field, part), count)
             for field in select_fields(fields)
-            for part in _parts(field)
+            for part in parts_of(field)
         }
 
     def select(self, condition: Filter) -> Mask:
@@ -125,7 +125,7 @@ class Postings:
                 masks = (self._with_words(condition, text.split()) for text in texts)
                 return functools.reduce(np.logical_or, masks)
             case Condition():
-                return self._with_keys(condition, VALUES, _spans(condition))
+                return self._with_keys(condition, VALUES, spans_of(condition))
         raise TypeError(f"not a filter: {condition!r}")
 
     def count_values(
@@ -339,7 +339,7 @@ def _path(field: RegisterField[Any], part: str) -> str:
     return f"{POSTINGS}/{name}.{part}"
 
 
-def _parts(field: RegisterField[Any]) -> Iterator[str]:
+def parts_of(field: RegisterField[Any]) -> Iterator[str]:
     """The kinds of posting lists that the operators of a field need."""
     if {Operator.IS, Operator.BETWEEN} & set(field.kind.operators):
         yield VALUES
@@ -347,7 +347,7 @@ def _parts(field: RegisterField[Any]) -> Iterator[str]:
         yield WORDS
 
 
-def _keys(kind: Kind[Any], part: str, value: object) -> Iterable[bytes]:
+def keys_of(kind: Kind[Any], part: str, value: object) -> Iterable[bytes]:
     """The keys of a logo with this value."""
     items = kind.items(value)
     if part == VALUES:
@@ -355,7 +355,7 @@ def _keys(kind: Kind[Any], part: str, value: object) -> Iterable[bytes]:
     return {word.encode() for text in items for word in words(text)}
 
 
-def _spans(condition: Condition) -> Iterable[tuple[bytes | None, bytes | None]]:
+def spans_of(condition: Condition) -> Iterable[tuple[bytes | None, bytes | None]]:
     """The first and the last key of each range of values that meets a condition."""
     kind = condition.kind
     if condition.operator is Operator.IS:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
-from logo_similarity.errors import CatalogError, ConfigError, IndexUnavailableError
+from logo_similarity.config import IndexKind, Settings
+from logo_similarity.errors import CatalogError, ConfigError, IndexUnavailableError, LogoSimilarityError
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
-    from logo_similarity.config import Settings
-
-IndexKind = Literal["hnsw", "hnsw-sq8", "ivf-sq8", "diskann"]
-
 RETRY_AFTER = 5
-_MISSING = 100
-"""Milvus' code of a collection that does not exist."""
+_REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+"""The names of gRPC's codes for a wrong token."""
+_NO_CONNECTION = 2
+_NO_COLLECTION, _NO_DATABASE = 100, 800
+"""Codes of Milvus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,11 @@ class IndexServer:
 
     url: str
     token: str = field(default="", repr=False)
-    database: str = ""
+    database: str = "default"
     ca: Path | None = None
-    seconds: float = 10.0
-    """Time limit of a request."""
+    """File of the certificates that the server's is verified with; None: those of gRPC."""
+    seconds: float = 5.0
+    """Time limit of a request and its repetitions."""
     kind: IndexKind = "hnsw"
     """Of the indexes of new collections."""
     shards: int = 1
@@ -46,7 +48,16 @@ class IndexServer:
         """The server in the settings; None: there is none."""
         if settings.index_url is None:
             return None
-        return cls(settings.index_url)
+        return cls(
+            url=settings.index_url,
+            token="" if settings.index_token is None else settings.index_token.get_secret_value(),
+            database=settings.index_database,
+            ca=settings.index_ca,
+            seconds=settings.index_seconds,
+            kind=settings.index_kind,
+            shards=settings.index_shards,
+            replicas=settings.index_replicas,
+        )
 
     def version(self) -> str:
         """The version of the server's software. Raises as `connected`."""
@@ -55,27 +66,69 @@ class IndexServer:
 
     @contextmanager
     def connected(self) -> Iterator[MilvusClient]:
-        """The client, which all threads share.
+        """The client, which all threads share. Its calls need a `timeout`: without one, they repeat a request for minutes.
 
         Raises:
             IndexUnavailableError: the server does not answer in time, or does not have the collection loaded.
             CatalogError: the server does not have the collection.
+            ConfigError: pymilvus is not installed, or the server refuses the token or does not have the database.
         """
-        from pymilvus.exceptions import MilvusException
-
         try:
-            yield _client(self)
-        except MilvusException as error:
-            if error.code == _MISSING:
-                raise CatalogError(f"{self.url}: {error.message}") from None
-            raise IndexUnavailableError(f"{self.url}: {error.message}", retry_after=RETRY_AFTER) from None
+            from grpc import RpcError
+            from pymilvus.exceptions import MilvusException
+        except ModuleNotFoundError:
+            raise ConfigError(
+                "LOGO_INDEX_URL is set, but pymilvus is not installed: run `pip install 'logo-similarity[milvus]'`"
+            ) from None
+        try:
+            yield _client(self, os.getpid())
+        except (MilvusException, RpcError) as error:
+            raise _translated(self, error) from error
 
 
 @functools.lru_cache(maxsize=8)
-def _client(server: IndexServer) -> MilvusClient:
-    try:
-        from pymilvus import MilvusClient
-    except ModuleNotFoundError:
-        raise ConfigError("pymilvus is not installed; run `pip install logo-similarity[milvus]`") from None
+def _client(server: IndexServer, _process: int) -> MilvusClient:
+    """The client of a process. A connection must not be used after a fork."""
+    from pymilvus import MilvusClient
+
+    # It logs each error with its traceback, also those of requests that it repeats.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-    return MilvusClient(uri=server.url, token=server.token, db_name=server.database, timeout=server.seconds)
+    try:
+        tls = {} if server.ca is None else {"server_pem_path": str(server.ca.resolve(strict=True))}
+    except OSError as error:
+        raise ConfigError(f"LOGO_INDEX_CA: {server.ca}: {error.strerror}") from None
+    return MilvusClient(
+        server.url, token=server.token, db_name=server.database, timeout=server.seconds, dedicated=True, **tls
+    )
+
+
+def _translated(server: IndexServer, error: Exception) -> LogoSimilarityError:
+    """The error of this project for one of pymilvus or of gRPC, which may be the cause of pymilvus' own."""
+    code = getattr(error, "code", None)
+    text = " ".join(str(getattr(error, "message", "") or error).split())
+    if _grpc_code(error) in _REFUSED:
+        return ConfigError(f"{server.url}: the Milvus server refuses LOGO_INDEX_TOKEN; set it to `user:password`")
+    if code == _NO_DATABASE:
+        return ConfigError(
+            f"{server.url}: the Milvus server has no database {server.database!r}; see LOGO_INDEX_DATABASE"
+        )
+    if code == _NO_COLLECTION:
+        return CatalogError(
+            f"{server.url}: the Milvus server lacks a collection of this catalog version; build it again: {text}"
+        )
+    if code == _NO_CONNECTION:
+        text = f"does not respond within {server.seconds:g} s, or its certificate is not valid"
+    if _grpc_code(error) == "DEADLINE_EXCEEDED":
+        text = f"did not answer within {server.seconds:g} s"
+    return IndexUnavailableError(f"{server.url}: the Milvus server is unavailable: {text}", retry_after=RETRY_AFTER)
+
+
+def _grpc_code(error: BaseException) -> str:
+    """The name of gRPC's code of an error or its cause; empty: there is none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        code = getattr(cause, "code", None)
+        if callable(code):
+            return str(code().name)
+        cause = cause.__cause__
+    return ""

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from logo_similarity.config import IndexKind
 from logo_similarity.description import Description
 from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.errors import CatalogError
@@ -22,14 +23,15 @@ from logo_similarity.fields import Record
 from logo_similarity.milvus.collections import (
     EMBEDDING,
     ID,
-    LONGEST_OFFICE,
     OFFICE,
     PATCHES,
     ROWS,
     SHARED,
     search_parameters,
 )
-from logo_similarity.milvus.connection import IndexKind, IndexServer
+from logo_similarity.milvus.connection import IndexServer
+from logo_similarity.milvus.expression import expression_of, offices_of
+from logo_similarity.milvus.fields import OFFICE_FIELD, FilterField
 from logo_similarity.search.candidates import NO_IDS, Candidates, Ids, IdSet
 from logo_similarity.search.rows import RowMap
 
@@ -56,6 +58,8 @@ class MilvusIndex:
     kind: IndexKind
     count: int
     dimension: int
+    fields: frozenset[str] = frozenset()
+    """Of the collection."""
 
     @property
     def vectors(self) -> StoredField:
@@ -94,10 +98,12 @@ class MilvusIndex:
         """The `k` nearest allowed vectors, by the number of the query, unless too few of the `MOST` nearest are allowed."""
         found: dict[int, tuple[Ids, Floats, bool]] = {}
         left = list(range(len(queries)))
-        limit = math.ceil(SPARE * k * self.count / allowed.count)
+        condition = self._expression(allowed)
+        limit = math.ceil(SPARE * k * (1 if condition else self.count / allowed.count))
         while left and limit <= MOST:
             passed = limit
-            for number, (ids, cosines) in zip(left, self._nearest(queries[left], limit, ef_search), strict=True):
+            nearest = self._nearest(queries[left], limit, ef_search, condition)
+            for number, (ids, cosines) in zip(left, nearest, strict=True):
                 ranks = np.flatnonzero(allowed.mask[ids])[:k]
                 passed = min(passed, len(ranks))
                 if len(ranks) == k:
@@ -105,6 +111,20 @@ class MilvusIndex:
             left = [number for number in left if number not in found]
             limit = max(2 * limit, math.ceil(WIDER * k * limit / max(passed, 1)))
         return found
+
+    def _expression(self, allowed: IdSet) -> str:
+        """What at least all allowed entities meet; empty: all entities do."""
+        if allowed.condition is None:
+            return ""
+        besides = allowed.besides[allowed.mask[allowed.besides]]
+        if len(besides) > FEW:
+            return ""
+        meets = f"({ROWS} > 1 or {expression_of(allowed.condition, self.fields)})"
+        if len(besides):
+            return f"({ID} in {besides.tolist()} or {meets})"
+        offices = offices_of(allowed.condition)
+        # With a condition on the partition key, the server leaves out the other partitions.
+        return meets if offices is None else f"({OFFICE} in {[*offices, SHARED]} and {meets})"
 
     def _scan(self, queries: Floats, k: int, ids: Ids, ef_search: int) -> list[tuple[Ids, Floats, bool]]:
         """The `k` nearest of the vectors with these ids, and whether they are exact."""
@@ -262,7 +282,12 @@ class MilvusSource:
 
 
 def logo_entity(
-    vector: int, embedding: Floats, patches: Patches | None, record: Record, rows: int
+    vector: int,
+    embedding: Floats,
+    patches: Patches | None,
+    record: Record,
+    rows: int,
+    fields: Sequence[FilterField],
 ) -> dict[str, object]:
     """The entity of an image.
 
@@ -272,11 +297,13 @@ def logo_entity(
         patches: (cells, channels) int8; None: the encoder has none.
         record: of the first logo with this image.
         rows: number of logos with it.
+        fields: of the record, by which it can be filtered.
     """
     entity: dict[str, object] = {
         **part_entity(vector, embedding),
-        OFFICE: SHARED if rows > 1 else (record.office or "")[:LONGEST_OFFICE],
+        OFFICE: SHARED if rows > 1 else OFFICE_FIELD.value_of(record),
         ROWS: rows,
+        **{field.name: field.value_of(record) for field in fields},
     }
     if patches is not None:
         entity[PATCHES] = base64.b64encode(patches.tobytes()).decode()
