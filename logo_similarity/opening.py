@@ -94,7 +94,7 @@ def _open_collection(
     name, encoder = entry.collection, manifest.encoder.sha256
     found = collections.check_collection(server, name, encoder=encoder, inputs=manifest.inputs, dimension=dimension)
     collections.load_collection(server, name, server.seconds, replicas=server.replicas)
-    return MilvusIndex(server, name, index_kind(entry), count, dimension), found
+    return MilvusIndex(server, name, index_kind(entry), count, dimension, found.fields), found
 
 
 def index_kind(entry: IndexEntry) -> IndexKind:

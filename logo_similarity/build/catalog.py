@@ -73,7 +73,7 @@ from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.files import ImageFiles
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.milvus.collections import logos_name
+from logo_similarity.milvus.collections import COLLECTIONS_LAYOUT, logos_name
 from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.opening import Digests, index_kind
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
@@ -164,7 +164,11 @@ def build_catalog(
         (options.m, options.ef_construction, options.ef_search, options.recall_target),
         *(() if precomputed is None else precomputed.digests()),
         *((reader_version(),) if options.read_words else ()),
-        *(("milvus", options.server.kind) if options.in_collections and options.server is not None else ()),
+        *(
+            ("milvus", COLLECTIONS_LAYOUT, options.server.kind)
+            if options.in_collections and options.server is not None
+            else ()
+        ),
     )
     folder = Catalog(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # a build with shards of another size cannot be resumed
@@ -371,9 +375,10 @@ def write_files(
         BuildError: the index is below a floor, or a file cannot be written.
     """
     version, total = work / VERSION, count_lines(work / RECORDS)
-    loading = _loading(work, encoder, inputs, options)
-    _write_arrays(work, version, work if loading else version, total, vector_of)
-    logo_ids, fields = _write_rows(work, version, total, [EXTRA + name for name in facets])
+    facet_fields = tuple(EXTRA + name for name in facets)
+    _write_arrays(work, version, work if options.in_collections else version, total, vector_of)
+    logo_ids, fields = _write_rows(work, version, total, facet_fields)
+    loading = _loading(work, encoder, inputs, (*fields, *facet_fields), options)
     _write_updates(work, version, total)
     vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
     if loading is None:
@@ -438,7 +443,9 @@ def write_files(
     )
 
 
-def _loading(work: Path, encoder: EncoderEntry, inputs: str, options: BuildOptions) -> Loading | None:
+def _loading(
+    work: Path, encoder: EncoderEntry, inputs: str, filter_fields: tuple[str, ...], options: BuildOptions
+) -> Loading | None:
     """The load of the index into collections; None: it is written to files."""
     if not options.in_collections:
         return None
@@ -449,6 +456,7 @@ def _loading(work: Path, encoder: EncoderEntry, inputs: str, options: BuildOptio
         work=work,
         records=work / RECORDS,
         shards=work / SHARDS,
+        filter_fields=filter_fields,
         encoder=encoder.sha256,
         inputs=inputs,
         m=options.m,

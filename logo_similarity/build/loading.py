@@ -16,6 +16,7 @@ from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.fields import Record
 from logo_similarity.milvus.collections import Layout, logos_name, parts_name
 from logo_similarity.milvus.connection import IndexServer
+from logo_similarity.milvus.fields import filter_fields
 from logo_similarity.milvus.load import Entity, load
 from logo_similarity.milvus.source import MilvusIndex, logo_entity, part_entity
 from logo_similarity.search.build import IndexRecall, Probe, check_unit_length, choose_ef_search, measure_random_rows
@@ -34,6 +35,8 @@ class Loading:
     """With the records, the shards and the patches of the images."""
     records: Path
     shards: Path
+    filter_fields: tuple[str, ...]
+    """See `Manifest.filter_fields`."""
     encoder: str
     """Sha256 of the encoder."""
     inputs: str
@@ -69,7 +72,7 @@ class Loading:
         layout = self._layout(logos_name(self.inputs), vectors.shape[1], has_patches=patches is not None)
 
         def entities(start: int) -> Iterator[Entity]:
-            counts = np.bincount(vector_of)
+            counts, fields = np.bincount(vector_of), filter_fields(self.filter_fields)
             number = 0
             for record, vector in zip(self._records(total), vector_of.tolist(), strict=True):
                 if vector == number:  # its first row
@@ -77,7 +80,7 @@ class Loading:
                     if vector >= start:
                         check_unit_length(vectors[vector : vector + 1], vector)
                         own = None if patches is None else patches[vector]
-                        yield logo_entity(vector, vectors[vector], own, record, int(counts[vector]))
+                        yield logo_entity(vector, vectors[vector], own, record, int(counts[vector]), fields)
 
         return self._load(layout, entities, vectors, self.work / PROGRESS, probe, target, self_floor, on_rows)
 
@@ -105,6 +108,7 @@ class Loading:
             dimension=dimension,
             is_parts=is_parts,
             has_patches=has_patches,
+            filter_fields=() if is_parts else self.filter_fields,
             encoder=self.encoder,
             inputs=self.inputs,
             kind=self.server.kind,

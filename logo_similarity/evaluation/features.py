@@ -193,7 +193,10 @@ class _Wholes:
     replaced: Mapping[int, Description]
     excluded: Ids
 
-    def nearest(self, embedding: Floats, k: int) -> Regions:
+    def nearest(self, embeddings: Sequence[Floats], k: int) -> list[Regions]:
+        return [self._nearest(embedding, k) for embedding in embeddings]
+
+    def _nearest(self, embedding: Floats, k: int) -> Regions:
         cosines = self.embeddings @ embedding
         for row, description in self.replaced.items():
             cosines[row] = description.embedding @ embedding
@@ -215,7 +218,10 @@ class _PartPool:
         owners = parts.owners
         return cls(parts, owners, np.isin(owners, excluded))
 
-    def nearest(self, embedding: Floats, k: int) -> Regions:
+    def nearest(self, embeddings: Sequence[Floats], k: int) -> list[Regions]:
+        return [self._nearest(embedding, k) for embedding in embeddings]
+
+    def _nearest(self, embedding: Floats, k: int) -> Regions:
         cosines = self.parts.shortened @ shorten(embedding)
         cosines[self.excluded] = -1
         rows = _nearest(cosines, k)

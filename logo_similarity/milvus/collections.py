@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any
 from logo_similarity.config import IndexKind
 from logo_similarity.errors import BuildError, CatalogError, IndexUnavailableError
 from logo_similarity.milvus.connection import RETRY_AFTER, IndexServer
+from logo_similarity.milvus.fields import filter_fields
 
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema, MilvusClient
 
+COLLECTIONS_LAYOUT = 1
+"""Incremented when the collections of the same images change."""
 PREFIX = "logo_similarity_"
 DIGEST_DIGITS = 16
 ID, EMBEDDING, PATCHES = "id", "embedding", "patches"
 OFFICE, ROWS = "office", "rows"
+"""Of the images: the office of the logo with it, as a number, and the number of logos with it."""
 LONGEST_PATCHES = 65_535
 """Of Milvus' texts, in bytes."""
-LONGEST_OFFICE = 200
-SHARED = "*"
+SHARED = -2
 """The office of an image that several logos have: they may be of different offices."""
 PARTITIONS = 16
 """Partitions of the logos by their office."""
@@ -44,6 +47,8 @@ class Layout:
     is_parts: bool
     """Whether its entities are parts, which have an embedding alone; otherwise they are images."""
     has_patches: bool
+    filter_fields: tuple[str, ...]
+    """The fields and facets of the logos that a filter may use: see `Manifest.filter_fields`."""
     encoder: str
     """Sha256 of the encoder."""
     inputs: str
@@ -64,12 +69,14 @@ class Layout:
             return schema
         if self.has_patches:  # a collection of Milvus 2.3 has one vector field, and none of bytes
             schema.add_field(PATCHES, DataType.VARCHAR, max_length=LONGEST_PATCHES)
-        schema.add_field(OFFICE, DataType.VARCHAR, max_length=LONGEST_OFFICE, is_partition_key=True)
+        schema.add_field(OFFICE, DataType.INT64, is_partition_key=True)
         schema.add_field(ROWS, DataType.INT64)
+        for field in filter_fields(self.filter_fields):
+            field.add_to(schema)
         return schema
 
     def create(self, server: IndexServer) -> None:
-        """Create the collection and its index.
+        """Create the collection and its indexes.
 
         Raises:
             IndexUnavailableError: the server does not answer.
@@ -79,6 +86,9 @@ class Layout:
         index_type, parameters = _index(self.kind, self.m, self.ef_construction)
         indexes = MilvusClient.prepare_index_params()
         indexes.add_index(EMBEDDING, index_type=index_type, metric_type=METRIC, params=parameters)
+        version = server.version()
+        for field in filter_fields(self.filter_fields):
+            field.add_index(indexes, version)
         with server.connected() as client:
             client.create_collection(
                 self.name,

@@ -59,6 +59,11 @@ class IndexServer:
             replicas=settings.index_replicas,
         )
 
+    def version(self) -> str:
+        """The version of the server's software. Raises as `connected`."""
+        with self.connected() as client:
+            return str(client.get_server_version(timeout=self.seconds))
+
     @contextmanager
     def connected(self) -> Iterator[MilvusClient]:
         """The client, which all threads share. Its calls need a `timeout`: without one, they repeat a request for minutes.

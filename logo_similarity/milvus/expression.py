@@ -45,6 +45,16 @@ def expression_of(condition: Filter, names: Collection[str], *, negated: bool = 
     raise TypeError(f"not a filter: {condition!r}")
 
 
+def offices_of(condition: Filter) -> list[int] | None:
+    """The numbers of the offices of which all logos that pass a filter are; None: it is not limited to offices."""
+    match condition:
+        case And(parts):
+            return next((offices for part in parts if (offices := offices_of(part)) is not None), None)
+        case Condition("office", Operator.IS):
+            return _numbers(condition)
+    return None
+
+
 def _scalar_condition(name: str, condition: Condition) -> str:
     if condition.operator is Operator.IS:
         return f"({name} in {_numbers(condition)})"

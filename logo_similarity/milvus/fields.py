@@ -82,6 +82,10 @@ def filter_fields(names: Collection[str]) -> tuple[FilterField, ...]:
     return tuple(FilterField(field, part) for field in select_fields(names) for part in parts_of(field))
 
 
+OFFICE_FIELD = filter_fields(["office"])[0]
+"""The office of a logo."""
+
+
 def number_of(kind: Kind[Any], key: bytes) -> int:
     """The number of a key, which is not negative. Those of dates and numbers have the order of the keys."""
     match kind:

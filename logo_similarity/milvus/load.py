@@ -86,6 +86,7 @@ def _is_complete(server: IndexServer, layout: Layout, count: int) -> bool:
     return (
         found is not None
         and (found.encoder, found.inputs, found.dimension) == (layout.encoder, layout.inputs, layout.dimension)
+        and found.fields == {field.name for field in layout.schema().fields}
         and is_loaded(server, layout.name)
         and count_entities(server, layout.name) == count
     )

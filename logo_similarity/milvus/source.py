@@ -23,7 +23,6 @@ from logo_similarity.fields import Record
 from logo_similarity.milvus.collections import (
     EMBEDDING,
     ID,
-    LONGEST_OFFICE,
     OFFICE,
     PATCHES,
     ROWS,
@@ -31,7 +30,9 @@ from logo_similarity.milvus.collections import (
     search_parameters,
 )
 from logo_similarity.milvus.connection import IndexServer
-from logo_similarity.search.candidates import Candidates, Ids, IdSet
+from logo_similarity.milvus.expression import expression_of, offices_of
+from logo_similarity.milvus.fields import OFFICE_FIELD, FilterField
+from logo_similarity.search.candidates import NO_IDS, Candidates, Ids, IdSet
 from logo_similarity.search.rows import RowMap
 
 MOST = 16_384
@@ -57,6 +58,8 @@ class MilvusIndex:
     kind: IndexKind
     count: int
     dimension: int
+    fields: frozenset[str] = frozenset()
+    """Of the collection."""
 
     @property
     def vectors(self) -> StoredField:
@@ -65,65 +68,104 @@ class MilvusIndex:
 
     def search(self, query: Floats, k: int, *, ef_search: int) -> tuple[Ids, Floats]:
         """The approximate `k` nearest vectors and their cosines; see `search.sources.SearchIndex`."""
-        return _ordered(self.hits(query, min(k, self.count), ef_search=ef_search))
+        return self._nearest(query[np.newaxis], k, ef_search)[0]
 
     def search_allowed(
         self, query: Floats, k: int, allowed: IdSet | None, *, ef_search: int
     ) -> tuple[Ids, Floats, bool]:
         """The `k` nearest allowed vectors; see `search.sources.SearchIndex`."""
+        return self.search_each(query[np.newaxis], k, allowed, ef_search=ef_search)[0]
+
+    def search_each(
+        self, queries: Floats, k: int, allowed: IdSet | None, *, ef_search: int
+    ) -> list[tuple[Ids, Floats, bool]]:
+        """The same for each of some queries: one request for all of them, and more if too few of the hits are allowed."""
         if allowed is None:
-            return *self.search(query, k, ef_search=ef_search), False
+            return [(*near, False) for near in self._nearest(queries, k, ef_search)]
         k = min(k, allowed.count)
         if k == 0:
-            return np.empty(0, np.int64), np.empty(0, np.float32), True
-        if allowed.count > FEW and (nearest := self._search_wider(query, k, allowed, ef_search)) is not None:
-            return *nearest, False
-        return self._scan(query, k, allowed.ids, ef_search)
+            return [(NO_IDS, np.empty(0, np.float32), True)] * len(queries)
+        if allowed.count <= FEW:
+            return self._scan(queries, k, allowed.ids, ef_search)
+        found = self._search_wider(queries, k, allowed, ef_search)
+        if left := [number for number in range(len(queries)) if number not in found]:
+            found |= zip(left, self._scan(queries[left], k, allowed.ids, ef_search), strict=True)
+        return [found[number] for number in range(len(queries))]
 
-    def _search_wider(self, query: Floats, k: int, allowed: IdSet, ef_search: int) -> tuple[Ids, Floats] | None:
-        """The `k` nearest allowed vectors; None: too few of the `MOST` nearest that pass the expression are allowed."""
-        limit = math.ceil(SPARE * k * self.count / allowed.count)
-        while limit <= MOST:
-            ids, cosines = _ordered(self.hits(query, min(limit, self.count), ef_search=ef_search))
-            ranks = np.flatnonzero(allowed.mask[ids])[:k]
-            if len(ranks) == k:
-                return ids[ranks], cosines[ranks]
-            limit = max(2 * limit, math.ceil(WIDER * k * limit / max(len(ranks), 1)))
-        return None
+    def _search_wider(
+        self, queries: Floats, k: int, allowed: IdSet, ef_search: int
+    ) -> dict[int, tuple[Ids, Floats, bool]]:
+        """The `k` nearest allowed vectors, by the number of the query, unless too few of the `MOST` nearest are allowed."""
+        found: dict[int, tuple[Ids, Floats, bool]] = {}
+        left = list(range(len(queries)))
+        condition = self._expression(allowed)
+        limit = math.ceil(SPARE * k * (1 if condition else self.count / allowed.count))
+        while left and limit <= MOST:
+            passed = limit
+            nearest = self._nearest(queries[left], limit, ef_search, condition)
+            for number, (ids, cosines) in zip(left, nearest, strict=True):
+                ranks = np.flatnonzero(allowed.mask[ids])[:k]
+                passed = min(passed, len(ranks))
+                if len(ranks) == k:
+                    found[number] = ids[ranks], cosines[ranks], False
+            left = [number for number in left if number not in found]
+            limit = max(2 * limit, math.ceil(WIDER * k * limit / max(passed, 1)))
+        return found
 
-    def _scan(self, query: Floats, k: int, ids: Ids, ef_search: int) -> tuple[Ids, Floats, bool]:
+    def _expression(self, allowed: IdSet) -> str:
+        """What at least all allowed entities meet; empty: all entities do."""
+        if allowed.condition is None:
+            return ""
+        besides = allowed.besides[allowed.mask[allowed.besides]]
+        if len(besides) > FEW:
+            return ""
+        meets = f"({ROWS} > 1 or {expression_of(allowed.condition, self.fields)})"
+        if len(besides):
+            return f"({ID} in {besides.tolist()} or {meets})"
+        offices = offices_of(allowed.condition)
+        # With a condition on the partition key, the server leaves out the other partitions.
+        return meets if offices is None else f"({OFFICE} in {[*offices, SHARED]} and {meets})"
+
+    def _scan(self, queries: Floats, k: int, ids: Ids, ef_search: int) -> list[tuple[Ids, Floats, bool]]:
         """The `k` nearest of the vectors with these ids, and whether they are exact."""
-        found: list[tuple[Ids, Floats]] = []
         is_exact = self.kind == "hnsw"
+        found: list[list[tuple[Ids, Floats]]] = []
         for start in range(0, len(ids), FEW):
             some = ids[start : start + FEW]
             limit = max(min(k, len(some)), min(EXACT_LIMIT, math.ceil(SURELY_EXACT * len(some))))
             is_exact &= limit >= SURELY_EXACT * len(some)
-            found.append(_ordered(self.hits(query, limit, ef_search=ef_search, condition=f"{ID} in {some.tolist()}")))
-        all_ids, cosines = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-        nearest = np.lexsort((all_ids, -cosines))[:k]
-        return all_ids[nearest], cosines[nearest], is_exact
+            found.append(self._nearest(queries, limit, ef_search, f"{ID} in {some.tolist()}"))
+        result = []
+        for pieces in zip(*found, strict=True):
+            all_ids, cosines = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+            nearest = np.lexsort((all_ids, -cosines))[:k]
+            result.append((all_ids[nearest], cosines[nearest], is_exact))
+        return result
+
+    def _nearest(self, queries: Floats, k: int, ef_search: int, condition: str = "") -> list[tuple[Ids, Floats]]:
+        return [_ordered(hits) for hits in self.hits(queries, k, ef_search=ef_search, condition=condition)]
 
     def hits(
-        self, query: Floats, limit: int, *, ef_search: int, condition: str = "", fields: Sequence[str] = ()
-    ) -> list[Mapping[str, Any]]:
-        """The hits of one search on the server, at most `limit`, as its client returns them.
+        self, queries: Floats, limit: int, *, ef_search: int, condition: str = "", fields: Sequence[str] = ()
+    ) -> list[list[Mapping[str, Any]]]:
+        """The hits of each query on the server, at most `limit`, as its client returns them.
 
         Raises:
             IndexUnavailableError: the server does not answer.
             CatalogError: the collection is missing.
         """
+        limit = min(limit, self.count)
         with self.server.connected() as client:
             return client.search(
                 self.collection,
-                data=[query],
+                data=list(queries),
                 limit=limit,
                 filter=condition,
                 output_fields=list(fields),
                 search_params=search_parameters(self.kind, ef_search, limit),
                 anns_field=EMBEDDING,
                 timeout=self.server.seconds,
-            )[0]
+            )
 
     def fetch(self, ids: Ids, fields: Sequence[str]) -> list[Mapping[str, Any]]:
         """The entities with these ids, in this order.
@@ -153,12 +195,12 @@ class MilvusIndex:
 
     def check(self, rows: Sequence[int], *, ef_search: int) -> None:
         """Search for stored embeddings; see `search.sources.SearchIndex`."""
-        found = 0
-        for row, vector in zip(rows, self.vectors[np.asarray(rows, np.int64)], strict=True):
+        vectors = self.vectors[np.asarray(rows, np.int64)]
+        for row, vector in zip(rows, vectors, strict=True):
             if not abs(float(np.linalg.norm(vector)) - 1) < 1e-3:  # NaN compares false
                 raise CatalogError(f"{self.collection}: damaged: the stored embedding {row} is not of unit length")
-            _, cosines = self.search(vector, 1, ef_search=ef_search)
-            found += bool(len(cosines)) and bool(cosines[0] > 0.999)
+        nearest = self._nearest(vectors, 1, ef_search)
+        found = sum(bool(len(cosines)) and bool(cosines[0] > 0.999) for _, cosines in nearest)
         if found < len(rows) // 2:
             raise CatalogError(
                 f"{self.collection}: damaged: a search finds only {found} of {len(rows)} stored embeddings"
@@ -197,8 +239,8 @@ class MilvusSource:
         if allowed is not None:
             ids, _, exact = self.index.search_allowed(description.embedding, k, allowed, ef_search=self.ef_search)
             return self._gather(description, ids, *self.stored(ids), exact=exact)
-        hits = self.index.hits(
-            description.embedding, min(k, self.index.count), ef_search=self.ef_search, fields=(EMBEDDING, PATCHES)
+        (hits,) = self.index.hits(
+            description.embedding[np.newaxis], k, ef_search=self.ef_search, fields=(EMBEDDING, PATCHES)
         )
         rows = [hit["entity"] for hit in hits]
         embeddings = _embeddings([row[EMBEDDING] for row in rows], self.index.dimension)
@@ -240,7 +282,12 @@ class MilvusSource:
 
 
 def logo_entity(
-    vector: int, embedding: Floats, patches: Patches | None, record: Record, rows: int
+    vector: int,
+    embedding: Floats,
+    patches: Patches | None,
+    record: Record,
+    rows: int,
+    fields: Sequence[FilterField],
 ) -> dict[str, object]:
     """The entity of an image.
 
@@ -250,11 +297,13 @@ def logo_entity(
         patches: (cells, channels) int8; None: the encoder has none.
         record: of the first logo with this image.
         rows: number of logos with it.
+        fields: of the record, by which it can be filtered.
     """
     entity: dict[str, object] = {
         **part_entity(vector, embedding),
-        OFFICE: SHARED if rows > 1 else (record.office or "")[:LONGEST_OFFICE],
+        OFFICE: SHARED if rows > 1 else OFFICE_FIELD.value_of(record),
         ROWS: rows,
+        **{field.name: field.value_of(record) for field in fields},
     }
     if patches is not None:
         entity[PATCHES] = base64.b64encode(patches.tobytes()).decode()

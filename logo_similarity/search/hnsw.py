@@ -116,6 +116,12 @@ class VectorIndex:
             return *nearest, False
         return *self.scan(query, allowed.ids, k), True
 
+    def search_each(
+        self, queries: Floats, k: int, allowed: IdSet | None, *, ef_search: int
+    ) -> list[tuple[Ids, Floats, bool]]:
+        """The same as `search_allowed` for each of some queries, (n, dimension) float32."""
+        return [self.search_allowed(query, k, allowed, ef_search=ef_search) for query in queries]
+
     def _search_graph(self, query: Floats, k: int, allowed: IdSet, ef_search: int) -> tuple[Ids, Floats] | None:
         """The `k` nearest allowed rows, by graph searches; None: comparing all allowed rows takes less time.
 

@@ -155,16 +155,22 @@ class JoinedPool:
     pools: tuple[tuple[Pool, int], ...]
     """The pool of each segment, and the number of its first vector."""
 
-    def nearest(self, embedding: Floats, k: int) -> Regions:
-        """The approximate `k` nearest regions."""
-        found = [(pool.nearest(embedding, k), start) for pool, start in self.pools]
-        cosines = np.concatenate([regions.cosines for regions, _ in found])
-        best = np.argsort(-cosines, kind="stable")[:k]
-        return Regions(
-            np.concatenate([regions.ids + start for regions, start in found])[best],
-            np.concatenate([regions.parts for regions, _ in found])[best],
-            cosines[best],
-        )
+    def nearest(self, embeddings: Sequence[Floats], k: int) -> list[Regions]:
+        """The approximate `k` nearest regions to each embedding."""
+        starts = [start for _, start in self.pools]
+        found = zip(*(pool.nearest(embeddings, k) for pool, _ in self.pools), strict=True)
+        return [_nearest_of(regions, starts, k) for regions in found]
+
+
+def _nearest_of(found: Sequence[Regions], starts: Sequence[int], k: int) -> Regions:
+    """The `k` nearest regions of several segments, given the number of the first vector of each."""
+    cosines = np.concatenate([regions.cosines for regions in found])
+    best = np.argsort(-cosines, kind="stable")[:k]
+    return Regions(
+        np.concatenate([regions.ids + start for regions, start in zip(found, starts, strict=True)])[best],
+        np.concatenate([regions.parts for regions in found])[best],
+        cosines[best],
+    )
 
 
 def find_images(digests: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> Ids:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -94,10 +95,10 @@ class WholePool:
     index: SearchIndex
     allowed: IdSet | None = None
 
-    def nearest(self, embedding: Floats, k: int) -> Regions:
+    def nearest(self, embeddings: Sequence[Floats], k: int) -> list[Regions]:
         """The approximate `k` nearest vectors; see `search.parts.Pool`."""
-        vectors, cosines, _ = self.index.search_allowed(embedding, k, self.allowed, ef_search=k)
-        return Regions(vectors, np.full(len(vectors), WHOLE), cosines)
+        found = self.index.search_each(np.stack(embeddings), k, self.allowed, ef_search=k)
+        return [Regions(vectors, np.full(len(vectors), WHOLE), cosines) for vectors, cosines, _ in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +119,15 @@ class PartPool:
         row_map = FilteredMap(parts.row_map, mask)
         return cls(parts, row_map, IdSet.of(parts.row_map.vectors_with(mask)))
 
-    def nearest(self, embedding: Floats, k: int) -> Regions:
+    def nearest(self, embeddings: Sequence[Floats], k: int) -> list[Regions]:
         """The approximate `k` nearest parts; see `search.parts.Pool`."""
-        index = self.parts.index
-        entries, cosines, _ = index.search_allowed(
-            shorten(embedding), k, self.allowed, ef_search=max(k, self.parts.ef_search)
-        )
+        queries = np.stack([shorten(embedding) for embedding in embeddings])
+        breadth = max(k, self.parts.ef_search)
+        found = self.parts.index.search_each(queries, k, self.allowed, ef_search=breadth)
+        return [self._regions(entries, cosines, k) for entries, cosines, _ in found]
+
+    def _regions(self, entries: Ids, cosines: Floats, k: int) -> Regions:
+        """The parts with some entries of the index, at most `k`."""
         parts, positions = self.row_map.rows_of(entries, k)
         owners = self.parts.owners(parts[:k])
         return Regions(owners, parts[:k] - self.parts.offsets[owners], cosines[positions[:k]])

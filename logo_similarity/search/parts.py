@@ -35,6 +35,9 @@ MOST_EXPECTED = float(np.log(10))
 WHOLE = -1
 """Stands for the whole image in the place of the number of a part."""
 
+_Found = tuple[Ids, Floats, NDArray[np.int64], NDArray[np.int64]]
+"""The fields of a `PartMatches`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Regions:
@@ -51,8 +54,8 @@ class Regions:
 class Pool(Protocol):
     """Regions that can be searched: whole images, or parts."""
 
-    def nearest(self, embedding: Floats, k: int) -> Regions:
-        """The `k` nearest regions to an embedding, (d,) float32 of unit length."""
+    def nearest(self, embeddings: Sequence[Floats], k: int) -> list[Regions]:
+        """The `k` nearest regions to each of some embeddings, (d,) float32 of unit length."""
         ...
 
 
@@ -88,20 +91,28 @@ def match_parts(query: Description, wholes: Comparison, parts: Comparison | None
     """
     regions = [] if query.parts is None else list(enumerate(query.parts.embeddings))
     # A catalog stores the first dimensions of its parts only: the parts of a logo of it cannot be compared with wholes.
-    compared = [
-        (number, region, wholes, NEAREST_WHOLES) for number, region in regions if len(region) == len(query.embedding)
-    ]
+    comparable = [(number, region) for number, region in regions if len(region) == len(query.embedding)]
+    found = _compare(comparable, wholes, NEAREST_WHOLES)
     if parts is not None:
-        compared += [(number, embedding, parts, NEAREST) for number, embedding in [(WHOLE, query.embedding), *regions]]
-    found: list[tuple[Ids, Floats, NDArray[np.int64], NDArray[np.int64]]] = []
-    for number, embedding, comparison, k in compared:
-        near = comparison.pool.nearest(embedding, k)
-        common = near if comparison.background is comparison.pool else comparison.background.nearest(embedding, k)
+        found += _compare([(WHOLE, query.embedding), *regions], parts, NEAREST)
+    return _most_surprising(found)
+
+
+def _compare(regions: Sequence[tuple[int, Floats]], comparison: Comparison, k: int) -> list[_Found]:
+    """The `k` nearest regions to each of some regions of a query, which have numbers, and how surprising each is."""
+    if not regions:
+        return []
+    numbers, embeddings = zip(*regions, strict=True)
+    nearest = comparison.pool.nearest(embeddings, k)
+    is_background = comparison.background is comparison.pool
+    background = nearest if is_background else comparison.background.nearest(embeddings, k)
+    found = []
+    for number, near, common in zip(numbers, nearest, background, strict=True):
         tail = Tail.fit(_best_of_each(common))
         if tail is not None:
             log_expects = tail.log_expect(near.cosines) + PART_PENALTY + DISTANCE_PENALTY * (1 - near.cosines)
             found.append((near.ids, log_expects, np.full(len(near.ids), number), near.parts))
-    return _most_surprising(found)
+    return found
 
 
 def shorten(embeddings: Floats) -> Floats:
@@ -117,7 +128,7 @@ def _best_of_each(regions: Regions) -> Floats:
     return regions.cosines[np.sort(first)]
 
 
-def _most_surprising(found: Sequence[tuple[Ids, Floats, NDArray[np.int64], NDArray[np.int64]]]) -> PartMatches:
+def _most_surprising(found: Sequence[_Found]) -> PartMatches:
     if not found:
         none = np.empty(0, np.int64)
         return PartMatches(none, np.empty(0, np.float32), none, none)

@@ -60,6 +60,12 @@ class SearchIndex(Protocol):
         """The `k` nearest allowed vectors, their cosines, and whether they are exact; None: all are allowed."""
         ...
 
+    def search_each(
+        self, queries: Floats, k: int, allowed: IdSet | None, *, ef_search: int
+    ) -> list[tuple[Ids, Floats, bool]]:
+        """The same as `search_allowed` for each of some queries, (n, dimension) float32."""
+        ...
+
     def check(self, rows: Sequence[int], *, ef_search: int) -> None:
         """Search for stored vectors. Raises CatalogError if they are damaged or too few are found."""
         ...

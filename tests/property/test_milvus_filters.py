@@ -114,9 +114,7 @@ def fill(client: MilvusClient, register: list[Record]) -> None:
 @example(condition=Filter.where(goods="a") | Filter.where(us_design_codes="02.01.19"))
 @example(condition=~Filter.where(goods="a") & ~Filter.where(company="'\" or 1 == 1 \\"))
 @example(condition=Filter.where(application_date=(None, None)) & ~Filter.where(nice_classes=(None, 2)))
-@settings(
-    derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_server_finds_the_logos_that_pass(compared: Compared, condition: Filter) -> None:
     last = 300  # the words of its text are not complete
     found, passing = compared.server_ids(condition), compared.local_ids(condition)

@@ -55,7 +55,7 @@ def test_a_part_finds_itself_with_its_owner_and_its_number(folder: Path) -> None
     parts = read(folder)
     pool = PartPool.of(parts)
     for part in (0, 7, 155, 299):
-        found = pool.nearest(EMBEDDINGS[part], 10)
+        found = pool.nearest([EMBEDDINGS[part]], 10)[0]
         owner = int(parts.owners(np.array([part]))[0])
         assert (found.ids[0], found.parts[0]) == (owner, part - OFFSETS[owner])
         np.testing.assert_allclose(found.cosines[0], 1, atol=1e-5)
@@ -72,34 +72,34 @@ def test_identical_parts_are_all_found(folder: Path) -> None:
         EMBEDDINGS[row_map.rows[row_map.offsets[:-1]]], folder / "index.faiss", m=8, ef_construction=80, threads=1
     )
     parts = read(folder, row_map)
-    found = PartPool.of(parts).nearest(EMBEDDINGS[0], 5)
+    found = PartPool.of(parts).nearest([EMBEDDINGS[0]], 5)[0]
     owners = parts.owners(np.array([0, 10, 20, 30]))
     assert found.ids[:4].tolist() == owners.tolist()
     np.testing.assert_array_equal(found.cosines[:4], found.cosines[0])
     allowed = IdSet.of(np.isin(np.arange(VECTORS), owners[2:]))
-    assert PartPool.of(parts, allowed).nearest(EMBEDDINGS[0], 5).ids[:2].tolist() == owners[2:].tolist()
+    assert PartPool.of(parts, allowed).nearest([EMBEDDINGS[0]], 5)[0].ids[:2].tolist() == owners[2:].tolist()
 
 
 def test_only_the_parts_of_allowed_vectors_are_found(folder: Path) -> None:
     parts = read(folder)
     allowed = IdSet.of(np.arange(VECTORS) % 10 == 3)
-    found = PartPool.of(parts, allowed).nearest(EMBEDDINGS[0], 20)
+    found = PartPool.of(parts, allowed).nearest([EMBEDDINGS[0]], 20)[0]
     assert set(found.ids.tolist()) <= set(allowed.ids.tolist())
     owners = parts.owners(np.arange(ENTRIES))
     own = np.flatnonzero(allowed.mask[owners])
     exact = own[np.argsort(-(EMBEDDINGS[own] @ EMBEDDINGS[0]))][:20]
     assert (found.ids + 0).tolist() == owners[exact].tolist()
-    nothing = PartPool.of(parts, IdSet.of(np.zeros(VECTORS, np.bool_))).nearest(EMBEDDINGS[0], 20)
+    nothing = PartPool.of(parts, IdSet.of(np.zeros(VECTORS, np.bool_))).nearest([EMBEDDINGS[0]], 20)[0]
     assert len(nothing.ids) == 0
 
 
 def test_whole_images_are_regions_too(folder: Path) -> None:
     index = VectorIndex.open(folder / "index.faiss")
-    found = WholePool(index).nearest(EMBEDDINGS[5], 4)
+    found = WholePool(index).nearest([EMBEDDINGS[5]], 4)[0]
     assert found.ids[0] == 5
     assert found.parts.tolist() == [WHOLE] * 4
     mask = np.arange(ENTRIES) != 5
-    assert 5 not in WholePool(index, IdSet.of(mask)).nearest(EMBEDDINGS[5], 4).ids
+    assert 5 not in WholePool(index, IdSet.of(mask)).nearest([EMBEDDINGS[5]], 4)[0].ids
 
 
 DAMAGES: dict[str, list[NDArray[Any]]] = {
