@@ -97,6 +97,7 @@ def compact(
             inputs = hashlib.sha256(repr((KIND, live.name, overlay.id, last)).encode()).hexdigest()
             if (found := find_version(folder, inputs, options)) is not None:  # one was killed before the flip
                 folder.flip(found[0].name)
+                point_aliases(options.server, found[1])
                 return CompactResult(*found, _drop(root, overlay, last))
             made = _fold(folder, live, overlay, last, inputs, options, read, progress)
             return CompactResult(*made, _drop(root, overlay, last))
@@ -145,6 +146,7 @@ def _fold(
         # Before the version can become live: its workers must not apply the changes again.
         overlay.record_fold(version_name(made), last)
         version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
+    point_aliases(options.server, made)
     shutil.rmtree(work, ignore_errors=True)
     return version, made
 
