@@ -45,6 +45,7 @@ from logo_similarity.domain import Reject
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError, NotFoundError, StoreError
 from logo_similarity.image.files import open_images
+from logo_similarity.milvus.collections import point_aliases
 
 KIND = "compact"
 IMAGES = "images"

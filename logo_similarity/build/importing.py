@@ -49,6 +49,7 @@ from logo_similarity.errors import BadImageError, CatalogError, SourceError
 from logo_similarity.facets import MOST_FACETS
 from logo_similarity.fields import Record
 from logo_similarity.image.files import open_images
+from logo_similarity.milvus.collections import point_aliases
 from logo_similarity.opening import Digests
 from logo_similarity.search.rows import open_array
 from logo_similarity.search.word_file import WordArrays

@@ -155,8 +155,9 @@ def prune(
     deleted = folders.prune(keep)
     kept = {collection.name for name in folders.names() for collection in needed.get(name, ())}
     orphans = {collection.name for name in deleted for collection in needed.get(name, ())} - kept
-    for orphan in sorted(orphans) if server is not None else ():
-        drop_collection(server, orphan)
+    if server is not None:
+        for orphan in sorted(orphans):
+            drop_collection(server, orphan)
     out.print("\n".join(f"deleted {name}" for name in deleted) or "nothing to delete")
 
 

@@ -144,14 +144,18 @@ def collections_of(manifest: Manifest) -> tuple[VersionCollection, ...]:
     return tuple(found)
 
 
-def point_aliases(server: IndexServer, manifest: Manifest) -> None:
+def point_aliases(server: IndexServer | None, manifest: Manifest) -> None:
     """Let the aliases name the collections of a version, for other programs. Searches use the names in the manifest.
+
+    Args:
+        server: with the collections; None: the version has none.
+        manifest: of the version.
 
     Raises:
         CatalogError: a collection is missing.
         IndexUnavailableError: the server does not answer.
     """
-    for collection in collections_of(manifest):
+    for collection in collections_of(manifest) if server is not None else ():
         with server.connected() as client:
             if collection.alias in client.list_aliases(timeout=server.seconds)["aliases"]:
                 client.alter_alias(collection.name, collection.alias, timeout=server.seconds)
