@@ -89,6 +89,7 @@ class MilvusServer:
             "ETCD_CONFIG_PATH": str(self.folder / "etcd.yaml"),
             "LD_LIBRARY_PATH": str(self.executable.parent),
             "METRICS_PORT": str(self.ports["metrics_port"]),
+            "COMMON_SESSION_TTL": "5",  # after a restart, the server waits for the end of its former session
             "MILVUS_RUN_DIR": str(self.folder / "run"),
         }
         command = [str(self.executable), "run", "standalone"]

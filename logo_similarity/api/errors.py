@@ -63,10 +63,10 @@ def document(
 
 def problem_of(error: LogoSimilarityError) -> JSONResponse:
     """The response to an error of this project. Details that only operators may see are logged, not sent."""
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TryLaterError) else {}
     if error.status >= 500 and not isinstance(error, OverloadedError | SearchTimeoutError | NotReadyError):
         log.error("request_failed", code=error.code, error=str(error))
-        return problem(error.status, error.code, error.title)
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TryLaterError) else {}
+        return problem(error.status, error.code, error.title, headers=headers)
     if error.status == 401:
         headers["WWW-Authenticate"] = 'ApiKey header="X-API-Key"'
     return problem(error.status, error.code, error.title, str(error), headers)

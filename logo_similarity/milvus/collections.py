@@ -76,7 +76,7 @@ class Layout:
         return schema
 
     def create(self, server: IndexServer) -> None:
-        """Create the collection and its index.
+        """Create the collection and its indexes.
 
         Raises:
             IndexUnavailableError: the server does not answer.
@@ -86,6 +86,9 @@ class Layout:
         index_type, parameters = _index(self.kind, self.m, self.ef_construction)
         indexes = MilvusClient.prepare_index_params()
         indexes.add_index(EMBEDDING, index_type=index_type, metric_type=METRIC, params=parameters)
+        version = server.version()
+        for field in filter_fields(self.filter_fields):
+            field.add_index(indexes, version)
         with server.connected() as client:
             client.create_collection(
                 self.name,

@@ -1,13 +1,14 @@
 """The fields of a collection that filters compare: the numbers of the same keys as in the posting lists of a version.
 
 A field holds numbers alone. A date is 20230901 and a number counts from the smallest of its kind, so that both have their
-order; any other key is a digest of 63 bits, so that no text of a person is ever part of an expression, and a long name
-takes no more memory than a short one. Two texts have the same digest with a probability of 1 in 9 × 10¹⁸.
+order; any other key is a digest of 62 bits, so that no text of a person is ever part of an expression, and a long name
+takes no more memory than a short one. Two texts have the same digest with a probability of 2 ** -62.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,16 @@ from logo_similarity.fields import Record, RegisterField, select_fields
 
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema
+    from pymilvus.milvus_client.index import IndexParams
 
 MISSING = -1
 """The number of a missing value, below all others."""
-MORE = -1
-"""In a list: the logo has more keys than a list can hold."""
+MORE = 2**63 - 1
+"""In a list: the logo has more keys than a list can hold. Milvus Lite has no negative numbers in functions."""
 MOST_KEYS = 512
-"""Maximum length of a list, in a field of which the average is about a tenth of it."""
+"""Maximum length of a list. Lists of goods have about 50 words."""
+_LISTS_SINCE = (2, 5)
+"""The version of Milvus that has indexes of lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +64,17 @@ class FilterField:
         from pymilvus import DataType
 
         if self.is_list:
-            schema.add_field(
-                self.name, DataType.ARRAY, element_type=DataType.INT64, max_capacity=MOST_KEYS, nullable=False
-            )
+            schema.add_field(self.name, DataType.ARRAY, element_type=DataType.INT64, max_capacity=MOST_KEYS)
         else:
             schema.add_field(self.name, DataType.INT64)
 
-    @property
-    def index_type(self) -> str:
-        """The kind of its index. Servers before Milvus 2.5 have none for lists."""
-        return "INVERTED" if self.is_list else "STL_SORT"
+    def add_index(self, indexes: IndexParams, server_version: str) -> None:
+        """Declare its index. Servers before Milvus 2.5 and Milvus Lite have none for lists, and compare each logo."""
+        numbers = re.match(r"v(\d+)\.(\d+)", server_version)  # that of Milvus Lite begins with its name
+        if not self.is_list:
+            indexes.add_index(self.name, index_type="INVERTED" if numbers is None else "STL_SORT")
+        elif numbers is not None and (int(numbers[1]), int(numbers[2])) >= _LISTS_SINCE:
+            indexes.add_index(self.name, index_type="INVERTED")
 
 
 def filter_fields(names: Collection[str]) -> tuple[FilterField, ...]:
@@ -88,4 +93,4 @@ def number_of(kind: Kind[Any], key: bytes) -> int:
             return int(key.replace(b"-", b""))
         case Number() | Numbers():
             return int.from_bytes(key, "big")
-    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") >> 1
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") >> 2
