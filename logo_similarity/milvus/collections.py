@@ -175,11 +175,14 @@ def parts_name(inputs: str) -> str:
 
 def search_parameters(kind: IndexKind, breadth: int, limit: int) -> dict[str, Any]:
     """The parameters of a search of this breadth for at most `limit` entities."""
-    if kind == "ivf-sq8":
-        parameters = {"nprobe": min(LISTS, max(1, max(breadth, limit) // BREADTH_OF_LIST))}
-    else:
-        name = "search_list" if kind == "diskann" else "ef"
-        parameters = {name: min(MOST_BREADTH, max(breadth, limit))}
+    breadth = max(breadth, limit)
+    match kind:
+        case "ivf-sq8":
+            parameters = {"nprobe": min(LISTS, max(1, breadth // BREADTH_OF_LIST))}
+        case "diskann":
+            parameters = {"search_list": min(breadth, max(200, 10 * limit))}  # Knowhere accepts no more
+        case _:
+            parameters = {"ef": min(breadth, MOST_BREADTH)}
     return {"metric_type": METRIC, "params": parameters}
 
 

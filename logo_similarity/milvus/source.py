@@ -23,6 +23,7 @@ from logo_similarity.fields import Record
 from logo_similarity.milvus.collections import (
     EMBEDDING,
     ID,
+    MOST_BREADTH,
     OFFICE,
     PATCHES,
     ROWS,
@@ -86,10 +87,10 @@ class MilvusIndex:
         if k == 0:
             return [(NO_IDS, np.empty(0, np.float32), True)] * len(queries)
         if allowed.count <= FEW:
-            return self._scan(queries, k, allowed.ids, ef_search)
+            return self._scan(queries, k, allowed.ids)
         found = self._search_wider(queries, k, allowed, ef_search)
         if left := [number for number in range(len(queries)) if number not in found]:
-            found |= zip(left, self._scan(queries[left], k, allowed.ids, ef_search), strict=True)
+            found |= zip(left, self._scan(queries[left], k, allowed.ids), strict=True)
         return [found[number] for number in range(len(queries))]
 
     def _search_wider(
@@ -126,15 +127,19 @@ class MilvusIndex:
         # With a condition on the partition key, the server leaves out the other partitions.
         return meets if offices is None else f"({OFFICE} in {[*offices, SHARED]} and {meets})"
 
-    def _scan(self, queries: Floats, k: int, ids: Ids, ef_search: int) -> list[tuple[Ids, Floats, bool]]:
-        """The `k` nearest of the vectors with these ids, and whether they are exact."""
+    def _scan(self, queries: Floats, k: int, ids: Ids) -> list[tuple[Ids, Floats, bool]]:
+        """The `k` nearest of the vectors with these ids, and whether they are exact.
+
+        The search is as broad as it can be. This takes little time: a server compares few vectors of a large segment one by
+        one, and a graph that is small enough for another way is searched completely.
+        """
         is_exact = self.kind == "hnsw"
         found: list[list[tuple[Ids, Floats]]] = []
         for start in range(0, len(ids), FEW):
             some = ids[start : start + FEW]
             limit = max(min(k, len(some)), min(EXACT_LIMIT, math.ceil(SURELY_EXACT * len(some))))
             is_exact &= limit >= SURELY_EXACT * len(some)
-            found.append(self._nearest(queries, limit, ef_search, f"{ID} in {some.tolist()}"))
+            found.append(self._nearest(queries, limit, MOST_BREADTH, f"{ID} in {some.tolist()}"))
         result = []
         for pieces in zip(*found, strict=True):
             all_ids, cosines = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
