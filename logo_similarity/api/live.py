@@ -16,7 +16,7 @@ from logo_similarity.catalog.replica import pull_version
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.engine import SearchEngine
-from logo_similarity.errors import CatalogError, FolderBusyError, LogoSimilarityError
+from logo_similarity.errors import CatalogError, FolderBusyError, IndexUnavailableError, LogoSimilarityError
 from logo_similarity.metrics import CATALOG_CREATED, CATALOG_LOGOS, CATALOG_PULLS, CATALOG_SWAPS
 from logo_similarity.storage.objects import ObjectFolder
 
@@ -91,6 +91,7 @@ class LiveCatalog:
 
         Raises:
             FolderBusyError: another process may be trying this version; the next call tries again.
+            IndexUnavailableError: the Milvus server does not answer; the next call tries again.
             Exception: the version was refused, and the old one stays live.
         """
         marker = self._folder.marker()
@@ -100,7 +101,7 @@ class LiveCatalog:
         old = self.current.engine.version
         try:
             engine = await asyncio.to_thread(self._open_current)
-        except FolderBusyError:
+        except (FolderBusyError, IndexUnavailableError):  # tried again soon
             self._seen = None
             raise
         if engine.version == old:

@@ -18,10 +18,12 @@ from pathlib import Path
 from logo_similarity.catalog.manifest import Manifest, check_sizes, read_manifest
 from logo_similarity.catalog.signature import check_signature
 from logo_similarity.config import Settings
-from logo_similarity.errors import CatalogError
+from logo_similarity.errors import CatalogError, IndexUnavailableError
 
 SECONDS = 120.0
 LONGEST_REASON = 1_000
+UNAVAILABLE = 75
+"""Exit status of the program if the Milvus server does not answer: sysexits' EX_TEMPFAIL."""
 _PROGRAM = "logo_similarity.trial"
 _SECRETS = ("LOGO_", "AWS_")
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -64,6 +66,7 @@ class Trial:
 
         Raises:
             CatalogError: the version failed; the message names it and the reason.
+            IndexUnavailableError: the Milvus server with its index does not answer, which is no fault of the version.
         """
         self.check(folder)
         self._run(folder)
@@ -100,6 +103,9 @@ class Trial:
             self._child = None
             child.kill()
             child.communicate()
+        if child.returncode == UNAVAILABLE:
+            reason = output.decode(errors="replace")[:LONGEST_REASON]
+            raise IndexUnavailableError(f"version {folder.name!r} cannot be tried now: {reason}", retry_after=5)
         if child.returncode == 1 and output:
             raise _failure(folder, output.decode(errors="replace")[:LONGEST_REASON])
         if child.returncode < 0:

@@ -132,11 +132,12 @@ def _translated(server: IndexServer, error: Exception) -> LogoSimilarityError:
 
 
 def _grpc_code(error: BaseException) -> str:
-    """The name of gRPC's code of an error or its cause; empty: there is none."""
+    """The name of gRPC's code of an error or of its causes; empty: there is none."""
+    causes: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None:
-        code = getattr(cause, "code", None)
-        if callable(code):
+    while cause is not None and cause not in causes:  # pymilvus makes errors their own causes
+        if callable(code := getattr(cause, "code", None)):
             return str(code().name)
+        causes.append(cause)
         cause = cause.__cause__
     return ""
