@@ -26,6 +26,8 @@ from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import ConfigError, LogoSimilarityError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.store import open_key_store
+from logo_similarity.milvus.collections import collections_of, is_loaded
+from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.plan import MEGABYTE, memory_limit, plan_service
 from logo_similarity.storage import open_store
 from logo_similarity.version import __version__
@@ -79,6 +81,7 @@ def _examine_settings(settings: Settings) -> Iterator[Finding]:
     if catalog.ok:
         yield attempt("memory", lambda: _memory(settings, cores))
         yield attempt("disk", lambda: _disk(settings))
+    yield attempt("index server", lambda: _index_server(settings))
     yield attempt("published catalog", lambda: _published(settings))
     yield attempt("image store", lambda: _store(settings))
     yield attempt("traces", lambda: _traces(settings))
@@ -154,6 +157,17 @@ def _catalog(settings: Settings) -> str:
     with open_engine(settings) as engine:
         manifest = engine.manifest
     return f"{folder.name}: {counted(manifest.count, 'logo')}, recall {manifest.recall.value:.4f}"
+
+
+def _index_server(settings: Settings) -> str:
+    server = IndexServer.of(settings)
+    if server is None:
+        return "none: LOGO_INDEX_URL is not set"
+    live = Catalog(settings.catalogs).current_name()
+    manifest = None if live is None else read_manifest(Catalog(settings.catalogs).folder(live))
+    needed = () if manifest is None else collections_of(manifest)
+    states = [f"{one.name} {'loaded' if is_loaded(server, one.name) else 'not loaded'}" for one in needed]
+    return f"Milvus {server.version()} at {server.url}: {', '.join(states) or 'not used by the live version'}"
 
 
 def _memory(settings: Settings, cores: int) -> str:

@@ -73,8 +73,9 @@ from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.files import ImageFiles
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.milvus.collections import COLLECTIONS_LAYOUT
+from logo_similarity.milvus.collections import COLLECTIONS_LAYOUT, point_aliases
 from logo_similarity.milvus.connection import IndexServer
+from logo_similarity.milvus.verify import sample_file, write_sample
 from logo_similarity.opening import Digests
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
 from logo_similarity.search.rows import GroupedMap, Numbers
@@ -195,6 +196,7 @@ def build_catalog(
                     facets=source.description().facets,
                 )
                 version = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
+        point_aliases(options.server, version[1])
         shutil.rmtree(work, ignore_errors=True)
         return BuildResult(*version, reused=reused)
 
@@ -382,6 +384,7 @@ def write_files(
         recall = _check_recall(curve, options, progress)
         index = IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search)
     else:
+        write_sample(version / sample_file(is_parts=False), vectors)
         index, curve = loading.load_images(
             vectors,
             vector_of,
@@ -398,6 +401,7 @@ def write_files(
             progress("parts indexed", done, len(embeddings))
 
         if loading is not None:
+            write_sample(version / sample_file(is_parts=True), embeddings)
             return loading.load_parts(embeddings, options.recall_queries, on_parts)
         return write_part_index(embeddings, version, options.threads, options.recall_queries, on_parts)
 

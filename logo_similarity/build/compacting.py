@@ -45,6 +45,7 @@ from logo_similarity.domain import Reject
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError, NotFoundError, StoreError
 from logo_similarity.image.files import open_images
+from logo_similarity.milvus.collections import point_aliases
 
 KIND = "compact"
 IMAGES = "images"
@@ -97,6 +98,7 @@ def compact(
             inputs = hashlib.sha256(repr((KIND, live.name, overlay.id, last)).encode()).hexdigest()
             if (found := find_version(folder, inputs, options)) is not None:  # one was killed before the flip
                 folder.flip(found[0].name)
+                point_aliases(options.server, found[1])
                 return CompactResult(*found, _drop(root, overlay, last))
             made = _fold(folder, live, overlay, last, inputs, options, read, progress)
             return CompactResult(*made, _drop(root, overlay, last))
@@ -145,6 +147,7 @@ def _fold(
         # Before the version can become live: its workers must not apply the changes again.
         overlay.record_fold(version_name(made), last)
         version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
+    point_aliases(options.server, made)
     shutil.rmtree(work, ignore_errors=True)
     return version, made
 

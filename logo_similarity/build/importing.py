@@ -49,6 +49,7 @@ from logo_similarity.errors import BadImageError, CatalogError, SourceError
 from logo_similarity.facets import MOST_FACETS
 from logo_similarity.fields import Record
 from logo_similarity.image.files import open_images
+from logo_similarity.milvus.collections import point_aliases
 from logo_similarity.opening import Digests
 from logo_similarity.search.rows import open_array
 from logo_similarity.search.word_file import WordArrays
@@ -157,6 +158,7 @@ def import_source(
         if (found := find_version(folder, inputs, options)) is not None:  # an import was killed before the flip
             summary = _read_summary(work)
             folder.flip(found[0].name)
+            point_aliases(options.server, found[1])
             shutil.rmtree(work, ignore_errors=True)
             return ImportResult(*found, summary, published=True)
         with resumable(work):
@@ -176,6 +178,7 @@ def import_source(
             if keep is not None:
                 _store_images(work, keep, progress)
             version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
+            point_aliases(options.server, made)
             shutil.rmtree(work, ignore_errors=True)
             return ImportResult(version, made, summary, published=True)
 

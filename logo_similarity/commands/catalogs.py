@@ -78,19 +78,32 @@ VersionName = Annotated[str | None, typer.Argument(metavar="NAME", help="Name of
 
 @catalog_app.command("verify", epilog=example("catalog verify"))
 def verify_catalog(name: VersionName = None, catalogs: Catalogs = None, as_json: AsJson = False) -> None:
-    """Read every byte of a version and compare it with its manifest."""
+    """Read every byte of a version and compare it with its manifest.
+
+    Of an index on a Milvus server, the number of entities, their ids and a sample of the embeddings are compared.
+    """
     from logo_similarity.catalog.manifest import read_manifest, verify
     from logo_similarity.catalog.versions import Catalog
+    from logo_similarity.milvus.connection import needed_server
+    from logo_similarity.milvus.verify import verify_collections
 
-    folders = Catalog(load_settings(catalogs=catalogs).catalogs)
+    settings = load_settings(catalogs=catalogs)
+    folders = Catalog(settings.catalogs)
     folder = folders.current() if name is None else folders.folder(name)
     total = sum(entry.size for entry in read_manifest(folder).files.values())
     with progress(err, format_bytes) as report:
         manifest = verify(folder, adder(lambda done: report("verified", done, total)))
+    files, entities = len(manifest.files), 0
+    if not manifest.index.is_file:
+        with progress(err) as report:
+            entities = verify_collections(
+                folder, manifest, needed_server(settings), adder(lambda done: report("entities verified", done, None))
+            )
     if as_json:
-        print_json({"version": folder.name, "ok": True, "files": len(manifest.files), "bytes": total})
+        print_json({"version": folder.name, "ok": True, "files": files, "bytes": total, "entities": entities})
     else:
-        out.print(f"{folder.name}: {counted(len(manifest.files), 'file')} verified")
+        also = "" if manifest.index.is_file else f" and {counted(entities, 'entity', 'entities')}"
+        out.print(f"{folder.name}: {counted(files, 'file')}{also} verified")
 
 
 @catalog_app.command("activate", epilog=example("catalog activate 20260131T120000Z-0123abcd"))
@@ -101,12 +114,19 @@ def activate(
 
     Every byte of the version is compared with its manifest. The searches run in a separate process.
     """
+    from logo_similarity.catalog.manifest import read_manifest
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.catalog.versions import Catalog
+    from logo_similarity.milvus.collections import point_aliases
+    from logo_similarity.milvus.connection import needed_server
 
     settings = load_settings(catalogs=catalogs)
-    Catalog(settings.catalogs).activate(name, trial=Trial.of(settings))
+    folders = Catalog(settings.catalogs)
+    folders.activate(name, trial=Trial.of(settings))
     out.print(f"{name} is live")
+    manifest = read_manifest(folders.folder(name))
+    if not manifest.index.is_file:
+        point_aliases(needed_server(settings), manifest)
     if settings.catalog_url is not None:
         err.print(
             f"services on this machine follow {settings.catalog_url} and will return to the live version there; "
@@ -121,11 +141,23 @@ def prune(
 ) -> None:
     """Delete old versions and the remains of interrupted builds.
 
-    The live version and the version that a service opened last are always kept.
+    The live version and the version that a service opened last are always kept. The collections of deleted versions are
+    deleted from the Milvus server, unless this machine follows LOGO_CATALOG_URL: others may have these versions.
     """
     from logo_similarity.catalog.versions import Catalog
+    from logo_similarity.milvus.collections import collections_of, drop_collection
+    from logo_similarity.milvus.connection import needed_server
 
-    deleted = Catalog(load_settings(catalogs=catalogs).catalogs).prune(keep)
+    settings = load_settings(catalogs=catalogs)
+    folders = Catalog(settings.catalogs)
+    needed = {version.name: collections_of(version.manifest) for version in folders.versions() if version.manifest}
+    server = needed_server(settings) if settings.catalog_url is None and any(needed.values()) else None
+    deleted = folders.prune(keep)
+    kept = {collection.name for name in folders.names() for collection in needed.get(name, ())}
+    orphans = {collection.name for name in deleted for collection in needed.get(name, ())} - kept
+    if server is not None:
+        for orphan in sorted(orphans):
+            drop_collection(server, orphan)
     out.print("\n".join(f"deleted {name}" for name in deleted) or "nothing to delete")
 
 

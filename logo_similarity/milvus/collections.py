@@ -6,10 +6,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from logo_similarity.catalog.manifest import Manifest
 from logo_similarity.config import IndexKind
 from logo_similarity.errors import BuildError, CatalogError, IndexUnavailableError
 from logo_similarity.milvus.connection import RETRY_AFTER, IndexServer
 from logo_similarity.milvus.fields import filter_fields
+from logo_similarity.search.parts import DIMENSIONS
 
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema, MilvusClient
@@ -19,6 +21,8 @@ CollectionKind = IndexKind | Literal["flat"]
 COLLECTIONS_LAYOUT = 1
 """Incremented when the collections of the same images change."""
 PREFIX = "logo_similarity_"
+LIVE_LOGOS, LIVE_PARTS = f"{PREFIX}live_logos", f"{PREFIX}live_parts"
+"""Aliases of the collections of the live version."""
 DIGEST_DIGITS = 16
 ID, EMBEDDING, PATCHES = "id", "embedding", "patches"
 OFFICE, ROWS = "office", "rows"
@@ -122,6 +126,50 @@ class Collection:
     fields: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class VersionCollection:
+    """A collection that a version needs."""
+
+    name: str
+    alias: str
+    """Of the collection that the live version has in its place."""
+    count: int
+    dimension: int
+    is_parts: bool
+
+
+def collections_of(manifest: Manifest) -> tuple[VersionCollection, ...]:
+    """The collections that a version needs; none if its index is in files."""
+    index, parts = manifest.index, manifest.parts
+    found = []
+    if index.collection is not None:
+        count, dimension = manifest.distinct_images, manifest.dimension
+        found.append(VersionCollection(index.collection, LIVE_LOGOS, count, dimension, is_parts=False))
+    if parts is not None and parts.index.collection is not None and parts.count:
+        dimension = min(DIMENSIONS, manifest.dimension)
+        found.append(VersionCollection(parts.index.collection, LIVE_PARTS, parts.distinct, dimension, is_parts=True))
+    return tuple(found)
+
+
+def point_aliases(server: IndexServer | None, manifest: Manifest) -> None:
+    """Let the aliases name the collections of a version, for other programs. Searches use the names in the manifest.
+
+    Args:
+        server: with the collections; None: the version has none.
+        manifest: of the version.
+
+    Raises:
+        CatalogError: a collection is missing.
+        IndexUnavailableError: the server does not answer.
+    """
+    for collection in collections_of(manifest) if server is not None else ():
+        with server.connected() as client:
+            if collection.alias in client.list_aliases(timeout=server.seconds)["aliases"]:
+                client.alter_alias(collection.name, collection.alias, timeout=server.seconds)
+            else:
+                client.create_alias(collection.name, collection.alias, timeout=server.seconds)
+
+
 def logos_name(inputs: str) -> str:
     """The collection of the images of a build with these inputs."""
     return f"{PREFIX}{inputs[:DIGEST_DIGITS]}_logos"
@@ -170,8 +218,12 @@ def find_collection(server: IndexServer, name: str) -> Collection | None:
 
 
 def drop_collection(server: IndexServer, name: str) -> None:
-    """Delete a collection, if it exists."""
+    """Delete a collection with its aliases, if it exists."""
     with server.connected() as client:
+        if not client.has_collection(name, timeout=server.seconds):
+            return
+        for alias in client.list_aliases(name, timeout=server.seconds)["aliases"]:
+            client.drop_alias(alias, timeout=server.seconds)
         client.drop_collection(name, timeout=server.seconds)
 
 

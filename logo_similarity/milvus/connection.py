@@ -86,6 +86,14 @@ class IndexServer:
             raise _translated(self, error) from error
 
 
+def needed_server(settings: Settings) -> IndexServer:
+    """The server in the settings. Raises ConfigError if there is none."""
+    server = IndexServer.of(settings)
+    if server is None:
+        raise ConfigError("the vectors of this catalog are on a Milvus server; set LOGO_INDEX_URL to its address")
+    return server
+
+
 @functools.lru_cache(maxsize=8)
 def _client(server: IndexServer, _process: int) -> MilvusClient:
     """The client of a process. A connection must not be used after a fork."""
