@@ -82,7 +82,7 @@ def register(
     catalog = replace(sample_catalog, root=folder / "catalogs")
     table = sample_catalog.root.parent / "marks.jsonl"
     built = json.loads(run(settings, "build", str(table), "--out", str(catalog.root), "--index", "milvus", "--json"))
-    assert built["index"]["kind"] == "milvus-hnsw"
+    assert built["index"]["kind"] == "milvus-flat"
     key = make_key(open_key_store(load_settings(keys=settings["LOGO_KEYS"])), "loader", role="write")
     for name in ("local", "remote"):
         (folder / name).mkdir()
@@ -173,7 +173,7 @@ def test_a_change_is_found_and_compacted_into_new_collections(register: Register
     assert best("&status=-pending")["id"] != "US-1"
     register.run("compact")
     after = register.manifest()
-    assert (after.count, after.index.kind) == (before.count + 1, "milvus-hnsw")
+    assert (after.count, after.index.kind) == (before.count + 1, "milvus-flat")
     for manifest in (before, after):
         assert manifest.index.collection is not None
         assert count_entities(register.index, manifest.index.collection) == manifest.distinct_images
