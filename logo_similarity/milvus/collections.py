@@ -162,7 +162,9 @@ def point_aliases(server: IndexServer | None, manifest: Manifest) -> None:
         CatalogError: a collection is missing.
         IndexUnavailableError: the server does not answer.
     """
-    for collection in collections_of(manifest) if server is not None else ():
+    if server is None:
+        return
+    for collection in collections_of(manifest):
         with server.connected() as client:
             if collection.alias in client.list_aliases(timeout=server.seconds)["aliases"]:
                 client.alter_alias(collection.name, collection.alias, timeout=server.seconds)
