@@ -23,7 +23,6 @@ from logo_similarity.catalog.manifest import (
     IndexEntry,
     Manifest,
 )
-from logo_similarity.config import IndexKind
 from logo_similarity.description import DIGEST_BYTES, Place
 from logo_similarity.embed.describe import Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
@@ -97,9 +96,9 @@ def _open_collection(
     return MilvusIndex(server, name, index_kind(entry), count, dimension, found.fields), found
 
 
-def index_kind(entry: IndexEntry) -> IndexKind:
+def index_kind(entry: IndexEntry) -> collections.CollectionKind:
     """The kind of index of a collection."""
-    return cast(IndexKind, entry.kind.removeprefix("milvus-"))
+    return cast(collections.CollectionKind, entry.kind.removeprefix("milvus-"))
 
 
 def _patch_shape(encoder: Encoder) -> tuple[int, ...] | None:

@@ -73,10 +73,10 @@ from logo_similarity.fields import Record
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.files import ImageFiles
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.milvus.collections import COLLECTIONS_LAYOUT, logos_name, point_aliases
+from logo_similarity.milvus.collections import COLLECTIONS_LAYOUT, point_aliases
 from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.milvus.verify import sample_file, write_sample
-from logo_similarity.opening import Digests, index_kind
+from logo_similarity.opening import Digests
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
 from logo_similarity.search.rows import GroupedMap, Numbers
 from logo_similarity.search.word_file import WORDS_LAYOUT
@@ -250,9 +250,6 @@ def find_version(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[P
 def like_live(options: BuildOptions, live: Path, manifest: Manifest) -> BuildOptions:
     """The options of a build with the encoder and the kind of index of the live version."""
     index = manifest.index
-    server = options.server
-    if server is not None and not index.is_file:
-        server = replace(server, kind=index_kind(index))
     return replace(
         options,
         model=live / MODEL_FOLDER,
@@ -260,7 +257,6 @@ def like_live(options: BuildOptions, live: Path, manifest: Manifest) -> BuildOpt
         ef_construction=index.ef_construction,
         embeddings=None,
         in_collections=not index.is_file,
-        server=server,
     )
 
 
@@ -385,18 +381,20 @@ def write_files(
     vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
     if loading is None:
         curve = _write_index(vectors, work, version, options, progress)
+        recall = _check_recall(curve, options, progress)
+        index = IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search)
     else:
         write_sample(version / sample_file(is_parts=False), vectors)
-        curve = loading.load_images(
+        index, curve = loading.load_images(
             vectors,
             vector_of,
             total,
             _probe(options),
-            options.recall_target,
-            options.self_floor,
+            lambda point: point.value >= options.recall_target and point.self_found >= options.self_floor,
             lambda done: progress("images loaded", done, len(vectors)),
         )
-    recall = _check_recall(curve, options, progress)
+        recall = _check_recall(curve, options, progress)
+        index = index.model_copy(update={"ef_search": recall.ef_search})
 
     def index_parts(embeddings: Floats) -> IndexEntry:
         def on_parts(done: int) -> None:
@@ -408,9 +406,6 @@ def write_files(
         return write_part_index(embeddings, version, options.threads, options.recall_queries, on_parts)
 
     parts = write_parts(work / SHARDS, shard_count(total), vector_of, dimension, work, version, index_parts)
-    index = IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search)
-    if loading is not None:
-        index = loading.entry(logos_name(inputs), options.m, options.ef_construction, recall.ef_search)
     if model is not None:
         copy_model(model, version / MODEL_FOLDER)
     rejected = count_lines(version / REJECTED)

@@ -14,7 +14,7 @@ from logo_similarity.build.parts import EDGES, EF_CONSTRUCTION, RECALL_TARGET, p
 from logo_similarity.catalog.manifest import PATCHES, IndexEntry
 from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.fields import Record
-from logo_similarity.milvus.collections import Layout, logos_name, parts_name
+from logo_similarity.milvus.collections import Layout, kind_for, logos_name, parts_name
 from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.milvus.fields import filter_fields
 from logo_similarity.milvus.load import Entity, load
@@ -22,8 +22,7 @@ from logo_similarity.milvus.source import MilvusIndex, logo_entity, part_entity
 from logo_similarity.search.build import IndexRecall, Probe, check_unit_length, choose_ef_search, measure_random_rows
 from logo_similarity.search.rows import Numbers, open_array
 
-PROGRESS = "loaded.json"
-PARTS_PROGRESS = "parts-loaded.json"
+PROGRESS, PARTS_PROGRESS = "loaded.json", "parts-loaded.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +31,7 @@ class Loading:
 
     server: IndexServer
     work: Path
-    """With the records, the shards and the patches of the images."""
+    """Has the patches of the images."""
     records: Path
     shards: Path
     filter_fields: tuple[str, ...]
@@ -51,25 +50,37 @@ class Loading:
         vector_of: Numbers,
         total: int,
         probe: Probe,
-        target: float,
-        self_floor: float,
+        enough: Callable[[IndexRecall], bool],
         on_rows: Callable[[int], None],
-    ) -> tuple[IndexRecall, ...]:
-        """Load the images, and measure the recall at one breadth after the other until it reaches the target.
+    ) -> tuple[IndexEntry, tuple[IndexRecall, ...]]:
+        """Load the images, and measure the recall with some of them.
 
         Args:
             vectors: (n, d) float32: their embeddings.
             vector_of: (rows,) int32: the vector of each row; the first row of a vector gives it its fields.
             total: number of records.
-            probe: how the recall is measured: with random vectors of the collection.
-            target: of the recall.
-            self_floor: least share of the vectors that find themselves.
+            probe: how the recall is measured.
+            enough: whether a breadth of search need not be followed by a larger one.
             on_rows: called with the number of images loaded so far.
+
+        Returns:
+            The index, with the last breadth that was measured, and the recall at each.
         """
-        patches: Patches | None = None
-        if (self.work / PATCHES).exists():
-            patches = open_array(self.work / PATCHES)
-        layout = self._layout(logos_name(self.inputs), vectors.shape[1], has_patches=patches is not None)
+        patches: Patches | None = open_array(self.work / PATCHES) if (self.work / PATCHES).exists() else None
+        layout = Layout(
+            name=logos_name(self.inputs),
+            dimension=vectors.shape[1],
+            count=len(vectors),
+            is_parts=False,
+            has_patches=patches is not None,
+            filter_fields=self.filter_fields,
+            encoder=self.encoder,
+            inputs=self.inputs,
+            kind=kind_for(len(vectors), self.server.kind),
+            m=self.m,
+            ef_construction=self.ef_construction,
+            shards=self.server.shards,
+        )
 
         def entities(start: int) -> Iterator[Entity]:
             counts, fields = np.bincount(vector_of), filter_fields(self.filter_fields)
@@ -78,44 +89,39 @@ class Loading:
                 if vector == number:  # its first row
                     number += 1
                     if vector >= start:
-                        check_unit_length(vectors[vector : vector + 1], vector)
                         own = None if patches is None else patches[vector]
                         yield logo_entity(vector, vectors[vector], own, record, int(counts[vector]), fields)
 
-        return self._load(layout, entities, vectors, self.work / PROGRESS, probe, target, self_floor, on_rows)
+        check_unit_length(vectors)
+        curve = self._load(layout, entities, vectors, self.work / PROGRESS, probe, enough, on_rows)
+        return _entry(layout, curve[-1].ef_search), curve
 
     def load_parts(self, embeddings: Floats, queries: int, on_parts: Callable[[int], None]) -> IndexEntry:
         """Load different parts, (n, d) float32, and measure the recall with this many of them."""
-        layout = self._layout(parts_name(self.inputs), embeddings.shape[1], is_parts=True)
+        layout = Layout(
+            name=parts_name(self.inputs),
+            dimension=embeddings.shape[1],
+            count=len(embeddings),
+            is_parts=True,
+            has_patches=False,
+            filter_fields=(),
+            encoder=self.encoder,
+            inputs=self.inputs,
+            kind=kind_for(len(embeddings), self.server.kind),
+            m=EDGES,
+            ef_construction=EF_CONSTRUCTION,
+            shards=self.server.shards,
+        )
 
         def entities(start: int) -> Iterator[Entity]:
             return (part_entity(number, embeddings[number]) for number in range(start, len(embeddings)))
 
+        def enough(recall: IndexRecall) -> bool:
+            return recall.value >= RECALL_TARGET
+
         progress = self.work / PARTS_PROGRESS
-        curve = self._load(layout, entities, embeddings, progress, part_probe(queries), RECALL_TARGET, 0, on_parts)
-        return self.entry(layout.name, EDGES, EF_CONSTRUCTION, choose_ef_search(curve, RECALL_TARGET, 0).ef_search)
-
-    def entry(self, name: str, m: int, ef_construction: int, ef_search: int) -> IndexEntry:
-        """The entry of an index in the manifest."""
-        kind = self.server.kind
-        return IndexEntry(
-            kind=f"milvus-{kind}", collection=name, m=m, ef_construction=ef_construction, ef_search=ef_search
-        )
-
-    def _layout(self, name: str, dimension: int, *, is_parts: bool = False, has_patches: bool = False) -> Layout:
-        return Layout(
-            name=name,
-            dimension=dimension,
-            is_parts=is_parts,
-            has_patches=has_patches,
-            filter_fields=() if is_parts else self.filter_fields,
-            encoder=self.encoder,
-            inputs=self.inputs,
-            kind=self.server.kind,
-            m=EDGES if is_parts else self.m,
-            ef_construction=EF_CONSTRUCTION if is_parts else self.ef_construction,
-            shards=self.server.shards,
-        )
+        curve = self._load(layout, entities, embeddings, progress, part_probe(queries), enough, on_parts)
+        return _entry(layout, choose_ef_search(curve, RECALL_TARGET, 0).ef_search)
 
     def _load(
         self,
@@ -124,19 +130,29 @@ class Loading:
         vectors: Floats,
         progress: Path,
         probe: Probe,
-        target: float,
-        self_floor: float,
+        enough: Callable[[IndexRecall], bool],
         on_rows: Callable[[int], None],
     ) -> tuple[IndexRecall, ...]:
-        load(self.server, layout, entities, len(vectors), progress, replicas=self.server.replicas, on_rows=on_rows)
-        index = MilvusIndex(self.server, layout.name, layout.kind, len(vectors), layout.dimension)
+        load(self.server, layout, entities, progress, replicas=self.server.replicas, on_rows=on_rows)
+        index = MilvusIndex(self.server, layout.name, layout.kind, layout.count, layout.dimension)
         curve: list[IndexRecall] = []
         for point in measure_random_rows(index, vectors, probe, self.threads):
             curve.append(point)
-            if point.value >= target and point.self_found >= self_floor:
+            if enough(point):
                 break
         return tuple(curve)
 
     def _records(self, total: int) -> Iterator[Record]:
         """The indexed records, in the order of the rows."""
         return chain.from_iterable(outcome.indexed for outcome in read_outcomes(self.shards, total, self.records))
+
+
+def _entry(layout: Layout, ef_search: int) -> IndexEntry:
+    """The entry of an index in the manifest."""
+    return IndexEntry(
+        kind=f"milvus-{layout.kind}",
+        collection=layout.name,
+        m=layout.m,
+        ef_construction=layout.ef_construction,
+        ef_search=ef_search,
+    )

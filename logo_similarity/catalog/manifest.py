@@ -90,7 +90,9 @@ class EncoderEntry(_Part):
 class IndexEntry(_Part):
     """The index, the parameters of its HNSW graph (Malkov and Yashunin, arXiv 1603.09320), and the breadth of its search."""
 
-    kind: Literal["hnsw-flat", "milvus-hnsw", "milvus-hnsw-sq8", "milvus-ivf-sq8", "milvus-diskann"] = "hnsw-flat"
+    kind: Literal["hnsw-flat", "milvus-flat", "milvus-hnsw", "milvus-hnsw-sq8", "milvus-ivf-sq8", "milvus-diskann"] = (
+        "hnsw-flat"
+    )
     """A file of the version, or a collection of a Milvus server."""
     collection: Annotated[str | None, Field(pattern="^[a-z0-9_]{1,200}$")] = None
     """The collection; None: the index is a file."""

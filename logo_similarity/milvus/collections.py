@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from logo_similarity.catalog.manifest import Manifest
 from logo_similarity.config import IndexKind
@@ -15,6 +15,8 @@ from logo_similarity.search.parts import DIMENSIONS
 
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema, MilvusClient
+
+CollectionKind = IndexKind | Literal["flat"]
 
 COLLECTIONS_LAYOUT = 1
 """Incremented when the collections of the same images change."""
@@ -29,8 +31,11 @@ LONGEST_PATCHES = 65_535
 """Of Milvus' texts, in bytes."""
 SHARED = -2
 """The office of an image that several logos have: they may be of different offices."""
-PARTITIONS = 16
-"""Partitions of the logos by their office."""
+PARTITIONS, PARTITION_ROWS = 16, 100_000
+"""Largest number of partitions of the images by their office, and the entities for each of them. A server does not index
+segments of less than 1,024 entities, but searches them in a way that ignores the breadth: partitions must not be small."""
+SMALL = 10_000
+"""A smaller collection needs no graph: all entities are compared."""
 ENCODER, INPUTS = "logo.encoder", "logo.inputs"
 """Properties of a collection: the sha256 of the encoder, and the digest of the inputs of its build."""
 METRIC = "IP"
@@ -57,9 +62,11 @@ class Layout:
     """Sha256 of the encoder."""
     inputs: str
     """Digest of the inputs of the build."""
-    kind: IndexKind
+    kind: CollectionKind
     m: int
     ef_construction: int
+    count: int
+    """Number of entities."""
     shards: int = 1
 
     def schema(self) -> CollectionSchema:
@@ -101,7 +108,7 @@ class Layout:
                 consistency_level="Bounded",
                 properties={ENCODER: self.encoder, INPUTS: self.inputs},
                 timeout=server.seconds,
-                **({} if self.is_parts else {"num_partitions": PARTITIONS}),
+                **({} if self.is_parts else {"num_partitions": min(PARTITIONS, 1 + self.count // PARTITION_ROWS)}),
             )
             client.create_index(self.name, indexes, sync=False, timeout=server.seconds)
 
@@ -175,10 +182,13 @@ def parts_name(inputs: str) -> str:
     return f"{PREFIX}{inputs[:DIGEST_DIGITS]}_parts"
 
 
-def search_parameters(kind: IndexKind, breadth: int, limit: int) -> dict[str, Any]:
+def search_parameters(kind: CollectionKind, breadth: int, limit: int) -> dict[str, Any]:
     """The parameters of a search of this breadth for at most `limit` entities."""
     breadth = max(breadth, limit)
+    parameters: dict[str, int]
     match kind:
+        case "flat":
+            parameters = {}
         case "ivf-sq8":
             parameters = {"nprobe": min(LISTS, max(1, breadth // BREADTH_OF_LIST))}
         case "diskann":
@@ -293,10 +303,17 @@ def _is_loaded(client: MilvusClient, name: str, seconds: float) -> bool:
     return client.get_load_state(name, timeout=seconds)["state"].name == "Loaded"
 
 
-def _index(kind: IndexKind, m: int, ef_construction: int) -> tuple[str, dict[str, Any]]:
+def kind_for(count: int, kind: IndexKind) -> CollectionKind:
+    """The kind of index of a collection with this many entities."""
+    return kind if count >= SMALL else "flat"
+
+
+def _index(kind: CollectionKind, m: int, ef_construction: int) -> tuple[str, dict[str, Any]]:
     """Milvus' type of an index, and its parameters."""
     graph = {"M": m, "efConstruction": ef_construction}
     match kind:
+        case "flat":
+            return "FLAT", {}
         case "hnsw":
             return "HNSW", graph
         case "hnsw-sq8":

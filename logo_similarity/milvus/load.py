@@ -33,7 +33,6 @@ def load(
     server: IndexServer,
     layout: Layout,
     entities: Callable[[int], Iterator[Entity]],
-    count: int,
     progress: Path,
     *,
     replicas: int,
@@ -47,8 +46,7 @@ def load(
     Args:
         server: the server.
         layout: of the collection.
-        entities: called with a number; yields the entity with this id and all after it.
-        count: number of entities; their ids are 0 to `count` - 1.
+        entities: called with a number; yields the entity with this id and all after it. Their ids count from 0.
         progress: the file.
         replicas: copies of the collection in the memory of the server's nodes.
         on_rows: called with the number of entities loaded so far.
@@ -57,7 +55,8 @@ def load(
         BuildError: the server has another number of entities in the end.
         IndexUnavailableError: the server does not answer. The load resumes when it is called again.
     """
-    if _is_complete(server, layout, count):
+    count = layout.count
+    if _is_complete(server, layout):
         on_rows(count)
         return
     number, done = _resume(server, layout, progress)
@@ -80,7 +79,7 @@ def load(
         )
 
 
-def _is_complete(server: IndexServer, layout: Layout, count: int) -> bool:
+def _is_complete(server: IndexServer, layout: Layout) -> bool:
     """Whether an earlier build of the same inputs has loaded the collection."""
     found = find_collection(server, layout.name)
     return (
@@ -88,7 +87,7 @@ def _is_complete(server: IndexServer, layout: Layout, count: int) -> bool:
         and (found.encoder, found.inputs, found.dimension) == (layout.encoder, layout.inputs, layout.dimension)
         and found.fields == {field.name for field in layout.schema().fields}
         and is_loaded(server, layout.name)
-        and count_entities(server, layout.name) == count
+        and count_entities(server, layout.name) == layout.count
     )
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from logo_similarity.config import IndexKind
 from logo_similarity.description import Description
 from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.errors import CatalogError
@@ -28,6 +27,7 @@ from logo_similarity.milvus.collections import (
     PATCHES,
     ROWS,
     SHARED,
+    CollectionKind,
     search_parameters,
 )
 from logo_similarity.milvus.connection import IndexServer
@@ -39,13 +39,13 @@ from logo_similarity.search.rows import RowMap
 MOST = 16_384
 """Maximum number of hits of a search: Milvus'."""
 FEW = 4_096
-"""Allowed vectors that are searched by their ids at once."""
-SURELY_EXACT = 0.5
-"""A search in HNSW whose limit is at least this share of the allowed vectors compares all of them (Knowhere)."""
-EXACT_LIMIT = 512
-"""Largest limit that is asked for to have all allowed vectors compared."""
+"""Allowed vectors that are searched by their ids, and ids in one request."""
+COMPARED = 1_000
+"""Allowed vectors that are fetched and compared here, because that is exact."""
 SPARE, WIDER = 1.1, 2.2
 """Hits that are asked for, for each that is needed: to begin with, and more than the share that passed before suggests."""
+FILTERED = 2
+"""Breadth of a search with a filter, for each unit of one without: the graph is cut where vectors are left out."""
 FETCHED = 2_048
 """Entities that are fetched by one request."""
 
@@ -56,7 +56,7 @@ class MilvusIndex:
 
     server: IndexServer
     collection: str
-    kind: IndexKind
+    kind: CollectionKind
     count: int
     dimension: int
     fields: frozenset[str] = frozenset()
@@ -82,7 +82,7 @@ class MilvusIndex:
     ) -> list[tuple[Ids, Floats, bool]]:
         """The same for each of some queries: one request for all of them, and more if too few of the hits are allowed."""
         if allowed is None:
-            return [(*near, False) for near in self._nearest(queries, k, ef_search)]
+            return [(*near, self.kind == "flat") for near in self._nearest(queries, k, ef_search)]
         k = min(k, allowed.count)
         if k == 0:
             return [(NO_IDS, np.empty(0, np.float32), True)] * len(queries)
@@ -103,12 +103,14 @@ class MilvusIndex:
         limit = math.ceil(SPARE * k * (1 if condition else self.count / allowed.count))
         while left and limit <= MOST:
             passed = limit
-            nearest = self._nearest(queries[left], limit, ef_search, condition)
+            nearest = self._nearest(queries[left], limit, FILTERED * max(ef_search, limit), condition)
             for number, (ids, cosines) in zip(left, nearest, strict=True):
                 ranks = np.flatnonzero(allowed.mask[ids])[:k]
                 passed = min(passed, len(ranks))
                 if len(ranks) == k:
                     found[number] = ids[ranks], cosines[ranks], False
+            if all(len(ids) < min(limit, self.count) for ids, _ in nearest):
+                break  # the server has no more
             left = [number for number in left if number not in found]
             limit = max(2 * limit, math.ceil(WIDER * k * limit / max(passed, 1)))
         return found
@@ -130,22 +132,30 @@ class MilvusIndex:
     def _scan(self, queries: Floats, k: int, ids: Ids) -> list[tuple[Ids, Floats, bool]]:
         """The `k` nearest of the vectors with these ids, and whether they are exact.
 
-        The search is as broad as it can be. This takes little time: a server compares few vectors of a large segment one by
-        one, and a graph that is small enough for another way is searched completely.
+        A server may find fewer, as Milvus 2.3 does in segments of less than 1,024 entities: their index is approximate and
+        ignores the parameters of the search.
         """
-        is_exact = self.kind == "hnsw"
-        found: list[list[tuple[Ids, Floats]]] = []
-        for start in range(0, len(ids), FEW):
-            some = ids[start : start + FEW]
-            limit = max(min(k, len(some)), min(EXACT_LIMIT, math.ceil(SURELY_EXACT * len(some))))
-            is_exact &= limit >= SURELY_EXACT * len(some)
-            found.append(self._nearest(queries, limit, MOST_BREADTH, f"{ID} in {some.tolist()}"))
-        result = []
-        for pieces in zip(*found, strict=True):
-            all_ids, cosines = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
-            nearest = np.lexsort((all_ids, -cosines))[:k]
-            result.append((all_ids[nearest], cosines[nearest], is_exact))
-        return result
+        if len(ids) > COMPARED:
+            found = self._search_ids(queries, k, ids)
+            if all(len(nearest) == k for nearest, _ in found):
+                return [(*near, False) for near in found]
+        all_cosines = np.clip(self.vectors[ids] @ queries.T, -1, 1).T
+        return [(*_nearest_of(ids, cosines, k), True) for cosines in all_cosines]
+
+    def _search_ids(self, queries: Floats, k: int, ids: Ids) -> list[tuple[Ids, Floats]]:
+        """The approximate `k` nearest of the vectors with these ids, with few of them in a request.
+
+        The search is as broad as it can be. This takes little time: a server compares few vectors of a large segment one by
+        one, and searches a small graph as a whole.
+        """
+        found = [
+            self._nearest(queries, k, MOST_BREADTH, f"{ID} in {ids[start : start + FEW].tolist()}")
+            for start in range(0, len(ids), FEW)
+        ]
+        return [
+            _nearest_of(*(np.concatenate(arrays) for arrays in zip(*pieces, strict=True)), k)
+            for pieces in zip(*found, strict=True)
+        ]
 
     def _nearest(self, queries: Floats, k: int, ef_search: int, condition: str = "") -> list[tuple[Ids, Floats]]:
         return [_ordered(hits) for hits in self.hits(queries, k, ef_search=ef_search, condition=condition)]
@@ -335,6 +345,10 @@ def _ids(hits: Sequence[Mapping[str, Any]]) -> Ids:
 
 def _ordered(hits: Sequence[Mapping[str, Any]]) -> tuple[Ids, Floats]:
     """The ids and cosines of hits, nearest first. Ties are ordered by id."""
-    ids, cosines = _ids(hits), np.fromiter((hit["distance"] for hit in hits), np.float32, len(hits)).clip(-1, 1)
-    order = np.lexsort((ids, -cosines))
+    cosines = np.fromiter((hit["distance"] for hit in hits), np.float32, len(hits)).clip(-1, 1)
+    return _nearest_of(_ids(hits), cosines, len(hits))
+
+
+def _nearest_of(ids: Ids, cosines: Floats, k: int) -> tuple[Ids, Floats]:
+    order = np.lexsort((ids, -cosines))[:k]
     return ids[order], cosines[order]

@@ -130,10 +130,6 @@ def source(
 ) -> SegmentSource | JoinedSource:
     """One of `SOURCES`."""
     folder = tmp_path_factory.mktemp("source")
-    # Few vectors are searched by their ids, in any collection. These collections are small.
-    patch = pytest.MonkeyPatch()
-    request.addfinalizer(patch.undo)
-    patch.setattr("logo_similarity.milvus.source.FEW", 400)
     if request.param == "milvus":
         server: MilvusServer = request.getfixturevalue("milvus_server")
         settings = load_settings(**server.settings(server.new_database()))
@@ -169,7 +165,7 @@ def milvus_source(server: IndexServer | None, logos: Logos, folder: Path, name: 
     """The vectors in a new collection."""
     assert server is not None
     layout = layout_of(name)
-    load(server, layout, lambda start: entities(logos, start), VECTORS, folder / "progress.json", replicas=1)
+    load(server, layout, lambda start: entities(logos, start), folder / "progress.json", replicas=1)
     collection = find_collection(server, name)
     assert collection is not None
     index = MilvusIndex(server, name, layout.kind, VECTORS, DIMENSION, collection.fields)
@@ -180,6 +176,7 @@ def layout_of(name: str) -> Layout:
     return Layout(
         name=name,
         dimension=DIMENSION,
+        count=VECTORS,
         is_parts=False,
         has_patches=True,
         filter_fields=FIELDS,

@@ -33,6 +33,13 @@ FILTERS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _searches_of_every_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a large collection: only a few vectors are compared one by one, and some more are searched by their ids."""
+    monkeypatch.setattr("logo_similarity.milvus.source.COMPARED", 50)
+    monkeypatch.setattr("logo_similarity.milvus.source.FEW", 400)
+
+
 def passing(logos: Logos, condition: Filter) -> IdSet:
     """The vectors of the logos that pass a filter, computed from the records alone."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,10 @@ class Exact:
     owners: Ids
     parts: Ids
 
-    def nearest(self, embedding: Floats, k: int) -> Regions:
+    def nearest(self, embeddings: Sequence[Floats], k: int) -> list[Regions]:
+        return [self._nearest(embedding, k) for embedding in embeddings]
+
+    def _nearest(self, embedding: Floats, k: int) -> Regions:
         cosines = self.embeddings @ embedding
         order = np.argsort(-cosines)[:k]
         return Regions(self.owners[order], self.parts[order], cosines[order])
