@@ -36,6 +36,8 @@ PARTITIONS, PARTITION_ROWS = 16, 100_000
 segments of less than 1,024 entities, but searches them in a way that ignores the breadth: partitions must not be small."""
 SMALL = 10_000
 """A smaller collection needs no graph: all entities are compared."""
+NO_ALIAS = 1600
+"""Milvus' code of an alias that does not exist."""
 ENCODER, INPUTS = "logo.encoder", "logo.inputs"
 """Properties of a collection: the sha256 of the encoder, and the digest of the inputs of its build."""
 METRIC = "IP"
@@ -164,11 +166,15 @@ def point_aliases(server: IndexServer | None, manifest: Manifest) -> None:
     """
     if server is None:
         return
+    from pymilvus.exceptions import MilvusException
+
     for collection in collections_of(manifest):
         with server.connected() as client:
-            if collection.alias in client.list_aliases(timeout=server.seconds)["aliases"]:
+            try:  # `list_aliases` of pymilvus 3.0 ignores the database
                 client.alter_alias(collection.name, collection.alias, timeout=server.seconds)
-            else:
+            except MilvusException as error:
+                if error.code != NO_ALIAS:
+                    raise
                 client.create_alias(collection.name, collection.alias, timeout=server.seconds)
 
 
@@ -228,7 +234,7 @@ def drop_collection(server: IndexServer, name: str) -> None:
     if find_collection(server, name) is None:
         return
     with server.connected() as client:
-        for alias in client.list_aliases(name, timeout=server.seconds)["aliases"]:
+        for alias in client.describe_collection(name, timeout=server.seconds)["aliases"]:
             client.drop_alias(alias, timeout=server.seconds)
         client.drop_collection(name, timeout=server.seconds)
 

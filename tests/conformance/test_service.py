@@ -129,7 +129,7 @@ def test_searches(register: Register, query: str) -> None:
 
 
 def test_words_alone(register: Register) -> None:
-    local, remote = register.both("/v1/search?words=dapr&top_k=5", files={"none": b""})
+    local, remote = register.both("/v1/search?words=dapr&top_k=5")
     same(local["results"], remote["results"])
 
 
@@ -138,7 +138,7 @@ def test_further_pages(register: Register) -> None:
     for _ in range(2):
         cursors = [page["next"] for page in pages]
         pages = [
-            server.post("/v1/search", headers={"X-API-Key": register.key}, data={"cursor": cursor}).json()
+            server.post("/v1/search", headers={"X-API-Key": register.key}, files={"cursor": (None, cursor)}).json()
             for server, cursor in zip((register.local, register.remote), cursors, strict=True)
         ]
         same(pages[0]["results"], pages[1]["results"])
