@@ -130,8 +130,7 @@ class Settings(BaseSettings):
     index_database: str = Field("default", description="Database of the Milvus server.")
     index_ca: Path | None = Field(
         None,
-        description="File of the certificates that the TLS certificate of the Milvus server is verified with. Default: those "
-        "of the gRPC library.",
+        description="File of the certificates that the Milvus server's is verified with. Default: those of gRPC.",
     )
     index_kind: IndexKind = Field(
         "hnsw",
