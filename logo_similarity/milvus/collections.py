@@ -208,28 +208,32 @@ def find_collection(server: IndexServer, name: str) -> Collection | None:
     """A collection of the server; None: it has none of this name.
 
     Raises:
+        ConfigError: the server does not have the database.
         IndexUnavailableError: the server does not answer.
     """
-    with server.connected() as client:
-        if not client.has_collection(name, timeout=server.seconds):
-            return None
-        found = client.describe_collection(name, timeout=server.seconds)
-        fields = {field["name"]: field for field in found["fields"]}
-        properties = found["properties"]
-        return Collection(
-            int(found["collection_id"]),
-            int(fields[EMBEDDING]["params"]["dim"]) if EMBEDDING in fields else 0,
-            str(properties.get(ENCODER, "")),
-            str(properties.get(INPUTS, "")),
-            frozenset(fields),
-        )
+    try:
+        with server.connected() as client:
+            found = client.describe_collection(name, timeout=server.seconds)
+    except CatalogError:
+        with server.connected() as client:  # this fails if the database does not exist, which has no collection, either
+            client.list_collections(timeout=server.seconds)
+        return None
+    fields = {field["name"]: field for field in found["fields"]}
+    properties = found["properties"]
+    return Collection(
+        int(found["collection_id"]),
+        int(fields[EMBEDDING]["params"]["dim"]) if EMBEDDING in fields else 0,
+        str(properties.get(ENCODER, "")),
+        str(properties.get(INPUTS, "")),
+        frozenset(fields),
+    )
 
 
 def drop_collection(server: IndexServer, name: str) -> None:
     """Delete a collection with its aliases, if it exists."""
+    if find_collection(server, name) is None:
+        return
     with server.connected() as client:
-        if not client.has_collection(name, timeout=server.seconds):
-            return
         for alias in client.describe_collection(name, timeout=server.seconds)["aliases"]:
             client.drop_alias(alias, timeout=server.seconds)
         client.drop_collection(name, timeout=server.seconds)
