@@ -89,7 +89,7 @@ def register(
         (folder / name).mkdir()
     with (
         serving(sample_catalog, folder / "local", LOGO_KEYS=settings["LOGO_KEYS"]) as local,
-        serving(catalog, folder / "remote", **settings) as remote,
+        serving(catalog, folder / "remote", **settings, LOGO_WORKERS="1") as remote,  # which shows each change at once
     ):
         yield Register(table, catalog, index, settings, key, local, remote)
 
