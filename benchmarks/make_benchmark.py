@@ -11,7 +11,7 @@ resumed by the next one.
 
     OUT/images/<uuid>.jpg   256x256, aspect kept, white, JPEG quality 90
     OUT/results.json        the records, in L3D's layout
-    OUT/labels.json         {file: {brand, kind, set, split, licence, concept}}; brand is null for distractors
+    OUT/labels.json         {file: {brand, kind, set, split, licence, concept, alone}}; brand is null for distractors
 
 Splits: `train` is for training; `public` is for measuring and never trained on; `distractor` may be trained on, each drawing
 as its own class. A list of `set,name,concept,licence` (`--list concepts.csv.gz`) holds generic icons that one set
@@ -45,7 +45,9 @@ from benchmarks.render_icons import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-GALLERY = Path(__file__).parent / "data" / "gallery.csv.gz"
+DATA = Path(__file__).parent / "data"
+GALLERY = DATA / "gallery.csv.gz"
+ALONE = DATA / "alone.csv"
 ICONIFY = ("@iconify/json", "2.2.535")
 FILE_PACKAGES = {  # set: npm package of SVG files and its version; all other sets are from Iconify
     "lobehub": ("@lobehub/icons-static-svg", "1.95.1"),
@@ -82,7 +84,9 @@ def make_benchmark(rows: list[dict[str, str]], icons: IconSets, out: Path) -> li
     images = out / "images"
     images.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, object]] = []
-    labels: dict[str, dict[str, str | None]] = {}
+    labels: dict[str, dict[str, str | bool | None]] = {}
+    with ALONE.open(encoding="utf8", newline="") as lines:
+        alone = {row["file"] for row in csv.DictReader(lines)}
     failed: list[str] = []
     for row in track(rows, "rendering"):
         target = images / row["file"]
@@ -95,6 +99,8 @@ def make_benchmark(rows: list[dict[str, str]], icons: IconSets, out: Path) -> li
             continue
         results.append({"file": row["file"], "text": row["name"], "vienna_codes": [], "year": None})
         labels[row["file"]] = {label: row.get(label) or None for label in LABELS}
+        if row["file"] in alone:
+            labels[row["file"]]["alone"] = True
     _write_whole(out / "results.json", json.dumps(results).encode())
     _write_whole(out / "labels.json", json.dumps(labels).encode())
     return failed

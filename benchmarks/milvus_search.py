@@ -114,10 +114,11 @@ def _load(engine: SearchEngine, server: IndexServer, folder: Path) -> MilvusSour
             ids = np.arange(first, min(first + BATCH, base.index.count))
             rows, _ = base.row_map.rows_of(ids, 1)
             copies = base.row_map.copies_of(ids)
+            _, patches = base.stored(ids)
             logos = engine.metadata.fetch(rows.tolist())
-            for vector, logo, others in zip(ids.tolist(), logos, copies.tolist(), strict=True):
-                patches = None if base.patches is None else base.patches[vector]
-                yield logo_entity(vector, vectors[vector], patches, logo.record, 1 + others, names)
+            for place, (vector, logo, others) in enumerate(zip(ids.tolist(), logos, copies.tolist(), strict=True)):
+                own = None if patches is None else patches[place]
+                yield logo_entity(vector, vectors[vector], own, logo.record, 1 + others, names)
 
     layout = Layout(
         name=NAME,

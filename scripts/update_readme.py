@@ -277,6 +277,12 @@ def retrieval() -> str:
     for kind, prefix in (("all", ""), ("hard", "HARD ")):
         for name, short in FIGURES.items():
             rows.append((f"{prefix}{short}", *(f"{one['splits'][0]['whole'][kind][name]:.3f}" for one in both)))
+    answerable = [one["splits"][0]["answerable"] for one in both]
+    rows += [
+        (f"{prefix}{FIGURES[name]}, answerable queries", *(f"{part[kind][name]:.3f}" for part in answerable))
+        for kind, prefix in (("all", ""), ("hard", "HARD "))
+        for name in ("mean_average_precision", "recall_at_10", "normalised_average_rank")
+    ]
     wordmarks = [next(kind for kind in one["splits"][0]["kinds"] if kind["name"] == "wordmark") for one in both]
     rows.append(("mAP of wordmarks", *(f"{part['all']['mean_average_precision']:.3f}" for part in wordmarks)))
     fp32 = json.loads((RESULTS / "evaluation_fp32.json").read_text())["splits"][0]["whole"]["all"]

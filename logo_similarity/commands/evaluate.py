@@ -105,7 +105,7 @@ def _print(evaluation: Evaluation, *, sets: bool) -> None:
     from logo_similarity.evaluation import report
 
     out.print(report.summary(evaluation))
-    parts = [part for split in evaluation.splits for part in (split.whole, *split.kinds, *(split.sets if sets else ()))]
+    parts = [part for split in evaluation.splits for part in split.parts(sets=sets)]
     _print_table(report.PART_COLUMNS, [report.part_row(part) for part in parts])
     if evaluation.chance_hits:
         _print_table(report.BAND_COLUMNS, [report.band_row(band) for band in evaluation.bands])

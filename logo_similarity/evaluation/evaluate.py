@@ -111,12 +111,19 @@ class Split:
 
     name: str
     whole: Part
+    answerable: Part | None
+    """Without the queries that are labelled as alone: no answer shows what they show. None if no query is."""
     kinds: tuple[Part, ...]
     """By kind of mark."""
     sets: tuple[Part, ...]
     """By icon set."""
     queries: tuple[QueryFigures, ...]
     """Of each query, to find the worst ones."""
+
+    def parts(self, *, sets: bool) -> list[Part]:
+        """The whole split, its answerable queries, and each kind of mark; with `sets`, each icon set, too."""
+        answerable = () if self.answerable is None else (self.answerable,)
+        return [self.whole, *answerable, *self.kinds, *(self.sets if sets else ())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +225,11 @@ def evaluate_split(name: str, truth: Truth, gallery: Gallery) -> Split:
         labels = sorted({label for row in rows if (label := label_of(row))})
         return tuple(part(label, [row for row in rows if label_of(row) == label]) for label in labels)
 
+    answerable = [row for row in rows if not truth.labels[row].alone]
     return Split(
         name,
         part(name, rows),
+        part(f"{name}, answerable", answerable) if 0 < len(answerable) < len(rows) else None,
         parts(lambda row: truth.labels[row].kind),
         parts(lambda row: truth.labels[row].icon_set),
         tuple(results[row] for row in rows),

@@ -31,6 +31,8 @@ class Label:
     icon_set: str | None = None
     split: str | None = None
     licence: str | None = None
+    alone: bool = False
+    """Whether it shows nothing that another drawing of its brand shows, but for copies and negatives."""
 
 
 def brand_queries(labels: Sequence[Label], split: str) -> list[LabelledQuery]:

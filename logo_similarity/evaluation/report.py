@@ -118,7 +118,7 @@ def write_html(evaluation: Evaluation, gallery: Gallery, truth: Truth, image: Ca
         f"<p>{escape(summary(evaluation))}</p>",
     ]
     for split in evaluation.splits:
-        rows = [part_row(part) for part in (split.whole, *split.kinds, *split.sets)]
+        rows = [part_row(part) for part in split.parts(sets=True)]
         parts += [f"<h2>{escape(split.name)}</h2>", _table(PART_COLUMNS, rows)]
     if evaluation.chance_hits:
         parts += ["<h2>Bands</h2>", _table(BAND_COLUMNS, list(map(band_row, evaluation.bands)))]

@@ -44,7 +44,14 @@ def read_truth(path: Path, files: list[str]) -> Truth:
     try:
         rows: dict[str, dict[str, Any]] = json.loads(path.read_bytes())
         labels_by_name = {
-            name: Label(row.get("brand"), row.get("kind"), row.get("set"), row.get("split"), row.get("licence"))
+            name: Label(
+                row.get("brand"),
+                row.get("kind"),
+                row.get("set"),
+                row.get("split"),
+                row.get("licence"),
+                bool(row.get("alone")),
+            )
             for name, row in rows.items()
         }
     except (ValueError, AttributeError) as error:

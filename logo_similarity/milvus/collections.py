@@ -262,8 +262,8 @@ def is_loaded(server: IndexServer, name: str) -> bool:
         return _is_loaded(client, name, server.seconds)
 
 
-def wait_for_index(server: IndexServer, name: str, count: int) -> None:
-    """Wait until all entities of a collection are indexed.
+def wait_for_index(server: IndexServer, name: str) -> None:
+    """Wait until all entities of a collection that were flushed are indexed.
 
     Raises:
         BuildError: the server cannot build the index.
@@ -275,7 +275,7 @@ def wait_for_index(server: IndexServer, name: str, count: int) -> None:
                 raise BuildError(
                     f"{server.url}: the index of {name} cannot be built: {index.get('index_state_fail_reason')}"
                 )
-            if int(index["indexed_rows"]) >= count and int(index["pending_index_rows"]) == 0:
+            if int(index["indexed_rows"]) >= int(index["total_rows"]) and int(index["pending_index_rows"]) == 0:
                 return
             time.sleep(POLL_SECONDS)
 

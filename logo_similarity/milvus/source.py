@@ -152,10 +152,11 @@ class MilvusIndex:
             self._nearest(queries, k, MOST_BREADTH, f"{ID} in {ids[start : start + FEW].tolist()}")
             for start in range(0, len(ids), FEW)
         ]
-        return [
-            _nearest_of(*(np.concatenate(arrays) for arrays in zip(*pieces, strict=True)), k)
-            for pieces in zip(*found, strict=True)
-        ]
+        result = []
+        for pieces in zip(*found, strict=True):
+            all_ids, cosines = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+            result.append(_nearest_of(all_ids, cosines, k))
+        return result
 
     def _nearest(self, queries: Floats, k: int, ef_search: int, condition: str = "") -> list[tuple[Ids, Floats]]:
         return [_ordered(hits) for hits in self.hits(queries, k, ef_search=ef_search, condition=condition)]

@@ -140,7 +140,7 @@ def source(
         return joined_source(logos, folder)
     index = mapped_index(logos.vectors, folder / "index.faiss")
     used: SearchIndex = index if request.param == "mapped" else ScannedIndex(index)
-    return HnswSource(used, logos.patches, logos.row_map, 128)
+    return HnswSource(used, logos.patches, logos.row_map, 128)  # type: ignore[arg-type] # a double of the index
 
 
 def mapped_index(vectors: Floats, path: Path) -> VectorIndex:

@@ -79,7 +79,8 @@ def register(
     settings = {f"LOGO_{name.upper()}": value for name, value in values.items()} | {"LOGO_KEYS": str(folder / "keys")}
     index = IndexServer.of(load_settings(**values))
     assert index is not None
-    catalog = replace(sample_catalog, root=folder / "catalogs")
+    catalog = replace(sample_catalog, root=folder / "catalogs", images=folder / "images")
+    shutil.copytree(sample_catalog.images, catalog.images)  # new images will be stored there
     table = sample_catalog.root.parent / "marks.jsonl"
     built = json.loads(run(settings, "build", str(table), "--out", str(catalog.root), "--index", "milvus", "--json"))
     assert built["index"]["kind"] == "milvus-flat"
@@ -88,7 +89,7 @@ def register(
         (folder / name).mkdir()
     with (
         serving(sample_catalog, folder / "local", LOGO_KEYS=settings["LOGO_KEYS"]) as local,
-        serving(catalog, folder / "remote", **settings) as remote,
+        serving(catalog, folder / "remote", **settings, LOGO_WORKERS="1") as remote,  # which shows each change at once
     ):
         yield Register(table, catalog, index, settings, key, local, remote)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -12,11 +12,11 @@ import pytest
 from logo_similarity.description import Description
 from logo_similarity.filters import Filter
 from logo_similarity.search.candidates import IdSet
+from logo_similarity.search.joined import JoinedSource
 from tests.conformance.conftest import SOURCES, VECTORS, Logos
 
 if TYPE_CHECKING:
     from logo_similarity.search.candidates import Candidates
-    from logo_similarity.search.joined import JoinedSource
     from logo_similarity.search.sources import SegmentSource
 
 K = 100
@@ -54,7 +54,7 @@ def passing(logos: Logos, condition: Filter) -> IdSet:
         if "is" in tree:
             values = value if isinstance(value, list) else [value]
             return not {*map(str, values)}.isdisjoint(map(str, tree["is"]))  # type: ignore[arg-type]
-        first, last = tree["between"]  # type: ignore[misc]
+        first, last = cast("list[str | None]", tree["between"])
         return value is not None and (first or "") <= value <= (last or "9")  # type: ignore[operator]
 
     rows = np.array([passes(condition, row) for row in range(len(logos.records))])
@@ -78,9 +78,9 @@ def test_recall(source: SegmentSource | JoinedSource, logos: Logos) -> None:
 
 
 def test_a_broad_search_finds_the_nearest(source: SegmentSource | JoinedSource, logos: Logos) -> None:
-    parts = getattr(source, "segments", (source,))
-    broad = [replace(part, ef_search=VECTORS) for part in parts]
-    wide = replace(source, segments=tuple(broad)) if len(broad) > 1 else broad[0]
+    parts: tuple[Any, ...] = getattr(source, "segments", (source,))
+    broad: list[Any] = [replace(part, ef_search=VECTORS) for part in parts]
+    wide: Any = replace(source, segments=tuple(broad)) if isinstance(source, JoinedSource) else broad[0]
     for query in logos.queries[:10]:
         ids, cosines = logos.nearest(query, 20)
         candidates = wide.candidates(Description(query, None), 20)
@@ -177,7 +177,8 @@ def test_given_vectors_are_compared_in_their_order(source: SegmentSource | Joine
 
 def test_many_threads_search_at_once(source: SegmentSource | JoinedSource, logos: Logos) -> None:
     def search(number: int) -> list[int]:
-        return source.candidates(Description(logos.queries[number], None), 10).ids.tolist()
+        ids: list[int] = source.candidates(Description(logos.queries[number], None), 10).ids.tolist()
+        return ids
 
     alone = [search(number) for number in range(20)]
     with ThreadPoolExecutor(8) as pool:

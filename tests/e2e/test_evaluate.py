@@ -25,14 +25,16 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty logos; of ten there is a second file, the same picture."""
     folder = tmp_path_factory.mktemp("labelled")
     (folder / "images").mkdir()
-    labels = {}
+    labels: dict[str, dict[str, str | bool]] = {}
     for number, path in enumerate(SAMPLES):
-        row = {"brand": f"brand {number}", "kind": "mark", "set": "one", "split": "public"}
+        row: dict[str, str | bool] = {"brand": f"brand {number}", "kind": "mark", "set": "one", "split": "public"}
         shutil.copy(path, folder / "images" / path.name)
         labels[path.name] = row
         if number < 10:
             shutil.copy(path, folder / "images" / f"again-{path.name}")
             labels[f"again-{path.name}"] = row | {"set": "two"}
+        if number == 0:
+            labels[path.name] = row | {"alone": True}
     (folder / "labels.json").write_text(json.dumps(labels))
     return folder
 
@@ -52,6 +54,7 @@ def test_json_table_and_page(labelled: Path, tmp_path: Path) -> None:
     assert (found["pictures"], split["name"], split["whole"]["all"]["queries"]) == (40, "public", 20)
     assert split["whole"]["all"]["mean_average_precision"] == 1.0  # the same picture is the nearest
     assert split["whole"]["hard"] is None  # and the easiest
+    assert (split["answerable"]["name"], split["answerable"]["all"]["queries"]) == ("public, answerable", 19)
     assert {part["name"] for part in split["sets"]} == {"one", "two"}
     assert len(found["copies"]) == len(CHANGES) + len(TURNED)
     assert found["copies"][1] == {"change": "greyscale", "recall_at_1": 1.0, "recall_at_10": 1.0}
@@ -62,7 +65,7 @@ def test_json_table_and_page(labelled: Path, tmp_path: Path) -> None:
     assert html.count("<section>") == 20
     assert "data:image/png;base64," in html
     table = run(labelled, "--copies", "1")
-    assert [name for name in (*CHANGES, *TURNED, *SCANS, *COMPOSITES) if name not in table] == []
+    assert [name for name in (*CHANGES, *TURNED, *SCANS, *COMPOSITES, "answerable") if name not in table] == []
 
 
 def test_twice_the_same(labelled: Path) -> None:

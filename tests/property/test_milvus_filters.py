@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pymilvus import DataType, MilvusClient
 
 from logo_similarity.catalog.postings import Postings
+from logo_similarity.field_kinds import JsonValue
 from logo_similarity.fields import Record
 from logo_similarity.filters import Filter
 from logo_similarity.milvus.expression import expression_of
@@ -33,7 +34,7 @@ FIELDS = tuple(field for field in filter_fields(NAMES) if not field.name.endswit
 def random_record(chosen: random.Random) -> Record:
     names = ["A", "a b", "A B", "Äb, a!", "東京", "x" * 30, "", "'\" or 1 == 1 \\", "a\nb"]
     codes = ["01", "01.01", "01.01.01", "01.11", "10.01", "26.01.01", "26.11.01"]
-    facets = ["red", "Red", "light blue", "a,b", "5", ["red", "5"], None]
+    facets: list[JsonValue] = ["red", "Red", "light blue", "a,b", "5", ["red", "5"], None]
     date = chosen.choice([None, *(dt.date(2000, 1, 1) + dt.timedelta(days=day) for day in range(-2, 3))])
     return Record(
         logo_id="id",
