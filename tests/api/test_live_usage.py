@@ -102,9 +102,7 @@ async def test_each_replica_counts_for_itself_while_the_server_is_down(
     assert [await admitted(one, key(quota=3), 2), await admitted(other, key(quota=3), 9)] == [2, 1]
 
 
-async def test_a_server_that_does_not_answer_is_given_up(
-    tmp_path: Path, own_valkey: ValkeyServer
-) -> None:
+async def test_a_server_that_does_not_answer_is_given_up(tmp_path: Path, own_valkey: ValkeyServer) -> None:
     """One request waits for it, and the others with it; those after them do not."""
     one = of_replica(tmp_path, own_valkey.url)
     one.open()
@@ -133,7 +131,7 @@ async def test_a_server_that_cannot_write_does_not_count(tmp_path: Path, own_val
         client.config_set("maxmemory", "1")
     usage = of_replica(tmp_path, own_valkey.url)
     usage.open()
-    with pytest.raises(ConfigError, match="OOM|maxmemory"):
+    with pytest.raises(ConfigError, match="maxmemory"):
         await usage.look()
     assert await admitted(usage, key(quota=2), 4) == 2
     usage.close()

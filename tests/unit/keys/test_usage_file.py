@@ -16,6 +16,7 @@ from logo_similarity.keys.usage_file import SQLiteStorage, open_usage_file, read
 from tests.unit.keys.conftest import Clock
 from tests.unit.keys.test_usage import admitted, key
 
+
 @pytest.fixture
 def usage(tmp_path: Path, clock: Clock) -> Iterator[Usage]:
     opened = open_usage_file(tmp_path / "usage.db")
