@@ -93,13 +93,16 @@ def tls_in_front(server: ValkeyServer, context: ssl.SSLContext) -> Iterator[int]
     class Relay(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             with socket.create_connection(("127.0.0.1", server.port)) as inner:
-                answers = threading.Thread(target=_copy, args=(inner, self.request))
+                answers = threading.Thread(target=_copy, args=(inner, self.request), daemon=True)
                 answers.start()
                 _copy(self.request, inner)
                 inner.shutdown(socket.SHUT_RDWR)
                 answers.join()
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as relay:
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True  # a test that fails may leave a connection open
+
+    with Server(("127.0.0.1", 0), Relay) as relay:
         relay.socket = context.wrap_socket(relay.socket, server_side=True)
         thread = threading.Thread(target=relay.serve_forever, args=(0.05,))
         thread.start()
