@@ -12,6 +12,7 @@ from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings
 from tests.samples import SampleCatalog, make_sample_catalog
 from tests.seaweedfs import S3Server, run_seaweedfs
+from tests.valkey import ValkeyServer, run_valkey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,21 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server for this test process. Each test uses its own key prefix."""
     with run_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A real Valkey server for this test process; tests use `valkey`."""
+    with run_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_process: ValkeyServer) -> ValkeyServer:
+    """An empty Valkey server, which a test must leave running."""
+    with valkey_process.client() as client:
+        client.flushall()
+    return valkey_process
 
 
 @pytest.fixture(scope="session")
