@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ray_nodes import RayNodes, run_ray
 from logo_similarity.build import ray_cluster
 from logo_similarity.build.embeddings import Embedder, LocalEmbedder, embed_records
 from logo_similarity.build.ray_cluster import RayCluster, RayEmbedder, connected
@@ -28,7 +29,6 @@ from logo_similarity.image.files import ImageFiles, open_images
 from logo_similarity.storage.images import BucketImages
 from logo_similarity.storage.s3 import S3Service
 from tests.commands import run
-from tests.ray_nodes import RayNodes, run_ray
 from tests.samples import SAMPLES
 from tests.seaweedfs import S3Server, free_ports
 from tests.zips import make_zip
