@@ -282,8 +282,8 @@ class RayEmbedder:
                 raise error.cause from None
             raise BuildError(
                 f"a task failed on a node of the Ray cluster; every node needs logo-similarity {__version__} and the same "
-                f"versions of its libraries: {error}"
-            ) from None
+                f"versions of its libraries: {str(error).strip().splitlines()[-1]}"
+            ) from error
         except RayError as error:
             raise BuildError(
                 f"the workers of the Ray cluster that embed the images from {names[0]!r} to {names[-1]!r} died "
