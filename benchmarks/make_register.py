@@ -132,7 +132,7 @@ def _write_raw(raw: Path, count: int) -> None:
             raise ValueError("the sample catalog has no patches")
         images = samples.base.row_map.vector_of(numbers)
         vectors, patches = samples.base.index.vectors[images], samples.base.patches[images]
-        folder = open_source(SAMPLES).images.path
+        folder = Path(str(open_source(SAMPLES).images))
         parts = [describe_parts(decode((folder / one.filename).read_bytes()), samples.encoder) for one in real]
     embeddings = np.lib.format.open_memmap(raw / EMBEDDINGS, "w+", np.float32, (count, vectors.shape[1]))
     cells = np.lib.format.open_memmap(raw / CELLS, "w+", np.int8, (count, *patches.shape[1:]))

@@ -315,6 +315,10 @@ class Settings(BaseSettings):
         """Whether requests need an API key."""
         return bool(self.api_keys) or self.api_keys_file is not None or self.keys is not None
 
+    def for_s3(self) -> Settings:
+        """The settings of the bucket alone: all that another machine needs to read it."""
+        return Settings.model_construct(**{name: value for name, value in self if name.startswith("s3_")})
+
     def check_exposure(self) -> None:
         """Raise ConfigError if other machines could connect without API keys and that is not allowed explicitly."""
         if not (self.has_api_keys or self.allow_anonymous or is_loopback(self.host)):

@@ -20,11 +20,12 @@ from typing import Any, TypeVar
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from logo_similarity.build.embeddings import embed_records, read_outcomes
+from logo_similarity.build.embeddings import LocalEmbedder, embed_records, read_outcomes
 from logo_similarity.build.identical import number_vectors
 from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
+from logo_similarity.build.ray_cluster import RayCluster, RayEmbedder
 from logo_similarity.build.records import count_lines, reject_line, reject_of, write_records
 from logo_similarity.build.rejections import Rejections, read_rejects
 from logo_similarity.build.reuse import KnownImages, StoredImages
@@ -113,6 +114,8 @@ class BuildOptions:
     recall_k: int = 100
     threads: int = 1
     device: str = "auto"
+    cluster: RayCluster | None = None
+    """Where images are embedded; None: in this process."""
     limits: ImageLimits = field(default_factory=ImageLimits)
     trial: TryVersion = field(default_factory=Trial)
     """The trial that the version must pass before it becomes live."""
@@ -267,17 +270,13 @@ def make_version(
         progress("logos embedded", done, total)
 
     if not isinstance(computed, PrecomputedEmbeddings):
-        embed_records(
-            records,
-            total,
-            images,
-            work / SHARDS,
-            encoder,
-            threads=options.threads,
-            limits=options.limits,
-            known=computed,
-            on_rows=on_rows,
+        embedder = (
+            LocalEmbedder(images, encoder, threads=options.threads, limits=options.limits, known=computed)
+            if options.cluster is None
+            else RayEmbedder(options.cluster, images, options.model, limits=options.limits, known=computed)
         )
+        with embedder:
+            embed_records(records, total, work / SHARDS, encoder.dimension, embedder, on_rows)
     else:
         computed.check(records, images, encoder, options.limits)
         computed.write_shards(records, total, work / SHARDS, on_rows)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from logo_similarity.commands.inspect import describe_reading, reading_lines
-from logo_similarity.commands.options import AsJson, Device, SourceOptions, Threads, with_source
+from logo_similarity.commands.options import AsJson, Device, Ray, SourceOptions, Threads, with_source
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
 from logo_similarity.terminal import err, out, print_json, progress
@@ -64,6 +64,7 @@ def build(
         ),
     ] = 0.99,
     threads: Threads = None,
+    ray: Ray = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -73,6 +74,7 @@ def build(
     inputs is reused.
     """
     from logo_similarity.build.catalog import BuildOptions, build_catalog
+    from logo_similarity.build.ray_cluster import connected
     from logo_similarity.catalog.signature import required_signing_key
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.embed.model import model_folder
@@ -82,6 +84,8 @@ def build(
         raise typer.BadParameter(
             "cannot be combined with --embeddings, which needs no images", param_hint="--read-words"
         )
+    if ray is not None and embeddings is not None:
+        raise typer.BadParameter("cannot be combined with --embeddings, which computes nothing", param_hint="--ray")
     settings = load_settings(catalogs=catalogs, device=device)
     options = BuildOptions(
         model=model_folder(model),
@@ -94,14 +98,14 @@ def build(
         recall_floor=recall_floor,
         self_floor=self_floor,
         threads=threads or usable_cores(),
-        device=settings.device,
+        device=settings.device if ray is None else "cpu",
         limits=ImageLimits.of(settings),
         trial=Trial.of(settings),
         signing_key=required_signing_key(settings),
     )
     opened = source.open(needs_images=embeddings is None)
-    with progress(err) as report:
-        result = build_catalog(opened, settings.catalogs, options, report)
+    with connected(ray, settings.device) as cluster, progress(err) as report:
+        result = build_catalog(opened, settings.catalogs, replace(options, cluster=cluster), report)
     _print_result(result, opened, as_json=as_json)
 
 
