@@ -6,7 +6,8 @@ Builds the synthetic register of that size (`benchmarks.make_register`) unless i
 images on one thread, with their parts, in this process. A build that is interrupted resumes at its last complete stage
 when the command is run again; `data/benchmarks/scale-SIZE-PRECISION.log` has its progress, and the time of each stage so far.
 
-Times of searches are CPU time of their thread, so that other work on the machine falsifies them little. Recall is that of the
+Times of searches are CPU time of their thread. On a busy machine they are longer, too, by up to three times; `load` is the load
+average of the last 15 minutes. Recall is that of the
 index of whole images, against exact search, for synthetic logos that are not in it. Memory is that of this process after the
 searches: pages of mapped files that the searches have touched, and the rest.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +30,7 @@ from numpy.typing import NDArray
 from benchmarks.machine import DATA, write_result
 from benchmarks.make_register import RECIPE, SAMPLES, grow, register_catalog, sample_catalog
 from logo_similarity.build.shards import SHARD_ROWS
-from logo_similarity.catalog.manifest import PARTS_FOLDER
+from logo_similarity.catalog.manifest import PART_EMBEDDINGS, PART_INDEX
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
 from logo_similarity.domain import PartsMode, Query
@@ -40,7 +42,7 @@ from logo_similarity.search.build import TIE
 from logo_similarity.search.hnsw import VectorIndex
 
 _T = TypeVar("_T")
-SEARCHES, WARM, QUERIES, KS = 500, 50, 300, (10, 100)
+SEARCHES, WARM, QUERIES, KS = 300, 30, 300, (10, 100)
 BLOCK_ROWS = 100_000
 REPORT_SECONDS = 10.0
 INDEX_STAGES = {"images indexed": "index_s", "parts indexed": "parts_index_s"}
@@ -91,7 +93,7 @@ def measure(count: int, precision: Precision) -> dict[str, object]:
     root = register_catalog(count, precision, log)
     print(f"{root}: {time.monotonic() - started:.0f} s", flush=True)
     folder = Catalog(root).current()
-    before = psutil.Process().memory_full_info().uss
+    _, before = _memory(folder)
     with SearchEngine.open(root, device="cpu") as engine:
         manifest = engine.manifest
         if manifest.parts is None:
@@ -107,6 +109,7 @@ def measure(count: int, precision: Precision) -> dict[str, object]:
             "precision": precision.value,
             "parts": manifest.parts.count,
             "cores": usable_cores(),
+            "load": os.getloadavg()[2],
             "build": {name: round(seconds, 1) for name, seconds in log.seconds.items()},
             "build_cpu": {name: round(seconds, 1) for name, seconds in log.cpu_seconds.items()},
             "ef_search": manifest.index.ef_search,
@@ -189,22 +192,23 @@ def _cosine_error(engine: SearchEngine, queries: list[Floats]) -> float:
 
 
 def _memory(folder: Path) -> tuple[dict[str, int], int]:
-    """Bytes of the mapped files of a version that are in this process's memory, and all of its private bytes."""
-    process = psutil.Process()
+    """Bytes of the mapped files of a version that are in this process's memory, and its memory that is no file's."""
+    maps = psutil.Process().memory_maps(grouped=False)
     resident: dict[str, int] = {}
-    for part in process.memory_maps(grouped=False):
-        if Path(part.path).is_relative_to(folder.resolve()):
-            name = str(Path(part.path).relative_to(folder.resolve()))
-            resident[name] = resident.get(name, 0) + part.rss
-    return resident, process.memory_full_info().uss - sum(resident.values())
+    for part in maps:
+        path = Path(part.path)
+        if path.is_relative_to(folder.resolve()):
+            name = str(path.relative_to(folder.resolve()))
+            # SQLite maps a file once for each connection.
+            resident[name] = min(resident.get(name, 0) + part.rss, path.stat().st_size)
+    return resident, sum(part.anonymous for part in maps)
 
 
 def _grouped(files: dict[str, int]) -> dict[str, int]:
-    """Sizes by kind of file."""
+    """Sizes of the files, small ones of a folder together."""
     sizes: dict[str, int] = {}
     for name, size in files.items():
-        folder = name.split("/")[0]
-        group = folder if folder != PARTS_FOLDER and "/" in name else name
+        group = name if name in {PART_INDEX, PART_EMBEDDINGS} else name.split("/")[0]
         sizes[group] = sizes.get(group, 0) + size
     return dict(sorted(sizes.items()))
 

@@ -24,8 +24,8 @@ from logo_similarity.precision import Precision
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 MEASURED = sorted(RESULTS.glob("scale_*.json"))
 CLOSE = 0.15
-SMALLEST = 100_000
-"""Of fewer logos, the words are still mostly different ones, and the encoder is a large share."""
+ALONE = 1.5
+"""Load average of a machine over its cores, up to which it is not busy with other work."""
 
 
 def measured(path: Path) -> dict[str, Any]:
@@ -33,24 +33,21 @@ def measured(path: Path) -> dict[str, Any]:
     return figures
 
 
-LARGE = [path for path in MEASURED if measured(path)["logos"] >= SMALLEST]
+QUIET = [path for path in MEASURED if measured(path)["load"] <= ALONE * measured(path)["cores"]]
 
 
-def test_there_are_measurements() -> None:
-    assert {measured(path)["precision"] for path in LARGE} == set(Precision)
-
-
-@pytest.mark.parametrize("path", LARGE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: path.stem)
 def test_the_disk_is_as_measured(path: Path) -> None:
     figures = measured(path)
     planned = file_bytes(figures["logos"], Precision(figures["precision"]))
     assert sum(planned.values()) == pytest.approx(sum(figures["disk_bytes"].values()), rel=CLOSE)
     for name, size in planned.items():
-        if size > 0.02 * sum(planned.values()) and name in figures["disk_bytes"]:
+        if size > 0.02 * sum(planned.values()):
             assert size == pytest.approx(figures["disk_bytes"][name], rel=CLOSE), name
 
 
-@pytest.mark.parametrize("path", LARGE, ids=lambda path: path.stem)
+@pytest.mark.skipif(not QUIET, reason="all results are of a busy machine")
+@pytest.mark.parametrize("path", QUIET, ids=lambda path: path.stem)
 def test_searches_and_the_build_of_the_index_take_what_was_measured(path: Path) -> None:
     figures = measured(path)
     assert search_ms(figures["logos"]) == pytest.approx(figures["search_with_parts_ms"]["mean"], rel=CLOSE)
