@@ -102,7 +102,7 @@ def check_recall(service: Service, catalogs: Path) -> float:
     with SearchEngine.open(catalogs) as engine:
         for path in sorted((SAMPLES / "images").glob("*.jpg"))[:RECALL_QUERIES]:
             query = describe(decode(path.read_bytes()), engine.encoder).embedding
-            cosines = engine.base.index.vectors @ query
+            cosines = engine.base.index.vectors[:] @ query
             floor = np.partition(cosines, -100)[-100] - TIE
             _, answer = client.search(path, rerank=False)
             hits += sum(hit["cosine"] >= floor for hit in answer["results"])

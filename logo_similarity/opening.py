@@ -9,13 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.catalog.manifest import (
+    EMBEDDINGS,
     IMAGE_DIGESTS,
+    INDEX,
     PART_BOXES,
+    PART_EMBEDDINGS,
     PART_INDEX,
     PART_MAP,
     PART_OFFSETS,
     PATCHES,
     PLACES,
+    IndexEntry,
     Manifest,
 )
 from logo_similarity.description import DIGEST_BYTES, Place
@@ -23,6 +27,8 @@ from logo_similarity.embed.describe import Floats, Patches, describe
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
+from logo_similarity.precision import Precision
+from logo_similarity.search.hnsw import VectorIndex
 from logo_similarity.search.part_index import PartIndex
 from logo_similarity.search.parts import DIMENSIONS
 from logo_similarity.search.rows import GroupedMap, IdentityMap, RowMap, open_array
@@ -48,6 +54,15 @@ def open_patches(folder: Path, encoder: Encoder) -> Patches:
     return patches
 
 
+def open_index(folder: Path, manifest: Manifest) -> VectorIndex:
+    """The index of the images.
+
+    Raises:
+        CatalogError: see `VectorIndex.open`; or it has another precision or other edges than the manifest says.
+    """
+    return _open_index(folder / INDEX, folder / EMBEDDINGS, manifest.index)
+
+
 def open_row_map(folder: Path, names: Sequence[str], count: int, distinct: int) -> RowMap:
     """The map of `count` rows and `distinct` vectors; it has files, with these names, only if some images are identical.
 
@@ -70,7 +85,7 @@ def open_parts(folder: Path, manifest: Manifest) -> PartIndex | None:
     if entry is None or entry.count == 0:
         return None
     parts = PartIndex.open(
-        folder / PART_INDEX,
+        _open_index(folder / PART_INDEX, folder / PART_EMBEDDINGS, entry.index),
         folder / PART_OFFSETS,
         folder / PART_BOXES,
         open_row_map(folder, PART_MAP, entry.count, entry.distinct),
@@ -78,11 +93,11 @@ def open_parts(folder: Path, manifest: Manifest) -> PartIndex | None:
         vectors=manifest.distinct_images,
         ef_search=entry.index.ef_search,
     )
-    found = (parts.index.count, parts.index.dimension, parts.index.edges)
-    if found != (entry.distinct, min(DIMENSIONS, manifest.dimension), entry.index.m):
+    found = (parts.index.count, parts.index.dimension)
+    if found != (entry.distinct, min(DIMENSIONS, manifest.dimension)):
         raise CatalogError(
-            f"{folder / PART_INDEX}: damaged: it has {found[0]} parts of {found[1]} dimensions with {found[2]} edges each, "
-            "not those that the manifest lists"
+            f"{folder / PART_INDEX}: damaged: it has {found[0]} parts of {found[1]} dimensions, not those that the "
+            "manifest lists"
         )
     return parts
 
@@ -135,3 +150,13 @@ def check_preprocessing(folder: Path, manifest: Manifest) -> None:
             f"{folder}: built with preprocessing version {manifest.encoder.preprocessing}, but queries use version "
             f"{PREPROCESSING_VERSION}, so scores would be wrong; build the catalog again"
         )
+
+
+def _open_index(path: Path, embeddings: Path, entry: IndexEntry) -> VectorIndex:
+    index = VectorIndex.open(path, embeddings if entry.precision is Precision.INT8 else None)
+    if (index.precision, index.edges) != (entry.precision, entry.m):
+        raise CatalogError(
+            f"{path}: damaged: it has {index.edges} edges per node and embeddings of {index.precision}, its manifest says "
+            f"{entry.m} and {entry.precision}"
+        )
+    return index

@@ -34,13 +34,14 @@ from logo_similarity.opening import (
     Digests,
     check_preprocessing,
     open_image_digests,
+    open_index,
     open_parts,
     open_patches,
     open_places,
     open_row_map,
 )
 from logo_similarity.search.candidates import Ids
-from logo_similarity.search.hnsw import HnswSource, VectorIndex
+from logo_similarity.search.hnsw import HnswSource
 from logo_similarity.search.joined import find_images
 from logo_similarity.search.joined_words import LiveWords
 from logo_similarity.search.part_index import PartIndex
@@ -89,7 +90,7 @@ class Segment:
                 f"{folder}: has the field {unknown[0]!r}, which this version of the software does not know; use the one "
                 f"that wrote it ({manifest.software})"
             )
-        index = VectorIndex.open(folder / INDEX)
+        index = open_index(folder, manifest)
         metadata = Metadata(folder / METADATA)
         patches = open_patches(folder, encoder) if PATCHES in manifest.files and encoder.has_patches else None
         logos = {MANIFEST: manifest.count, METADATA: metadata.count()}
@@ -101,10 +102,6 @@ class Segment:
                 raise CatalogError(f"{folder}: damaged: its files have different numbers of {what}: {counts}")
         if not manifest.dimension == index.dimension == encoder.dimension:
             raise CatalogError(f"{folder}: damaged: its encoder and its index have different numbers of dimensions")
-        if index.edges != manifest.index.m:
-            raise CatalogError(
-                f"{folder}: damaged: its index has {index.edges} edges per node, its manifest says {manifest.index.m}"
-            )
         row_map = open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
         complete = file_names(manifest.filter_fields) <= manifest.files.keys()
         return cls(

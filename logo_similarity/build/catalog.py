@@ -21,6 +21,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from logo_similarity.build.embeddings import LocalEmbedder, embed_records, read_outcomes
+from logo_similarity.build.halves import write_halves
 from logo_similarity.build.identical import number_vectors
 from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.parts import PARTS_LAYOUT, write_parts
@@ -35,6 +36,7 @@ from logo_similarity.build.words import WordsWriter
 from logo_similarity.catalog.files import create_array, replacing, sync_file
 from logo_similarity.catalog.manifest import (
     DAMAGED,
+    EMBEDDINGS,
     FORMAT,
     IMAGE_DIGESTS,
     INDEX,
@@ -74,7 +76,9 @@ from logo_similarity.image.decode import ImageLimits
 from logo_similarity.image.files import ImageFiles
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.opening import Digests
+from logo_similarity.precision import Precision
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
+from logo_similarity.search.halves import rounded
 from logo_similarity.search.rows import GroupedMap, Numbers
 from logo_similarity.search.word_file import WORDS_LAYOUT
 from logo_similarity.version import __version__
@@ -101,6 +105,8 @@ class BuildOptions:
     """Folder of precomputed embeddings by this model; None: they are computed from the images."""
     read_words: bool = False
     """Whether the words in the images of logos without text are read."""
+    precision: Precision = Precision.FLOAT32
+    """How embeddings are stored."""
     m: int = 32
     ef_construction: int = 200
     ef_search: int | None = None
@@ -160,6 +166,7 @@ def build_catalog(
         (options.m, options.ef_construction, options.ef_search, options.recall_target),
         *(() if precomputed is None else precomputed.digests()),
         *((reader_version(),) if options.read_words else ()),
+        *((options.precision.value,) if options.precision is not Precision.FLOAT32 else ()),
     )
     folder = Catalog(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # a build with shards of another size cannot be resumed
@@ -291,7 +298,7 @@ def make_version(
             on_rows=lambda done: progress("images read", done, total),
         )
     progress("finding identical images", 0, None)
-    vector_of = number_vectors(work / SHARDS, shard_count(total))
+    vector_of = number_vectors(work / SHARDS, shard_count(total), options.precision)
     if not len(vector_of):
         raise BuildError(_explain_rejects(work, images, total))
     entry = EncoderEntry(id=encoder.model.id, sha256=encoder.model.sha256, preprocessing=PREPROCESSING_VERSION)
@@ -343,7 +350,7 @@ def write_files(
         BuildError: the index is below a floor, or a file cannot be written.
     """
     version, total = work / VERSION, count_lines(work / RECORDS)
-    _write_arrays(work, version, total, vector_of)
+    _write_arrays(work, version, total, vector_of, options.precision)
     logo_ids, fields = _write_rows(work, version, total, [EXTRA + name for name in facets])
     _write_updates(work, version, total)
     vectors: Floats = np.load(work / VECTORS, mmap_mode="r", allow_pickle=False)
@@ -357,6 +364,7 @@ def write_files(
         work,
         version,
         threads=options.threads,
+        precision=options.precision,
         recall_queries=options.recall_queries,
         on_parts=lambda done, total: progress("parts indexed", done, total),
     )
@@ -375,7 +383,12 @@ def write_files(
         fields=fields,
         facets=tuple(facets),
         encoder=encoder,
-        index=IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search),
+        index=IndexEntry(
+            precision=options.precision,
+            m=options.m,
+            ef_construction=options.ef_construction,
+            ef_search=recall.ef_search,
+        ),
         recall=RecallEntry(
             k=recall.k,
             queries=recall.queries,
@@ -396,7 +409,7 @@ def write_files(
     )
 
 
-def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers) -> None:
+def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers, precision: Precision) -> None:
     """Write the embeddings, patches and places of the images, each once: identical images are written to one place.
 
     Args:
@@ -404,6 +417,7 @@ def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers) -> 
         version: folder to write the other arrays to.
         total: number of records.
         vector_of: (rows,) int32: the vector of each row.
+        precision: of the catalog.
     """
     distinct = int(vector_of.max()) + 1
     if distinct < len(vector_of):
@@ -418,8 +432,10 @@ def _write_arrays(work: Path, version: Path, total: int, vector_of: Numbers) -> 
         vectors = vector_of[row : row + len(shard.embeddings)]
         row += len(vectors)
         described = {
-            work / VECTORS: shard.embeddings, version / PATCHES: shard.patches, version / PLACES: shard.places
-        }  # fmt: skip
+            work / VECTORS: rounded(shard.embeddings, precision),
+            version / PATCHES: shard.patches,
+            version / PLACES: shard.places,
+        }
         for path, array in described.items():
             if array is not None and len(array):
                 if path not in arrays:
@@ -514,6 +530,8 @@ def _write_index(
         m=options.m,
         ef_construction=options.ef_construction,
         threads=options.threads,
+        precision=options.precision,
+        halves=write_halves(vectors, version / EMBEDDINGS) if options.precision is Precision.INT8 else None,
         probe=Probe(
             options.recall_k, options.recall_queries, EF_SEARCHES if options.ef_search is None else (options.ef_search,)
         ),

@@ -133,7 +133,12 @@ def _fold(
     base, images = BaseVersion.open(live, encoder), OverlayImages(overlay, encoder)
     index = base.manifest.index
     options = replace(
-        options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
+        options,
+        model=live / MODEL_FOLDER,
+        precision=index.precision,
+        m=index.m,
+        ef_construction=index.ef_construction,
+        embeddings=None,
     )
     with resumable(work, unless=" unless more changes are made"):
         with closing(base.metadata):

@@ -171,7 +171,12 @@ def import_source(
                 return ImportResult(live, manifest, summary, published=False)
             index = manifest.index
             options = replace(
-                options, model=live / MODEL_FOLDER, m=index.m, ef_construction=index.ef_construction, embeddings=None
+                options,
+                model=live / MODEL_FOLDER,
+                precision=index.precision,
+                m=index.m,
+                ef_construction=index.ef_construction,
+                embeddings=None,
             )
             kind, images = manifest.source.kind, open_images(work / IMAGES)
             made = make_version(work, kind, images, encoder, known, inputs, options, progress, facets=facets)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from logo_similarity.build.halves import write_halves
 from logo_similarity.build.identical import number_parts
 from logo_similarity.build.shards import load_shard_parts
 from logo_similarity.catalog.files import replacing, sync_file
 from logo_similarity.catalog.manifest import (
     PART_BOXES,
+    PART_EMBEDDINGS,
     PART_INDEX,
     PART_MAP,
     PART_OFFSETS,
@@ -20,7 +22,9 @@ from logo_similarity.catalog.manifest import (
     PartsEntry,
 )
 from logo_similarity.embed.describe import Floats
+from logo_similarity.precision import Precision
 from logo_similarity.search.build import Probe, build_hnsw, choose_ef_search
+from logo_similarity.search.halves import rounded
 from logo_similarity.search.part_index import BoxSteps
 from logo_similarity.search.parts import DIMENSIONS, NEAREST
 from logo_similarity.search.rows import GroupedMap, Numbers
@@ -46,6 +50,7 @@ def write_parts(
     version: Path,
     *,
     threads: int,
+    precision: Precision,
     recall_queries: int,
     on_parts: Callable[[int, int], None],
 ) -> PartsEntry | None:
@@ -59,6 +64,7 @@ def write_parts(
         work: folder for files that are not part of the version.
         version: the version's folder.
         threads: OpenMP threads.
+        precision: of the catalog.
         recall_queries: number of parts with which the recall of the index is measured.
         on_parts: called with the number of parts indexed so far, and their total.
 
@@ -84,7 +90,7 @@ def write_parts(
             of_kept = np.repeat(kept, shard.counts)
             counts.append(shard.counts[kept])
             boxes.append(shard.boxes[of_kept])
-            embeddings.write(shard.embeddings[of_kept].tobytes())
+            embeddings.write(rounded(shard.embeddings[of_kept], precision).tobytes())
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int32)
     _write_array(version / PART_OFFSETS, offsets)
     _write_array(version / PART_BOXES, np.concatenate(boxes))
@@ -92,12 +98,17 @@ def write_parts(
     if offsets[-1]:
         shape = (int(offsets[-1]), min(DIMENSIONS, dimension))
         distinct, ef_search = _write_index(
-            np.memmap(work / PART_VECTORS, np.float32, "r", shape=shape), version, threads, recall_queries, on_parts
+            np.memmap(work / PART_VECTORS, np.float32, "r", shape=shape),
+            version,
+            threads,
+            precision,
+            recall_queries,
+            on_parts,
         )
     entry = PartsEntry(
         count=int(offsets[-1]),
         distinct=distinct,
-        index=IndexEntry(m=EDGES, ef_construction=EF_CONSTRUCTION, ef_search=ef_search or NEAREST),
+        index=IndexEntry(precision=precision, m=EDGES, ef_construction=EF_CONSTRUCTION, ef_search=ef_search or NEAREST),
     )
     with replacing(work / WRITTEN) as file:
         file.write(entry.model_dump_json().encode())
@@ -105,7 +116,12 @@ def write_parts(
 
 
 def _write_index(
-    embeddings: Floats, version: Path, threads: int, recall_queries: int, on_parts: Callable[[int, int], None]
+    embeddings: Floats,
+    version: Path,
+    threads: int,
+    precision: Precision,
+    recall_queries: int,
+    on_parts: Callable[[int, int], None],
 ) -> tuple[int, int]:
     """Write the index over the different parts, and their map if some are the same.
 
@@ -119,12 +135,15 @@ def _write_index(
         for name, array in zip(PART_MAP, (part_map.offsets, part_map.rows, part_map.vectors), strict=True):
             _write_array(version / name, array)
     partial = version / (PART_INDEX + ".partial")
+    different = embeddings[part_map.rows[part_map.offsets[:-1]]]
     curve = build_hnsw(
-        embeddings[part_map.rows[part_map.offsets[:-1]]],
+        different,
         partial,
         m=EDGES,
         ef_construction=EF_CONSTRUCTION,
         threads=threads,
+        precision=precision,
+        halves=write_halves(different, version / PART_EMBEDDINGS) if precision is Precision.INT8 else None,
         probe=Probe(k=NEAREST, queries=recall_queries, ef_searches=EF_SEARCHES),
         on_rows=lambda done: on_parts(done, distinct),
     )

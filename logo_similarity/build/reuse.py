@@ -14,7 +14,6 @@ from logo_similarity.build.rejections import read_rejects
 from logo_similarity.build.shards import ShardParts, StoredImage
 from logo_similarity.catalog.manifest import (
     DAMAGED,
-    INDEX,
     METADATA,
     PATCHES,
     ROW_MAP,
@@ -26,8 +25,16 @@ from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.opening import Digests, open_image_digests, open_parts, open_patches, open_places, open_row_map
-from logo_similarity.search.hnsw import VectorIndex
+from logo_similarity.opening import (
+    Digests,
+    open_image_digests,
+    open_index,
+    open_parts,
+    open_patches,
+    open_places,
+    open_row_map,
+)
+from logo_similarity.search.halves import HalfRows
 from logo_similarity.search.part_index import PartIndex
 from logo_similarity.search.parts import DIMENSIONS
 from logo_similarity.search.rows import RowMap
@@ -42,7 +49,7 @@ class VersionImages:
     digests: Digests
     """(rows, 32) uint8, mapped."""
     row_map: RowMap
-    embeddings: Floats
+    embeddings: Floats | HalfRows
     patches: Patches | None
     places: Floats
     parts: PartIndex | None
@@ -62,7 +69,7 @@ class VersionImages:
         return cls(
             digests,
             open_row_map(version, ROW_MAP, manifest.count, manifest.distinct_images),
-            VectorIndex.open(version / INDEX).vectors,
+            open_index(version, manifest).vectors,
             open_patches(version, encoder) if PATCHES in manifest.files else None,
             places,
             open_parts(version, manifest),

@@ -12,6 +12,7 @@ from logo_similarity.commands.inspect import describe_reading, reading_lines
 from logo_similarity.commands.options import AsJson, Device, Ray, SourceOptions, Threads, with_source
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
+from logo_similarity.precision import Precision
 from logo_similarity.terminal import err, out, print_json, progress
 from logo_similarity.wording import counted
 
@@ -43,6 +44,9 @@ def build(
             "--read-words", help="Read the words in the images of logos without text; needs logo-similarity[words]."
         ),
     ] = False,
+    precision: Annotated[
+        Precision, typer.Option(help="How embeddings are stored. float16 and int8 take less memory.")
+    ] = Precision.FLOAT32,
     m: Annotated[int, typer.Option("--m", min=2, max=256, help="HNSW: edges per node.")] = 32,
     ef_construction: Annotated[
         int, typer.Option(min=8, max=10_000, help="HNSW: breadth of the search while the graph is built.")
@@ -91,6 +95,7 @@ def build(
         model=model_folder(model),
         embeddings=embeddings,
         read_words=read_words,
+        precision=precision,
         m=m,
         ef_construction=ef_construction,
         ef_search=ef_search,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.description import Description
 from logo_similarity.embed.describe import Floats, Patches
+
+if TYPE_CHECKING:
+    from logo_similarity.search.halves import HalfRows
 
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -72,7 +75,7 @@ class CandidateSource(Protocol):
 
 
 def gather(
-    ids: Ids, cosines: Floats, embeddings: Floats, patches: Patches | None, *, exact: bool = False
+    ids: Ids, cosines: Floats, embeddings: Floats | HalfRows, patches: Patches | None, *, exact: bool = False
 ) -> Candidates:
     """Candidates with their rows of the arrays, for re-ranking.
 

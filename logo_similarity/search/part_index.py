@@ -42,12 +42,20 @@ class PartIndex:
 
     @classmethod
     def open(
-        cls, index: Path, offsets: Path, boxes: Path, row_map: RowMap, *, count: int, vectors: int, ef_search: int
+        cls,
+        index: VectorIndex,
+        offsets: Path,
+        boxes: Path,
+        row_map: RowMap,
+        *,
+        count: int,
+        vectors: int,
+        ef_search: int,
     ) -> Self:
         """Map the files into memory, and check all of the arrays.
 
         Args:
-            index: the HNSW index over the different parts.
+            index: of the different parts.
             offsets: .npy file of the field `offsets`.
             boxes: .npy file of the field `boxes`.
             row_map: the parts with each entry of the index.
@@ -66,7 +74,7 @@ class PartIndex:
             raise CatalogError(
                 f"{boxes}: damaged: the array is {steps.dtype} {steps.shape}; expected uint16 ({count}, 4)"
             )
-        return cls(VectorIndex.open(index), row_map, numbers, steps, ef_search)
+        return cls(index, row_map, numbers, steps, ef_search)
 
     def box(self, vector: int, part: int) -> Box:
         """The box of a part, by its number among the parts of its vector."""
