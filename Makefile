@@ -63,9 +63,9 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --upgrade --extra cpu --extra dev pyproject.toml -o requirements-dev.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --upgrade --extra client --extra cpu --extra milvus --extra otel --extra reports -c requirements-dev.lock pyproject.toml -o requirements.lock
+	  --upgrade --extra client --extra cpu --extra milvus --extra otel --extra redis --extra reports -c requirements-dev.lock pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --upgrade --extra client --extra gpu --extra milvus --extra otel --extra reports -c requirements-dev.lock pyproject.toml -o requirements-gpu.lock
+	  --upgrade --extra client --extra gpu --extra milvus --extra otel --extra redis --extra reports -c requirements-dev.lock pyproject.toml -o requirements-gpu.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --upgrade --extra cpu --extra bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
 	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \

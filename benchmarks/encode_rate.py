@@ -21,7 +21,7 @@ import onnxruntime
 
 from benchmarks.machine import write_result
 from benchmarks.make_register import SAMPLES
-from logo_similarity.build.embeddings import embed_records
+from logo_similarity.build.embeddings import LocalEmbedder, embed_records
 from logo_similarity.build.records import count_lines, write_records
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.cpu import usable_cores
@@ -96,9 +96,8 @@ def stage_rate(encoder: Encoder, threads: int) -> float:
         write_records(source, work / "records", work / "rejects")
         total = count_lines(work / "records")
         started = time.perf_counter()
-        embed_records(
-            work / "records", total, source.images, work / "shards", encoder, threads=threads, limits=ImageLimits()
-        )
+        with LocalEmbedder(source.images, encoder, threads=threads, limits=ImageLimits()) as embedder:
+            embed_records(work / "records", total, work / "shards", encoder.dimension, embedder)
         seconds = time.perf_counter() - started
         made = sum(len(np.load(path)) for path in (work / "shards").glob("??????.npy"))
     if made != total:

@@ -190,7 +190,7 @@ def measure_search(logos: int) -> dict[str, Any]:
 
 
 def _measure_filters(source: HnswSource, queries: Floats, kind: str, share: float) -> dict[str, float]:
-    vectors = source.index.vectors
+    vectors = source.index.vectors[:]
     times: list[float] = []
     recalls: list[float] = []
     exact = 0

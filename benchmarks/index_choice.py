@@ -43,7 +43,7 @@ Search = Callable[[Floats, int], NDArray[np.integer[Any]]]
 def measure(logos: int = 100_000, only: list[str] | None = None) -> dict[str, object]:
     """Build and measure the indexes one after the other."""
     mapped = VectorIndex.open(Catalog(register_catalog(logos)).current() / INDEX)
-    vectors = mapped.vectors
+    vectors = mapped.vectors[:]
     samples = VectorIndex.open(Catalog(sample_catalog()).current() / INDEX).vectors
     queries, _ = grow(np.array(samples), QUERIES, np.random.default_rng((7, logos)))
     faiss.omp_set_num_threads(usable_cores())

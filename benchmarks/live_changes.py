@@ -43,6 +43,7 @@ from logo_similarity.fields import Record
 from logo_similarity.image.contained import Decoder
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.search.parts import shorten
+from logo_similarity.search.sources import all_rows
 from logo_similarity.segment import Segment
 
 SEGMENTS = (80_500, 15_500, 4_000)
@@ -107,7 +108,7 @@ def _changes(engine: SearchEngine, folder: Path) -> LiveFiles:
 
 def _entries(base: Segment, first: int, count: int, random: np.random.Generator) -> Iterator[SegmentEntry]:
     """Marks like those of the register: embeddings and parts grown around its own, and the patches of its own."""
-    embeddings, origins = grow(base.source.index.vectors, count, random)
+    embeddings, origins = grow(all_rows(base.source.index.vectors), count, random)
     for number, (embedding, origin) in enumerate(zip(embeddings, origins.tolist(), strict=True), first):
         own, stored = base.description(origin), base.stored_parts(origin)
         noise = random.normal(0, PART_NOISE, stored.embeddings.shape)

@@ -33,6 +33,7 @@ from logo_similarity.embed.describe import describe
 from logo_similarity.engine import SearchEngine
 from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import preprocess
+from logo_similarity.search.sources import all_rows
 
 USERS = 50
 PERIOD = 2.0
@@ -102,7 +103,7 @@ def check_recall(service: Service, catalogs: Path) -> float:
     with SearchEngine.open(catalogs) as engine:
         for path in sorted((SAMPLES / "images").glob("*.jpg"))[:RECALL_QUERIES]:
             query = describe(decode(path.read_bytes()), engine.encoder).embedding
-            cosines = engine.base.index.vectors @ query
+            cosines = all_rows(engine.base.index.vectors) @ query
             floor = np.partition(cosines, -100)[-100] - TIE
             _, answer = client.search(path, rerank=False)
             hits += sum(hit["cosine"] >= floor for hit in answer["results"])

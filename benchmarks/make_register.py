@@ -1,7 +1,7 @@
 # ruff: noqa: RUF001 - syllables in five scripts
 """A catalog of any size from the sample images: synthetic logos around real ones, built by the project's own builder.
 
-    python -m benchmarks.make_register 770000              # some 10 minutes and 6 GB; 100000 takes one minute
+    python -m benchmarks.make_register 770000 [--precision float16]    # some 10 minutes and 7 GB; 100000 takes one minute
     python -m benchmarks.make_register --check CATALOGS    # compares synthetic neighbours with those of a real catalog
 
 The sample logos come first, with their own embeddings, so a search with a sample's file must find it. Every other embedding is
@@ -10,6 +10,8 @@ logo and slightly resembles others. t is near 1 for most marks (Beta(3, 1)) and 
 marks have a near copy. A mark has as many parts as its b, made in the same way from the parts of the samples. `--check`
 grows a twentieth of a catalog to its whole size by this recipe and compares the cosines of the 1st, 10th and 100th
 neighbours, and the recall of an HNSW index, with those of the real catalog.
+
+The synthetic logos are drawn as shards of a build, which goes on from there, and resumes if it is interrupted.
 
 The metadata follow the published distributions of L3D (arXiv 2112.05404): codes per mark, divisions of the Vienna
 classification, years, one text in ten missing; the texts are in five scripts. All of it is synthetic, as the ids show.
@@ -21,39 +23,58 @@ import argparse
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.machine import DATA, ROOT, write_result
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import (
+    RECORDS,
+    SHARDS,
+    SOURCE_REJECTS,
+    VERSION,
+    BuildOptions,
+    Progress,
+    build_catalog,
+    make_version,
+    resumable,
+)
 from logo_similarity.build.parts import PARTS_LAYOUT
-from logo_similarity.build.precomputed import CELLS, EMBEDDINGS, IDS, PART_BOXES, PART_COUNTS, PART_EMBEDDINGS
+from logo_similarity.build.records import write_records
+from logo_similarity.build.shards import SHARD_ROWS, Shard, ShardParts, make_parts, shard_count, write_shard
+from logo_similarity.catalog.files import replacing
 from logo_similarity.catalog.manifest import FORMAT, read_manifest
 from logo_similarity.catalog.metadata import SCHEMA
 from logo_similarity.catalog.postings import POSTINGS_LAYOUT
+from logo_similarity.catalog.publish import publish
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.sources.images import NamesAsWritten
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
-from logo_similarity.description import Parts
-from logo_similarity.embed.describe import Floats, Patches, describe_parts
+from logo_similarity.description import DIGEST_BYTES
+from logo_similarity.embed.describe import Floats, Patches
+from logo_similarity.embed.encoder import Encoder
 from logo_similarity.engine import SearchEngine
 from logo_similarity.field_kinds import JsonValue
-from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
+from logo_similarity.precision import Precision
 from logo_similarity.search.build import Probe, build_hnsw
 from logo_similarity.search.word_file import WORDS_LAYOUT
+from logo_similarity.segment import Segment
 from logo_similarity.terminal import progress
 
 SAMPLES = ROOT / "samples"
-RECIPE = 2
+RECIPE = 3
 """Incremented when the synthetic logos change."""
 CHUNK = 10_000
+WORK, TABLE = ".build", "marks.jsonl"
 OTHERS = 3
 NEAR_SHARE, NEAR_REACH, FAR_SHAPE = 0.1, 0.5, 3.0
 GROWTH = 20
@@ -97,69 +118,143 @@ def sample_catalog() -> Path:
 
 def register_is_made(count: int) -> bool:
     """Whether a register of this size exists."""
-    return bool(Catalog(_register_folder(count)).names())
+    return bool(Catalog(register_folder(count)).names())
 
 
-def _register_folder(count: int) -> Path:
+def register_folder(count: int, precision: Precision = Precision.FLOAT32) -> Path:
+    """Catalog folder of a register with `count` logos, which may not exist."""
     samples = read_manifest(Catalog(sample_catalog()).current())
     # Everything that determines the rows: another format, schema, model or sample set is another register.
     layouts = (FORMAT, POSTINGS_LAYOUT, PARTS_LAYOUT, WORDS_LAYOUT)
     made_of = (RECIPE, *layouts, SCHEMA, samples.logo_ids, samples.encoder.sha256, PREPROCESSING_VERSION)
-    return DATA / f"register-{count}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
+    return DATA / f"register-{count}-{precision}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
 
 
-def register_catalog(count: int) -> Path:
+def register_catalog(
+    count: int, precision: Precision = Precision.FLOAT32, report: Progress = lambda _stage, _done, _total: None
+) -> Path:
     """Catalog folder of a register with `count` logos, the samples included, built if it does not exist."""
-    root = _register_folder(count)
-    if not Catalog(root).names():
-        raw = root.with_name(root.name + ".raw")
-        if not (raw / "whole").exists():
-            _write_raw(raw, count)
-        source = open_source(raw / "marks.jsonl", images=raw / "no-images", names=NamesAsWritten)
-        with progress(Console(stderr=True)) as report:
-            build_catalog(source, root, BuildOptions(embeddings=raw, threads=usable_cores()), report)
-        shutil.rmtree(raw)
+    root = register_folder(count, precision)
+    if Catalog(root).names():
+        return root
+    root.mkdir(parents=True, exist_ok=True)
+    work = root / WORK
+    options = BuildOptions(threads=usable_cores(), precision=precision)
+    with Catalog(root).locked(), resumable(work), SearchEngine.open(sample_catalog()) as samples:
+        _write_table(work / TABLE, samples, count)
+        source = open_source(work / TABLE, images=work / "no-images", names=NamesAsWritten)
+        if not (work / RECORDS).exists():
+            write_records(source, work / RECORDS, work / SOURCE_REJECTS, lambda done: report("rows read", done, count))
+        _draw_shards(work / SHARDS, samples.logos.segments[0], count, report)
+        encoder = Encoder.open(options.model, device="cpu", threads=1)
+        inputs = hashlib.sha256(root.name.encode()).hexdigest()
+        manifest = make_version(work, source.kind, source.images, encoder, None, inputs, options, report, facets=())
+        publish(Catalog(root), work / VERSION, manifest, options.trial, None)
+    shutil.rmtree(work)
     return root
 
 
-def _write_raw(raw: Path, count: int) -> None:
-    """A table of marks and a folder of ready embeddings, `whole` last."""
-    raw.mkdir(parents=True, exist_ok=True)
-    with SearchEngine.open(sample_catalog()) as samples:
-        numbers = np.arange(samples.manifest.count)
-        real = [logo.record for logo in samples.metadata.fetch(numbers[:count].tolist())]
-        if samples.base.patches is None:
-            raise ValueError("the sample catalog has no patches")
-        images = samples.base.row_map.vector_of(numbers)
-        vectors, patches = samples.base.index.vectors[images], samples.base.patches[images]
-        folder = open_source(SAMPLES).images.path
-        parts = [describe_parts(decode((folder / one.filename).read_bytes()), samples.encoder) for one in real]
-    embeddings = np.lib.format.open_memmap(raw / EMBEDDINGS, "w+", np.float32, (count, vectors.shape[1]))
-    cells = np.lib.format.open_memmap(raw / CELLS, "w+", np.int8, (count, *patches.shape[1:]))
-    embeddings[: len(real)], cells[: len(real)] = vectors[: len(real)], patches[: len(real)]
-    made_parts = [_all_parts(parts)]
-    counts = [np.array([len(one.boxes) for one in parts])]
-    for start in range(len(real), count, CHUNK):
-        random = np.random.default_rng((RECIPE, start))
-        rows = min(CHUNK, count - start)
-        embeddings[start : start + rows], bases = grow(vectors, rows, random)
-        cells[start : start + rows] = _mixed_cells(patches, bases, random)
-        bases = np.minimum(bases, len(parts) - 1)
-        counts.append(counts[0][bases])
-        made_parts.append(_grown_parts(made_parts[0], counts[-1], [parts[base].boxes for base in bases], random))
-    np.save(raw / PART_COUNTS, np.concatenate(counts).astype(np.int32))
-    np.save(raw / PART_EMBEDDINGS, np.concatenate([one.embeddings for one in made_parts]))
-    np.save(raw / PART_BOXES, np.concatenate([one.boxes for one in made_parts]))
-    with (raw / IDS).open("w") as ids, (raw / "marks.jsonl").open("w") as table:
+def _draw_shards(folder: Path, samples: Segment, count: int, report: Progress) -> None:
+    """Write the shards of a register: first the samples, then logos around them."""
+    folder.mkdir(exist_ok=True)
+    stored = _stored(samples)
+    for number in range(shard_count(count)):
+        first, last = number * SHARD_ROWS, min((number + 1) * SHARD_ROWS, count)
+        if not (folder / f"{number:06}.npy").exists():
+            real = _rows(stored, np.arange(first, min(last, len(stored.embeddings))))
+            drawn = draw(stored, last - first - len(real.embeddings), np.random.default_rng((RECIPE, number)))
+            write_shard(folder, number, _together(real, drawn), {})
+        report("logos drawn", last, count)
+
+
+def _stored(samples: Segment) -> Shard:
+    """The samples as one shard."""
+    vectors = samples.source.row_map.vector_of(np.arange(samples.manifest.count))
+    parts = [samples.stored_parts(vector) for vector in vectors.tolist()]
+    if samples.source.patches is None or samples.places is None or samples.digests is None:
+        raise ValueError("the sample catalog was built without images")
+    return Shard(
+        samples.source.index.vectors[vectors],
+        samples.source.patches[vectors],
+        make_parts(
+            np.array([len(one.boxes) for one in parts]),
+            np.concatenate([one.embeddings for one in parts]),
+            np.concatenate([one.boxes for one in parts]),
+        ),
+        samples.places[vectors],
+        samples.digests[:],
+    )
+
+
+def draw(real: Shard, rows: int, random: np.random.Generator) -> Shard:
+    """Synthetic logos around real ones."""
+    if real.patches is None or real.parts is None or real.places is None:
+        raise ValueError("the real logos have no patches, parts or places")
+    embeddings, bases = grow(real.embeddings, rows, random)
+    patches = _mixed_cells(real.patches, bases, random)
+    of_bases = _rows(real, bases).parts
+    if of_bases is None:
+        raise ValueError("the real logos have no parts")
+    part_embeddings, _ = grow(real.parts.embeddings, len(of_bases.boxes), random)
+    digests = random.integers(256, size=(rows, DIGEST_BYTES), dtype=np.uint8)
+    return Shard(
+        embeddings,
+        patches,
+        ShardParts(of_bases.counts, part_embeddings, of_bases.boxes),
+        real.places[bases],
+        digests,
+    )
+
+
+def _rows(shard: Shard, rows: NDArray[np.int64]) -> Shard:
+    """Some rows of a shard."""
+    parts = shard.parts
+    if parts is None or shard.patches is None or shard.places is None or shard.digests is None:
+        raise ValueError("the shard is not complete")
+    ends = np.cumsum(parts.counts, dtype=np.int64)
+    counts = parts.counts[rows]
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    places = np.repeat(ends[rows] - counts, counts) + within
+    return Shard(
+        shard.embeddings[rows],
+        shard.patches[rows],
+        ShardParts(counts, parts.embeddings[places], parts.boxes[places]),
+        shard.places[rows],
+        shard.digests[rows],
+    )
+
+
+def _together(first: Shard, second: Shard) -> Shard:
+    """The rows of two complete shards."""
+    if first.parts is None or second.parts is None:
+        raise ValueError("the shards have no parts")
+
+    def both(one: Any, other: Any) -> Any:  # noqa: ANN401 - arrays of the same kind
+        return np.concatenate((one, other))
+
+    return Shard(
+        both(first.embeddings, second.embeddings),
+        both(first.patches, second.patches),
+        ShardParts(
+            *(both(getattr(first.parts, one.name), getattr(second.parts, one.name)) for one in fields(ShardParts))
+        ),
+        both(first.places, second.places),
+        both(first.digests, second.digests),
+    )
+
+
+def _write_table(path: Path, samples: SearchEngine, count: int) -> None:
+    """A table of marks, the samples first."""
+    if path.exists():
+        return
+    real = [logo.record for logo in samples.metadata.fetch(list(range(min(samples.manifest.count, count))))]
+    with replacing(path) as file:
         for record in real:
-            ids.write(record.logo_id + "\n")
-            table.write(
-                json.dumps({"logo_id": record.logo_id, "filename": record.filename, "text": record.text}) + "\n"
+            file.write(
+                orjson.dumps({"logo_id": record.logo_id, "filename": record.filename, "text": record.text}) + b"\n"
             )
         for mark in _marks(len(real), count):
-            ids.write(f"{mark['logo_id']}\n")
-            table.write(json.dumps(mark, ensure_ascii=False) + "\n")
-    (raw / "whole").touch()
+            file.write(orjson.dumps(mark) + b"\n")
 
 
 def grow(real: Floats, rows: int, random: np.random.Generator) -> tuple[Floats, NDArray[np.int64]]:
@@ -171,16 +266,6 @@ def grow(real: Floats, rows: int, random: np.random.Generator) -> tuple[Floats, 
     others /= np.linalg.norm(others, axis=1, keepdims=True)
     made = np.sqrt(1 - t * t) * real[bases] + t * others
     return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32), bases
-
-
-def _all_parts(parts: Sequence[Parts]) -> Parts:
-    """The parts of all images, in order."""
-    return Parts(np.concatenate([one.embeddings for one in parts]), np.concatenate([one.boxes for one in parts]))
-
-
-def _grown_parts(real: Parts, counts: NDArray[np.int64], boxes: Sequence[Floats], random: np.random.Generator) -> Parts:
-    """Parts of synthetic marks: embeddings around those of real parts, in the places of the parts of other marks."""
-    return Parts(grow(real.embeddings, int(counts.sum()), random)[0], np.concatenate(boxes))
 
 
 def _mixed_cells(real: Patches, bases: NDArray[np.int64], random: np.random.Generator) -> Patches:
@@ -248,12 +333,14 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("count", nargs="?", type=int, help="number of logos")
+    parser.add_argument("--precision", type=Precision, choices=list(Precision), default=Precision.FLOAT32)
     parser.add_argument("--check", type=Path, metavar="CATALOGS", help="check the recipe against this catalog instead")
     arguments = parser.parse_args()
     if arguments.check:
         print(json.dumps(check(arguments.check), indent=2))
     elif arguments.count:
-        print(register_catalog(arguments.count))
+        with progress(Console(stderr=True)) as report:
+            print(register_catalog(arguments.count, arguments.precision, report))
     else:
         parser.error("give the number of logos, or --check CATALOGS")
 

@@ -13,6 +13,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 from benchmarks.machine import RESULTS
+from logo_similarity.precision import Precision
 
 mpl.use("Agg")
 
@@ -24,6 +25,7 @@ def draw() -> list[Path]:
         "latency_against_users": _latency_against_users,
         "memory_against_workers": _memory_against_workers,
         "growth": _growth,
+        "scale": _scale,
     }
     made = []
     for name, drawing in drawings.items():
@@ -94,6 +96,26 @@ def _growth(axes: Any) -> None:  # noqa: ANN401
     right.set(ylabel="searches a second", ylim=(0, 1.2 * most))
     lines = [*axes.get_lines(), *right.get_lines()]
     axes.legend(lines, [line.get_label() for line in lines], fontsize=7, loc="lower right")
+
+
+def _scale(axes: Any) -> None:  # noqa: ANN401
+    figures = _figures("scale_*")
+    right = axes.twinx()
+    for colour, precision in zip(("C0", "C1", "C2"), Precision, strict=True):
+        one = [each for each in figures if each["precision"] == precision]
+        sizes = [each["logos"] for each in one]
+        axes.plot(
+            sizes, [sum(each["touched_bytes"].values()) / 1e9 for each in one], color=colour, marker="o",
+            label=f"{precision}: mapped memory, GB",
+        )  # fmt: skip
+        right.plot(
+            sizes, [each["search_with_parts_ms"]["p50"] for each in one], "--", color=colour, marker="s",
+            label=f"{precision}: search with parts, p50 ms",
+        )  # fmt: skip
+    axes.set(xlabel="logos", ylabel="GB", xscale="log", ylim=(0, None))
+    right.set(ylabel="CPU ms", ylim=(0, None))
+    lines = [*axes.get_lines(), *right.get_lines()]
+    axes.legend(lines, [line.get_label() for line in lines], fontsize=7)
 
 
 if __name__ == "__main__":

@@ -44,11 +44,22 @@ def _check_file_or_bucket_url(value: str) -> str:
     return _check_bucket_url(value) if "://" in value else value
 
 
+def _check_usage_url(value: SecretStr) -> SecretStr:
+    pattern = r"(redis|valkey)s?://([^\s/?#@]*@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/\d*)?(\?\S*)?"
+    if not re.fullmatch(pattern, value.get_secret_value()):  # the message must not repeat the password
+        raise ValueError(
+            "is not the address of a Redis or Valkey server; write redis://user:password@host:6379/0, or rediss:// for "
+            "TLS, and percent-encode special characters in the password"
+        )
+    return value
+
+
 Positive = Annotated[int, Field(ge=1)]
 HttpAddress = Annotated[str, AfterValidator(_check_http_address)]
 BucketUrl = Annotated[str, AfterValidator(_check_bucket_url)]
 IndexKind = Literal["hnsw", "hnsw-sq8", "ivf-sq8", "diskann"]
 FileOrBucketUrl = Annotated[str, AfterValidator(_check_file_or_bucket_url)]
+UsageUrl = Annotated[SecretStr, AfterValidator(_check_usage_url)]
 
 
 class Settings(BaseSettings):
@@ -89,6 +100,11 @@ class Settings(BaseSettings):
     usage_db: Path | None = Field(
         None,
         description="File of the request counts for rate limits and quotas. Default: `.usage.db` in `LOGO_CATALOGS`.",
+    )
+    usage_url: UsageUrl | None = Field(
+        None,
+        description="Redis or Valkey server that counts for all replicas, as `redis://user:password@host:6379/0`; "
+        "`rediss://` for TLS. Needs the extra `redis`. Default: each machine counts for itself.",
     )
     allow_anonymous: bool = Field(default=False, description="Allow an address that is not loopback without API keys.")
 
@@ -336,6 +352,10 @@ class Settings(BaseSettings):
     def has_api_keys(self) -> bool:
         """Whether requests need an API key."""
         return bool(self.api_keys) or self.api_keys_file is not None or self.keys is not None
+
+    def for_s3(self) -> Settings:
+        """The settings of the bucket alone: all that another machine needs to read it."""
+        return Settings.model_construct(**{name: value for name, value in self if name.startswith("s3_")})
 
     def check_exposure(self) -> None:
         """Raise ConfigError if other machines could connect without API keys and that is not allowed explicitly."""

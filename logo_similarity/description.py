@@ -56,5 +56,8 @@ class Description:
     """The crop. All boxes refer to the whole picture."""
     turned: int = 0
     """By how many degrees clockwise the picture was turned before it was described, one of `TURNS`."""
+    completed: bool = False
+    """Whether it is the picture of a part of a mark, with paper where the rest is: logos are compared by what they repeat of
+    it, not by what they show besides."""
     damage: str | None = None
     """What is wrong with the file of the picture, of which only a part was readable; None: nothing is known to be."""

@@ -26,6 +26,8 @@ from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import ConfigError, LogoSimilarityError
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.store import open_key_store
+from logo_similarity.keys.usage_file import usage_path
+from logo_similarity.keys.usage_server import UsageServer
 from logo_similarity.milvus.collections import collections_of, is_loaded
 from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.plan import MEGABYTE, memory_limit, plan_service
@@ -73,6 +75,7 @@ def _examine_settings(settings: Settings) -> Iterator[Finding]:
     address = f"{settings.host}:{settings.port}"
     yield Finding("settings", "ok", f"listens on {address}, catalogs in {settings.catalogs.absolute()}")
     yield attempt("API keys", lambda: _keys(settings))
+    yield attempt("request counts", lambda: _usage(settings))
     cores = usable_cores()
     yield attempt("threads", lambda: _threads(settings, cores))
     yield attempt("encoder", lambda: _encoder(settings))
@@ -130,6 +133,14 @@ def _keys(settings: Settings) -> str:
     if fixed:
         parts.append(f"{len(fixed)} from the settings")
     return "; ".join(parts)
+
+
+def _usage(settings: Settings) -> str:
+    if settings.usage_url is None:
+        return f"in {usage_path(settings)}, of this machine alone"
+    server = UsageServer(settings.usage_url)
+    server.open().close()
+    return f"on {server.name}, of all replicas"
 
 
 def _threads(settings: Settings, cores: int) -> str:

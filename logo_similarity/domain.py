@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logo_similarity.description import Box, Description
+from logo_similarity.description import TURNS, Box, Description
 from logo_similarity.errors import InvalidRequestError
 from logo_similarity.field_kinds import JsonValue
 from logo_similarity.fields import Record
@@ -96,6 +96,8 @@ class Band(StrEnum):
 
 
 MOST_IMAGES = 4
+MOST_LOOKS = len(TURNS) + 1
+"""Pictures that one image of a query stands for: it may be turned, and completed."""
 """Maximum number of images of a query."""
 MOST_SHOWN = 1000
 """Maximum number of results on all pages of a search, and of hits that are put into groups."""
@@ -297,6 +299,11 @@ class Query:
         False,  # noqa: FBT003 - a default
         "Search for the image as it looks when turned by 90, 180 and 270 degrees, too. It takes three more runs of the encoder.",
     )
+    part_of_mark: bool = _parameter(
+        False,  # noqa: FBT003 - a default
+        "The image shows only a part of the mark: also find logos that contain it and show more. It takes another run of the "
+        "encoder and ten times as many comparisons.",
+    )
     top_k: int = _parameter(100, "Maximum number of results.", 1, 1000)
     max_identical: int = _parameter(
         10, "Maximum number of results with exactly the same image. `copies` of a result counts all others.", 1, 1000
@@ -365,10 +372,14 @@ class Query:
             raise InvalidRequestError("the query has an image and a logo_id; give it one of them")
         if len(images) > MOST_IMAGES:
             raise InvalidRequestError(f"the query has {len(images)} images; at most {MOST_IMAGES} are accepted")
-        if (self.crop is not None or self.invert or self.greyscale or self.turned) and not images:
-            raise InvalidRequestError("crop, invert, greyscale and turned apply to an image, and the query has none")
+        if (self.crop is not None or self.invert or self.greyscale or self.turned or self.part_of_mark) and not images:
+            raise InvalidRequestError(
+                "crop, invert, greyscale, turned and part_of_mark apply to an image, and the query has none"
+            )
         if self.turned and len(images) > 1:
             raise InvalidRequestError("turned applies to one image; send one, or turn the images yourself")
+        if self.part_of_mark and len(images) > 1:
+            raise InvalidRequestError("part_of_mark applies to one image, and the query has several; send one")
         if self.crop is not None:
             if len(images) > 1:
                 raise InvalidRequestError("a crop applies to one image; send one, or crop the images yourself")
@@ -450,6 +461,8 @@ class SearchedPicture(NamedTuple):
     """What is wrong with its file, of which only a part is readable; None: nothing is known to be."""
     turned: int
     """By how many degrees clockwise it was turned."""
+    completed: bool
+    """Whether it was searched for as a part of a mark."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from logo_similarity.domain import (
     Timings,
     ValueCount,
 )
-from logo_similarity.embed.describe import describe, describe_parts, describe_turned, within
+from logo_similarity.embed.describe import describe, describe_completed, describe_parts, describe_turned, within
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.text import thread_reader
 from logo_similarity.errors import CatalogError, InvalidRequestError, NotFoundError
@@ -392,6 +392,10 @@ class SearchEngine:
             return query.described, query.words
         if query.logo_id is not None:
             return (self._description_of(query.logo_id, query),), query.words
+        if query.part_of_mark and not self._reranks(query):
+            raise InvalidRequestError(
+                "part_of_mark=true needs re-ranking; use an encoder that has it, without rerank=false"
+            )
         pictures, words = [], query.words
         for image in () if query.image is None else (query.image, *query.more_images):
             damage: list[str] = []
@@ -408,6 +412,8 @@ class SearchEngine:
             if query.turned:
                 turns = describe_turned(pixels, self.encoder)
                 pictures += turns if self._reranks(query) else [replace(turn, patches=None) for turn in turns]
+            if query.part_of_mark:
+                pictures.append(replace(describe_completed(pixels, self.encoder), box=query.crop_box or WHOLE_BOX))
             clock.lap("parts")
             if words is None and query.read_words and image is query.image:
                 text = thread_reader().read(pixels)
@@ -484,6 +490,7 @@ def _next_page(query: Query, pictures: tuple[Description, ...], words: str | Non
         invert=False,
         greyscale=False,
         turned=False,
+        part_of_mark=False,
         read_words=False,
         propose=False,
         described=pictures,

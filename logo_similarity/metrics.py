@@ -78,6 +78,10 @@ WATCH_DELIVERIES = Counter("logo_watch_deliveries_total", "Alerts sent to webhoo
 USAGE_LOST = Counter(
     "logo_usage_lost_total", "Requests that could not be counted, and were admitted without checking limits."
 )
+USAGE_SERVER_FAILURES = Counter(
+    "logo_usage_server_failures_total",
+    "Requests that the server of LOGO_USAGE_URL did not count, and failed attempts to reach it again.",
+)
 DAMAGED = Counter(
     "logo_damaged_images_total", "Images of searches that were damaged and searched for as far as they were readable."
 )

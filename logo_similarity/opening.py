@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logo_similarity.catalog.manifest import (
+    EMBEDDINGS,
     IMAGE_DIGESTS,
     INDEX,
     MANIFEST,
     PART_BOXES,
+    PART_EMBEDDINGS,
     PART_INDEX,
     PART_MAP,
     PART_OFFSETS,
@@ -31,6 +33,7 @@ from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.milvus import collections
 from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.milvus.source import MilvusIndex, MilvusSource, StoredField
+from logo_similarity.precision import Precision
 from logo_similarity.search.hnsw import HnswSource, VectorIndex
 from logo_similarity.search.part_index import PartIndex
 from logo_similarity.search.parts import DIMENSIONS
@@ -62,7 +65,7 @@ def open_source(folder: Path, manifest: Manifest, encoder: Encoder, server: Inde
         if collections.PATCHES in found.fields and (shape := _patch_shape(encoder)) is not None:
             patches = StoredField(index, collections.PATCHES, (index.count, *shape))
         return MilvusSource(index, patches, row_map, entry.ef_search)
-    mapped = VectorIndex.open(folder / INDEX)
+    mapped = open_index(folder, manifest)
     stored = open_patches(folder, encoder) if PATCHES in manifest.files and encoder.has_patches else None
     images = {MANIFEST: manifest.distinct_images, INDEX: mapped.count}
     if stored is not None:
@@ -70,10 +73,6 @@ def open_source(folder: Path, manifest: Manifest, encoder: Encoder, server: Inde
     check_counts(folder, "distinct images", images)
     if not manifest.dimension == mapped.dimension == encoder.dimension:
         raise CatalogError(f"{folder}: damaged: its encoder and its index have different numbers of dimensions")
-    if mapped.edges != entry.m:
-        raise CatalogError(
-            f"{folder}: damaged: its index has {mapped.edges} edges per node, its manifest says {entry.m}"
-        )
     return HnswSource(mapped, stored, row_map, entry.ef_search)
 
 
@@ -123,6 +122,15 @@ def open_patches(folder: Path, encoder: Encoder) -> Patches:
     return patches
 
 
+def open_index(folder: Path, manifest: Manifest) -> VectorIndex:
+    """The index of the images, which is in files.
+
+    Raises:
+        CatalogError: see `VectorIndex.open`; or it has another precision or other edges than the manifest says.
+    """
+    return _open_index(folder / INDEX, folder / EMBEDDINGS, manifest.index)
+
+
 def open_row_map(folder: Path, names: Sequence[str], count: int, distinct: int) -> RowMap:
     """The map of `count` rows and `distinct` vectors; it has files, with these names, only if some images are identical.
 
@@ -150,7 +158,13 @@ def open_parts(folder: Path, manifest: Manifest, server: IndexServer | None) -> 
     if not entry.index.is_file:
         index, _ = _open_collection(entry.index, manifest, server, entry.distinct, dimension)
     else:
-        index = _open_part_file(folder / PART_INDEX, (entry.distinct, dimension, entry.index.m))
+        path = folder / PART_INDEX
+        index = _open_index(path, folder / PART_EMBEDDINGS, entry.index)
+        if (index.count, index.dimension) != (entry.distinct, dimension):
+            raise CatalogError(
+                f"{path}: damaged: it has {index.count} parts of {index.dimension} dimensions, not those that the manifest "
+                "lists"
+            )
     return PartIndex.open(
         index,
         folder / PART_OFFSETS,
@@ -160,17 +174,6 @@ def open_parts(folder: Path, manifest: Manifest, server: IndexServer | None) -> 
         vectors=manifest.distinct_images,
         ef_search=entry.index.ef_search,
     )
-
-
-def _open_part_file(path: Path, expected: tuple[int, int, int]) -> VectorIndex:
-    index = VectorIndex.open(path)
-    found = (index.count, index.dimension, index.edges)
-    if found != expected:
-        raise CatalogError(
-            f"{path}: damaged: it has {found[0]} parts of {found[1]} dimensions with {found[2]} edges each, not those that "
-            "the manifest lists"
-        )
-    return index
 
 
 def open_places(folder: Path, manifest: Manifest) -> Floats | None:
@@ -221,3 +224,13 @@ def check_preprocessing(folder: Path, manifest: Manifest) -> None:
             f"{folder}: built with preprocessing version {manifest.encoder.preprocessing}, but queries use version "
             f"{PREPROCESSING_VERSION}, so scores would be wrong; build the catalog again"
         )
+
+
+def _open_index(path: Path, embeddings: Path, entry: IndexEntry) -> VectorIndex:
+    index = VectorIndex.open(path, embeddings if entry.precision is Precision.INT8 else None)
+    if (index.precision, index.edges) != (entry.precision, entry.m):
+        raise CatalogError(
+            f"{path}: damaged: it has {index.edges} edges per node and embeddings of {index.precision}, its manifest says "
+            f"{entry.m} and {entry.precision}"
+        )
+    return index

@@ -17,8 +17,8 @@ LIBRARY_BYTES = 75_000_000
 WORKER_BYTES = 100_000_000
 """Private memory of one worker: Python objects, the encoder with its buffers, a small cache. Measured with the default
 encoder by `benchmarks.worker_memory`."""
-DECODER_BYTES = 22_000_000
-"""Memory of a child process that decodes images; each search thread may have one."""
+DECODER_BYTES = 41_000_000
+"""Memory of a child process that decodes images, after small ones; each search thread may have one."""
 DECODER_SLACK_BYTES = 48_000_000
 """Memory that such a child may use in addition to the file and its decoding: library state, and the decoded image."""
 PICTURE_BYTES = 64_000_000

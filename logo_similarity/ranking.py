@@ -36,7 +36,7 @@ from logo_similarity.search.parts import (
     PartMatches,
     match_parts,
 )
-from logo_similarity.search.score import RERANKED, score
+from logo_similarity.search.score import COMPLETED_RERANKED, RERANKED, score
 from logo_similarity.search.sounds import fold
 from logo_similarity.search.word_fusion import fuse_words, limit_identical, places_of
 
@@ -112,15 +112,16 @@ class Ranking:
         self, query: Query, description: Description, among: Selection, most: int, further: Ids
     ) -> ImageEvidence:
         source, everything = self.logos.source, self.logos.everything
-        candidates = source.candidates(description, max(most, RERANKED), among.vectors)
+        depth = COMPLETED_RERANKED if description.completed else RERANKED
+        candidates = source.candidates(description, max(most, depth), among.vectors)
         # What a logo shares with the whole catalog does not depend on the filter, and neither does its score.
-        nearest = candidates if among is everything else source.candidates(description, RERANKED, everything.vectors)
+        nearest = candidates if among is everything else source.candidates(description, depth, everything.vectors)
         matches = None if description.parts is None else self._match_parts(description, among)
         self.clock.lap("search")
         ids, cosines = candidates.ids, candidates.cosines
         scores = self.score(description, candidates, nearest)
         tail = Tail.fit(
-            _descending(scores[:RERANKED] if nearest is candidates else self.score(description, nearest, nearest))
+            _descending(scores[:depth] if nearest is candidates else self.score(description, nearest, nearest))
         )
         further = np.setdiff1d(further, ids)
         if tail is not None and matches is not None:

@@ -42,7 +42,7 @@ def rows() -> Iterator[dict[str, object]]:
             assert isinstance(extra, dict)
             if "synthetic" in extra:
                 extra["synthetic"] = True  # a CSV file has only texts
-            filename = source.images.path.relative_to(SAMPLES) / record.filename
+            filename = Path(str(source.images)).relative_to(SAMPLES) / record.filename
             row = {"logo_id": record.logo_id, "filename": filename.as_posix(), **metadata, **extra}
             yield {name: value for name, value in row.items() if value not in (None, [])}
 

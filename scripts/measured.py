@@ -6,7 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from logo_similarity.capacity import Machine, estimate
+from logo_similarity.commands.plan import estimate_rows
+from logo_similarity.config import Settings
+from logo_similarity.precision import Precision
 from scripts.update_readme import RESULTS, processor, wrap
+
+CAPACITY_LOGOS, CAPACITY_RATE = (10_000_000, 100_000_000, 1_000_000_000), 200
 
 
 def part_cost() -> str:
@@ -28,6 +34,69 @@ def part_cost() -> str:
         "thread."
     )
     return "\n\n".join([wrap(source), table(("figure", "goal", "measured"), rows)])
+
+
+def growth() -> str:
+    """What registers of several sizes take, in each precision."""
+    results = [json.loads(path.read_bytes()) for path in RESULTS.glob("scale_*.json")]
+    results.sort(key=lambda result: (result["figures"]["logos"], list(Precision).index(result["figures"]["precision"])))
+    rows = []
+    for figures in (result["figures"] for result in results):
+        build = figures["build"]
+        rows.append(
+            (
+                f"{figures['logos']:,}",
+                figures["precision"],
+                f"{sum(figures['disk_bytes'].values()) / 1e9:.2f}",
+                f"{sum(figures['touched_bytes'].values()) / 1e9:.2f}",
+                f"{figures['private_bytes'] / 1e6:.0f}",
+                f"{(build['index_s'] + build['parts_index_s']) / 60:.1f}",
+                f"{figures['recall']['10']:.4f}, {figures['recall']['100']:.4f}",
+                f"{figures['index_ms']['p50']:.2f}, {figures['index_ms']['p99']:.2f}",
+                f"{figures['search_with_parts_ms']['p50']:.1f}, {figures['search_with_parts_ms']['p99']:.1f}",
+            )
+        )
+    columns = (
+        "logos",
+        "precision",
+        "disk, GB",
+        "mapped memory, GB",
+        "private, MB",
+        "index built in, minutes",
+        "recall@10, @100",
+        "index, p50 and p99 ms",
+        "search with parts, p50 and p99 ms",
+    )
+    machines = sorted({_where(result["machine"]) for result in results})
+    source = (
+        f"Measured with `python -m benchmarks.scale` on {results[0]['machine']['usable_cores']} cores, shared with other work, "
+        f"of an {'; an '.join(machines)}. Times of searches are CPU time of one thread. Mapped memory are the pages that 1,100 "
+        "searches have touched; private memory does not grow with the register."
+    )
+    return "\n\n".join([wrap(source), table(columns, rows)])
+
+
+def capacity() -> str:
+    """What registers of several sizes need, by the estimate of `logo-similarity plan --logos`."""
+    settings = Settings()
+    plans = [estimate(logos, CAPACITY_RATE, Machine(), settings) for logos in CAPACITY_LOGOS]
+    files = [
+        (
+            f"{plan.logos:,}",
+            form.precision.value,
+            *(f"{size / 1e9:,.1f} GB" for size in (form.disk, form.hot, form.limit)),
+        )
+        for plan in plans
+        for form in plan.forms
+    ]
+    machines = [(f"{plan.logos:,}", *(value for _, value in estimate_rows(plan)[:-1])) for plan in plans]
+    columns = ("choose", "because", "a search", "cores", "machines", "embedding the images", "building the index")
+    return "\n\n".join(
+        [
+            table(("logos", "embeddings", "disk", "always in memory", "memory of a machine"), files),
+            table(("logos", *columns), machines),
+        ]
+    )
 
 
 def filter_cost() -> str:

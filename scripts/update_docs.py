@@ -33,7 +33,7 @@ from logo_similarity.fields import FIELDS
 from logo_similarity.keys.document import KeyDocument, Role
 from logo_similarity.keys.store import KeyStore, open_key_store
 from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
-from scripts.measured import chance_hits, filter_cost, live_changes, million, page_speed, part_cost
+from scripts.measured import capacity, chance_hits, filter_cost, growth, live_changes, million, page_speed, part_cost
 from scripts.update_readme import RESULTS, ROOT, processor, replaced, shorten, wrap
 
 DOCS = ROOT / "docs"
@@ -578,11 +578,18 @@ def main() -> None:
     write("architecture.md", layers=layers(), modules=module_map())
     write("reference.md", settings=settings_table(), commands=commands())
     write("ingest.md", fields=fields_table())
-    write("operate.md", sizes=sizes())
+    write("operate.md", sizes=sizes(), capacity=capacity())
     write("api.md", answers=answers(), errors=errors())
     (DOCS / "case.schema.json").write_text(case_schema())
     write("search.md", scores=scores(), words=word_figures())
-    write("performance.md", parts=part_cost(), filters=filter_cost(), page=page_speed(), live=live_changes())
+    write(
+        "performance.md",
+        parts=part_cost(),
+        filters=filter_cost(),
+        page=page_speed(),
+        live=live_changes(),
+        scale=growth(),
+    )
     write("evaluation.md", chance=chance_hits())
     write("registers.md", million=million())
 

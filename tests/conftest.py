@@ -13,6 +13,7 @@ from logo_similarity.config import Settings
 from tests.milvus import MilvusServer, run_milvus, run_milvus_lite
 from tests.samples import SampleCatalog, make_sample_catalog
 from tests.seaweedfs import S3Server, run_seaweedfs
+from tests.valkey import ValkeyServer, run_valkey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,21 @@ def milvus_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Milvus Lite server for all tests that use it."""
     with run_milvus_lite(tmp_path_factory.mktemp("milvus-lite")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def valkey_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A real Valkey server for this test process; tests use `valkey`."""
+    with run_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_process: ValkeyServer) -> ValkeyServer:
+    """An empty Valkey server, which a test must leave running."""
+    with valkey_process.client() as client:
+        client.flushall()
+    return valkey_process
 
 
 @pytest.fixture(scope="session")

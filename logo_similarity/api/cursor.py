@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from logo_similarity.description import TURNS, Box, Description, Parts, Place
-from logo_similarity.domain import MOST_IMAGES, MOST_SHOWN, PARAMETERS, Query
+from logo_similarity.domain import MOST_IMAGES, MOST_LOOKS, MOST_SHOWN, PARAMETERS, Query
 from logo_similarity.embed.parts import MOST_PARTS
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogChangedError, InvalidRequestError
@@ -55,6 +55,7 @@ def write_cursor(query: Query, mark: str) -> str:
                 "place": None if picture.place is None else list(picture.place),
                 "box": picture.box,
                 "turned": picture.turned,
+                "completed": picture.completed,
             }
             for picture in query.described
         ],
@@ -91,7 +92,7 @@ class _Reader:
         pictures = [self._picture(picture) for picture in content["pictures"]]
         _check(len(shown) < MOST_SHOWN and len(left_out) <= 1)
         _check(all(((rows >= 0) & (rows < self.engine.logos.rows.total)).all() for rows in (shown, left_out)))
-        _check(len(pictures) <= MOST_IMAGES)
+        _check(len(pictures) <= max(MOST_IMAGES, MOST_LOOKS))
         parameters: dict[str, Any] = {}
         for parameter in PARAMETERS:
             if parameter.name in content["parameters"]:
@@ -131,7 +132,9 @@ class _Reader:
             own = _array(content["patches"], _PATCHES, patches.shape[1:])  # type: ignore[union-attr]
         turned = content["turned"]
         _check(turned in TURNS)
-        return Description(embedding, own, parts, place, box, turned)
+        completed = content["completed"]
+        _check(isinstance(completed, bool) and (own is not None or not completed))
+        return Description(embedding, own, parts, place, box, turned, completed)
 
 
 def _check(condition: object) -> None:

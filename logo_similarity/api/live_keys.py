@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import time
 from typing import assert_never
 
 import structlog
 
+from logo_similarity.api.live_usage import LiveUsage
 from logo_similarity.config import Settings
-from logo_similarity.errors import ConfigError, ForbiddenError, TryLaterError, UnauthorizedError
-from logo_similarity.keys.counting import NotCountedError, UsageCounter
+from logo_similarity.errors import ForbiddenError, TryLaterError, UnauthorizedError
 from logo_similarity.keys.document import Key, KeyDocument, Role
 from logo_similarity.keys.fixed import read_fixed_keys
 from logo_similarity.keys.owners import active_keys
 from logo_similarity.keys.ring import KeyRing
 from logo_similarity.keys.store import KeyStore, open_key_store
-from logo_similarity.keys.usage import usage_path
-from logo_similarity.metrics import KEY_REQUESTS, USAGE_LOST
+from logo_similarity.metrics import KEY_REQUESTS
 
 log = structlog.get_logger(__name__)
-
-LOST_SECONDS = 10.0
-"""Minimum interval between log lines about requests that cannot be counted."""
 
 
 class LiveKeys:
@@ -39,27 +34,26 @@ class LiveKeys:
         self._store: KeyStore | None = None
         if settings.keys is not None:
             self._store = open_key_store(settings, copy=settings.catalogs / ".keys.json")
-        self._counter = UsageCounter(usage_path(settings))
-        self._lost: float | None = None
+        self.usage = LiveUsage(settings)
         self._uncounted = frozenset(key.id for key in self._fixed)
         self.document = KeyDocument()
         self.needed = settings.has_api_keys
         self.ring = KeyRing(self._fixed)
 
     def open(self) -> None:
-        """Read the keys and open the usage file. If that file cannot be opened, requests are not counted.
+        """Read the keys, and open what counts their requests. If that fails, requests are not counted.
 
         Raises:
             ConfigError, StoreError: the keys cannot be read.
         """
         if self._store is not None:
-            self._open_counter()
+            self.usage.open()
             self.document = self._store.read()
             self.ring = KeyRing((*self.document.keys, *self._fixed))
 
     def close(self) -> None:
-        """Close the usage file."""
-        self._counter.close()
+        """Close what counts requests."""
+        self.usage.close()
 
     async def look(self) -> None:
         """Replace the keys if they have changed since the last look.
@@ -69,8 +63,6 @@ class LiveKeys:
         """
         if self._store is None:
             return
-        if not self._counter.is_open:
-            await asyncio.to_thread(self._open_counter)
         changed = await asyncio.to_thread(self._read_changed, self._store)
         if changed is not None:
             self.document, self.ring = changed
@@ -110,30 +102,9 @@ class LiveKeys:
         """The ids of the keys that are neither revoked nor expired."""
         return active_keys((*self.document.keys, *self._fixed), dt.datetime.now(dt.UTC))
 
-    def today(self, key: Key) -> int | None:
-        """Number of requests with the key on this machine today (UTC); None if unknown."""
-        return self._counter.today(key)
-
     async def _count(self, key: Key) -> None:
-        if self._store is None or key.id in self._uncounted:
-            return
-        try:
-            await self._counter.admit(key)
-        except NotCountedError as error:
-            # A full disk must not stop searches: until counting works again, rates and quotas are not enforced.
-            USAGE_LOST.inc()
-            self._report_lost(str(error))
-
-    def _open_counter(self) -> None:
-        try:
-            self._counter.open()
-        except ConfigError as error:
-            self._report_lost(str(error))
-
-    def _report_lost(self, reason: str) -> None:
-        if self._lost is None or time.monotonic() - self._lost >= LOST_SECONDS:
-            log.error("usage_not_counted", error=reason)
-            self._lost = time.monotonic()
+        if self._store is not None and key.id not in self._uncounted:
+            await self.usage.count(key)
 
     def _read_changed(self, store: KeyStore) -> tuple[KeyDocument, KeyRing] | None:
         document = store.read_changed()

@@ -32,7 +32,7 @@ LONGEST_RECORD = 100_000
 FILTER = "filter"
 FACETS = EXTRA.rstrip(".") + FAMILY
 """Stands for the parameters that filter by facets."""
-PICTURE_PARAMETERS = ("logo_id", "crop", "invert", "greyscale", "turned")
+PICTURE_PARAMETERS = ("logo_id", "crop", "invert", "greyscale", "turned", "part_of_mark")
 """The parameters of a search that say which picture is meant."""
 
 

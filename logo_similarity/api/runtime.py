@@ -33,6 +33,7 @@ from logo_similarity.metrics import (
     CHANGES_PUBLISHED,
     CHANGES_PULLED,
     KEYS_UNREAD,
+    USAGE_SERVER_FAILURES,
     WATCH_RUNS,
 )
 from logo_similarity.storage import ImageStore, open_store
@@ -178,6 +179,15 @@ class Runtime:
                 self.keys.look, seconds=settings.poll_seconds, event="keys_not_read", count_failure=KEYS_UNREAD.inc
             ),
         ]
+        if settings.keys is not None:
+            followers.append(
+                Follower(
+                    self.keys.usage.look,
+                    seconds=settings.poll_seconds,
+                    event="usage_not_shared",
+                    count_failure=USAGE_SERVER_FAILURES.inc,
+                )
+            )
         followers.append(
             Follower(
                 self.watches.look,

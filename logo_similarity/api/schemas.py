@@ -341,6 +341,9 @@ class PictureOut(BaseModel):
         int,
         Field(description="By how many degrees clockwise the image was turned: 0, and with `turned` 90, 180 or 270."),
     ] = 0
+    completed: Annotated[
+        bool, Field(description="With `part_of_mark`, whether this picture is compared by what logos repeat of it.")
+    ] = False
 
 
 class SearchAnswer(BaseModel):
@@ -589,6 +592,7 @@ def picture_json(picture: Description) -> dict[str, object]:
         "parts": [] if picture.parts is None else picture.parts.boxes.tolist(),
         "damage": picture.damage,
         "turned": picture.turned,
+        "completed": picture.completed,
     }
 
 

@@ -20,12 +20,14 @@ from typing import Any, TypeVar
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from logo_similarity.build.embeddings import embed_records, read_outcomes
+from logo_similarity.build.embeddings import LocalEmbedder, embed_records, read_outcomes
+from logo_similarity.build.halves import write_halves
 from logo_similarity.build.identical import number_vectors
 from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.loading import Loading
 from logo_similarity.build.parts import PARTS_LAYOUT, write_part_index, write_parts
 from logo_similarity.build.precomputed import PrecomputedEmbeddings
+from logo_similarity.build.ray_cluster import RayCluster, RayEmbedder
 from logo_similarity.build.records import count_lines, reject_line, reject_of, write_records
 from logo_similarity.build.rejections import Rejections, read_rejects
 from logo_similarity.build.reuse import KnownImages, StoredImages
@@ -35,6 +37,7 @@ from logo_similarity.build.words import WordsWriter
 from logo_similarity.catalog.files import create_array, replacing, sync_file
 from logo_similarity.catalog.manifest import (
     DAMAGED,
+    EMBEDDINGS,
     FORMAT,
     IMAGE_DIGESTS,
     INDEX,
@@ -77,7 +80,9 @@ from logo_similarity.milvus.collections import COLLECTIONS_LAYOUT, point_aliases
 from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.milvus.verify import sample_file, write_sample
 from logo_similarity.opening import Digests
+from logo_similarity.precision import Precision
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
+from logo_similarity.search.halves import rounded
 from logo_similarity.search.rows import GroupedMap, Numbers
 from logo_similarity.search.word_file import WORDS_LAYOUT
 from logo_similarity.version import __version__
@@ -108,6 +113,8 @@ class BuildOptions:
     """Whether the index is in collections of the server, and not in files."""
     server: IndexServer | None = None
     """The Milvus server; None: there is none."""
+    precision: Precision = Precision.FLOAT32
+    """How embeddings are stored."""
     m: int = 32
     ef_construction: int = 200
     ef_search: int | None = None
@@ -121,6 +128,8 @@ class BuildOptions:
     recall_k: int = 100
     threads: int = 1
     device: str = "auto"
+    cluster: RayCluster | None = None
+    """Where images are embedded; None: in this process."""
     limits: ImageLimits = field(default_factory=ImageLimits)
     trial: TryVersion = field(default_factory=Trial)
     """The trial that the version must pass before it becomes live."""
@@ -170,6 +179,7 @@ def build_catalog(
             if options.in_collections and options.server is not None
             else ()
         ),
+        *((options.precision.value,) if options.precision is not Precision.FLOAT32 else ()),
     )
     folder = Catalog(root)
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # a build with shards of another size cannot be resumed
@@ -253,6 +263,7 @@ def like_live(options: BuildOptions, live: Path, manifest: Manifest) -> BuildOpt
     return replace(
         options,
         model=live / MODEL_FOLDER,
+        precision=index.precision,
         m=index.m,
         ef_construction=index.ef_construction,
         embeddings=None,
@@ -296,17 +307,13 @@ def make_version(
         progress("logos embedded", done, total)
 
     if not isinstance(computed, PrecomputedEmbeddings):
-        embed_records(
-            records,
-            total,
-            images,
-            work / SHARDS,
-            encoder,
-            threads=options.threads,
-            limits=options.limits,
-            known=computed,
-            on_rows=on_rows,
+        embedder = (
+            LocalEmbedder(images, encoder, threads=options.threads, limits=options.limits, known=computed)
+            if options.cluster is None
+            else RayEmbedder(options.cluster, images, options.model, limits=options.limits, known=computed)
         )
+        with embedder:
+            embed_records(records, total, work / SHARDS, encoder.dimension, embedder, on_rows)
     else:
         computed.check(records, images, encoder, options.limits)
         computed.write_shards(records, total, work / SHARDS, on_rows)
@@ -321,7 +328,7 @@ def make_version(
             on_rows=lambda done: progress("images read", done, total),
         )
     progress("finding identical images", 0, None)
-    vector_of = number_vectors(work / SHARDS, shard_count(total))
+    vector_of = number_vectors(work / SHARDS, shard_count(total), options.precision)
     if not len(vector_of):
         raise BuildError(_explain_rejects(work, images, total))
     entry = EncoderEntry(id=encoder.model.id, sha256=encoder.model.sha256, preprocessing=PREPROCESSING_VERSION)
@@ -374,7 +381,7 @@ def write_files(
     """
     version, total = work / VERSION, count_lines(work / RECORDS)
     facet_fields = tuple(EXTRA + name for name in facets)
-    _write_arrays(work, version, work if options.in_collections else version, total, vector_of)
+    _write_arrays(work, version, work if options.in_collections else version, total, vector_of, options.precision)
     logo_ids, fields = _write_rows(work, version, total, facet_fields)
     loading = _loading(work, encoder, inputs, (*fields, *facet_fields), options)
     _write_updates(work, version, total)
@@ -382,7 +389,12 @@ def write_files(
     if loading is None:
         curve = _write_index(vectors, work, version, options, progress)
         recall = _check_recall(curve, options, progress)
-        index = IndexEntry(m=options.m, ef_construction=options.ef_construction, ef_search=recall.ef_search)
+        index = IndexEntry(
+            precision=options.precision,
+            m=options.m,
+            ef_construction=options.ef_construction,
+            ef_search=recall.ef_search,
+        )
     else:
         write_sample(version / sample_file(is_parts=False), vectors)
         index, curve = loading.load_images(
@@ -403,9 +415,13 @@ def write_files(
         if loading is not None:
             write_sample(version / sample_file(is_parts=True), embeddings)
             return loading.load_parts(embeddings, options.recall_queries, on_parts)
-        return write_part_index(embeddings, version, options.threads, options.recall_queries, on_parts)
+        return write_part_index(
+            embeddings, version, options.threads, options.precision, options.recall_queries, on_parts
+        )
 
-    parts = write_parts(work / SHARDS, shard_count(total), vector_of, dimension, work, version, index_parts)
+    parts = write_parts(
+        work / SHARDS, shard_count(total), vector_of, dimension, work, version, options.precision, index_parts
+    )
     if model is not None:
         copy_model(model, version / MODEL_FOLDER)
     rejected = count_lines(version / REJECTED)
@@ -450,6 +466,8 @@ def _loading(
         return None
     if options.server is None:
         raise BuildError("the index is to be on a Milvus server, but LOGO_INDEX_URL is not set; set it to its address")
+    if options.precision is not Precision.FLOAT32:
+        raise BuildError("a precision applies to an index in files; choose that of a collection with LOGO_INDEX_KIND")
     return Loading(
         server=options.server,
         work=work,
@@ -464,7 +482,9 @@ def _loading(
     )
 
 
-def _write_arrays(work: Path, version: Path, patches: Path, total: int, vector_of: Numbers) -> None:
+def _write_arrays(
+    work: Path, version: Path, patches: Path, total: int, vector_of: Numbers, precision: Precision
+) -> None:
     """Write the embeddings, patches and places of the images, each once: identical images are written to one place.
 
     Args:
@@ -473,6 +493,7 @@ def _write_arrays(work: Path, version: Path, patches: Path, total: int, vector_o
         patches: folder to write the patches to.
         total: number of records.
         vector_of: (rows,) int32: the vector of each row.
+        precision: of the catalog.
     """
     distinct = int(vector_of.max()) + 1
     if distinct < len(vector_of):
@@ -487,8 +508,10 @@ def _write_arrays(work: Path, version: Path, patches: Path, total: int, vector_o
         vectors = vector_of[row : row + len(shard.embeddings)]
         row += len(vectors)
         described = {
-            work / VECTORS: shard.embeddings, patches / PATCHES: shard.patches, version / PLACES: shard.places
-        }  # fmt: skip
+            work / VECTORS: rounded(shard.embeddings, precision),
+            patches / PATCHES: shard.patches,
+            version / PLACES: shard.places,
+        }
         for path, array in described.items():
             if array is not None and len(array):
                 if path not in arrays:
@@ -584,6 +607,8 @@ def _write_index(
         ef_construction=options.ef_construction,
         threads=options.threads,
         probe=_probe(options),
+        precision=options.precision,
+        halves=write_halves(vectors, version / EMBEDDINGS) if options.precision is Precision.INT8 else None,
         on_rows=lambda done: progress("images indexed", done, len(vectors)),
     )
     with replacing(work / RECALL) as file:

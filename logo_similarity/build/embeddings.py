@@ -1,15 +1,17 @@
-"""The longest stage of a build: decode and encode every image, on all cores, in shards that can be resumed."""
+"""The longest stage of a build: decode and encode every image, in shards that can be resumed."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -36,10 +38,6 @@ from logo_similarity.opening import Digests
 
 FILE_DIGESTS = "file-digests.bin"
 """Beside the records: for each, the sha256 of its image file, 32 bytes, or zeros if it has to be read."""
-TASK_ROWS = 16
-"""Records per task: enough to make the overhead of a task negligible, few enough to keep all threads busy."""
-SHARDS_AHEAD = 2
-"""Shards in progress at once, so that no thread waits for the last images of a shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +51,34 @@ class Outcome:
     """Those of the indexed records whose image is damaged, with the damage as the reason."""
 
 
+class Embedder(Protocol):
+    """Computes what a build stores of its images: in this process, or on other machines."""
+
+    threads: int
+    """Number of batches in progress at once."""
+    batch_rows: int
+    """Most records of a batch."""
+
+    def embed(self, names: Sequence[str], digests: Sequence[bytes | None]) -> list[StoredImage | str]:
+        """The stored form of each image, or the reason for rejecting it. Called from `threads` threads at once.
+
+        Args:
+            names: of the image files.
+            digests: sha256 of each; None: not known.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End the calls in progress soon; their results are not needed."""
+        ...
+
+
 def embed_records(
     records: Path,
     total: int,
-    images: ImageFiles,
     shards: Path,
-    encoder: Encoder,
-    *,
-    threads: int,
-    limits: ImageLimits,
-    known: StoredImages | None = None,
+    dimension: int,
+    embedder: Embedder,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Embed all records and write them in shards; existing shards are kept.
@@ -73,39 +89,37 @@ def embed_records(
     `<number>.patches.npy`, (m, cells, channels) int8. `<number>.places.npy` has the places of the images,
     `<number>.digests.npy` the digests of their files, and `<number>.part_counts.npy`, `<number>.part_embeddings.npy`
     and `<number>.part_boxes.npy` have the fields of `ShardParts`. The embeddings are written last: they mark the shard
-    as complete.
+    as complete. No file depends on the embedder.
 
     Args:
         records: file written by `write_records`.
         total: number of its records.
-        images: the images that they name.
         shards: the folder to fill.
-        encoder: called from `threads` threads at once.
-        threads: number of images in progress at once.
-        limits: an image beyond them is a reject.
-        known: images that need not be embedded again; None: there are none.
+        dimension: of the embeddings.
+        embedder: computes what the shards contain.
         on_rows: called with the number of records done, including those of earlier runs.
     """
     shards.mkdir(exist_ok=True)
     done = 0
     pending: deque[tuple[int, list[Future[list[StoredImage | str]]]]] = deque()
+    # Enough that no thread waits for the last images of a shard.
+    shards_ahead = 1 + math.ceil(embedder.threads * embedder.batch_rows / SHARD_ROWS)
 
     def finish_oldest() -> int:
         number, tasks = pending.popleft()
         outcomes = [outcome for task in tasks for outcome in task.result()]
-        write_shard(shards, number, *make_shard(outcomes, encoder.dimension))
+        write_shard(shards, number, *make_shard(outcomes, dimension))
         return len(outcomes)
 
     digests = records.with_name(FILE_DIGESTS)
-    digest_of = _read_digests(digests) if known is not None and total and digests.exists() else lambda _: None
+    digest_of = _read_digests(digests) if total and digests.exists() else lambda _: None
 
     def work(batch: list[Record], first: int) -> list[StoredImage | str]:
-        return [
-            _describe_file(images, record.filename, encoder, decoder, known, digest_of(place))
-            for place, record in enumerate(batch, first)
-        ]
+        return embedder.embed(
+            [record.filename for record in batch], [digest_of(first + place) for place in range(len(batch))]
+        )
 
-    with Decoder(limits) as decoder, ThreadPoolExecutor(threads, "embed") as pool:
+    with ThreadPoolExecutor(embedder.threads, "embed") as pool:
         try:
             for number in range(shard_count(total)):
                 rows = min(SHARD_ROWS, total - number * SHARD_ROWS)
@@ -118,17 +132,82 @@ def embed_records(
                     reader = read_records(records, number * SHARD_ROWS)
                 batch = list(islice(reader, rows))
                 first = number * SHARD_ROWS
-                starts = range(0, len(batch), TASK_ROWS)
-                pending.append((number, [pool.submit(work, batch[i : i + TASK_ROWS], first + i) for i in starts]))
-                if len(pending) == SHARDS_AHEAD:
+                starts = range(0, len(batch), embedder.batch_rows)
+                tasks = [pool.submit(work, batch[i : i + embedder.batch_rows], first + i) for i in starts]
+                pending.append((number, tasks))
+                if len(pending) == shards_ahead:
                     done += finish_oldest()
                     on_rows(done)
             while pending:
                 done += finish_oldest()
                 on_rows(done)
         except BaseException:
+            embedder.stop()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+class LocalEmbedder:
+    """Reads and embeds images in threads of this process, each one image at a time: see `Embedder`."""
+
+    batch_rows = 16
+    """Enough to make the overhead of a task negligible, few enough to keep all threads busy."""
+
+    def __init__(
+        self,
+        images: ImageFiles,
+        encoder: Encoder,
+        *,
+        threads: int,
+        limits: ImageLimits,
+        known: StoredImages | None = None,
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            images: where the files are.
+            encoder: called from `threads` threads at once.
+            threads: number of images in progress at once.
+            limits: an image beyond them is a reject.
+            known: images that need not be embedded again; None: there are none.
+        """
+        self.threads = threads
+        self._images = images
+        self._encoder = encoder
+        self._known = known
+        self._decoder = Decoder(limits)
+
+    def embed(self, names: Sequence[str], digests: Sequence[bytes | None]) -> list[StoredImage | str]:
+        """See `Embedder.embed`. A file with a known digest is not read."""
+        return [self._embed(name, digest) for name, digest in zip(names, digests, strict=True)]
+
+    def stop(self) -> None:
+        """Nothing: the calls in progress take less than a second."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._decoder.close()
+
+    def _embed(self, name: str, digest: bytes | None) -> StoredImage | str:
+        if self._known is not None and digest is not None and (stored := self._known.find(digest)) is not None:
+            return stored
+        try:
+            content = self._images.read(name, self._decoder.limits.max_bytes)
+            digest = sha256(content).digest()
+            if self._known is not None and (stored := self._known.find(digest)) is not None:
+                return stored
+            return describe_file(content, self._encoder, self._decoder)
+        except BadImageError as error:
+            return str(error)
+
+
+def describe_file(content: bytes, encoder: Encoder, decoder: Decoder) -> StoredImage:
+    """The stored form of an image file. Raises BadImageError if it cannot be decoded."""
+    damage: list[str] = []
+    pixels = decoder.decode(content, damage.append)
+    return describe_image(sha256(content).digest(), pixels, encoder, next(iter(damage), None))
 
 
 def describe_image(digest: bytes, pixels: Pixels, encoder: Encoder, damage: str | None) -> StoredImage:
@@ -156,26 +235,3 @@ def _read_digests(path: Path) -> Callable[[int], bytes | None]:
     """The digests in a file: the one at a place, or None if the image has to be read."""
     digests: Digests = np.memmap(path, np.uint8, "r").view(np.ndarray).reshape(-1, DIGEST_BYTES)
     return lambda place: digests[place].tobytes() if digests[place].any() else None
-
-
-def _describe_file(
-    images: ImageFiles,
-    name: str,
-    encoder: Encoder,
-    decoder: Decoder,
-    known: StoredImages | None,
-    digest: bytes | None,
-) -> StoredImage | str:
-    """The stored form of an image file, or the reason for rejecting it. A file with a known digest is not read."""
-    if known is not None and digest is not None and (stored := known.find(digest)) is not None:
-        return stored
-    try:
-        content = images.read(name, decoder.limits.max_bytes)
-        digest = sha256(content).digest()
-        if known is not None and (stored := known.find(digest)) is not None:
-            return stored
-        damage: list[str] = []
-        pixels = decoder.decode(content, damage.append)
-    except BadImageError as error:
-        return str(error)
-    return describe_image(digest, pixels, encoder, next(iter(damage), None))

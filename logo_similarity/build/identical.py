@@ -14,23 +14,27 @@ from numpy.typing import NDArray
 
 from logo_similarity.build.shards import Shard, load_shard
 from logo_similarity.embed.describe import Floats
+from logo_similarity.precision import Precision
+from logo_similarity.search.halves import rounded
 from logo_similarity.search.rows import Numbers
 
 DIGEST_BYTES = 16
 
 
-def number_vectors(shards: Path, count: int) -> Numbers:
+def number_vectors(shards: Path, count: int, precision: Precision = Precision.FLOAT32) -> Numbers:
     """The vector of each row, (rows,) int32. Identical rows have one vector; vectors are numbered by their first row.
 
-    Rows are identical if their embeddings and their patches are equal byte for byte. They are compared by a digest of
+    Rows are identical if their embeddings, rounded, and their patches are equal byte for byte. They are compared by a digest of
     128 bits (BLAKE2b), which takes about 70 bytes of memory per row: 700 MB for ten million logos.
 
     Args:
         shards: folder of the shards.
         count: number of shards.
+        precision: of the catalog.
     """
-    none = np.empty((0, 2), np.uint64)
-    return _number(np.concatenate([none, *(_digest_rows(load_shard(shards, number)) for number in range(count))]))
+    digests = [np.empty((0, 2), np.uint64)]
+    digests += (_digest_rows(load_shard(shards, number), precision) for number in range(count))
+    return _number(np.concatenate(digests))
 
 
 def number_parts(embeddings: Floats) -> Numbers:
@@ -59,10 +63,10 @@ def _number(digests: NDArray[np.uint64]) -> Numbers:
     return vectors
 
 
-def _digest_rows(shard: Shard) -> NDArray[np.uint64]:
+def _digest_rows(shard: Shard, precision: Precision) -> NDArray[np.uint64]:
     """(m, 2) uint64: the digest of each row of a shard."""
     digests = bytearray()
-    for row, embedding in enumerate(shard.embeddings):
+    for row, embedding in enumerate(rounded(shard.embeddings, precision)):
         digest = hashlib.blake2b(embedding.tobytes(), digest_size=DIGEST_BYTES)
         if shard.patches is not None:
             digest.update(shard.patches[row].tobytes())

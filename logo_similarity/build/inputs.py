@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
-from pathlib import Path
 
 from logo_similarity.catalog.files import sha256_file
 from logo_similarity.catalog.sources import Source
@@ -23,19 +20,6 @@ def digest_inputs(source: Source, *parameters: object) -> str:
     digest = hashlib.sha256(repr((source.kind, *reading, *parameters)).encode())
     for path in source.files():
         digest.update(f"\n{path.name} {sha256_file(path)}".encode())
-    for name, size, modified in _list_files(source.images.path):
+    for name, size, modified in source.images.states():
         digest.update(f"\n{name} {size} {modified}".encode("utf8", "surrogateescape"))
     return digest.hexdigest()
-
-
-def _list_files(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Name, size in bytes and modification time in ns of a ZIP file or every file below a folder, in a fixed order."""
-    if folder.is_file():
-        status = folder.stat()
-        yield folder.name, status.st_size, status.st_mtime_ns
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = os.path.join(parent, name)  # noqa: PTH118 - 770,000 Path objects would double the time
-            status = os.lstat(path)
-            yield path.removeprefix(str(folder)), status.st_size, status.st_mtime_ns

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from logo_similarity.build.halves import write_halves
 from logo_similarity.build.identical import number_parts
 from logo_similarity.build.shards import load_shard_parts
 from logo_similarity.catalog.files import replacing, sync_file
 from logo_similarity.catalog.manifest import (
     PART_BOXES,
+    PART_EMBEDDINGS,
     PART_INDEX,
     PART_MAP,
     PART_OFFSETS,
@@ -20,7 +22,9 @@ from logo_similarity.catalog.manifest import (
     PartsEntry,
 )
 from logo_similarity.embed.describe import Floats
+from logo_similarity.precision import Precision
 from logo_similarity.search.build import Probe, build_hnsw, choose_ef_search
+from logo_similarity.search.halves import rounded
 from logo_similarity.search.part_index import BoxSteps
 from logo_similarity.search.parts import DIMENSIONS, NEAREST
 from logo_similarity.search.rows import GroupedMap, Numbers
@@ -47,6 +51,7 @@ def write_parts(
     dimension: int,
     work: Path,
     version: Path,
+    precision: Precision,
     index_parts: IndexParts,
 ) -> PartsEntry | None:
     """Write the files of the parts into a version, unless an earlier run has written them.
@@ -58,6 +63,7 @@ def write_parts(
         dimension: of the encoder.
         work: folder for files that are not part of the version.
         version: the version's folder.
+        precision: of the catalog.
         index_parts: makes the index.
 
     Returns:
@@ -82,7 +88,7 @@ def write_parts(
             of_kept = np.repeat(kept, shard.counts)
             counts.append(shard.counts[kept])
             boxes.append(shard.boxes[of_kept])
-            part_vectors.write(shard.embeddings[of_kept].tobytes())
+            part_vectors.write(rounded(shard.embeddings[of_kept], precision).tobytes())
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int32)
     _write_array(version / PART_OFFSETS, offsets)
     _write_array(version / PART_BOXES, np.concatenate(boxes))
@@ -98,7 +104,12 @@ def write_parts(
 
 
 def write_part_index(
-    embeddings: Floats, version: Path, threads: int, recall_queries: int, on_parts: Callable[[int], None]
+    embeddings: Floats,
+    version: Path,
+    threads: int,
+    precision: Precision,
+    recall_queries: int,
+    on_parts: Callable[[int], None],
 ) -> IndexEntry:
     """Write the index of different parts, (n, d) float32, into a version.
 
@@ -106,6 +117,7 @@ def write_part_index(
         embeddings: of the parts.
         version: the version's folder.
         threads: OpenMP threads.
+        precision: of the catalog.
         recall_queries: number of parts with which the recall of the index is measured.
         on_parts: called with the number of parts indexed so far.
     """
@@ -116,13 +128,15 @@ def write_part_index(
         m=EDGES,
         ef_construction=EF_CONSTRUCTION,
         threads=threads,
+        precision=precision,
+        halves=write_halves(embeddings, version / PART_EMBEDDINGS) if precision is Precision.INT8 else None,
         probe=part_probe(recall_queries),
         on_rows=on_parts,
     )
     sync_file(partial)
     partial.replace(version / PART_INDEX)
     ef_search = choose_ef_search(curve, RECALL_TARGET, 0).ef_search
-    return IndexEntry(m=EDGES, ef_construction=EF_CONSTRUCTION, ef_search=ef_search)
+    return IndexEntry(precision=precision, m=EDGES, ef_construction=EF_CONSTRUCTION, ef_search=ef_search)
 
 
 def part_probe(queries: int) -> Probe:

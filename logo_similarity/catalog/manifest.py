@@ -14,12 +14,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from logo_similarity.catalog.files import read_small, sha256_file
 from logo_similarity.errors import CatalogError
 from logo_similarity.facets import EXTRA, MOST_FACETS, facet_name
+from logo_similarity.precision import Precision
 from logo_similarity.wording import counted
 
 FORMAT: Literal[4] = 4
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 INDEX = "index.faiss"
+EMBEDDINGS = "embeddings.npy"
+"""(vectors, d) float16: the embeddings, if the index has codes of 8 bits for them."""
 METADATA = "metadata.db"
 PATCHES = "patches.npy"
 VECTOR_OFFSETS = "vector_offsets.npy"
@@ -34,6 +37,7 @@ PARTS_FOLDER = "parts"
 PART_OFFSETS = f"{PARTS_FOLDER}/offsets.npy"
 PART_BOXES = f"{PARTS_FOLDER}/boxes.npy"
 PART_INDEX = f"{PARTS_FOLDER}/{INDEX}"
+PART_EMBEDDINGS = f"{PARTS_FOLDER}/{EMBEDDINGS}"
 PART_MAP = tuple(f"{PARTS_FOLDER}/{name}" for name in ROW_MAP)
 """The files of a `search.rows.GroupedMap` of parts. They exist if parts have the same embedding."""
 WORDS = "words.index"
@@ -57,6 +61,9 @@ MOST_EDGES = 256
 MOST_BREADTH = 10_000
 """Maximum efSearch and efConstruction: the memory of a search is proportional to its breadth."""
 MOST_DIMENSIONS = 8_192
+
+NUMBER_BYTES = {Precision.FLOAT32: 4, Precision.FLOAT16: 2, Precision.INT8: 1}
+"""Bytes of a number in an index."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 FileName = Annotated[
@@ -96,6 +103,8 @@ class IndexEntry(_Part):
     """A file of the version, or a collection of a Milvus server."""
     collection: Annotated[str | None, Field(pattern="^[a-z0-9_]{1,200}$")] = None
     """The collection; None: the index is a file."""
+    precision: Annotated[Precision, Field(exclude_if=lambda value: value is Precision.FLOAT32)] = Precision.FLOAT32
+    """Of a file. Left out if it is float32: earlier versions of this software read no other."""
     m: Annotated[int, Field(ge=2, le=MOST_EDGES)]
     ef_construction: Breadth
     ef_search: Breadth
@@ -188,8 +197,8 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _check_files(self) -> Self:
-        if missing := sorted(({INDEX, METADATA} if self.index.is_file else {METADATA}) - self.files.keys()):
-            raise ValueError(f"{missing[0]} is not listed in files")
+        if METADATA not in self.files:
+            raise ValueError(f"{METADATA} is not listed in files")
         self._check_model_files()
         if MANIFEST in self.files or SIGNATURE in self.files:
             raise ValueError(f"files must not list {MANIFEST} or {SIGNATURE}")
@@ -197,19 +206,30 @@ class Manifest(_Part):
             raise ValueError("facets has a name twice, or fields has one of a facet")
         if self.distinct_images > self.count:
             raise ValueError(f"distinct_images is {self.distinct_images:,}, more than {counted(self.count, 'logo')}")
-        if not self.index.is_file and (others := sorted({INDEX, PATCHES} & self.files.keys())):
-            raise ValueError(f"{others[0]} must not be listed in files: the index is in a collection")
-        if self.index.is_file and self.files[INDEX].size < 4 * self.distinct_images * self.dimension:
-            raise ValueError(
-                f"{INDEX} is too small for {counted(self.distinct_images, 'embedding')} of {self.dimension} dimensions"
-            )
-        if PATCHES in self.files and self.files[PATCHES].size < self.distinct_images:
-            raise ValueError(f"{PATCHES} is too small for {counted(self.distinct_images, 'image')}")
+        self._check_index_files()
         for name in ROW_MAP:
             if (name in self.files) != (self.distinct_images < self.count):
                 raise ValueError(f"{name} must be listed in files if logos have identical images, and only then")
         self._check_part_files()
         return self
+
+    def _check_index_files(self) -> None:
+        if not self.index.is_file:
+            if others := sorted({INDEX, EMBEDDINGS, PATCHES} & self.files.keys()):
+                raise ValueError(f"{others[0]} must not be listed in files: the index is in a collection")
+            return
+        if INDEX not in self.files:
+            raise ValueError(f"{INDEX} is not listed in files")
+        if self.files[INDEX].size < NUMBER_BYTES[self.index.precision] * self.distinct_images * self.dimension:
+            raise ValueError(
+                f"{INDEX} is too small for {counted(self.distinct_images, 'embedding')} of {self.dimension} dimensions"
+            )
+        if (EMBEDDINGS in self.files) != (self.index.precision is Precision.INT8):
+            raise ValueError(
+                f"{EMBEDDINGS} must be listed in files if the precision of the index is int8, and only then"
+            )
+        if PATCHES in self.files and self.files[PATCHES].size < self.distinct_images:
+            raise ValueError(f"{PATCHES} is too small for {counted(self.distinct_images, 'image')}")
 
     def _check_model_files(self) -> None:
         if MODEL_JSON not in self.files:
@@ -225,6 +245,7 @@ class Manifest(_Part):
             expected |= {PART_OFFSETS, PART_BOXES}
             if parts.count and parts.index.is_file:
                 expected.add(PART_INDEX)
+                expected |= {PART_EMBEDDINGS} if parts.index.precision is Precision.INT8 else set()
             if parts.distinct < parts.count:
                 expected |= set(PART_MAP)
             if parts.distinct > parts.count or (parts.distinct == 0) != (parts.count == 0):

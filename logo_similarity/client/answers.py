@@ -184,7 +184,10 @@ def read_search(answer: dict[str, Any]) -> ServiceAnswer:
             words=answer["words"],
         ),
         image_urls=tuple(hit["image_url"] for hit in hits),
-        pictures=tuple(SearchedPicture(picture["damage"], picture["turned"]) for picture in answer["pictures"]),
+        pictures=tuple(
+            SearchedPicture(picture["damage"], picture["turned"], picture["completed"])
+            for picture in answer["pictures"]
+        ),
         query_id=answer["query_id"],
         cached=answer["cached"],
         logos=catalog["logos"],

@@ -72,7 +72,7 @@ def explain(query: Query, logo_id: str) -> Call[Explanation]:
     pictures = {
         name: value
         for name, value in _parameters(query).items()
-        if name in ("crop", "invert", "greyscale", "turned", "logo_id")
+        if name in ("crop", "invert", "greyscale", "turned", "part_of_mark", "logo_id")
     }
     parameters, images = {"hit_id": logo_id, **pictures}, _images(query)[:1]
     if images:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from logo_similarity.commands.inspect import describe_reading, reading_lines
-from logo_similarity.commands.options import AsJson, Device, SourceOptions, Threads, with_source
+from logo_similarity.commands.options import AsJson, Device, Ray, SourceOptions, Threads, with_source
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
+from logo_similarity.precision import Precision
 from logo_similarity.terminal import err, out, print_json, progress
 from logo_similarity.wording import counted
 
@@ -51,6 +52,9 @@ def build(
             "--read-words", help="Read the words in the images of logos without text; needs logo-similarity[words]."
         ),
     ] = False,
+    precision: Annotated[
+        Precision, typer.Option(help="How embeddings are stored. float16 and int8 take less memory.")
+    ] = Precision.FLOAT32,
     m: Annotated[int, typer.Option("--m", min=2, max=256, help="HNSW: edges per node.")] = 32,
     ef_construction: Annotated[
         int, typer.Option(min=8, max=10_000, help="HNSW: breadth of the search while the graph is built.")
@@ -75,6 +79,7 @@ def build(
         IndexPlace, typer.Option(help="Where the index is: files of the version, or the Milvus server LOGO_INDEX_URL.")
     ] = IndexPlace.LOCAL,
     threads: Threads = None,
+    ray: Ray = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,6 +89,7 @@ def build(
     inputs is reused.
     """
     from logo_similarity.build.catalog import BuildOptions, build_catalog
+    from logo_similarity.build.ray_cluster import connected
     from logo_similarity.catalog.signature import required_signing_key
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.embed.model import model_folder
@@ -94,11 +100,14 @@ def build(
         raise typer.BadParameter(
             "cannot be combined with --embeddings, which needs no images", param_hint="--read-words"
         )
+    if ray is not None and embeddings is not None:
+        raise typer.BadParameter("cannot be combined with --embeddings, which computes nothing", param_hint="--ray")
     settings = load_settings(catalogs=catalogs, device=device)
     options = BuildOptions(
         model=model_folder(model),
         embeddings=embeddings,
         read_words=read_words,
+        precision=precision,
         m=m,
         ef_construction=ef_construction,
         ef_search=ef_search,
@@ -106,7 +115,7 @@ def build(
         recall_floor=recall_floor,
         self_floor=self_floor,
         threads=threads or usable_cores(),
-        device=settings.device,
+        device=settings.device if ray is None else "cpu",
         limits=ImageLimits.of(settings),
         trial=Trial.of(settings),
         server=IndexServer.of(settings),
@@ -114,8 +123,8 @@ def build(
         signing_key=required_signing_key(settings),
     )
     opened = source.open(needs_images=embeddings is None)
-    with progress(err) as report:
-        result = build_catalog(opened, settings.catalogs, options, report)
+    with connected(ray, settings.device) as cluster, progress(err) as report:
+        result = build_catalog(opened, settings.catalogs, replace(options, cluster=cluster), report)
     _print_result(result, opened, as_json=as_json)
 
 

@@ -136,7 +136,14 @@ def _open(
     from logo_similarity.embed.model import model_folder
     from logo_similarity.engine import SearchEngine
     from logo_similarity.evaluation.features import BASELINES
-    from logo_similarity.evaluation.gallery import describe_as, describe_by, describe_gallery, image_files, open_gallery
+    from logo_similarity.evaluation.gallery import (
+        complete_by,
+        describe_as,
+        describe_by,
+        describe_gallery,
+        image_files,
+        open_gallery,
+    )
     from logo_similarity.milvus.connection import IndexServer
 
     if catalogs is not None:
@@ -145,9 +152,10 @@ def _open(
     if baseline is not None:
         if baseline not in BASELINES:
             raise SourceError(f"unknown baseline {baseline!r}; the baselines are {', '.join(BASELINES)}")
-        name, describe, weight = baseline, describe_as(baseline, BASELINES[baseline]), 0.0
+        name, describe, complete, weight = baseline, describe_as(baseline, BASELINES[baseline]), None, 0.0
     else:
         encoder = Encoder.open(model_folder(model), device=settings.device)
         name, describe, weight = encoder.model.id, describe_by(encoder), encoder.model.rerank_weight
-    files = image_files(images)
-    return describe_gallery(name, describe, weight, images, files, threads=threads, report=show), None
+        complete = complete_by(encoder)
+    gallery = describe_gallery(name, describe, weight, images, image_files(images), threads=threads, report=show)
+    return dataclasses.replace(gallery, complete=complete), None

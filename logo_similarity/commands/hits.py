@@ -87,7 +87,7 @@ def answer_json(result: SearchResult, pictures: Sequence[SearchedPicture]) -> di
         "words": result.words,
         "exact": result.exact,
         "passed": result.passed,
-        "pictures": [{"damage": one.damage, "turned": one.turned} for one in pictures],
+        "pictures": [one._asdict() for one in pictures],
         "results": [
             {
                 "score": hit.score,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from logo_similarity.commands.options import AsJson, Catalogs, Device, SourceOptions, Threads, with_source
+from logo_similarity.commands.options import AsJson, Catalogs, Device, Ray, SourceOptions, Threads, with_source
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import ConfigError
@@ -40,6 +40,7 @@ def import_(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
     threads: Threads = None,
+    ray: Ray = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -51,6 +52,7 @@ def import_(
     """
     from logo_similarity.build.catalog import BuildOptions
     from logo_similarity.build.importing import import_source
+    from logo_similarity.build.ray_cluster import connected
     from logo_similarity.catalog.signature import required_signing_key
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.image.decode import ImageLimits
@@ -66,7 +68,7 @@ def import_(
         )
     options = BuildOptions(
         threads=threads or usable_cores(),
-        device=settings.device,
+        device=settings.device if ray is None else "cpu",
         limits=ImageLimits.of(settings),
         trial=Trial.of(settings),
         server=IndexServer.of(settings),
@@ -74,9 +76,15 @@ def import_(
     )
     opened = source.open(needs_images=not enrich)
     keep = None if image_store is None else image_store.write
-    with progress(err) as report:
+    with connected(ray, settings.device) as cluster, progress(err) as report:
         result = import_source(
-            opened, settings.catalogs, options, keep, enrich=enrich, dry_run=dry_run, progress=report
+            opened,
+            settings.catalogs,
+            replace(options, cluster=cluster),
+            keep,
+            enrich=enrich,
+            dry_run=dry_run,
+            progress=report,
         )
     if not enrich:
         for note in unread_notes(opened.images):

@@ -17,6 +17,7 @@ from logo_similarity.errors import ConfigError
 from logo_similarity.terminal import err, out, print_json, print_table
 
 if TYPE_CHECKING:
+    from logo_similarity.config import Settings
     from logo_similarity.keys.document import Key, KeyDocument
 
 keys_app = typer.Typer(
@@ -48,7 +49,7 @@ def create(
 ) -> None:
     """Create a key and print it once; only its digest is stored.
 
-    Rate limits and quotas are counted on each machine separately.
+    Rate limits and quotas are counted on each machine separately, unless LOGO_USAGE_URL names a server for all.
     """
     from logo_similarity.keys.store import open_key_store
 
@@ -69,17 +70,16 @@ def list_keys(
 ) -> None:
     """List the keys and their requests of today.
 
-    Only requests to this machine are counted. A day begins at 00:00 UTC.
+    Only requests to this machine are counted, unless LOGO_USAGE_URL is set. A day begins at 00:00 UTC.
     """
     from logo_similarity.keys.store import open_key_store
-    from logo_similarity.keys.usage import requests_today, usage_path
 
     settings = load_settings(keys=keys)
     now = dt.datetime.now(dt.UTC)
     document = open_key_store(settings).read()
     selection = [key for key in document.keys if every or key.state(now) == "active"]
     try:
-        counts = requests_today(usage_path(settings), selection)
+        counts = _requests_today(settings, selection)
     except ConfigError as error:
         counts = {}
         if selection:
@@ -174,6 +174,16 @@ def audit(keys: Keys = None, as_json: AsJson = False) -> None:
         detail = ", ".join(f"{name} {value}" for name, value in change.detail.items() if value is not None)
         table.add_row(f"{change.at:%Y-%m-%d %H:%M:%S}", change.by, change.action, change.id, change.name, detail)
     print_table(table)
+
+
+def _requests_today(settings: Settings, keys: list[Key]) -> dict[str, int]:
+    """Number of admitted requests today (UTC), by the id of the key. Raises ConfigError if it is unknown."""
+    from logo_similarity.keys.usage_file import read_usage_file, usage_path
+    from logo_similarity.keys.usage_server import UsageServer
+
+    if settings.usage_url is None:
+        return read_usage_file(usage_path(settings), keys)
+    return UsageServer(settings.usage_url).today(keys)
 
 
 def _pair(outcome: tuple[KeyDocument, Key, str]) -> tuple[KeyDocument, tuple[Key, str]]:

@@ -19,6 +19,7 @@ from logo_similarity.filters import Filter
 
 if TYPE_CHECKING:
     from logo_similarity.catalog.sources import Source
+    from logo_similarity.image.files import ImageFiles
 
 Catalogs = Annotated[
     Path | None, typer.Option("--catalogs", help="Folder of the catalog versions.  [LOGO_CATALOGS, default: catalogs]")
@@ -37,6 +38,15 @@ Workers = Annotated[
 SearchThreads = Annotated[int | None, typer.Option("--threads", help="Search threads per worker.  [LOGO_THREADS]")]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="Number of threads. Default: one per usable core.")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Embed the images on the nodes of a Ray cluster: host:port of its head, or auto for the one that this machine "
+        "belongs to. Needs the extra `ray`.",
+    ),
 ]
 Url = Annotated[
     str | None,
@@ -67,7 +77,7 @@ class SourceOptions:
 
     path: Path
     kind: str | None
-    images: Path | None
+    images: str | None
     mapping: Path | None
     columns: list[str]
     encoding: str | None
@@ -78,6 +88,7 @@ class SourceOptions:
 
         Raises:
             SourceError: it cannot be read as these options say.
+            ConfigError: the images are in a bucket, and a setting of S3 is invalid.
         """
         from logo_similarity.catalog.sources import open_source
         from logo_similarity.catalog.sources.images import ImageNames, NamesAsWritten
@@ -86,7 +97,7 @@ class SourceOptions:
         return open_source(
             self.path,
             kind=self.kind,
-            images=self.images,
+            images=_open_images(self.images),
             mapping=self.mapping,
             columns=parse_columns(self.columns),
             encoding=self.encoding,
@@ -109,10 +120,12 @@ _SOURCE: dict[str, tuple[Any, Any]] = {
         typer.Option("--kind", help="Kind of the source: table, folder or l3d. Default: detected."),
     ),
     "images": (
-        Path | None,
+        str | None,
         typer.Option(
             "--images",
-            help="Folder or ZIP file of the images. Default: images/, images.zip or NAME-images.zip beside the source.",
+            metavar="PATH",
+            help="Folder or ZIP file of the images, or s3://bucket/prefix. Default: images/, images.zip or "
+            "NAME-images.zip beside the source.",
         ),
     ),
     "mapping": (
@@ -138,6 +151,14 @@ _SOURCE: dict[str, tuple[Any, Any]] = {
     ),
 }
 """Type and option of each field of `SourceOptions`."""
+
+
+def _open_images(images: str | None) -> Path | ImageFiles | None:
+    if images is None or "://" not in images:
+        return None if images is None else Path(images)
+    from logo_similarity.storage.images import BucketImages
+
+    return BucketImages(images, load_settings())
 
 
 def with_source(command: Callable[..., None]) -> Callable[..., None]:

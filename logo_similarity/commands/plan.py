@@ -1,8 +1,9 @@
-"""`logo-similarity plan`."""
+"""`logo-similarity plan`: what serving a catalog needs, or what a register of a given size would need."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from logo_similarity.capacity import Engine, Estimate, Machine, estimate, largest_files
 from logo_similarity.commands.options import AsJson
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
@@ -17,6 +19,8 @@ from logo_similarity.errors import ConfigError
 from logo_similarity.plan import MEGABYTE, SPARE, ServicePlan, plan_service
 from logo_similarity.terminal import print_json, print_table
 from logo_similarity.wording import counted
+
+MOST_LOGOS = 10**11
 
 
 def plan(
@@ -29,20 +33,39 @@ def plan(
         float | None, typer.Option(min=0, help="Available memory, in GB. The exit status is 1 if it is too small.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: from the cores.")] = None,
+    logos: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_LOGOS, help="Plan a register of so many logos instead; no catalog is needed."),
+    ] = None,
+    qps: Annotated[float, typer.Option(min=0, help="With --logos: searches per second to answer.")] = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Estimate workers, threads and memory for serving.
 
-    The estimate is for the live catalog version, and includes the limits to set for a container.
+    The estimate is for the live catalog version, and includes the limits to set for a container. With --logos, it is for a
+    register of that size, on machines of --cores and --memory (default: 16 and 64 GB): files, machines and hours of a build.
     """
+    if logos is not None:
+        if catalogs is not None:
+            raise typer.BadParameter("cannot be combined with a folder of catalogs", param_hint="--logos")
+        default = Machine()
+        machine = Machine(cores or default.cores, default.memory if memory is None else round(1000 * MEGABYTE * memory))
+        _print_estimate(estimate(logos, qps, machine, load_settings(workers=workers)), as_json=as_json)
+        return
+    _plan_catalog(catalogs, cores, memory, workers, as_json=as_json)
+
+
+def _plan_catalog(
+    catalogs: Path | None, cores: int | None, memory: float | None, workers: int | None, *, as_json: bool
+) -> None:
     from logo_similarity.catalog.manifest import read_manifest
     from logo_similarity.catalog.versions import Catalog
 
     settings = load_settings(catalogs=catalogs, workers=workers)
     manifest = read_manifest(Catalog(settings.catalogs).current())
-    estimate = plan_service(manifest.size, manifest.model_size, cores or usable_cores(), settings)
-    figures = estimate.figures()
-    fits = memory is None or estimate.limit <= memory * 1000 * MEGABYTE
+    service = plan_service(manifest.size, manifest.model_size, cores or usable_cores(), settings)
+    figures = service.figures()
+    fits = memory is None or service.limit <= memory * 1000 * MEGABYTE
     if as_json:
         print_json(
             {
@@ -67,13 +90,54 @@ def plan(
         )
         print_table(table)
     if not fits:
-        raise ConfigError(_advice(estimate, memory or 0))
+        raise ConfigError(_advice(service, memory or 0))
 
 
-def _advice(estimate: ServicePlan, memory: float) -> str:
-    shortage = f"{estimate.limit / 1e9:.1f} GB are needed and {memory:g} GB are available"
-    room = memory * 1e9 - SPARE * estimate.shared - estimate.trial
-    workers = math.floor(room / (SPARE * estimate.private + estimate.burst))
+def _print_estimate(plan: Estimate, *, as_json: bool) -> None:
+    if as_json:
+        described = [{**asdict(form), "disk": form.disk, "hot": form.hot} for form in plan.forms]
+        print_json({**asdict(plan), "forms": described, "form": plan.form.precision})
+        return
+    forms = Table("embeddings", "disk", "always in memory", "memory of a machine")
+    for form in plan.forms:
+        mark = " (chosen)" if form is plan.form else ""
+        forms.add_row(f"{form.precision}{mark}", _size(form.disk), _size(form.hot), _size(form.limit))
+    print_table(forms)
+    table = Table("", "", show_header=False, box=box.SIMPLE)
+    for row in estimate_rows(plan):
+        table.add_row(*row)
+    print_table(table)
+
+
+def estimate_rows(plan: Estimate) -> tuple[tuple[str, str], ...]:
+    """The estimate as names and values, for people."""
+    command = "build --index milvus" if plan.engine is Engine.MILVUS else f"build --precision {plan.form.precision}"
+    shards = "" if plan.shards == 1 else f", {plan.shards:,} of them with the vectors"
+    kind = f"{plan.machine.cores} cores and {plan.machine.memory / 1e9:,.0f} GB"
+    return (
+        ("choose", f"{plan.engine}, {command}"),
+        ("because", plan.reason),
+        ("a search", f"{plan.search_ms:.1f} ms of a core"),
+        (f"cores for {plan.rate:g} searches per second", f"{plan.cores:,}"),
+        (f"machines of {kind}", f"{plan.machines:,}{shards}"),
+        ("embedding the images", f"{_hours(plan.embed_hours)} on {counted(plan.embed_machines, 'machine')}"),
+        ("building the index", f"{_hours(plan.index_hours)} on one machine"),
+        ("most of the disk", ", ".join(f"{name} {share:.0%}" for name, share in largest_files(plan.form))),
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB"
+
+
+def _hours(hours: float) -> str:
+    return f"{60 * hours:.0f} minutes" if hours < 1 else f"{hours:,.1f} hours"
+
+
+def _advice(service: ServicePlan, memory: float) -> str:
+    shortage = f"{service.limit / 1e9:.1f} GB are needed and {memory:g} GB are available"
+    room = memory * 1e9 - SPARE * service.shared - service.trial
+    workers = math.floor(room / (SPARE * service.private + service.burst))
     if workers >= 1:
-        return f"{shortage}: use --workers {min(workers, estimate.threads.workers - 1)}"
+        return f"{shortage}: use --workers {min(workers, service.threads.workers - 1)}"
     return f"{shortage}: the catalog alone does not fit and searches would wait for the disk; add memory"

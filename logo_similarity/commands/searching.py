@@ -104,7 +104,7 @@ class _Catalog:
             except (NotFoundError, StoreError):
                 return None
 
-        pictures = [SearchedPicture(picture.damage, picture.turned) for picture in result.pictures]
+        pictures = [SearchedPicture(picture.damage, picture.turned, picture.completed) for picture in result.pictures]
         return Answer(result, columns, pictures, None if self._store is None else read_file)
 
     def search_each(self, query: Query, images: Iterable[bytes]) -> Iterator[Answer | LogoSimilarityError]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from logo_similarity.description import TURNS, Description, Parts, Place
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.parts import cut_part, find_parts
-from logo_similarity.image.content import cut, find_content
+from logo_similarity.image.content import Content, cut, find_content
+from logo_similarity.image.cut import complete
 from logo_similarity.image.decode import Pixels
 from logo_similarity.image.ink import Box
 from logo_similarity.image.preprocess import find_shown, prepare, preprocess
@@ -81,6 +82,19 @@ def describe_turned(pixels: Pixels, encoder: Encoder) -> list[Description]:
         replace(describe(np.ascontiguousarray(np.rot90(pixels, -turn // 90)), encoder), place=None, turned=turn)
         for turn in TURNS[1:]
     ]
+
+
+def describe_completed(pixels: Pixels, encoder: Encoder) -> Description:
+    """Describe one picture of a part of a mark as a part of a larger picture, without parts of its own.
+
+    Arguments and errors as of `describe`.
+    """
+    content = find_content(pixels)
+    picture = complete(cut(pixels, content), content)
+    shown = Content(Box(0, 0, picture.shape[1], picture.shape[0]), content.paper)
+    prepared = prepare(picture, encoder.model.input_spec, shown)[np.newaxis]
+    embeddings, patches = encoder.infer_with_patches(prepared)
+    return Description(embeddings[0], quantize_patches(patches[0]), completed=True)
 
 
 def within(description: Description, crop: tuple[float, float, float, float]) -> Description:

@@ -41,6 +41,8 @@ EXPECTS = (0.01, 0.1, 1.0, 10.0)
 CHANCE_QUERIES = 700
 TURNED = {f"{name}, with `turned`": CHANGES[name] for name in ("rotated 90", "rotated 180", "rotated 270")}
 """Changed copies that are searched for as they look when turned, too."""
+CUT = {f"{name}, with `part_of_mark`": SCANS[name] for name in ("cropped by 20 %", "left half")}
+"""Scans that are searched for as parts of a mark, too."""
 COPIED = 300
 """Default number of images whose changed copies, scans and composites are searched for."""
 
@@ -179,7 +181,7 @@ def evaluate_gallery(
     if copies:
         queries = choose_copied_queries(truth, names[0], copies)
         bystanders = {query.row: other_brands(query, truth.splits[names[0]]) for query in queries}
-        done, total = itertools.count(1), len(CHANGES) + len(TURNED) + len(SCANS) + len(COMPOSITES)
+        done, total = itertools.count(1), sum(len(kinds) for kinds in (CHANGES, TURNED, SCANS, CUT, COMPOSITES))
         with ThreadPoolExecutor(threads) as pool:
             shared = (
                 gallery,
@@ -190,6 +192,8 @@ def evaluate_gallery(
             copy_figures = evaluate_copies(CHANGES, queries, *shared)
             copy_figures += evaluate_copies(TURNED, queries, *shared, describe_turned)
             scan_figures = evaluate_copies(SCANS, queries, *shared)
+            if gallery.complete is not None and gallery.features.patches is not None:
+                scan_figures += evaluate_copies(CUT, queries, *shared, describe_completed)
             composite_figures = evaluate_composites(bystanders, queries, *shared)
     return Evaluation(
         gallery.name,
@@ -358,6 +362,13 @@ def describe_turned(gallery: Gallery, pixels: Pixels) -> list[Description]:
     """What a search with `turned` compares: the picture, and without parts what it looks like turned by quarter turns."""
     turns = [gallery.describe(np.ascontiguousarray(np.rot90(pixels, turns))) for turns in (1, 2, 3)]
     return [gallery.describe(pixels), *(replace(turn, parts=None) for turn in turns)]
+
+
+def describe_completed(gallery: Gallery, pixels: Pixels) -> list[Description]:
+    """What a search with `part_of_mark` compares. The gallery can complete pictures."""
+    if gallery.complete is None:
+        raise ValueError(f"{gallery.name} completes no pictures")
+    return [gallery.describe(pixels), gallery.complete(pixels)]
 
 
 def evaluate_composites(

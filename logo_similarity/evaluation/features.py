@@ -19,7 +19,7 @@ from logo_similarity.search.candidates import Candidates, Ids
 from logo_similarity.search.expect import Tail
 from logo_similarity.search.fusion import further_candidates, fuse
 from logo_similarity.search.parts import MOST_EXPECTED, WHOLE, Comparison, Regions, match_parts, shorten
-from logo_similarity.search.score import RERANKED, score
+from logo_similarity.search.score import COMPLETED_RERANKED, RERANKED, score
 
 if TYPE_CHECKING:
     from logo_similarity.image.decode import Pixels
@@ -161,8 +161,7 @@ class Features:
 
         The logarithms are None if the gallery is too small for them.
         """
-        count = min(RERANKED, len(cosines))
-        rows = np.argpartition(-cosines, count - 1)[:count].astype(np.int64)
+        rows = _nearest(cosines, COMPLETED_RERANKED if query.completed else RERANKED)
         nearest = self._candidates(rows, cosines, replaced)
         scores = score(query, nearest, self.weight)
         tail = Tail.fit(np.sort(scores)[::-1])

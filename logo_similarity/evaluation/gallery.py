@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 
 from logo_similarity.description import Description
-from logo_similarity.embed.describe import describe, describe_parts
+from logo_similarity.embed.describe import describe, describe_completed, describe_parts
 from logo_similarity.errors import BadImageError, SourceError
 from logo_similarity.evaluation.features import Features, GalleryParts, normalise
 from logo_similarity.evaluation.labels import thumbnail
@@ -53,6 +54,8 @@ class Gallery:
     """(n, 1024) float32, see `labels.thumbnail`."""
     describe: Describe
     """Describes a query in the same way as the gallery."""
+    complete: Describe | None = None
+    """Describes a query as a part of a mark; None: the features are not compared cell by cell."""
 
 
 def image_files(folder: Path) -> list[str]:
@@ -70,6 +73,11 @@ def image_files(folder: Path) -> list[str]:
 def describe_by(encoder: Encoder) -> Describe:
     """A function that describes images and their parts with an encoder."""
     return lambda pixels: replace(describe(pixels, encoder), parts=describe_parts(pixels, encoder))
+
+
+def complete_by(encoder: Encoder) -> Describe | None:
+    """A function that describes images as parts of marks with an encoder; None: it has no patches."""
+    return partial(describe_completed, encoder=encoder) if encoder.has_patches else None
 
 
 def describe_as(name: str, baseline: Callable[[Pixels], Floats]) -> Describe:
@@ -168,7 +176,9 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
         engine.encoder.model.rerank_weight,
         GalleryParts.of(parts) if parts else None,
     )
-    return Gallery(name, files, features, np.stack(thumbnails), describe_by(engine.encoder))
+    return Gallery(
+        name, files, features, np.stack(thumbnails), describe_by(engine.encoder), complete_by(engine.encoder)
+    )
 
 
 def read_image(path: Path) -> Pixels:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from logo_similarity.evaluation.copies import CHANGES
-from logo_similarity.evaluation.evaluate import TURNED, choose_copied_queries, make_composite, other_brands
+from logo_similarity.evaluation.evaluate import CUT, TURNED, choose_copied_queries, make_composite, other_brands
 from logo_similarity.evaluation.scans import SCANS
 from logo_similarity.wording import counted
 
@@ -150,7 +150,8 @@ def _change_tables(evaluation: Evaluation, gallery: Gallery, truth: Truth, image
         for row, mark in zip(evaluation.copies, examples, strict=False)
     ]
     scans = [
-        example(mark, SCANS[row.change](image(mark.row))) for row, mark in zip(evaluation.scans, examples, strict=False)
+        example(mark, {**SCANS, **CUT}[row.change](image(mark.row)))
+        for row, mark in zip(evaluation.scans, examples, strict=False)
     ]
     composites = [
         example(mark, make_composite(row.composite, mark, other_brands(mark, marks), gallery.files, image)[0].pixels)

@@ -1,4 +1,7 @@
-"""The images of a source: in a folder, in a ZIP file, or in a folder with ZIP files. One rule for builds and uploads."""
+"""The images of a source: in a folder, in a ZIP file, or in a folder with ZIP files. One rule for builds and uploads.
+
+Those in a bucket are in `storage.images`, with the same interface.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from logo_similarity.errors import BadImageError, SourceError
-from logo_similarity.image.folder import FolderEntry, check_size, walk_folder
+from logo_similarity.image.folder import FileState, FolderEntry, check_size, folder_states, walk_folder
 from logo_similarity.image.formats import EXTENSIONS
 from logo_similarity.image.zips import SUFFIX, BrokenZipError, ZipImages
 from logo_similarity.wording import counted
@@ -19,10 +22,22 @@ EXAMPLES = 3
 
 
 class ImageFiles(Protocol):
-    """Files that are named relative to a folder or a ZIP file, "/" between the parts of their names."""
+    """Files that are named relative to a folder, a ZIP file or a bucket prefix, "/" between the parts of their names.
 
-    path: Path
-    """The folder or ZIP file."""
+    `str` of it is where they are, for messages.
+    """
+
+    def folder_name(self) -> str:
+        """The last part of where they are, without `.zip`: names in a data set may begin with it."""
+        ...
+
+    def exists(self) -> bool:
+        """Whether the folder, ZIP file or bucket exists."""
+        ...
+
+    def states(self) -> Iterator[FileState]:
+        """Every file, or the ZIP file in place of those in it, in a fixed order: if one changes, its state does."""
+        ...
 
     def archives(self) -> tuple[ZipImages, ...]:
         """The ZIP files, in the order of their names."""
@@ -101,11 +116,11 @@ def file_names(images: ImageFiles) -> Iterator[str]:
 
 def readable_entries(images: ImageFiles) -> Iterator[FolderEntry]:
     """The entries. Raises SourceError if the folder does not exist, or a part of it cannot be read."""
-    if not images.path.exists():
-        raise SourceError(f"{images.path}: the image folder does not exist")
+    if not images.exists():
+        raise SourceError(f"{images}: the image folder does not exist")
     for entry in images.entries():
         if entry.unreadable:
-            raise SourceError(f"{images.path / entry.name}: cannot be read ({entry.problem})")
+            raise SourceError(f"{images}/{entry.name}: cannot be read ({entry.problem})")
         yield entry
 
 
@@ -113,8 +128,8 @@ def image_notes(images: ImageFiles) -> list[str]:
     """How to show images that are in ZIP files; empty: there are none."""
     if not _with_images(images):
         return []
-    path = shlex.quote(str(images.path))
-    unpack = "unpack the file" if images.path.is_file() else "unpack each ZIP file into a folder of its name"
+    path = shlex.quote(str(images))
+    unpack = "unpack the file" if isinstance(images, ZipImages) else "unpack each ZIP file into a folder of its name"
     return [f"a service cannot show images from ZIP files: run logo-similarity images upload {path}, or {unpack}"]
 
 
@@ -147,6 +162,18 @@ class FolderImages:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    def folder_name(self) -> str:
+        """See `ImageFiles.folder_name`."""
+        return self.path.resolve().name
+
+    def exists(self) -> bool:
+        """See `ImageFiles.exists`."""
+        return self.path.exists()
+
+    def states(self) -> Iterator[FileState]:
+        """See `ImageFiles.states`."""
+        return folder_states(self.path)
 
     def archives(self) -> tuple[ZipImages, ...]:
         """See `ImageFiles.archives`."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from logo_similarity.errors import ImageTooLargeError, SourceError
 
@@ -20,6 +21,26 @@ class FolderEntry:
     """Why it is not read; None for a file that is."""
     unreadable: bool = False
     """The problem is an error of the file system, not a rule."""
+
+
+class FileState(NamedTuple):
+    """What a change of a file changes, without reading it."""
+
+    name: str
+    size: int
+    """In bytes."""
+    modified: int
+    """In nanoseconds."""
+
+
+def folder_states(folder: Path) -> Iterator[FileState]:
+    """Every file below a folder, in a fixed order, with names that begin with "/"."""
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(parent, name)  # noqa: PTH118 - 770,000 Path objects would double the time
+            status = os.lstat(path)
+            yield FileState(path.removeprefix(str(folder)), status.st_size, status.st_mtime_ns)
 
 
 def walk_folder(folder: Path) -> Iterator[FolderEntry]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from logo_similarity.errors import BadImageError, SourceError
-from logo_similarity.image.folder import FolderEntry, check_size
+from logo_similarity.image.folder import FileState, FolderEntry, check_size
 from logo_similarity.image.zip_directory import (
     LOCAL_HEADER,
     LOCAL_SIGNATURE,
@@ -84,6 +84,19 @@ class ZipImages:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    def folder_name(self) -> str:
+        """See `ImageFiles.folder_name`."""
+        return self.path.resolve().stem
+
+    def exists(self) -> bool:
+        """See `ImageFiles.exists`."""
+        return self.path.exists()
+
+    def states(self) -> Iterator[FileState]:
+        """See `ImageFiles.states`."""
+        status = self.path.stat()
+        yield FileState(self.path.name, status.st_size, status.st_mtime_ns)
 
     def archives(self) -> tuple[ZipImages, ...]:
         """This one."""

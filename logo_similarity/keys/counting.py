@@ -1,4 +1,4 @@
-"""Counts the requests of keys on a separate thread: a locked file or a slow disk never blocks the event loop."""
+"""Counts the requests of keys on a separate thread: a slow disk or server never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import sqlite3
 import threading
 import time
-from pathlib import Path
+from collections.abc import Callable
 from queue import SimpleQueue
 
 from logo_similarity.errors import ConfigError, TryLaterError
@@ -16,7 +16,7 @@ from logo_similarity.keys.document import Key
 from logo_similarity.keys.usage import Usage
 
 COUNT_SECONDS = 1.0
-"""Maximum wait of a request for its count. SQLite itself waits 0.25 s for a lock; a stalled disk has no time limit."""
+"""Maximum wait of a request for its count. SQLite and a server have limits of 0.25 s; a stalled disk has none."""
 PAUSE_SECONDS = 1.0
 """Pause of counting after a failure, so that requests do not wait for the next failure."""
 
@@ -28,30 +28,36 @@ class NotCountedError(Exception):
 
 
 class UsageCounter:
-    """Counts requests in the usage file of this machine, in the order of their arrival."""
+    """Counts requests in the usage file of this machine, or on a server, in the order of their arrival."""
 
-    def __init__(self, path: Path) -> None:
-        """Nothing is opened before `open`."""
-        self._path = path
+    def __init__(self, open_usage: Callable[[], Usage], name: str) -> None:
+        """Nothing is opened before `open`.
+
+        Args:
+            open_usage: opens the file or connects to the server; raises ConfigError.
+            name: names it in messages.
+        """
+        self._open_usage = open_usage
+        self._name = name
         self._usage: Usage | None = None
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._resume = 0.0
-        self._reason = "the file is not open"
+        self._reason = f"{name} is not open"
 
     @property
     def is_open(self) -> bool:
-        """Whether the usage file is open. It is closed when it turns out to be damaged."""
+        """Whether requests can be counted. A damaged file and a server that does not respond are closed."""
         return self._usage is not None
 
     def open(self) -> None:
-        """Open or create the file and start the thread. May wait for other processes that open it.
+        """Open the file or connect to the server, and start the thread. May wait for other processes that open the file.
 
         Raises:
-            ConfigError: it cannot be created or written.
+            ConfigError: counting is not possible.
         """
         try:
-            self._usage = Usage(self._path)
+            self._usage = self._open_usage()
         except ConfigError as error:
             self._reason = str(error)
             raise
@@ -75,18 +81,22 @@ class UsageCounter:
             async with asyncio.timeout(COUNT_SECONDS):
                 await counted
         except TimeoutError:
-            self._pause(f"{self._path}: counting took longer than {COUNT_SECONDS:g} s")
+            self._pause(f"{self._name}: counting took longer than {COUNT_SECONDS:g} s")
             raise NotCountedError(self._reason) from None
 
     def today(self, key: Key) -> int | None:
-        """Number of admitted requests of the key on this machine since 00:00 UTC; None if it is unknown."""
+        """Number of admitted requests of the key since 00:00 UTC; None if it is unknown."""
+        usage = self._usage
+        if usage is None or time.monotonic() < self._resume:
+            return None
         try:
-            return None if self._usage is None else self._usage.today(key)
-        except sqlite3.Error:
+            return usage.today(key)
+        except usage.failures as error:
+            self._pause(str(error))
             return None
 
     def close(self) -> None:
-        """Close the file. Requests that still wait are not counted."""
+        """Close the file or the connection. Requests that still wait are not counted."""
         self._resume = math.inf
         if self._thread is not None:
             self._jobs.put(None)
@@ -109,9 +119,9 @@ class UsageCounter:
             usage.admit(key)
         except TryLaterError as error:
             return error
-        except sqlite3.Error as error:
+        except usage.failures as error:
             self._pause(str(error))
-            if not isinstance(error, sqlite3.OperationalError):  # damaged; `open` replaces it
+            if not isinstance(error, sqlite3.OperationalError):  # not locked or full: `open` replaces what failed
                 self._usage = None
                 usage.close()
             return NotCountedError(self._reason)

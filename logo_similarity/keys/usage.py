@@ -1,149 +1,35 @@
-"""Rate limits and daily quotas of keys, counted together for all workers of this machine."""
+"""Rate limits and daily quotas of keys, counted in a storage of `limits`."""
 
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 import math
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from urllib.parse import quote
+from collections.abc import Callable
 
 from limits import RateLimitItemPerDay
-from limits.storage import MovingWindowSupport, Storage
+from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 
-from logo_similarity.config import Settings
-from logo_similarity.errors import ConfigError, QuotaSpentError, RateLimitedError
-from logo_similarity.keys.document import LONGEST_WINDOW, Key, parse_rate
+from logo_similarity.errors import QuotaSpentError, RateLimitedError
+from logo_similarity.keys.document import Key, parse_rate
 from logo_similarity.wording import counted
 
-LOCK_SECONDS = 0.25
-"""Maximum wait for the write of another process, which takes about 20 microseconds."""
 DAY = 86_400
-TABLES = """
-CREATE TABLE IF NOT EXISTS counters (key TEXT PRIMARY KEY, count INTEGER NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS hits (key TEXT NOT NULL, at REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS hits_by_key ON hits (key, at);
-"""
 ANY_NUMBER = 2**62
-
-
-def usage_path(settings: Settings) -> Path:
-    """The file of the request counts."""
-    return settings.usage_db or settings.catalogs / ".usage.db"
-
-
-class SQLiteStorage(Storage, MovingWindowSupport):
-    """Storage for `limits` in a SQLite file, which all processes of a machine share."""
-
-    STORAGE_SCHEME = None
-
-    def __init__(self, path: Path) -> None:
-        """Open or create the file.
-
-        Raises:
-            sqlite3.Error: it cannot be opened or created.
-        """
-        super().__init__()
-        self._connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
-        # Counts survive the process, but may be lost in a power failure: no request waits for the disk.
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = OFF")
-        self._connection.executescript(TABLES)
-        now = time.time()
-        self._connection.execute("DELETE FROM counters WHERE expires < ?", (now,))
-        self._connection.execute("DELETE FROM hits WHERE at < ?", (now - LONGEST_WINDOW,))
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return sqlite3.Error
-
-    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        now = time.time()
-        (count,) = self._connection.execute(
-            "INSERT INTO counters VALUES (:key, :amount, :expires) ON CONFLICT (key) DO UPDATE SET"
-            " count = iif(expires < :now, :amount, count + :amount), expires = iif(expires < :now, :expires, expires)"
-            " RETURNING count",
-            {"key": key, "amount": amount, "now": now, "expires": now + expiry},
-        ).fetchone()
-        return int(count)
-
-    def get(self, key: str) -> int:
-        query = "SELECT count FROM counters WHERE key = ? AND expires >= ?"
-        row = self._connection.execute(query, (key, time.time())).fetchone()
-        return int(row[0]) if row else 0
-
-    def get_expiry(self, key: str) -> float:
-        row = self._connection.execute("SELECT expires FROM counters WHERE key = ?", (key,)).fetchone()
-        return float(row[0]) if row else time.time()
-
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        with self._transaction() as connection:
-            now = time.time()
-            # An entry in the future was written before the clock was set back, and would never leave the window.
-            connection.execute("DELETE FROM hits WHERE key = ? AND (at <= ? OR at > ?)", (key, now - expiry, now + 1))
-            (count,) = connection.execute("SELECT count(*) FROM hits WHERE key = ?", (key,)).fetchone()
-            if count + amount > limit:
-                return False
-            connection.executemany("INSERT INTO hits VALUES (?, ?)", [(key, now)] * amount)
-            return True
-
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:  # noqa: ARG002
-        now = time.time()
-        query = "SELECT min(at), count(*) FROM hits WHERE key = ? AND at > ?"
-        first, count = self._connection.execute(query, (key, now - expiry)).fetchone()
-        return (float(first), int(count)) if count else (now, 0)
-
-    def check(self) -> bool:
-        return bool(self._connection.execute("SELECT 1").fetchone())
-
-    def reset(self) -> int:
-        return sum(self._connection.execute(f"DELETE FROM {table}").rowcount for table in ("counters", "hits"))  # noqa: S608
-
-    def clear(self, key: str) -> None:
-        for table in ("counters", "hits"):
-            self._connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._connection
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:  # a full disk ends the transaction by itself
-                self._connection.execute("ROLLBACK")
-            raise
 
 
 class Usage:
     """Counts the requests of keys and enforces their limits."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the file of the counts. A damaged file is renamed, and its counts are lost.
-
-        Raises:
-            ConfigError: it cannot be created or written.
-        """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.with_name(path.name + ".lock").open("ab") as lock:
-                fcntl.flock(
-                    lock, fcntl.LOCK_EX
-                )  # the first worker replaces a damaged file, the others open the new one
-                self._storage = _open_or_renew(path)
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"LOGO_USAGE_DB: {path} cannot be used: {error}") from None
-        self._rates = MovingWindowRateLimiter(self._storage)
-        self._quotas = FixedWindowRateLimiter(self._storage)
+    def __init__(self, storage: Storage, close: Callable[[], object]) -> None:
+        """Count in a storage with a moving window; `close` closes it."""
+        self.close = close
+        self.failures = storage.base_exceptions
+        """The errors of the storage, with which every method may fail."""
+        self._storage = storage
+        self._rates = MovingWindowRateLimiter(storage)
+        self._quotas = FixedWindowRateLimiter(storage)
 
     def admit(self, key: Key) -> None:
         """Count one request of a key.
@@ -151,7 +37,6 @@ class Usage:
         Raises:
             RateLimitedError: the rate limit of the key is reached.
             QuotaSpentError: the quota of the day is reached.
-            sqlite3.Error: the request cannot be counted now.
         """
         now = time.time()
         if key.rate is not None:
@@ -167,46 +52,11 @@ class Usage:
             )
 
     def today(self, key: Key) -> int:
-        """Number of admitted requests of the key on this machine since 00:00 UTC."""
-        return min(self._storage.get(_counter(key)), key.quota or ANY_NUMBER)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._storage.close()
+        """Number of admitted requests of the key since 00:00 UTC."""
+        return min(self._storage.get(counter_of(key)), key.quota or ANY_NUMBER)
 
 
-def requests_today(path: Path, keys: Iterable[Key]) -> dict[str, int]:
-    """Number of admitted requests of each key since 00:00 UTC, by the id of the key. Writes nothing.
-
-    Raises:
-        ConfigError: the file does not exist or cannot be read; names the settings for its path.
-    """
-    if not path.exists():
-        raise ConfigError(f"{path} does not exist; set LOGO_USAGE_DB or LOGO_CATALOGS as for the service")
-    try:
-        connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
-        try:
-            counts = dict(connection.execute("SELECT key, count FROM counters"))
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    return {key.id: min(counts.get(_counter(key), 0), key.quota or ANY_NUMBER) for key in keys}
-
-
-def _open_or_renew(path: Path) -> SQLiteStorage:
-    try:
-        return SQLiteStorage(path)
-    except sqlite3.OperationalError:
-        raise  # no space or no permission; the file is not damaged
-    except sqlite3.DatabaseError:
-        for ending in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                path.with_name(path.name + ending).rename(path.with_name(f"{path.name}.damaged{ending}"))
-        return SQLiteStorage(path)
-
-
-def _counter(key: Key) -> str:
+def counter_of(key: Key) -> str:
     """Name of the counter of a key for today, as `limits` forms it."""
     return RateLimitItemPerDay(key.quota or ANY_NUMBER).key_for(key.id, _day(time.time()))
 

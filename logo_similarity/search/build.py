@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 
 from logo_similarity.embed.describe import Floats
 from logo_similarity.errors import BuildError
+from logo_similarity.precision import Precision
 from logo_similarity.search.candidates import Ids
+from logo_similarity.search.halves import Halves
 from logo_similarity.search.hnsw import VectorIndex
 from logo_similarity.search.sources import SearchIndex, all_rows
 
@@ -61,6 +64,8 @@ def build_hnsw(
     m: int,
     ef_construction: int,
     threads: int,
+    precision: Precision = Precision.FLOAT32,
+    halves: Halves | None = None,
     probe: Probe | None = None,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> tuple[IndexRecall, ...]:
@@ -72,11 +77,13 @@ def build_hnsw(
     each other. Each of them must also find itself.
 
     Args:
-        vectors: (n, d) float32, unit length (checked), all different.
+        vectors: (n, d) float32, unit length (checked), all different; as `halves.rounded` to the precision.
         path: file to write.
         m: edges per node (twice as many on the bottom layer).
         ef_construction: breadth of the graph search when a node is added.
         threads: OpenMP threads.
+        precision: how the vectors are stored.
+        halves: (n, d) float16: the vectors, if `precision` is `INT8`.
         probe: how the recall is measured.
         on_rows: called with the number of rows added so far.
 
@@ -87,7 +94,7 @@ def build_hnsw(
         BuildError: a vector is not of unit length, or the file cannot be written.
     """
     faiss.omp_set_num_threads(threads)
-    index = faiss.IndexHNSWFlat(vectors.shape[1], m, faiss.METRIC_INNER_PRODUCT)
+    index = _empty_index(vectors, m, precision)
     index.hnsw.efConstruction = ef_construction
 
     def add(first: int, last: int) -> None:
@@ -104,7 +111,10 @@ def build_hnsw(
     queries = np.ascontiguousarray(vectors[first_query:])
     check_unit_length(queries, first_query)
     held_out_curve = (
-        measure_recall(VectorIndex(index, path), queries, k=probe.k, ef_searches=probe.ef_searches, threads=threads)
+        tuple(
+            recall
+            for recall, _ in _measure(VectorIndex(index, path, halves), vectors[:first_query], queries, probe, threads)
+        )
         if held_out
         else ()
     )
@@ -116,8 +126,8 @@ def build_hnsw(
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[-1]
         raise BuildError(f"{path}: cannot be written: {reason}; is the disk full?") from None
-    complete = VectorIndex(index, path)
-    curve = tuple(measure_random_rows(complete, complete.vectors, probe, threads))
+    complete = VectorIndex(index, path, halves)
+    curve = tuple(measure_random_rows(complete, vectors, probe, threads))
     return tuple(
         replace(point, k=held_out_point.k, queries=held_out_point.queries, value=held_out_point.value)
         if held_out_point.value <= point.value
@@ -154,8 +164,21 @@ def measure_recall(
         ef_searches: breadths of the graph search.
         threads: OpenMP threads of the exact search.
     """
-    points = _measure(index, all_rows(index.vectors), queries, k=k, ef_searches=ef_searches, threads=threads)
+    probe = Probe(k, len(queries), tuple(ef_searches))
+    points = _measure(index, all_rows(index.vectors), queries, probe, threads)
     return tuple(recall for recall, _ in points)
+
+
+def _empty_index(vectors: Floats, m: int, precision: Precision) -> Any:  # noqa: ANN401 - faiss ships no types
+    """An index without vectors, whose codes are trained for these."""
+    dimension, metric = vectors.shape[1], faiss.METRIC_INNER_PRODUCT
+    if precision is Precision.FLOAT32:
+        return faiss.IndexHNSWFlat(dimension, m, metric)
+    kinds = {Precision.FLOAT16: faiss.ScalarQuantizer.QT_fp16, Precision.INT8: faiss.ScalarQuantizer.QT_8bit}
+    index = faiss.IndexHNSWSQ(dimension, kinds[precision], m, metric)
+    # The codes of 8 bits need the least and the largest number of each dimension: two vectors have them.
+    index.train(np.stack((vectors.min(axis=0), vectors.max(axis=0))))
+    return index
 
 
 def measure_random_rows(index: SearchIndex, vectors: Floats, probe: Probe, threads: int) -> Iterator[IndexRecall]:
@@ -170,21 +193,20 @@ def measure_random_rows(index: SearchIndex, vectors: Floats, probe: Probe, threa
     random = np.random.default_rng(SEED)
     rows = np.sort(random.choice(index.count, min(probe.queries, index.count), replace=False))
     queries = np.ascontiguousarray(vectors[rows])
-    points = _measure(index, vectors, queries, k=probe.k, ef_searches=probe.ef_searches, threads=threads)
-    for recall, answers in points:
+    for recall, answers in _measure(index, vectors, queries, probe, threads):
         self_found = float(np.mean(list(map(np.isin, rows, answers))))
         yield IndexRecall(recall.ef_search, recall.k, recall.queries, recall.value, self_found)
 
 
 def _measure(
-    index: SearchIndex, vectors: Floats, queries: Floats, *, k: int, ef_searches: Sequence[int], threads: int
+    index: SearchIndex, vectors: Floats, queries: Floats, probe: Probe, threads: int
 ) -> Iterator[tuple[Recall, list[Ids]]]:
     """For each breadth: the recall as of `measure_recall`, and the rows that each query finds."""
-    k = min(k, index.count)
+    k = min(probe.k, index.count)
     faiss.omp_set_num_threads(threads)
     exact_scores, _ = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
     floors = exact_scores[:, -1] - TIE
-    for ef_search in ef_searches:
+    for ef_search in probe.ef_searches:
         answers = [index.search(query, k, ef_search=ef_search) for query in queries]
         hits = sum(int(np.count_nonzero(scores >= floor)) for (_, scores), floor in zip(answers, floors, strict=True))
         yield Recall(ef_search, k, len(queries), hits / (len(queries) * k)), [rows for rows, _ in answers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from logo_similarity.description import Description
 from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.filters import Filter
+
+if TYPE_CHECKING:
+    from logo_similarity.search.halves import HalfRows
 
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -80,7 +83,7 @@ class CandidateSource(Protocol):
 
 
 def gather(
-    ids: Ids, cosines: Floats, embeddings: Floats, patches: Patches | None, *, exact: bool = False
+    ids: Ids, cosines: Floats, embeddings: Floats | HalfRows, patches: Patches | None, *, exact: bool = False
 ) -> Candidates:
     """Candidates with their rows of the arrays, for re-ranking.
 

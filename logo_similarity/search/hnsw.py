@@ -16,17 +16,27 @@ import numpy as np
 from logo_similarity.description import Description
 from logo_similarity.embed.describe import Floats, Patches
 from logo_similarity.errors import CatalogError
+from logo_similarity.precision import Precision
 from logo_similarity.search.candidates import Candidates, Ids, IdSet, gather
+from logo_similarity.search.halves import HalfRows, Halves, open_halves
 from logo_similarity.search.rows import RowMap
 
-_HNSW_FLAT = b"IHNf"
-_FLAT = b"IxFI"
+_FLAT, _CODES = b"IxFI", b"IxSQ"
+_STORAGE = {b"IHNf": _FLAT, b"IHNs": _CODES}
+"""Kinds of HNSW indexes, and how their vectors are stored."""
 _HEADER = "<i3q?i"
 """Header of an index: d, ntotal, two unused, is_trained, metric (`write_index_header` in FAISS)."""
 _GRAPH = (("assign_probas", 8), ("cum_nneighbor_per_level", 4), ("levels", 4), ("offsets", 8), ("neighbors", 4))
 """Arrays of a graph in file order, with their item sizes in bytes; a length precedes each array (`write_HNSW`)."""
 _SEARCH = "<5i"
 """Parameters of a graph: entry_point, max_level, efConstruction, efSearch, one unused."""
+_QUANTIZER = "<2if3Q"
+"""A scalar quantizer: its type, two unused, d, bytes of a code, the number of trained values (`write_ScalarQuantizer`)."""
+_QUANTIZED = {
+    faiss.ScalarQuantizer.QT_fp16: (Precision.FLOAT16, 2, 0),
+    faiss.ScalarQuantizer.QT_8bit: (Precision.INT8, 1, 2),
+}
+"""The precision of each type that can be read, and its bytes and trained values for each dimension."""
 
 
 # Measured by `benchmarks.filters`.
@@ -37,26 +47,43 @@ NEARLY_ALL, SPARE = 0.9, 1.1
 vectors that are needed, and is no more careful than one without a filter. Measured by `benchmarks.hidden`."""
 SCANNED = 30
 """Vectors that are compared one by one in the time of a graph search, for each unit of its breadth."""
+RESCORED = 2
+"""Vectors that a graph search by codes of 8 bits finds for each one that is needed; the best by their embeddings remain.
+Measured by `benchmarks.scale`."""
 
 
 class VectorIndex:
     """A read-only HNSW graph over unit vectors. Safe to search from many threads at once."""
 
-    def __init__(self, index: Any, path: Path) -> None:  # noqa: ANN401 - faiss ships no types
+    def __init__(self, index: Any, path: Path, halves: Halves | None = None) -> None:  # noqa: ANN401 - faiss ships no types
         self._index = index
         self._storage = faiss.downcast_index(index.storage)
         self.path = path
         self.count = int(index.ntotal)
         self.dimension = int(index.d)
-        self.vectors: Floats = stored_vectors(index)
-        """(count, dimension) float32: a read-only view of the vectors in the index."""
+        self.precision = Precision.FLOAT32
+        if isinstance(index, faiss.IndexHNSWSQ):
+            self.precision = _QUANTIZED[self._storage.sq.qtype][0]
+        if self.precision is Precision.FLOAT16:
+            halves = stored_halves(index)
+        elif self.precision is Precision.INT8 and halves is None:
+            raise CatalogError(
+                f"{path}: has codes of 8 bits, and a search needs embeddings beside them; build it again"
+            )
+        self._halves = None if halves is None else HalfRows(halves)
+        self.vectors: Floats | HalfRows = stored_vectors(index) if self._halves is None else self._halves
+        """(count, dimension) float32, read-only: the embeddings."""
 
     @classmethod
-    def open(cls, path: Path) -> VectorIndex:
+    def open(cls, path: Path, embeddings: Path | None = None) -> VectorIndex:
         """Map an index file into memory. All processes share its pages; nothing is copied.
 
+        Args:
+            path: the index file.
+            embeddings: .npy file of the embeddings, float16, if the index has codes of 8 bits; None: they are in the index.
+
         Raises:
-            CatalogError: the file cannot be read, is damaged, or is not an HNSW index over inner products.
+            CatalogError: a file cannot be read, is damaged, or is not an HNSW index over inner products.
         """
         _check_layout(path)
         try:
@@ -64,9 +91,13 @@ class VectorIndex:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except (RuntimeError, MemoryError) as error:
             raise CatalogError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
-        if not isinstance(index, faiss.IndexHNSWFlat) or index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        if (
+            not isinstance(index, faiss.IndexHNSWFlat | faiss.IndexHNSWSQ)
+            or index.metric_type != faiss.METRIC_INNER_PRODUCT
+        ):
             raise CatalogError(f"{path}: not an HNSW index over inner products")
-        return cls(index, path)
+        halves = None if embeddings is None else open_halves(embeddings, int(index.ntotal), int(index.d))
+        return cls(index, path, halves)
 
     def search(self, query: Floats, k: int, *, ef_search: int) -> tuple[Ids, Floats]:
         """The approximate `k` nearest rows of one query, nearest first.
@@ -79,9 +110,7 @@ class VectorIndex:
         Returns:
             Rows, (m,) int64, and the exact cosines of their embeddings and the query, (m,) float32.
         """
-        k = min(k, self.count)
-        parameters = faiss.SearchParametersHNSW(efSearch=max(ef_search, k))
-        return _ordered(*self._index.search(query[np.newaxis], k, params=parameters))
+        return self._rescored(query, *self._search(query, self._needed(k, ef_search), ef_search), k)
 
     def scan(self, query: Floats, rows: Ids, k: int) -> tuple[Ids, Floats]:
         """The exact `k` nearest of some rows, which are compared one by one. Otherwise as `search`.
@@ -93,6 +122,9 @@ class VectorIndex:
         """
         if not len(rows):  # FAISS refuses to search for no rows
             return rows, np.empty(0, np.float32)
+        if self._halves is not None:
+            rows, cosines = self._halves.scan(query, rows, k)
+            return rows, np.clip(cosines, -1, 1)
         parameters = faiss.SearchParameters(sel=faiss.IDSelectorArray(rows))
         return _ordered(*self._storage.search(query[np.newaxis], min(k, len(rows)), params=parameters))
 
@@ -112,8 +144,8 @@ class VectorIndex:
         """
         if allowed is None:
             return *self.search(query, k, ef_search=ef_search), False
-        if (nearest := self._search_graph(query, k, allowed, ef_search)) is not None:
-            return *nearest, False
+        if (nearest := self._search_graph(query, self._needed(k, ef_search), allowed, ef_search)) is not None:
+            return *self._rescored(query, *nearest, k), False
         return *self.scan(query, allowed.ids, k), True
 
     def search_each(
@@ -121,6 +153,23 @@ class VectorIndex:
     ) -> list[tuple[Ids, Floats, bool]]:
         """The same as `search_allowed` for each of some queries, (n, dimension) float32."""
         return [self.search_allowed(query, k, allowed, ef_search=ef_search) for query in queries]
+
+    def _needed(self, k: int, ef_search: int) -> int:
+        """Vectors that a graph search has to find for `k` nearest ones, among those that it sees anyway."""
+        return max(k, min(ef_search, RESCORED * k)) if self.precision is Precision.INT8 else k
+
+    def _search(self, query: Floats, k: int, ef_search: int) -> tuple[Ids, Floats]:
+        """The approximate `k` nearest rows by the stored codes; see `search`."""
+        k = min(k, self.count)
+        parameters = faiss.SearchParametersHNSW(efSearch=max(ef_search, k))
+        return _ordered(*self._index.search(query[np.newaxis], k, params=parameters))
+
+    def _rescored(self, query: Floats, rows: Ids, cosines: Floats, k: int) -> tuple[Ids, Floats]:
+        """The `k` nearest of some rows, by the cosines of their embeddings if those of their codes of 8 bits are given."""
+        if self.precision is Precision.INT8:
+            # The sum of a row is the same in any selection of rows, unlike that of a product of matrices.
+            rows, cosines = _ordered(np.vecdot(self.vectors[rows], query)[np.newaxis], rows[np.newaxis])
+        return rows[:k], cosines[:k]
 
     def _search_graph(self, query: Floats, k: int, allowed: IdSet, ef_search: int) -> tuple[Ids, Floats] | None:
         """The `k` nearest allowed rows, by graph searches; None: comparing all allowed rows takes less time.
@@ -132,7 +181,7 @@ class VectorIndex:
             needed = math.ceil(SPARE * k * self.count / max(allowed.count, 1))
             breadth = max(ef_search, needed)
             if breadth * SCANNED < allowed.count:
-                rows, cosines = self.search(query, breadth, ef_search=breadth)
+                rows, cosines = self._search(query, breadth, breadth)
                 ranks = np.flatnonzero(allowed.mask[rows[:needed]])[:k]
                 if len(ranks) == k:  # no fewer are allowed near the query than elsewhere
                     return rows[ranks], cosines[ranks]
@@ -140,7 +189,7 @@ class VectorIndex:
         if breadth > 2 * ef_search:
             breadth = ef_search
         while breadth * SCANNED < allowed.count:
-            rows, cosines = self.search(query, breadth, ef_search=breadth)
+            rows, cosines = self._search(query, breadth, breadth)
             ranks = np.flatnonzero(allowed.mask[rows])
             if len(ranks) >= k and LEAST_BREADTH * ranks[k - 1] < breadth:
                 return rows[ranks[:k]], cosines[ranks[:k]]
@@ -233,7 +282,7 @@ def _layout_fault(file: BinaryIO, size: int) -> str | None:
     """The reason why the layout of an index file is not valid; None if it is valid."""
     magic = file.read(4)
     dimension, count, *_, metric = _take(file, _HEADER)
-    if magic != _HNSW_FLAT or metric != faiss.METRIC_INNER_PRODUCT:
+    if magic not in _STORAGE or metric != faiss.METRIC_INNER_PRODUCT:
         return "not an HNSW index over inner products"
     for name, item_bytes in _GRAPH:
         (length,) = _take(file, "<Q")
@@ -242,38 +291,53 @@ def _layout_fault(file: BinaryIO, size: int) -> str | None:
         file.seek(length * item_bytes, os.SEEK_CUR)
     _take(file, _SEARCH)
     (storage,) = _take(file, "<4s")
-    if storage != _FLAT:
+    if storage != _STORAGE[magic]:
         return (
-            f"its embeddings are stored as FAISS type {storage.decode('latin-1')!r}; only {_FLAT.decode()!r} (float32, "
-            "inner product) can be read; build the catalog again"
+            f"its embeddings are stored as FAISS type {storage.decode('latin-1')!r}; only {_STORAGE[magic].decode()!r} "
+            "can be read; build the catalog again"
         )
     stored_dimension, stored_count, *_ = _take(file, _HEADER)
+    numbers, number_bytes = (dimension, 4) if storage == _FLAT else (_code_bytes(file, dimension), 1)
     (length,) = _take(file, "<Q")
     if (stored_dimension, stored_count) != (dimension, count):
         return "damaged: its graph and its embeddings have different sizes"
-    if not dimension * count == length > 0 or file.tell() + 4 * length != size:
+    if not numbers * count == length > 0 or file.tell() + number_bytes * length != size:
         return f"damaged: {length} numbers for {count} embeddings of {dimension} dimensions in a file of {size} bytes"
     return None
+
+
+def _code_bytes(file: BinaryIO, dimension: int) -> int:
+    """The size of a code, after the description of all codes is read; 0: it is not one of codes that can be read."""
+    kind, _, _, code_dimension, code_bytes, trained = _take(file, _QUANTIZER)
+    _, bytes_each, trained_each = _QUANTIZED.get(kind, (None, 0, 0))
+    if (code_dimension, code_bytes, trained) != (dimension, bytes_each * dimension, trained_each * dimension):
+        return 0
+    file.seek(4 * trained, os.SEEK_CUR)
+    return int(code_bytes)
 
 
 def _take(file: BinaryIO, layout: str) -> tuple[Any, ...]:
     return struct.unpack(layout, file.read(struct.calcsize(layout)))
 
 
-class _StoredVectors:
+class _Stored:
     """Array interface to the vectors of an index. The array holds a reference to it, and it keeps the index alive."""
 
-    def __init__(self, index: Any) -> None:  # noqa: ANN401 - faiss ships no types
+    def __init__(self, index: Any, address: int, dtype: type[np.generic]) -> None:  # noqa: ANN401 - faiss ships no types
         self._index = index
-        address = int(faiss.downcast_index(index.storage).get_xb())
         self.__array_interface__ = {
             "version": 3,
             "data": (address, True),
             "shape": (int(index.ntotal), int(index.d)),
-            "typestr": np.dtype(np.float32).str,
+            "typestr": np.dtype(dtype).str,
         }
 
 
 def stored_vectors(index: Any) -> Floats:  # noqa: ANN401 - faiss ships no types
     """The vectors in an `IndexHNSWFlat`, (ntotal, d) float32, as a read-only view. Adding vectors invalidates it."""
-    return np.asarray(_StoredVectors(index))
+    return np.asarray(_Stored(index, int(faiss.downcast_index(index.storage).get_xb()), np.float32))
+
+
+def stored_halves(index: Any) -> Halves:  # noqa: ANN401 - faiss ships no types
+    """The codes in an `IndexHNSWSQ` of float16, (ntotal, d); otherwise as `stored_vectors`."""
+    return np.asarray(_Stored(index, int(faiss.downcast_index(index.storage).codes.data()), np.float16))

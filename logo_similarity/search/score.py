@@ -26,6 +26,8 @@ BLOCK = 100
 """Candidates compared at once; this bounds the memory."""
 RERANKED = 100
 """Number of candidates that are re-ranked, or more if a query asks for more results. 200 do not improve recall."""
+COMPLETED_RERANKED, COMPLETED_WEIGHT = 1000, 0.85
+"""The same for completed queries, whose embedding says less, and the share of what is repeated in their scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ def score(query: Description, candidates: Candidates, weight: float, nearest: Ca
     query, c that of the candidate and m the mean of those of the first `RERANKED` nearest logos, the score is
     s + (1 - s) (q - c) m. It is 1 for an identical image, regardless of the other candidates.
 
+    Of a completed query, only the share that the other logo repeats counts, with the weight `COMPLETED_WEIGHT`.
+
     If neither the query nor the candidate has a patch that is not zero, as a blank or very pale image, s is the cosine.
 
     Args:
@@ -55,7 +59,10 @@ def score(query: Description, candidates: Candidates, weight: float, nearest: Ca
     """
     if query.patches is None or candidates.patches is None or candidates.embeddings is None or not len(candidates.ids):
         return candidates.cosines
-    agreements = agreement(query.patches, candidates.patches)
+    if query.completed:
+        weight, agreements = COMPLETED_WEIGHT, repeated(query.patches, candidates.patches)
+    else:
+        agreements = agreement(query.patches, candidates.patches)
     if not query.patches.any():
         inkless = ~candidates.patches.any(axis=(1, 2))
         agreements[inkless] = candidates.cosines[inkless]
@@ -78,8 +85,18 @@ def agreement(query: Patches, others: Patches) -> Floats:
         query: (cells, channels) int8.
         others: (m, cells, channels) int8.
     """
+    return np.mean(_shares(query, others), axis=0, dtype=np.float32)
+
+
+def repeated(query: Patches, others: Patches) -> Floats:
+    """The first of the two shares of `agreement` alone: how much of the query other logos repeat, (m,) float32, 0 to 1."""
+    return _shares(query, others)[0]
+
+
+def _shares(query: Patches, others: Patches) -> Floats:
+    """The share of the query that each other logo repeats, and the reverse, (2, m) float32."""
     inked = np.flatnonzero(query.any(axis=1))  # zero patches match nothing
-    result = np.zeros(len(others), np.float32)
+    result = np.zeros((2, len(others)), np.float32)
     if not len(inked):
         return result
     patches = query[inked].astype(np.float32)
@@ -89,7 +106,8 @@ def agreement(query: Patches, others: Patches) -> Floats:
         products, block_weights = _products(patches, block, cell_weights), _weights(block)
         forward = np.minimum(products.max(axis=2), weights).clip(0).sum(axis=0) / weights.sum()
         backward = np.minimum(products.max(axis=0), block_weights).clip(0).sum(axis=1)
-        result[start : start + BLOCK] = (forward + backward / np.maximum(block_weights.sum(axis=1), 1)) / 2
+        result[0, start : start + BLOCK] = forward
+        result[1, start : start + BLOCK] = backward / np.maximum(block_weights.sum(axis=1), 1)
     return result
 
 

@@ -235,8 +235,13 @@ def _given_credentials(settings: Settings) -> _GivenCredentials | None:
     return _GivenCredentials(settings.s3_access_key.get_secret_value(), settings.s3_secret_key.get_secret_value())
 
 
+def is_key(filename: str) -> bool:
+    """Whether a filename can be the key of an image."""
+    return _FILENAME.fullmatch(filename) is not None
+
+
 def _key(filename: str) -> str:
     # obstore raises a bare TypeError for these, and would sign the whole bucket for an empty name.
-    if _FILENAME.fullmatch(filename) is None:
+    if not is_key(filename):
         raise StoreError(f"the filename {filename!r} is not a valid key in the image store")
     return filename

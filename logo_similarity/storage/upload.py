@@ -70,7 +70,7 @@ async def upload_images(
         SourceError: the folder does not exist.
         StoreError: the bucket cannot be listed, or `GIVE_UP_AFTER` requests in a row failed.
     """
-    if not await asyncio.to_thread(images.path.exists):
+    if not await asyncio.to_thread(images.exists):
         raise SourceError(f"{images}: no such folder or ZIP file")
     present = {entry.filename: entry.size async for entry in service.list_objects()}
     total = await asyncio.to_thread(lambda: sum(1 for _ in images.entries()))

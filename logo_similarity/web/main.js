@@ -61,7 +61,7 @@ const detail = createDetail({
 });
 const query = createQuery($("query"), {
   choose: (add) => choosePicture(add),
-  clear: () => change({ pictures: [], logo: "", crop: null, invert: false, greyscale: false, turned: false }),
+  clear: () => change({ pictures: [], logo: "", crop: null, invert: false, greyscale: false, turned: false, part: false }),
   remove: (digest) => change({ pictures: state.pictures.filter((one) => one !== digest) }),
   change: (patch) => change(patch),
 });
@@ -540,7 +540,7 @@ async function takeFiles(files, add = false) {
   closeRail();
   focusResults = true;
   if (JSON.stringify(pictures) === JSON.stringify(state.pictures)) search(); // the same picture again: a shared link, or a retry
-  else change({ pictures, logo: "", crop: null, turned: false });
+  else change({ pictures, logo: "", crop: null, turned: false, part: false });
 }
 
 const choosePicture = (add) => chooseFile("image/*,.pdf", true, (files) => takeFiles(files, add));

@@ -150,6 +150,7 @@ export function createQuery(root, actions) {
         toggle("query.invert", state.invert, () => actions.change({ invert: !state.invert })),
         toggle("query.greyscale", state.greyscale, () => actions.change({ greyscale: !state.greyscale })),
         single && toggle("query.turned", state.turned, () => actions.change({ turned: !state.turned })),
+        single && toggle("query.part.of.mark", state.part, () => actions.change({ part: !state.part })),
         single && h("button", { type: "button", class: "toggle", "aria-pressed": String(state.crop !== null), on: { click: () => {
           actions.change({ crop: state.crop ? null : seen?.content ?? [0.1, 0.1, 0.9, 0.9] });
         } } }, t(state.crop ? "crop.remove" : "crop.start"))),

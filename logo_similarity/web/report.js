@@ -36,6 +36,7 @@ export async function recordSearch(value, { answer, state, at }, catalog, pictur
   for (const picture of pictures) files.push(await fileOf(picture, Math.min(MOST_PICTURE_BYTES, room / pictures.length)));
   const looks = pictures.length > 0 ? new Map(pictureParameters(state)) : new Map();
   if (looks.has("turned")) parameters.turned = true;
+  if (looks.has("part_of_mark")) parameters.part_of_mark = true;
   if (state.words) parameters.words = state.words;
   else if (pictures.length > 0 && catalog.reads_words) parameters.read_words = true;
   return {

@@ -10,6 +10,7 @@ export const EMPTY = Object.freeze({
   invert: false,
   greyscale: false,
   turned: false,
+  part: false,
   filters: [], // pairs of a parameter and its expression, as the API takes them
   top: 100,
   sort: "close",
@@ -20,7 +21,7 @@ export const SORTS = ["close", "newest", "oldest", "name", "applicant"];
 export const GROUPS = ["none", "picture", "applicant"];
 export const MOST_PICTURES = 4; // of a query, as the service accepts
 export const TOPS = [100, 300, 1000];
-const OWN = new Set(["words", "logo_id", "picture", "crop", "invert", "greyscale", "turned", "top_k", "sort", "group", "hit"]);
+const OWN = new Set(["words", "logo_id", "picture", "crop", "invert", "greyscale", "turned", "part_of_mark", "top_k", "sort", "group", "hit"]);
 
 /** The fragment of the address, with "#"; "#" alone for the empty state. */
 export function toAddress(state) {
@@ -51,6 +52,7 @@ export function fromAddress(fragment) {
     invert: pairs.get("invert") === "true",
     greyscale: pairs.get("greyscale") === "true",
     turned: pairs.get("turned") === "true",
+    part: pairs.get("part_of_mark") === "true",
     filters: [...pairs].filter(([name, value]) => !OWN.has(name) && /^(\w+|extra\..{1,64})$/u.test(name) && value !== ""),
     top: TOPS.includes(top) ? top : EMPTY.top,
     sort: SORTS.includes(pairs.get("sort")) ? pairs.get("sort") : EMPTY.sort,
@@ -60,12 +62,13 @@ export function fromAddress(fragment) {
 }
 
 /** How an uploaded picture is looked at, as the API takes it. */
-export function pictureParameters({ crop, invert, greyscale, turned }) {
+export function pictureParameters({ crop, invert, greyscale, turned, part }) {
   return [
     ...(crop ? [["crop", crop.map((value) => Number(value.toFixed(4))).join(",")]] : []),
     ...(invert ? [["invert", "true"]] : []),
     ...(greyscale ? [["greyscale", "true"]] : []),
     ...(turned ? [["turned", "true"]] : []),
+    ...(part ? [["part_of_mark", "true"]] : []),
   ];
 }
 
@@ -79,8 +82,8 @@ export const hasQuery = (state) => state.words !== "" || state.logo !== "" || st
 
 /** The part of the state that the server's answer depends on, as a text to compare. */
 export function searchKey(state) {
-  const { words, logo, pictures, crop, invert, greyscale, turned, filters, top } = state;
-  return JSON.stringify([words, logo, pictures, crop, invert, greyscale, turned, filters, top]);
+  const { words, logo, pictures, crop, invert, greyscale, turned, part, filters, top } = state;
+  return JSON.stringify([words, logo, pictures, crop, invert, greyscale, turned, part, filters, top]);
 }
 
 /**

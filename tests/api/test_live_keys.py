@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from logo_similarity.api import live_keys
+from logo_similarity.api import live_keys, live_usage
 from logo_similarity.api.live_keys import LiveKeys
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.errors import ForbiddenError, QuotaSpentError, RateLimitedError, UnauthorizedError
@@ -71,7 +71,7 @@ async def test_the_role_of_a_key_is_checked_before_it_is_counted(keys: LiveKeys,
     await keys.admit([admin], "search")
     with pytest.raises(ForbiddenError, match="has the role search; this request requires the role admin"):
         await keys.admit([search], "admin")
-    assert (requests(key, "forbidden"), requests(key, "admitted"), keys.today(key)) == (1, 0, 0)
+    assert (requests(key, "forbidden"), requests(key, "admitted"), keys.usage.today(key)) == (1, 0, 0)
 
 
 @pytest.mark.parametrize(("limit", "error"), [({"quota": 2}, QuotaSpentError), ({"rate": "2/hour"}, RateLimitedError)])
@@ -84,14 +84,14 @@ async def test_requests_are_counted(
     for _ in range(3):
         with pytest.raises(error):
             await keys.admit([secret], "search")
-    assert (requests(key, "admitted"), requests(key, error.code), keys.today(key)) == (2, 3, 2)
+    assert (requests(key, "admitted"), requests(key, error.code), keys.usage.today(key)) == (2, 3, 2)
 
 
 async def test_fixed_keys_are_not_counted(keys: LiveKeys) -> None:
     (fixed,) = (entry[0] for entry in keys.ring._keys.values())
     before = requests(fixed, "admitted")
     await keys.admit([FIXED], "search")
-    assert (requests(fixed, "admitted"), keys.today(fixed)) == (before + 1, 0)
+    assert (requests(fixed, "admitted"), keys.usage.today(fixed)) == (before + 1, 0)
 
 
 async def test_changes_are_noticed(keys: LiveKeys, settings: Settings) -> None:
@@ -130,7 +130,7 @@ async def test_without_a_store_nothing_is_followed(tmp_path: Path, api_keys: str
     keys = LiveKeys(load_settings(api_keys=api_keys, usage_db=tmp_path / "usage.db"))
     keys.open()
     await keys.look()
-    assert (keys.needed, len(keys.ring), keys._counter.is_open) == (needed, needed, False)
+    assert (keys.needed, len(keys.ring), keys.usage._local.is_open) == (needed, needed, False)
     if needed:
         await keys.admit([b"one"], "search")
     keys.close()
@@ -144,18 +144,18 @@ async def test_requests_are_admitted_while_they_cannot_be_counted(
     assert usage is not None
     usage.mkdir()
     keys, before = LiveKeys(settings), USAGE_LOST._value.get()
-    with logs_of(live_keys) as lines:
+    with logs_of(live_usage) as lines:
         keys.open()
         for _ in range(3):
             await keys.admit([secret], "search")
         assert [line["event"] for line in lines] == ["usage_not_counted"]  # once in a while
-        assert (keys.today(find(settings, "team")), USAGE_LOST._value.get()) == (None, before + 3)
+        assert (keys.usage.today(find(settings, "team")), USAGE_LOST._value.get()) == (None, before + 3)
         assert "LOGO_USAGE_DB" in lines[0]["error"]
-        monkeypatch.setattr(live_keys, "LOST_SECONDS", 0)
+        monkeypatch.setattr(live_usage, "LOST_SECONDS", 0)
         await keys.admit([secret], "search")
         assert len(lines) == 2
         usage.rmdir()
-        await keys.look()
+        await keys.usage.look()
         await keys.admit([secret], "search")
         with pytest.raises(QuotaSpentError):
             await keys.admit([secret], "search")

@@ -68,7 +68,9 @@ class Service:
 
     def look(self) -> None:
         assert self.client.portal is not None
-        self.client.portal.call(self.app.state.runtime.keys.look)
+        keys = self.app.state.runtime.keys
+        for look in (keys.look, keys.usage.look):
+            self.client.portal.call(look)
 
 
 @pytest.fixture

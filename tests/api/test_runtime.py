@@ -71,8 +71,9 @@ def test_a_start_that_fails_half_way_closes_what_it_had_opened(settings: Setting
 
 
 def test_only_what_is_configured_is_followed(settings: Settings) -> None:
+    keyless = settings.model_copy(update={"keys": None})
     published = settings.model_copy(update={"catalog_url": "s3://bucket/prefix"})
-    assert [len(Runtime.of(one).followers()) for one in (settings, published)] == [5, 7]
+    assert [len(Runtime.of(one).followers()) for one in (keyless, settings, published)] == [5, 6, 8]
 
 
 def in_child(job: str, then: str) -> subprocess.CompletedProcess[str]:

@@ -139,7 +139,7 @@ def test_a_parameter_given_twice_is_refused(
 
 KNOWN = (
     "applicant, application_date, company, crop, expiry_date, extra.NAME, filter, goods, greyscale, group, invert, logo_id, "
-    "mark_feature, max_expect, max_identical, min_score, nice, office, office_status, parts, propose, read_words, "
+    "mark_feature, max_expect, max_identical, min_score, nice, office, office_status, part_of_mark, parts, propose, read_words, "
     "registration_date, registration_number, rerank, status, text, top_k, transaction_date, turned, us_design, vienna, "
     "word_weight, words, year"
 )

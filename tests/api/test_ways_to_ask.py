@@ -19,6 +19,8 @@ from tests.pictures import encode
 from tests.samples import SampleCatalog
 
 Pixels = NDArray[np.uint8]
+HALVED = 75
+"""A sample of which neither half is enough to find it first."""
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +168,27 @@ def test_a_turned_mark_is_not_the_same_image_otherwise(client: TestClient, pictu
     assert (best["id"], best["band"]) != ("EM/000006", "near-identical")
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_half_of_a_mark_finds_it(client: TestClient, pictures: list[bytes], side: int) -> None:
+    """Of the drawing of the sample alone, without its margin."""
+    whole = pixels(pictures[HALVED])
+    rows, columns = np.nonzero((np.abs(whole.astype(int) - whole[0, 0]) > 60).any(axis=2))
+    whole = whole[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    middle = whole.shape[1] // 2
+    half = encode(np.ascontiguousarray(whole[:, :middle] if side == 0 else whole[:, middle:]), "PNG")
+    plain = search(client, half, top_k=200)
+    answer = search(client, half, part_of_mark=True, top_k=200)
+    assert [picture["completed"] for picture in answer["pictures"]] == [False, True]
+    places = [ids(one).index(f"EM/{HALVED:06}") for one in (plain, answer)]
+    assert places[1] == 0 < places[0]
+    assert answer["results"][0]["picture"] == 1
+
+
+def test_a_whole_mark_finds_itself_as_a_part_of_a_mark(client: TestClient, pictures: list[bytes]) -> None:
+    hit = search(client, pictures[6], part_of_mark=True, top_k=1)["results"][0]
+    assert (hit["id"], hit["band"], hit["picture"]) == ("EM/000006", "near-identical", 0)
+
+
 def test_more_than_one_way_at_once(client: TestClient, pictures: list[bytes]) -> None:
     def ask(count: int, **parameters: Any) -> Response:
         files = [("file", ("a.jpg", pictures[6]))] * count
@@ -177,6 +200,9 @@ def test_more_than_one_way_at_once(client: TestClient, pictures: list[bytes]) ->
     refused(ask(2, crop="0,0,1,1"), 422, "a crop applies to one image")
     refused(ask(2, turned=True), 422, "turned applies to one image")
     refused(ask(0, logo_id="EM/000006", turned=True), 422, "apply to an image, and the query has none")
+    refused(ask(2, part_of_mark=True), 422, "part_of_mark applies to one image")
+    refused(ask(0, words="a", part_of_mark=True), 422, "apply to an image, and the query has none")
+    refused(ask(1, part_of_mark=True, rerank=False), 422, "part_of_mark=true needs re-ranking")
     assert ask(5).status_code == 400
     assert ask(4).status_code == 200
 
@@ -212,6 +238,7 @@ def test_pages_show_every_logo_once_without_the_image(client: TestClient, pictur
         ({"logo_id": "EM/000006", "words": "company", "top_k": 150}, 199),
         ({"crop": "0.1,0.1,0.9,0.9", "top_k": 150, "parts": "off", "rerank": False}, 200),
         ({"turned": True, "top_k": 150}, 200),
+        ({"turned": True, "part_of_mark": True, "top_k": 150}, 200),
     ],
 )
 def test_pages_of_other_searches(
@@ -272,6 +299,8 @@ def numbers(values: Any, dtype: str) -> str:
         ({}, {"place": [0, 0, 2, 1, 1]}),
         ({}, {"place": "abcde"}),
         ({}, {"turned": 45}),
+        ({}, {"completed": 1}),
+        ({}, {"completed": True, "patches": None}),
     ],
 )
 def test_a_cursor_that_was_changed_is_refused(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from logo_similarity.embed.describe import Floats, Patches
     from logo_similarity.milvus.load import Entity
     from logo_similarity.search.candidates import Ids, IdSet
-    from logo_similarity.search.sources import SearchIndex, SegmentSource
+    from logo_similarity.search.sources import SearchIndex, SegmentSource, StoredRows
 
 VECTORS, COPIES, DIMENSION, CELLS, CHANNELS = 2_500, 300, 32, 4, 8
 FIRST = 1_700
@@ -78,7 +78,7 @@ class ScannedIndex:
         return self.mapped.dimension
 
     @property
-    def vectors(self) -> Floats:
+    def vectors(self) -> StoredRows:
         return self.mapped.vectors
 
     def search(self, query: Floats, k: int, *, ef_search: int) -> tuple[Ids, Floats]:

@@ -167,6 +167,10 @@ CASES = {
         silent=(Series("logo_usage_lost_total", f"7x{HOUR}"),),
         labels=TARGET,
     ),
+    "LogoSimilarityUsageNotShared": Case(
+        fires=(Series("logo_usage_server_failures_total", steady(60)),),
+        silent=(Series("logo_usage_server_failures_total", once(3)),),
+    ),
     "LogoSimilarityChangesNotShown": Case(
         fires=(Series("logo_changes_failed_total", steady(60)),),
         silent=(Series("logo_changes_failed_total", once(5)),),
@@ -231,6 +235,21 @@ def test_promtool_accepts_the_queries_of_the_dashboard(tmp_path: Path) -> None:
     ]
     (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
     subprocess.run(["promtool", "check", "rules", tmp_path / "queries.yml"], check=True)
+
+
+def test_promtool_accepts_the_query_of_the_adapter(tmp_path: Path) -> None:
+    (rule,) = yaml.safe_load((PROMETHEUS / "adapter.yaml").read_text())["rules"]["custom"]
+    query = rule["metricsQuery"]
+    for placeholder, own in {
+        "<<.GroupBy>>": "pod",
+        "<<.Series>>": rule["seriesQuery"].split("{")[0],
+        "<<.LabelMatchers>>": 'namespace="logos",pod=~"a|b"',
+    }.items():
+        assert placeholder in query
+        query = query.replace(placeholder, own)
+    rules = [{"record": "searches", "expr": query}, {"record": "series", "expr": rule["seriesQuery"]}]
+    (tmp_path / "adapter.yml").write_text(yaml.safe_dump({"groups": [{"name": "adapter", "rules": rules}]}))
+    subprocess.run(["promtool", "check", "rules", tmp_path / "adapter.yml"], check=True)
 
 
 def test_every_alert_has_a_case() -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -24,9 +26,12 @@ ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "deploy" / "helm" / "logo-similarity"
 TOOLS = ("helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0")
 KUBERNETES = ("1.28", "1.37")
+INDEX_SETTINGS = {f"LOGO_INDEX_{name}" for name in ("URL", "TOKEN", "DATABASE", "CA", "KIND", "SECONDS")}
 KEYS = {"keys": {"url": "s3://logos/access"}}
 WATCHES = {"replicas": 1, "watches": {"claimName": "watches"}}
-EVERYTHING = {
+PRIMARY = {"replicas": 1, "primary": {"claimName": "catalogs"}}
+BUILD = {"enabled": True, "registerClaimName": "register", "catalogsClaimName": "built"}
+EVERYTHING: dict[str, Any] = {
     "keys": {"secretName": "keys"},
     "image": {"tag": "2.0.0", "pullSecrets": ["registry"]},
     "replicas": 3,
@@ -36,7 +41,17 @@ EVERYTHING = {
     "s3": {"endpoint": "http://minio:9000", "publicEndpoint": "https://images.example", "secretName": ""},
     "serviceAccount": {"create": True, "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/logos"}},
     "gpu": {"enabled": True},
-    "autoscaling": {"enabled": True},
+    "autoscaling": {"enabled": True, "searchesInFlight": 128},
+    "usage": {"secretName": "redis", "caSecretName": "redis-ca"},
+    "index": {
+        "url": "https://milvus:19530",
+        "database": "logos",
+        "kind": "diskann",
+        "seconds": 2.5,
+        "tokenSecretName": "milvus",
+        "caSecretName": "milvus-ca",
+    },
+    "build": {**BUILD, "schedule": "0 3 * * *", "rayAddress": "ray-head:6379", "arguments": ["--index", "milvus"]},
     "trustedProxies": "10.0.0.0/8",
     "ingress": {"enabled": True, "className": "nginx", "host": "logos.example", "tlsSecretName": "logos-tls"},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
@@ -107,7 +122,11 @@ def environment(objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
 
 
-@pytest.mark.parametrize("values", [KEYS, EVERYTHING, {**KEYS, **WATCHES}], ids=["keys", "everything", "watches"])
+@pytest.mark.parametrize(
+    "values",
+    [KEYS, EVERYTHING, {**KEYS, **WATCHES}, {**KEYS, **PRIMARY}],
+    ids=["keys", "everything", "watches", "primary"],
+)
 def test_kubernetes_accepts_what_is_rendered(tools: dict[str, str], values: dict[str, Any]) -> None:
     objects = render(tools, values)
     objects.pop("ServiceMonitor", None)  # its schema is that of the operator
@@ -127,7 +146,7 @@ def test_what_is_optional_is_off(tools: dict[str, str]) -> None:
     assert set(render(tools, KEYS)) == {"Deployment", "Service", "PodDisruptionBudget"}
     assert set(render(tools, EVERYTHING)) == {
         "Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler", "Ingress", "NetworkPolicy",
-        "ServiceAccount", "ServiceMonitor",
+        "ServiceAccount", "ServiceMonitor", "CronJob",
     }  # fmt: skip
     assert set(render(tools, {**KEYS, "podDisruptionBudget": {"enabled": False}})) == {"Deployment", "Service"}
 
@@ -135,7 +154,7 @@ def test_what_is_optional_is_off(tools: dict[str, str]) -> None:
 def test_every_variable_is_a_setting(tools: dict[str, str]) -> None:
     for values in (KEYS, EVERYTHING):
         given = {name for name in environment(render(tools, values)) if name.startswith("LOGO_")}
-        assert given <= {f"LOGO_{name.upper()}" for name in Settings.model_fields}
+        assert given <= {f"LOGO_{name.upper()}" for name in Settings.model_fields} | INDEX_SETTINGS
 
 
 def test_a_replica_gets_the_cores_and_threads_that_it_asked_for(tools: dict[str, str]) -> None:
@@ -197,6 +216,100 @@ def test_watches_outlive_the_pod_on_a_volume_that_one_pod_uses(tools: dict[str, 
     assert {"name": "watches", "persistentVolumeClaim": {"claimName": "watches"}} in pod["volumes"]
     assert {"name": "watches", "mountPath": "/watches"} in pod["containers"][0]["volumeMounts"]
     assert "LOGO_WATCHES_DIR" not in environment(render(tools, KEYS))
+
+
+def test_the_primary_publishes_what_is_on_its_volume(tools: dict[str, str]) -> None:
+    objects = render(tools, {**KEYS, **PRIMARY})
+    given = environment(objects)
+    assert given["LOGO_PUBLISH_URL"] == "s3://logos/catalogs"
+    assert "LOGO_CATALOG_URL" not in given  # the service takes one of the two
+    assert objects["Deployment"]["spec"]["strategy"] == {"type": "Recreate"}
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    assert {"name": "catalogs", "persistentVolumeClaim": {"claimName": "catalogs"}} in pod["volumes"]
+    (pull,) = (container["command"] for container in pod["initContainers"])
+    assert "LOGO_PUBLISH_URL" not in environment(render(tools, KEYS))
+    for there, outcome in ((True, ""), (False, "catalog pull s3://logos/catalogs\n")):
+        assert pulled(pull, there=there) == outcome
+
+
+def pulled(command: list[str], *, there: bool) -> str:
+    """What a primary runs before it starts, with a version on its volume and without one."""
+    with TemporaryDirectory() as folder:
+        program = Path(folder) / "logo-similarity"
+        program.write_text('#!/bin/sh\necho "$@"\n')
+        program.chmod(0o755)
+        if there:
+            (Path(folder) / "CURRENT").touch()
+        known = {"PATH": f"{folder}:{os.environ['PATH']}", "LOGO_CATALOGS": folder}
+        known |= {"LOGO_PUBLISH_URL": "s3://logos/catalogs"}
+        return subprocess.run(command, env=known, capture_output=True, text=True, check=True).stdout
+
+
+def test_servers_and_their_secrets(tools: dict[str, str]) -> None:
+    objects = render(tools, EVERYTHING)
+    given = environment(objects)
+    assert given["LOGO_USAGE_URL"] == {"secretKeyRef": {"name": "redis", "key": "url"}}
+    assert {name: value for name, value in given.items() if name.startswith("LOGO_INDEX_")} == {
+        "LOGO_INDEX_URL": "https://milvus:19530",
+        "LOGO_INDEX_DATABASE": "logos",
+        "LOGO_INDEX_KIND": "diskann",
+        "LOGO_INDEX_SECONDS": "2.5",
+        "LOGO_INDEX_TOKEN": {"secretKeyRef": {"name": "milvus", "key": "token"}},
+        "LOGO_INDEX_CA": "/index-ca/ca.crt",
+    }
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    for name in ("usage-ca", "index-ca"):
+        assert {"name": name, "mountPath": f"/{name}", "readOnly": True} in pod["containers"][0]["volumeMounts"]
+    secrets = {volume["name"]: volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+    assert secrets == {"keys": "keys", "usage-ca": "redis-ca", "index-ca": "milvus-ca"}
+    assert not {name for name in environment(render(tools, KEYS)) if re.match("LOGO_(USAGE|INDEX)", name)}
+
+
+def test_a_job_builds_and_publishes(tools: dict[str, str]) -> None:
+    objects = render(tools, {**EVERYTHING, "build": {**EVERYTHING["build"], "s3SecretName": "writer"}})
+    job = objects["CronJob"]["spec"]
+    assert (job["schedule"], job["suspend"]) == ("0 3 * * *", False)
+    pod = job["jobTemplate"]["spec"]["template"]
+    (build,), (publish,) = pod["spec"]["initContainers"], pod["spec"]["containers"]
+    assert build["args"] == ["build", "/register", "--ray", "ray-head:6379", "--index", "milvus"]
+    assert publish["args"] == ["catalog", "publish"]
+    given = {one["name"]: one.get("value", one.get("valueFrom")) for one in build["env"]}
+    served = environment(objects)
+    for name in ("LOGO_CATALOG_URL", "LOGO_INDEX_URL", "LOGO_INDEX_TOKEN", "LOGO_S3_ENDPOINT", "LOGO_MAX_PIXELS"):
+        assert given[name] == served[name]
+    assert given["LOGO_S3_SECRET_KEY"] == {"secretKeyRef": {"name": "writer", "key": "secret-key"}}
+    selector = objects["Service"]["spec"]["selector"]
+    assert not selector.items() <= pod["metadata"]["labels"].items()  # it would be sent searches
+    waiting = render(tools, {**KEYS, "build": BUILD})["CronJob"]["spec"]
+    assert waiting["suspend"] is True
+    assert waiting["jobTemplate"]["spec"]["template"]["spec"]["initContainers"][0]["args"] == ["build", "/register"]
+
+
+def test_replicas_are_added_by_the_searches_in_flight(tools: dict[str, str]) -> None:
+    metrics = render(tools, EVERYTHING)["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    assert [metric["type"] for metric in metrics] == ["Resource", "Pods"]
+    assert metrics[1]["pods"]["target"] == {"type": "AverageValue", "averageValue": "128"}
+    (rule,) = yaml.safe_load((ROOT / "deploy/prometheus/adapter.yaml").read_text())["rules"]["custom"]
+    assert rule["seriesQuery"].split("{")[0] == metrics[1]["pods"]["metric"]["name"]
+    alone = render(tools, {**KEYS, "autoscaling": {"enabled": True, "cpuPercent": 0, "searchesInFlight": 4}})
+    assert [metric["type"] for metric in alone["HorizontalPodAutoscaler"]["spec"]["metrics"]] == ["Pods"]
+
+
+def test_replicas_are_spread_and_replaced_one_by_one(tools: dict[str, str]) -> None:
+    objects = render(tools, KEYS)
+    deployment = objects["Deployment"]["spec"]
+    assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert deployment["progressDeadlineSeconds"] > 1_800
+    spread = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert [one["topologyKey"] for one in spread] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    labels = deployment["template"]["metadata"]["labels"]
+    for own in (
+        *spread,
+        *render(tools, EVERYTHING)["Deployment"]["spec"]["template"]["spec"]["topologySpreadConstraints"],
+    ):
+        assert own["labelSelector"]["matchLabels"] == labels
+    budget = objects["PodDisruptionBudget"]["spec"]
+    assert (budget["maxUnavailable"], budget["selector"]["matchLabels"]) == (1, labels)
 
 
 def test_replicas_name_the_primary(tools: dict[str, str]) -> None:
@@ -266,6 +379,13 @@ def test_the_rest_of_the_values_arrives(tools: dict[str, str]) -> None:
         ({**KEYS, "catalog": {"primaryUrl": "primary"}}, "primaryUrl"),
         ({**KEYS, "watches": {"claimName": "watches"}}, "replicas: 1"),
         ({**KEYS, **WATCHES, "autoscaling": {"enabled": True}}, "autoscaling.enabled: false"),
+        ({**KEYS, "primary": {"claimName": "catalogs"}}, "replicas: 1"),
+        ({**KEYS, "build": {"enabled": True}}, "build.registerClaimName"),
+        ({**KEYS, "build": {**BUILD, "catalogsClaimName": ""}}, "build.catalogsClaimName"),
+        ({**KEYS, "autoscaling": {"enabled": True, "cpuPercent": 0}}, "cpuPercent or searchesInFlight"),
+        ({**KEYS, "index": {"url": "milvus:19530"}}, "/index/url"),
+        ({**KEYS, "usage": {"url": "redis://cache"}}, "usage"),
+        ({**KEYS, "topologySpreadConstraints": [{"topologyKey": "zone"}]}, "maxSkew"),
     ],
 )
 def test_values_that_cannot_work_are_refused(tools: dict[str, str], values: dict[str, Any], message: str) -> None:

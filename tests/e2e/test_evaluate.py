@@ -14,7 +14,7 @@ from logo_similarity.cli import app
 from logo_similarity.errors import SourceError
 from logo_similarity.evaluation.composites import COMPOSITES
 from logo_similarity.evaluation.copies import CHANGES
-from logo_similarity.evaluation.evaluate import TURNED
+from logo_similarity.evaluation.evaluate import CUT, TURNED
 from logo_similarity.evaluation.scans import SCANS
 
 SAMPLES = sorted((Path(__file__).parents[2] / "samples" / "images").glob("*.jpg"))[::50][:30]
@@ -58,14 +58,16 @@ def test_json_table_and_page(labelled: Path, tmp_path: Path) -> None:
     assert {part["name"] for part in split["sets"]} == {"one", "two"}
     assert len(found["copies"]) == len(CHANGES) + len(TURNED)
     assert found["copies"][1] == {"change": "greyscale", "recall_at_1": 1.0, "recall_at_10": 1.0}
-    assert [row["change"] for row in found["scans"]] == list(SCANS)
+    assert [row["change"] for row in found["scans"]] == [*SCANS, *CUT]
     assert [row["composite"] for row in found["composites"]] == list(COMPOSITES)
     html = page.read_text()
-    assert html.count("<figure class=changed>") == len(CHANGES) + len(TURNED) + len(SCANS) + len(COMPOSITES)
+    assert html.count("<figure class=changed>") == sum(
+        len(kinds) for kinds in (CHANGES, TURNED, SCANS, CUT, COMPOSITES)
+    )
     assert html.count("<section>") == 20
     assert "data:image/png;base64," in html
     table = run(labelled, "--copies", "1")
-    assert [name for name in (*CHANGES, *TURNED, *SCANS, *COMPOSITES, "answerable") if name not in table] == []
+    assert [name for name in (*CHANGES, *TURNED, *SCANS, *CUT, *COMPOSITES, "answerable") if name not in table] == []
 
 
 def test_twice_the_same(labelled: Path) -> None:

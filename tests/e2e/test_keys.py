@@ -7,6 +7,7 @@ import os
 import secrets
 import sqlite3
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from tests.samples import SampleCatalog
 from tests.seaweedfs import S3Server
 from tests.service import Server, command, serving, until
+from tests.valkey import run_valkey
 
 LOGO = "/v1/logos/EM/000001"
 WORKERS = 2
@@ -128,6 +130,36 @@ def test_a_count_that_another_process_holds_delays_no_request(sample_catalog: Sa
         other.execute("ROLLBACK")
         other.close()
         until(lambda: 429 in statuses(server, secret))
+
+
+def test_two_services_count_together_and_each_for_itself_while_their_server_is_down(
+    sample_catalog: SampleCatalog, tmp_path: Path
+) -> None:
+    place = str(tmp_path / "keys.json")
+    secret = keys(place, "create", "team", "--quota", "4")
+    folders = [tmp_path / name for name in ("one", "other", "valkey")]
+    for folder in folders:
+        folder.mkdir()
+    with run_valkey(folders.pop()) as valkey, ExitStack() as stack:
+        shared = {"LOGO_KEYS": place, "LOGO_USAGE_URL": valkey.patient_url, "LOGO_WORKERS": "1"}
+        services = [
+            stack.enter_context(serving(sample_catalog, folder, LOGO_USAGE_DB=str(folder / "usage.db"), **shared))
+            for folder in folders
+        ]
+        assert [statuses(service, secret, 3) for service in services] == [[200, 200, 200], [200, 429, 429]]
+        assert json.loads(keys(place, "list", "--json", **shared))[0]["requests_today"] == 4
+        valkey.stop()
+        assert [statuses(service, secret, 5).count(200) for service in services] == [4, 4]
+        until(lambda: all(service.events("usage_not_shared") for service in services))
+        valkey.start()  # with no counts
+        until(lambda: all(service.events("usage_shared") for service in services))
+        assert [statuses(service, secret, 3) for service in services] == [[200, 200, 200], [200, 429, 429]]
+        for service in services:
+            assert len(service.events("usage_not_shared")) == 1
+            metrics = service.get("/metrics").text
+            assert "logo_usage_lost_total 0.0" in metrics
+            assert "logo_usage_server_failures_total 0.0" not in metrics
+            assert valkey.password not in service.log.read_text()
 
 
 @pytest.mark.parametrize("content", [b"", b"{}"])

@@ -121,6 +121,7 @@ def test_counters_of_alerts_are_there_before_the_first_event(sample_catalog: Sam
         'logo_requests_total{method="GET",route="/v1/logos/{logo_id:path}",status="500"}',
         "logo_keys_unread_total",
         "logo_usage_lost_total",
+        "logo_usage_server_failures_total",
         'logo_watch_runs_total{outcome="failed"}',
         'logo_watch_deliveries_total{outcome="failed"}',
     ):

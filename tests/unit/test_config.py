@@ -97,6 +97,37 @@ def test_loopback_needs_none(host: str) -> None:
     load_settings(host=host).check_exposure()
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://cache",
+        "redis://:p%40ss@10.0.0.5:6379/1",
+        "rediss://user:word@cache.example:6380/0?ssl_ca_certs=/ca.crt",
+        "valkey://[::1]:6379",
+        "valkeys://cache",
+    ],
+)
+def test_addresses_of_a_server_of_request_counts(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("LOGO_USAGE_URL", url)
+    settings = load_settings()
+    assert settings.usage_url is not None
+    assert settings.usage_url.get_secret_value() == url
+    assert url not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["cache:6379", "http://cache", "redis://", "redis://:pa/word@cache", "redis://word@cache:port", "redis://word@a/b"],
+)
+def test_a_wrong_address_of_that_server_is_an_error_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("LOGO_USAGE_URL", url)
+    with pytest.raises(ConfigError, match="LOGO_USAGE_URL: is not the address of a Redis or Valkey server") as refusal:
+        load_settings()
+    assert "word@" not in str(refusal.value).replace("user:password@", "")
+
+
 def test_secrets_are_not_printed() -> None:
     settings = load_settings(api_keys="very-secret-key", s3_access_key="an-id", s3_secret_key="a-secret")
     assert "very-secret-key" not in repr(settings)

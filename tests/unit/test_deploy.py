@@ -24,7 +24,8 @@ from tests.service import serving
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
-SETTINGS = {f"LOGO_{name.upper()}" for name in Settings.model_fields}
+INDEX_SETTINGS = {f"LOGO_INDEX_{name}" for name in ("URL", "TOKEN", "DATABASE", "CA", "KIND", "SECONDS")}
+SETTINGS = {f"LOGO_{name.upper()}" for name in Settings.model_fields} | INDEX_SETTINGS
 METRIC = re.compile(r"\b(?:logo|process)_[a-z_]+\b")
 # What an image of others would tell its maker or fetch unasked.
 SILENCED = {
@@ -193,6 +194,8 @@ def test_alerts_and_dashboard_ask_for_metrics_that_a_service_exports(
     asked = [rule["expr"] for rule in rules]
     asked += [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
     assert len(asked) > 12
+    (rule,) = load(DEPLOY / "prometheus/adapter.yaml")["rules"]["custom"]
+    asked.append(rule["seriesQuery"])
     for expression in asked:
         named = set(METRIC.findall(expression))
         assert named <= exported, expression

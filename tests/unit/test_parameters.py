@@ -20,7 +20,8 @@ def documented() -> dict[str, dict[str, object]]:
 
 def test_the_parameters_are_those_of_the_query() -> None:
     assert [parameter.name for parameter in PARAMETERS] == [
-        "logo_id", "crop", "invert", "greyscale", "turned", "top_k", "max_identical", "min_score", "rerank", "parts", "group",
+        "logo_id", "crop", "invert", "greyscale", "turned", "part_of_mark", "top_k", "max_identical", "min_score", "rerank",
+        "parts", "group",
         "max_expect", "words", "read_words", "propose", "word_weight",
     ]  # fmt: skip
 

@@ -74,6 +74,7 @@ def test_every_error_has_its_line_and_was_provoked() -> None:
 def test_the_sizes_are_those_that_were_measured() -> None:
     text = (DOCS / "operate.md").read_text()
     assert replaced(text, "sizes", update_docs.sizes()) == text, AGAIN
+    assert replaced(text, "capacity", measured.capacity()) == text, AGAIN
 
 
 def test_the_build_of_a_million_records_is_that_which_was_estimated() -> None:
@@ -109,6 +110,7 @@ def test_the_figures_are_those_that_were_measured() -> None:
         (PERFORMANCE, "filters", measured.filter_cost),
         (PERFORMANCE, "page", measured.page_speed),
         (PERFORMANCE, "live", measured.live_changes),
+        (PERFORMANCE, "scale", measured.growth),
         (EVALUATION, "chance", measured.chance_hits),
     ],
 )

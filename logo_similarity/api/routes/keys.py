@@ -27,7 +27,7 @@ def keys(runtime: RuntimeDep) -> KeysOut:
                 revoked=key.revoked,
                 rate=key.rate,
                 quota=key.quota,
-                requests_today=runtime.keys.today(key),
+                requests_today=runtime.keys.usage.today(key),
             )
             for key in runtime.keys.document.keys
         ]

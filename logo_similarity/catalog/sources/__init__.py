@@ -58,7 +58,7 @@ def open_source(
     path: Path,
     *,
     kind: str | None = None,
-    images: Path | None = None,
+    images: Path | ImageFiles | None = None,
     mapping: Path | None = None,
     columns: Mapping[str, str] = MappingProxyType({}),
     encoding: str | None = None,
@@ -71,7 +71,7 @@ def open_source(
         path: a folder in L3D's layout, a table, a folder with a table, a file or folder of a register, or a folder or ZIP
             file of images.
         kind: one of the four; None: recognised.
-        images: folder or ZIP file of the images; None: see `find_images`.
+        images: folder or ZIP file of the images, or the images of a bucket; None: see `find_images`.
         mapping: TOML file that states how a table is read.
         columns: columns of a table by field; these go before those of `mapping`.
         encoding: of a text table; None: that of `mapping`, or recognised.
@@ -82,6 +82,7 @@ def open_source(
         SourceError: `path` is not a source of this kind, or `images` cannot be read.
     """
     kind = kind or _recognise(path)
+    images = open_images(images) if isinstance(images, Path) else images
     stated = {"--mapping": mapping, "--map": columns, "--encoding": encoding, "--sheet": sheet}
     given = [option for option, value in stated.items() if value]
     if given and kind != "table":
@@ -100,7 +101,7 @@ def open_source(
     if kind == "register":
         return RegisterSource(path, images, names)
     if kind == "folder":
-        return FolderSource(images or path)
+        return FolderSource(path, images)
     raise SourceError(f"unknown kind of source {kind!r}; use l3d, table, register or folder")
 
 

@@ -45,8 +45,8 @@ class FolderSource:
 
     kind = "folder"
 
-    def __init__(self, folder: Path) -> None:
-        self.images: ImageFiles = open_images(folder)
+    def __init__(self, folder: Path, images: ImageFiles | None = None) -> None:
+        self.images: ImageFiles = images or open_images(folder)
         self._others: list[str] = []
 
     def files(self) -> Iterator[Path]:

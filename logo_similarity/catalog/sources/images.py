@@ -15,7 +15,6 @@ from urllib.parse import unquote
 from logo_similarity.catalog.sources.rows import RowError, abbreviate, checked_filename
 from logo_similarity.image.files import ImageFiles, file_names
 from logo_similarity.image.formats import EXTENSIONS
-from logo_similarity.image.zips import SUFFIX as ZIP_SUFFIX
 from logo_similarity.wording import counted
 
 BESIDE = "./"
@@ -79,8 +78,7 @@ class ImageNames:
 
     def __init__(self, images: ImageFiles) -> None:
         """Read the names. Raises SourceError if they cannot be read."""
-        path = images.path.resolve()
-        self._folder = path.stem if path.suffix.lower() == ZIP_SUFFIX else path.name
+        self._folder = images.folder_name()
         # Of the ZIP files of a register, the last has the newest images.
         self._roots = images.roots()[::-1]
         # The first name in order under its folded form; the others are rare and kept apart.

@@ -15,7 +15,7 @@ from logo_similarity.catalog.sources.rows import RowError, abbreviate, make_reco
 from logo_similarity.domain import Reject
 from logo_similarity.errors import SourceError
 from logo_similarity.fields import Record
-from logo_similarity.image.files import ImageFiles, find_images, open_images
+from logo_similarity.image.files import ImageFiles, find_images
 
 YEARLY = re.compile(r"^output_\d{4}\.json$", re.IGNORECASE)
 LONGEST_BLANK = 4_096
@@ -32,12 +32,12 @@ class L3dSource:
 
     kind = "l3d"
 
-    def __init__(self, folder: Path, images: Path | None = None, names: OpenNames = ImageNames) -> None:
+    def __init__(self, folder: Path, images: ImageFiles | None = None, names: OpenNames = ImageNames) -> None:
         self._metadata = metadata_files(folder)
         if not self._metadata:
             raise SourceError(f"{folder}: contains neither results.json nor output_<year>.json")
         self._names = names
-        self.images: ImageFiles = open_images(images) if images else find_images(folder)
+        self.images: ImageFiles = images or find_images(folder)
 
     def files(self) -> Iterator[Path]:
         """The JSON files that are read."""

@@ -26,7 +26,7 @@ from logo_similarity.errors import SourceError
 from logo_similarity.facets import EXTRA, MOST_FACETS
 from logo_similarity.field_kinds import Date, Notation, is_missing
 from logo_similarity.fields import FIELDS, Record
-from logo_similarity.image.files import ImageFiles, find_images, open_images
+from logo_similarity.image.files import ImageFiles, find_images
 from logo_similarity.wording import counted
 
 _JSON = (".jsonl", ".ndjson", ".json")
@@ -64,7 +64,7 @@ class TableSource:
     def __init__(
         self,
         path: Path,
-        images: Path | None = None,
+        images: ImageFiles | None = None,
         options: TableOptions | None = None,
         *,
         mapping_file: Path | None = None,
@@ -98,7 +98,7 @@ class TableSource:
             )
         self._notation = self._options.notation
         self._names = names
-        self.images: ImageFiles = open_images(images) if images else find_images(path)
+        self.images: ImageFiles = images or find_images(path)
         self._met: list[str] = []
 
     def files(self) -> Iterator[Path]:

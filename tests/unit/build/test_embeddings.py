@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from logo_similarity.build.embeddings import embed_records
+from logo_similarity.build.embeddings import LocalEmbedder, embed_records
 from logo_similarity.build.records import write_records
 from logo_similarity.catalog.manifest import MODEL_FOLDER
 from logo_similarity.catalog.sources import open_source
@@ -30,10 +30,8 @@ def test_only_missing_shards_are_made(
 
     def embed() -> list[int]:
         steps: list[int] = []
-        embed_records(
-            tmp_path / "records", ROWS, open_images(sample_catalog.images), shards, encoder,
-            threads=1, limits=ImageLimits(), on_rows=steps.append,
-        )  # fmt: skip
+        with LocalEmbedder(open_images(sample_catalog.images), encoder, threads=1, limits=ImageLimits()) as embedder:
+            embed_records(tmp_path / "records", ROWS, shards, encoder.dimension, embedder, steps.append)
         return steps
 
     assert embed() == [4, 8, 10]

@@ -25,7 +25,7 @@ class Inputs:
 
     @property
     def folder(self) -> Path:
-        return self.images.path
+        return Path(str(self.images))
 
     def files(self) -> Iterator[Path]:
         yield self.table

@@ -68,7 +68,7 @@ def test_a_batch_has_the_answers_of_its_searches(service: Server, sample_catalog
         assert isinstance(second, ServiceAnswer)
         assert first.result.hits[0].logo.logo_id == "EM/000003"
         assert second.result.hits == alone.result.hits
-        assert (second.fields, second.pictures) == (alone.fields, ((None, 0),))
+        assert (second.fields, second.pictures) == (alone.fields, ((None, 0, False),))
         with pytest.raises(InvalidRequestError, match="the same parameters"):
             client.search_batch([query, replace(other, top_k=3)])
         with pytest.raises(InvalidRequestError, match="needs one image"):

@@ -3,8 +3,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from logo_similarity import doctor
+from logo_similarity.config import load_settings
+from logo_similarity.doctor import Finding, attempt
 from tests.commands import run, run_on_terminal
 from tests.samples import SampleCatalog
+from tests.valkey import ValkeyServer
 
 
 def states(*words: object, **settings: str) -> tuple[int, dict[str, str]]:
@@ -70,3 +74,15 @@ def test_a_folder_and_an_address_exclude_each_other(tmp_path: Path) -> None:
     done = run("doctor", "--catalogs", tmp_path, "--url", "http://127.0.0.1:9")
     assert done.returncode == 2
     assert "--url" in done.stderr
+
+
+def test_the_server_of_request_counts_is_tried(valkey: ValkeyServer) -> None:
+    def finding(url: str) -> Finding:
+        return attempt("request counts", lambda: doctor._usage(load_settings(usage_url=url)))
+
+    place = f"127.0.0.1:{valkey.port}"
+    assert finding(valkey.patient_url) == Finding("request counts", "ok", f"on {place}, of all replicas")
+    refused = finding(f"redis://{place}?socket_timeout=60")
+    assert (refused.ok, refused.detail) == (
+        False, f"LOGO_USAGE_URL: {place} cannot be used: Authentication required."
+    )  # fmt: skip

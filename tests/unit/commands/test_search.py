@@ -56,7 +56,7 @@ def test_a_damaged_image_is_searched_for_with_a_warning(odd_catalog: SampleCatal
 def test_the_angles_of_a_turned_image_are_printed(odd_catalog: SampleCatalog) -> None:
     image = odd_catalog.images / odd_catalog.files[0]
     answer = json.loads(run("search", image, "--turned", "--json", "--catalogs", odd_catalog.root).stdout)
-    assert answer["pictures"] == [{"damage": None, "turned": angle} for angle in (0, 90, 180, 270)]
+    assert answer["pictures"] == [{"damage": None, "turned": angle, "completed": False} for angle in (0, 90, 180, 270)]
 
 
 def test_elsewhere_than_on_a_terminal_a_hit_is_a_line_of_tab_separated_values(odd_catalog: SampleCatalog) -> None:

@@ -18,6 +18,7 @@ from logo_similarity.keys import counting
 from logo_similarity.keys.counting import NotCountedError, UsageCounter
 from logo_similarity.keys.document import Key
 from logo_similarity.keys.usage import Usage
+from logo_similarity.keys.usage_file import open_usage_file
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 60
@@ -25,10 +26,14 @@ PATIENCE = 60
 
 @pytest.fixture
 def counter(tmp_path: Path) -> Iterator[UsageCounter]:
-    opened = UsageCounter(tmp_path / "usage.db")
+    opened = file_counter(tmp_path / "usage.db")
     opened.open()
     yield opened
     opened.close()
+
+
+def file_counter(path: Path) -> UsageCounter:
+    return UsageCounter(lambda: open_usage_file(path), str(path))
 
 
 def key(quota: int | None = None) -> Key:
@@ -118,9 +123,9 @@ async def test_a_damaged_file_is_closed_until_it_is_opened_anew(counter: UsageCo
 
 
 async def test_closing_closes_the_file(tmp_path: Path) -> None:
-    counter = UsageCounter(tmp_path / "usage.db")
+    counter = file_counter(tmp_path / "usage.db")
     counter.close()  # not open yet
-    counter = UsageCounter(tmp_path / "usage.db")
+    counter = file_counter(tmp_path / "usage.db")
     counter.open()
     await counter.admit(key())
     assert (tmp_path / "usage.db-wal").exists()
@@ -133,9 +138,9 @@ async def test_closing_closes_the_file(tmp_path: Path) -> None:
 def test_a_disk_that_stalls_does_not_hold_the_process(tmp_path: Path) -> None:
     code = (
         "import asyncio, sys, threading, pathlib; from logo_similarity.keys import counting\n"
-        "from tests.unit.keys.test_counting import key\n"
+        "from tests.unit.keys.test_counting import file_counter, key\n"
         "counting.Usage.admit, counting.COUNT_SECONDS = lambda *_: threading.Event().wait(), 0.01\n"
-        "counter = counting.UsageCounter(pathlib.Path(sys.argv[1]))\n"
+        "counter = file_counter(pathlib.Path(sys.argv[1]))\n"
         "counter.open()\n"
         "try: asyncio.run(counter.admit(key()))\n"
         "except counting.NotCountedError: print('not counted')\n"

@@ -40,8 +40,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, row_map: RowMap | None = None, count: int = ENTRIES) -> PartIndex:
-    files = (VectorIndex.open(folder / "index.faiss"), folder / "offsets.npy", folder / "boxes.npy")
-    return PartIndex.open(*files, row_map or IdentityMap(), count=count, vectors=VECTORS, ef_search=100)
+    index, offsets, boxes = VectorIndex.open(folder / "index.faiss"), folder / "offsets.npy", folder / "boxes.npy"
+    return PartIndex.open(index, offsets, boxes, row_map or IdentityMap(), count=count, vectors=VECTORS, ef_search=100)
 
 
 def test_parts_belong_to_their_vectors(folder: Path) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from logo_similarity.description import Description
 from logo_similarity.embed.describe import quantize_patches
 from logo_similarity.search.candidates import Candidates, gather
-from logo_similarity.search.score import RERANKED, agreement, match_cells, nearness, score
+from logo_similarity.search.score import RERANKED, agreement, match_cells, nearness, repeated, score
 
 GRID = 4
 CELLS, CHANNELS = GRID * GRID, 6
@@ -54,6 +54,18 @@ def test_agreement_is_what_the_formula_says() -> None:
     query = patches(2)[0]
     found = agreement(quantize_patches(query), quantize_patches(gallery))
     np.testing.assert_allclose(found, [by_definition(query, other) for other in gallery], atol=0.01)
+
+
+def test_what_a_logo_shows_besides_a_completed_query_does_not_count_against_it() -> None:
+    query = patches(2)[0]
+    query[CELLS // 2 :] = 0
+    whole, half, other = patches(2)[0], query, patches(6)[0]
+    gallery = quantize_patches(np.stack([whole, half, other]))
+    np.testing.assert_allclose(repeated(quantize_patches(query), gallery)[:2], 1, atol=0.01)
+    vectors = np.tile(unit(4, 1), (3, 1))
+    scores = score_all(Description(vectors[0], quantize_patches(query), completed=True), vectors, gallery, 0.0)
+    np.testing.assert_allclose(scores[:2], 1, atol=0.01)
+    assert scores[2] < 0.9
 
 
 @pytest.mark.parametrize("copies", [1, 30])

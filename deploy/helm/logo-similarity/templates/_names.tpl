@@ -46,39 +46,50 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ .Values.serviceAccount.name | default (ternary .Release.Name "default" .Values.serviceAccount.create) }}
 {{- end }}
 
+{{- define "logo-similarity.image" -}}
+{{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- end }}
+
+{{- define "logo-similarity.podSecurity" -}}
+{runAsNonRoot: true, runAsUser: 10001, runAsGroup: 10001, fsGroup: 10001, seccompProfile: {type: RuntimeDefault}}
+{{- end }}
+
+{{- define "logo-similarity.containerSecurity" -}}
+{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+{{- end }}
+
+{{/* The claim that no two pods may use; empty: every pod can be one of several. */}}
+{{- define "logo-similarity.claim" -}}
+{{- range $name := list "watches" "primary" }}
+{{- if (get $.Values $name).claimName }}
+{{- if or $.Values.autoscaling.enabled (gt (int64 $.Values.replicas) 1) }}
+{{- fail (printf "%s.claimName: no two pods may use it; set replicas: 1 and autoscaling.enabled: false, or leave it empty" $name) }}
+{{- end }}
+{{- (get $.Values $name).claimName }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "logo-similarity.environment" -}}
 - {name: LOGO_CATALOGS, value: /catalogs}
-- {name: LOGO_CATALOG_URL, value: {{ .Values.catalog.url | quote }}}
+- {name: {{ ternary "LOGO_PUBLISH_URL" "LOGO_CATALOG_URL" (not (empty .Values.primary.claimName)) }}, value: {{ .Values.catalog.url | quote }}}
 {{- with .Values.catalog.primaryUrl }}
 - {name: LOGO_PRIMARY_URL, value: {{ . | quote }}}
 {{- end }}
 {{- if .Values.watches.claimName }}
-{{- if or .Values.autoscaling.enabled (gt (int64 .Values.replicas) 1) }}
-{{- fail "watches.claimName: no two pods may use it; set replicas: 1 and autoscaling.enabled: false, or leave it empty" }}
-{{- end }}
 - {name: LOGO_WATCHES_DIR, value: /watches}
 {{- end }}
-- {name: LOGO_S3_BUCKET, value: {{ .Values.s3.bucket | quote }}}
-- {name: LOGO_S3_PREFIX, value: {{ .Values.s3.prefix | quote }}}
-- {name: LOGO_S3_REGION, value: {{ .Values.s3.region | quote }}}
-{{- with .Values.s3.endpoint }}
-- {name: LOGO_S3_ENDPOINT, value: {{ . | quote }}}
-{{- end }}
-{{- with .Values.s3.publicEndpoint }}
-- {name: LOGO_S3_PUBLIC_ENDPOINT, value: {{ . | quote }}}
-{{- end }}
-{{- with .Values.s3.secretName }}
-- name: LOGO_S3_ACCESS_KEY
-  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: access-key}}
-- name: LOGO_S3_SECRET_KEY
-  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: secret-key}}
-{{- end }}
+{{- include "logo-similarity.stores" (dict "values" .Values "secret" .Values.s3.secretName) }}
 - {name: LOGO_WORKERS, value: {{ int64 .Values.workers | quote }}}
 - {name: LOGO_THREADS, value: {{ include "logo-similarity.threads" . | quote }}}
 - {name: LOGO_DRAIN_SECONDS, value: {{ int64 .Values.drainSeconds | quote }}}
 - {name: LOGO_GRACEFUL_SECONDS, value: {{ int64 .Values.gracefulSeconds | quote }}}
 {{- with .Values.trustedProxies }}
 - {name: LOGO_TRUSTED_PROXIES, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.usage.secretName }}
+- name: LOGO_USAGE_URL
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: url}}
 {{- end }}
 {{- with .Values.keys.url }}
 - {name: LOGO_KEYS, value: {{ . | quote }}}
@@ -91,6 +102,50 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- else if not (or .Values.keys.url .Values.keys.secretName) }}
 {{- fail "no API keys: set keys.url or keys.secretName, or keys.anonymous=true to let anyone search" }}
 {{- end }}
+{{- include "logo-similarity.furtherEnvironment" . }}
+{{- end }}
+
+{{/* The bucket and the index server, with the secret of the credentials. */}}
+{{- define "logo-similarity.stores" }}
+- {name: LOGO_S3_BUCKET, value: {{ .values.s3.bucket | quote }}}
+- {name: LOGO_S3_PREFIX, value: {{ .values.s3.prefix | quote }}}
+- {name: LOGO_S3_REGION, value: {{ .values.s3.region | quote }}}
+{{- with .values.s3.endpoint }}
+- {name: LOGO_S3_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- with .values.s3.publicEndpoint }}
+- {name: LOGO_S3_PUBLIC_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- with .secret }}
+- name: LOGO_S3_ACCESS_KEY
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: access-key}}
+- name: LOGO_S3_SECRET_KEY
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: secret-key}}
+{{- end }}
+{{- with .values.index }}
+{{- if .url }}
+- {name: LOGO_INDEX_URL, value: {{ .url | quote }}}
+{{- with .database }}
+- {name: LOGO_INDEX_DATABASE, value: {{ . | quote }}}
+{{- end }}
+{{- with .kind }}
+- {name: LOGO_INDEX_KIND, value: {{ . | quote }}}
+{{- end }}
+{{- with .seconds }}
+- {name: LOGO_INDEX_SECONDS, value: {{ include "logo-similarity.text" . | quote }}}
+{{- end }}
+{{- with .tokenSecretName }}
+- name: LOGO_INDEX_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: token}}
+{{- end }}
+{{- if .caSecretName }}
+- {name: LOGO_INDEX_CA, value: /index-ca/ca.crt}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "logo-similarity.furtherEnvironment" }}
 {{- range $name, $value := .Values.settings }}
 - {name: {{ $name }}, value: {{ include "logo-similarity.text" $value | quote }}}
 {{- end }}

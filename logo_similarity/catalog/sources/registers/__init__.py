@@ -23,7 +23,7 @@ from logo_similarity.domain import Reject, Removal
 from logo_similarity.errors import SourceError
 from logo_similarity.field_kinds import Notation
 from logo_similarity.fields import Record
-from logo_similarity.image.files import ImageFiles, find_images, open_images
+from logo_similarity.image.files import ImageFiles, find_images
 
 NOTATION = Notation(date_format="%Y-%m-%d")
 ZIP_NAME = re.compile(r"\.zip/", re.IGNORECASE)
@@ -47,12 +47,12 @@ class RegisterSource:
 
     kind = "register"
 
-    def __init__(self, path: Path, images: Path | None = None, names: OpenNames = ImageNames) -> None:
+    def __init__(self, path: Path, images: ImageFiles | None = None, names: OpenNames = ImageNames) -> None:
         if not path.exists():
             raise SourceError(f"{path}: no such file or folder")
         self._path = path
         self._names = names
-        self.images: ImageFiles = open_images(images) if images else find_images(path)
+        self.images: ImageFiles = images or find_images(path)
 
     def files(self) -> Iterator[Path]:
         """All files that may contain records."""

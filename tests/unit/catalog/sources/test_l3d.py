@@ -71,7 +71,7 @@ def test_images_beside_the_json_or_elsewhere(tmp_path: Path) -> None:
     assert outcomes(tmp_path) == ["a.jpg"]
     (tmp_path / "images").mkdir()
     assert outcomes(tmp_path) == ["no image 'a.jpg' in the image folder"]
-    (only,) = L3dSource(tmp_path, images=tmp_path).rows()
+    (only,) = L3dSource(tmp_path, images=open_images(tmp_path)).rows()
     assert isinstance(only, Record)
 
 

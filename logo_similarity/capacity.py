@@ -1,0 +1,210 @@
+"""What a register of a given size needs: an estimate from measured bytes and milliseconds, without a catalog.
+
+The numbers are those of `benchmarks.scale` unless they name another script. They are of the default encoder and of a register
+like that of `benchmarks.make_register`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from logo_similarity.plan import plan_service
+from logo_similarity.precision import Precision
+
+if TYPE_CHECKING:
+    from logo_similarity.config import Settings
+
+DIMENSIONS, PART_DIMENSIONS = 256, 128
+NUMBER_BYTES = {Precision.FLOAT32: 4, Precision.FLOAT16: 2, Precision.INT8: 1}
+"""Bytes of a number of an embedding in the index."""
+HALF_BYTES = 2
+GRAPH_BYTES, PART_GRAPH_BYTES = 272, 144
+"""Bytes of a node of a graph with 32 and with 16 edges per node."""
+PARTS = 1.79
+"""Parts of an image."""
+MODEL_BYTES = 6_000_000
+OTHER_BYTES = {
+    "patches.npy": 1_024,
+    "metadata.db": 553,
+    "words.index": 108,
+    "postings": 51,
+    "image_digests.npy": 32,
+    "places.npy": 20,
+    "parts": 40,
+}
+"""Bytes of a logo in the other files."""
+INDEX_FILES = ("index.faiss", "parts/index.faiss", "postings", "words.index", "parts")
+"""Files that a search reads all over. Of the others, it reads what belongs to its candidates and hits."""
+
+SEARCH_MS, SEARCH_MS_DOUBLED = 14.2, 0.55
+"""CPU milliseconds of a search with parts at 100,000 logos, and what each doubling of the register adds to them. Measured by
+`benchmarks.part_cost` at 770,000 logos, and by `benchmarks.search_stage`: with parts, a search has 5.6 of these stages."""
+MEASURED_LOGOS = 100_000
+HOUR_MS = 3.6e6
+LOAD = 0.7
+"""Share of the cores that searches may take: beyond it, they wait for each other."""
+EMBED_MS = 17.5
+"""CPU milliseconds to read, decode and encode an image with its parts. Measured by `benchmarks.million`."""
+INDEX_MS, INDEX_MS_DOUBLED = 2.5, 0.15
+"""CPU milliseconds to add an image and its parts to their graphs at 100,000 logos, and what each doubling adds to them.
+Measured by `benchmarks.million`."""
+BUILD_HOURS = 24.0
+"""Time in which the images of a register should be embedded; more machines embed in parallel if one takes longer."""
+SHARD_SHARE = 0.7
+"""Share of the memory of a machine that the vectors of a Milvus query node may take."""
+
+
+class Engine(StrEnum):
+    """Where vectors are searched."""
+
+    FILES = "files"
+    """In memory-mapped files of each machine that answers."""
+    MILVUS = "milvus"
+    """In a Milvus cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One of several equal machines."""
+
+    cores: int = 16
+    memory: int = 64_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A register of a given size in one precision."""
+
+    precision: Precision
+    files: dict[str, int]
+    """Bytes of each file."""
+    limit: int
+    """Memory of a machine that serves it: for what has to be in memory, and for the processes; see `ServicePlan.limit`."""
+
+    @property
+    def disk(self) -> int:
+        """Bytes of all files."""
+        return sum(self.files.values())
+
+    @property
+    def hot(self) -> int:
+        """Bytes of the files that have to be in memory, or searches wait for the disk."""
+        return sum(size for name, size in self.files.items() if name in INDEX_FILES)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Machines and hours for a register of a given size."""
+
+    logos: int
+    rate: float
+    """Searches per second."""
+    machine: Machine
+    forms: tuple[Form, ...]
+    engine: Engine
+    form: Form
+    """The one to choose."""
+    reason: str
+    search_ms: float
+    cores: int
+    """For the searches, on all machines together."""
+    shards: int
+    """Machines that hold one copy of the vectors."""
+    machines: int
+    """All machines that answer searches, or hold vectors."""
+    embed_hours: float
+    """On the machines that embed."""
+    embed_machines: int
+    index_hours: float
+    """On one machine."""
+
+
+def estimate(logos: int, rate: float, machine: Machine, settings: Settings) -> Estimate:
+    """Choose a form and an engine for a register, and count the machines.
+
+    Args:
+        logos: number of logos.
+        rate: searches per second.
+        machine: of which there are as many as needed.
+        settings: the limits on requests.
+    """
+    forms = tuple(_form(logos, precision, machine, settings) for precision in Precision)
+    fitting = [form for form in forms if form.limit <= machine.memory]
+    form = fitting[0] if fitting else forms[-1]
+    cores = math.ceil(rate * search_ms(logos) / 1000 / LOAD)
+    answering = max(1, math.ceil(cores / machine.cores))
+    shards = 1 if fitting else math.ceil(form.hot / (SHARD_SHARE * machine.memory))
+    embed_hours = logos * EMBED_MS / HOUR_MS / machine.cores
+    embed_machines = max(1, math.ceil(embed_hours / BUILD_HOURS))
+    return Estimate(
+        logos=logos,
+        rate=rate,
+        machine=machine,
+        forms=forms,
+        engine=Engine.FILES if fitting else Engine.MILVUS,
+        form=form,
+        reason=_reason(form, forms, machine),
+        search_ms=search_ms(logos),
+        cores=cores,
+        shards=shards,
+        machines=answering if fitting else answering + shards,
+        embed_hours=embed_hours / embed_machines,
+        embed_machines=embed_machines,
+        index_hours=logos * index_ms(logos) / HOUR_MS / machine.cores,
+    )
+
+
+def search_ms(logos: int) -> float:
+    """CPU milliseconds of a search with parts."""
+    return max(SEARCH_MS + SEARCH_MS_DOUBLED * _doublings(logos), 0)
+
+
+def index_ms(logos: int) -> float:
+    """CPU milliseconds to add one image and its parts to their graphs, on average over all logos of a register."""
+    return max(INDEX_MS + INDEX_MS_DOUBLED * _doublings(logos), 0)
+
+
+def _doublings(logos: int) -> float:
+    return math.log2(logos / MEASURED_LOGOS)
+
+
+def file_bytes(logos: int, precision: Precision) -> dict[str, int]:
+    """Bytes of each file of a catalog."""
+    parts = PARTS * logos
+    sizes = {
+        "index.faiss": logos * (NUMBER_BYTES[precision] * DIMENSIONS + GRAPH_BYTES),
+        "parts/index.faiss": parts * (NUMBER_BYTES[precision] * PART_DIMENSIONS + PART_GRAPH_BYTES),
+        **{name: logos * size for name, size in OTHER_BYTES.items()},
+        "model": MODEL_BYTES,
+    }
+    if precision is Precision.INT8:
+        sizes["embeddings.npy"] = logos * HALF_BYTES * DIMENSIONS
+        sizes["parts/embeddings.npy"] = parts * HALF_BYTES * PART_DIMENSIONS
+    return {name: round(size) for name, size in sizes.items()}
+
+
+def largest_files(form: Form, count: int = 3) -> list[tuple[str, float]]:
+    """The largest files of a form, and their shares of its disk."""
+    largest = sorted(form.files.items(), key=lambda item: -item[1])[:count]
+    return [(name, size / form.disk) for name, size in largest]
+
+
+def _form(logos: int, precision: Precision, machine: Machine, settings: Settings) -> Form:
+    files = file_bytes(logos, precision)
+    # With codes of 8 bits, what is read for the candidates alone may come from the disk: it is chosen where memory is short.
+    mapped = sum(size for name, size in files.items() if precision is not Precision.INT8 or name in INDEX_FILES)
+    return Form(precision, files, plan_service(mapped, MODEL_BYTES, machine.cores, settings).limit)
+
+
+def _reason(form: Form, forms: tuple[Form, ...], machine: Machine) -> str:
+    memory = f"{machine.memory / 1e9:,.0f} GB"
+    if form.limit > machine.memory:
+        return f"no form fits into {memory}: a Milvus cluster divides the vectors among machines"
+    if form is forms[0]:
+        return f"everything fits into {memory} in full precision"
+    if form.precision is Precision.FLOAT16:
+        return f"everything fits into {memory} as float16, but not as float32"
+    return f"the graphs fit into {memory} with codes of 8 bits; the rest is read from the disk, so use a local SSD"

@@ -1,0 +1,17 @@
+"""The precision in which a catalog stores embeddings."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Precision(StrEnum):
+    """How the embeddings of an index are stored, and those of the parts."""
+
+    FLOAT32 = "float32"
+    """As the encoder computes them."""
+    FLOAT16 = "float16"
+    """Rounded, in half of the space. Cosines differ by up to 1e-4."""
+    INT8 = "int8"
+    """Rounded as for `FLOAT16`, in a file of their own, from which a search reads only those of its candidates. The graph is
+    searched with codes of 8 bits for each dimension."""
