@@ -26,7 +26,6 @@ ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "deploy" / "helm" / "logo-similarity"
 TOOLS = ("helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0")
 KUBERNETES = ("1.28", "1.37")
-INDEX_SETTINGS = {f"LOGO_INDEX_{name}" for name in ("URL", "TOKEN", "DATABASE", "CA", "KIND", "SECONDS")}
 KEYS = {"keys": {"url": "s3://logos/access"}}
 WATCHES = {"replicas": 1, "watches": {"claimName": "watches"}}
 PRIMARY = {"replicas": 1, "primary": {"claimName": "catalogs"}}
@@ -154,7 +153,7 @@ def test_what_is_optional_is_off(tools: dict[str, str]) -> None:
 def test_every_variable_is_a_setting(tools: dict[str, str]) -> None:
     for values in (KEYS, EVERYTHING):
         given = {name for name in environment(render(tools, values)) if name.startswith("LOGO_")}
-        assert given <= {f"LOGO_{name.upper()}" for name in Settings.model_fields} | INDEX_SETTINGS
+        assert given <= {f"LOGO_{name.upper()}" for name in Settings.model_fields}
 
 
 def test_a_replica_gets_the_cores_and_threads_that_it_asked_for(tools: dict[str, str]) -> None:

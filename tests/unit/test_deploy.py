@@ -24,8 +24,7 @@ from tests.service import serving
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
-INDEX_SETTINGS = {f"LOGO_INDEX_{name}" for name in ("URL", "TOKEN", "DATABASE", "CA", "KIND", "SECONDS")}
-SETTINGS = {f"LOGO_{name.upper()}" for name in Settings.model_fields} | INDEX_SETTINGS
+SETTINGS = {f"LOGO_{name.upper()}" for name in Settings.model_fields}
 METRIC = re.compile(r"\b(?:logo|process)_[a-z_]+\b")
 # What an image of others would tell its maker or fetch unasked.
 SILENCED = {
