@@ -3,13 +3,12 @@
     python -m benchmarks.scale 3000000 --precision float16
 
 Builds the synthetic register of that size (`benchmarks.make_register`) unless it exists, and searches it for the sample
-images on one thread, with their parts, in this process. A build that is interrupted resumes at its last complete stage
+images on one thread, with their parts and without. A build that is interrupted resumes at its last complete stage
 when the command is run again; `data/benchmarks/scale-SIZE-PRECISION.log` has its progress, and the time of each stage so far.
 
 Times of searches are CPU time of their thread. On a busy machine they are longer, too, by up to three times; `load` is the load
-average of the last 15 minutes. Recall is that of the
-index of whole images, against exact search, for synthetic logos that are not in it. Memory is that of this process after the
-searches: pages of mapped files that the searches have touched, and the rest.
+average of the last 15 minutes. Recall is that of the index of whole images, against exact search, for synthetic logos that are
+not in it. Memory is that of the process after the searches: pages of mapped files that the searches have touched, and the rest.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -93,8 +94,26 @@ def measure(count: int, precision: Precision) -> dict[str, object]:
     started = time.monotonic()
     root = register_catalog(count, precision, log)
     print(f"{root}: {time.monotonic() - started:.0f} s", flush=True)
+    # In a process of its own, whose memory is that of the searches.
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        figures = pool.submit(search, root, count).result()
+    return write_result(
+        f"scale_{count}_{precision}",
+        {
+            "logos": count,
+            "precision": precision.value,
+            "cores": usable_cores(),
+            "load": os.getloadavg()[2],
+            "build": {name: round(seconds, 1) for name, seconds in log.seconds.items()},
+            "build_cpu": {name: round(seconds, 1) for name, seconds in log.cpu_seconds.items()},
+            **figures,
+        },
+    )
+
+
+def search(root: Path, count: int) -> dict[str, object]:
+    """Search the register."""
     folder = Catalog(root).current()
-    _, before = _memory(folder)
     with SearchEngine.open(root, device="cpu") as engine:
         manifest = engine.manifest
         if manifest.parts is None:
@@ -104,31 +123,21 @@ def measure(count: int, precision: Precision) -> dict[str, object]:
         index = open_index(folder, manifest)
         queries = _queries(count)
         index_times = _times(lambda query: index.search(query, max(KS), ef_search=manifest.index.ef_search), queries)
-        files = {name: entry.size for name, entry in manifest.files.items()}
-        figures: dict[str, object] = {
-            "logos": count,
-            "precision": precision.value,
+        recalls = _recall(index, queries, manifest.index.ef_search)
+        return {
             "parts": manifest.parts.count,
-            "cores": usable_cores(),
-            "load": os.getloadavg()[2],
-            "build": {name: round(seconds, 1) for name, seconds in log.seconds.items()},
-            "build_cpu": {name: round(seconds, 1) for name, seconds in log.cpu_seconds.items()},
             "ef_search": manifest.index.ef_search,
             "parts_ef_search": manifest.parts.index.ef_search,
             "recall_of_the_build": manifest.recall.value,
-            "recall": {
-                str(k): round(value, 4)
-                for k, value in zip(KS, _recall(index, queries, manifest.index.ef_search), strict=True)
-            },
+            "recall": {str(k): round(recall, 4) for k, recall in zip(KS, recalls, strict=True)},
             "cosine_error": _cosine_error(engine, queries),
             "index_ms": _quantiles(index_times),
             "search_ms": _quantiles(times[PartsMode.OFF]),
             "search_with_parts_ms": _quantiles(times[PartsMode.AUTO]),
-            "disk_bytes": _grouped(files),
+            "disk_bytes": _grouped({name: entry.size for name, entry in manifest.files.items()}),
             "touched_bytes": _grouped(touched),
-            "private_bytes": private - before,
+            "private_bytes": private,
         }
-    return write_result(f"scale_{count}_{precision}", figures)
 
 
 def _search_times(engine: SearchEngine, mode: PartsMode) -> NDArray[np.float64]:
@@ -136,12 +145,12 @@ def _search_times(engine: SearchEngine, mode: PartsMode) -> NDArray[np.float64]:
     paths = sorted((SAMPLES / "images").glob("*.jpg"))
     chosen = [paths[place] for place in np.linspace(0, len(paths) - 1, SEARCHES + WARM).astype(int)]
 
-    def search(path: Path) -> None:
+    def search_for(path: Path) -> None:
         result = engine.search(Query(image=path.read_bytes(), parts=mode))
         if path.stem not in {hit.logo.logo_id for hit in result.hits[:2]}:
             raise ValueError(f"{path.name} does not find itself")
 
-    return _times(search, chosen)[WARM:]
+    return _times(search_for, chosen)[WARM:]
 
 
 def _times(work: Callable[[_T], object], items: Sequence[_T]) -> NDArray[np.float64]:

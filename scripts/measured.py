@@ -70,8 +70,8 @@ def growth() -> str:
     machines = sorted({_where(result["machine"]) for result in results})
     source = (
         f"Measured with `python -m benchmarks.scale` on {results[0]['machine']['usable_cores']} cores, shared with other work, "
-        f"of an {'; an '.join(machines)}. Times of searches are CPU time of one thread. Mapped memory are the pages that 1,100 "
-        "searches have touched; private memory does not grow with the register."
+        f"of an {'; an '.join(machines)}. Times of searches are CPU time of one thread. Mapped memory are the pages that 660 "
+        "searches have touched."
     )
     return "\n\n".join([wrap(source), table(columns, rows)])
 
