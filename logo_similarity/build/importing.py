@@ -18,24 +18,15 @@ from hashlib import sha256
 from itertools import chain, zip_longest
 from pathlib import Path, PurePosixPath
 
-from logo_similarity.build.catalog import (
-    RECORDS,
-    SOURCE_REJECTS,
-    TEXTS,
-    VERSION,
-    BuildOptions,
-    Progress,
-    find_version,
-    like_live,
-    make_version,
-    resumable,
-)
+from logo_similarity.build.catalog import find_version, make_version
 from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.known import KnownWriter, version_rows
 from logo_similarity.build.merging import MergedLogo, merge_logos
+from logo_similarity.build.options import BuildOptions, Progress, like_live
 from logo_similarity.build.records import MERGING, REPORT_ROWS, write_merged
 from logo_similarity.build.rejections import Rejections
 from logo_similarity.build.reuse import KnownImages
+from logo_similarity.build.work import RECORDS, SOURCE_REJECTS, TEXTS, VERSION, resumable
 from logo_similarity.catalog.files import replacing, sha256_file
 from logo_similarity.catalog.manifest import IMAGE_DIGESTS, METADATA, MODEL_FOLDER, WORDS, Manifest, read_manifest
 from logo_similarity.catalog.metadata import Metadata
@@ -122,7 +113,7 @@ def import_source(
         keep: stores the new images before the version becomes live; None: there will be none.
         enrich: the source has no images: its records add to logos of the live version, and others are left out.
         dry_run: change nothing.
-        progress: see `build.catalog.Progress`.
+        progress: see `build.options.Progress`.
 
     Raises:
         SourceError: the source cannot be read.

@@ -13,7 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from logo_similarity.api.app import create_app
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.manifest import read_manifest
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.trial import Trial
