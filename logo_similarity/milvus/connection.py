@@ -15,7 +15,7 @@ from logo_similarity.config import IndexKind, Settings
 from logo_similarity.errors import CatalogError, ConfigError, IndexUnavailableError, LogoSimilarityError
 
 if TYPE_CHECKING:
-    from pymilvus import MilvusClient
+    from logo_similarity.milvus.client import MilvusClient
 
 RETRY_AFTER = 5
 _REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
@@ -75,7 +75,8 @@ class IndexServer:
         """
         try:
             from grpc import RpcError
-            from pymilvus.exceptions import MilvusException
+
+            from logo_similarity.milvus.client import MilvusException
         except ModuleNotFoundError:
             raise ConfigError(
                 "LOGO_INDEX_URL is set, but pymilvus is not installed: run `pip install 'logo-similarity[milvus]'`"
@@ -97,7 +98,7 @@ def needed_server(settings: Settings) -> IndexServer:
 @functools.lru_cache(maxsize=8)
 def _client(server: IndexServer, _process: int) -> MilvusClient:
     """The client of a process. A connection must not be used after a fork."""
-    from pymilvus import MilvusClient
+    from logo_similarity.milvus.client import MilvusClient
 
     # It logs each error with its traceback, also those of requests that it repeats.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
