@@ -89,7 +89,11 @@ class IndexServer:
 
 def needed_server(settings: Settings) -> IndexServer:
     """The server in the settings. Raises ConfigError if there is none."""
-    server = IndexServer.of(settings)
+    return required(IndexServer.of(settings))
+
+
+def required(server: IndexServer | None) -> IndexServer:
+    """The server of a version whose vectors are in collections. Raises ConfigError if there is none."""
     if server is None:
         raise ConfigError("the vectors of this catalog are on a Milvus server; set LOGO_INDEX_URL to its address")
     return server
