@@ -38,7 +38,7 @@ from logo_similarity.embed.text import reader_version
 from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.image.files import ImageFiles
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
-from logo_similarity.milvus.collections import COLLECTIONS_LAYOUT, point_aliases
+from logo_similarity.milvus.collections import point_aliases
 from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.precision import Precision
 from logo_similarity.search.word_file import WORDS_LAYOUT
@@ -81,11 +81,7 @@ def build_catalog(
         (options.m, options.ef_construction, options.ef_search, options.recall_target),
         *(() if precomputed is None else precomputed.digests()),
         *((reader_version(),) if options.read_words else ()),
-        *(
-            ("milvus", COLLECTIONS_LAYOUT, options.server.kind)
-            if options.in_collections and options.server is not None
-            else ()
-        ),
+        *options.index_inputs(),
         *((options.precision.value,) if options.precision is not Precision.FLOAT32 else ()),
     )
     folder = Catalog(root)
@@ -124,7 +120,10 @@ def _known_images(
     """The images of the live version; None: no version is live, or its embeddings cannot be used again."""
     try:
         version = folder.current()
+        manifest = read_manifest(version)
     except CatalogError:
+        return None
+    if server is None and not manifest.index.is_file:
         return None
     progress("verifying the live version", 0, None)
     return KnownImages.open(version, encoder, server)

@@ -86,7 +86,9 @@ def compact(
                 _drop(root, overlay, start)
             if last <= start:
                 return CompactResult(live, manifest, 0)
-            inputs = hashlib.sha256(repr((KIND, live.name, overlay.id, last)).encode()).hexdigest()
+            options = like_live(options, live, manifest)
+            parameters = (KIND, live.name, overlay.id, last, *options.index_inputs())
+            inputs = hashlib.sha256(repr(parameters).encode()).hexdigest()
             if (found := find_version(folder, inputs, options)) is not None:  # one was killed before the flip
                 folder.flip(found[0].name)
                 point_aliases(options.server, found[1])
@@ -125,7 +127,6 @@ def _fold(
             "another version of this software; build it again, and compact then"
         )
     base, images = BaseVersion.open(live, encoder, options.server), OverlayImages(overlay, encoder)
-    options = like_live(options, live, base.manifest)
     with resumable(work, unless=" unless more changes are made"):
         with closing(base.metadata):
             if not (work / RECORDS).exists():

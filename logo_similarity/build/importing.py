@@ -144,7 +144,8 @@ def import_source(
                 f"{live}: its embeddings cannot be used again, because it is damaged or was built from embeddings alone or "
                 "by another version of this software; build it again, and import then"
             )
-        inputs = digest_inputs(source, "import", live.name, options.limits, enrich)
+        options = like_live(options, live, manifest)
+        inputs = digest_inputs(source, "import", live.name, options.limits, enrich, *options.index_inputs())
         work = root / f"{WORK_PREFIX}{inputs[:16]}-import"
         if (found := find_version(folder, inputs, options)) is not None:  # an import was killed before the flip
             summary = _read_summary(work)
@@ -163,15 +164,14 @@ def import_source(
             if dry_run or not (has_changes or _has_news(live, work)):
                 shutil.rmtree(work, ignore_errors=True)
                 return ImportResult(live, manifest, summary, published=False)
-            options = like_live(options, live, manifest)
             kind, images = manifest.source.kind, open_images(work / IMAGES)
             made = make_version(work, kind, images, encoder, known, inputs, options, progress, facets=facets)
             if keep is not None:
                 _store_images(work, keep, progress)
             version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
-            point_aliases(options.server, made)
-            shutil.rmtree(work, ignore_errors=True)
-            return ImportResult(version, made, summary, published=True)
+        point_aliases(options.server, made)
+        shutil.rmtree(work, ignore_errors=True)
+        return ImportResult(version, made, summary, published=True)
 
 
 def _read_summary(work: Path) -> ImportSummary:

@@ -14,6 +14,7 @@ from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import TryVersion
 from logo_similarity.embed.model import default_model_folder
 from logo_similarity.image.decode import ImageLimits
+from logo_similarity.milvus.collections import COLLECTIONS_LAYOUT
 from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.precision import Precision
 
@@ -56,6 +57,12 @@ class BuildOptions:
     """The trial that the version must pass before it becomes live."""
     signing_key: Ed25519PrivateKey | None = None
     """Signs the version; None: the version is not signed."""
+
+    def index_inputs(self) -> tuple[object, ...]:
+        """What collections depend on besides their entities, for the digest of the inputs; empty: the index is in files."""
+        if not self.in_collections or self.server is None:
+            return ()
+        return "milvus", COLLECTIONS_LAYOUT, self.server.kind
 
 
 def like_live(options: BuildOptions, live: Path, manifest: Manifest) -> BuildOptions:
