@@ -23,7 +23,8 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.answers import TIE
 from benchmarks.machine import write_result
 from benchmarks.make_register import SAMPLES
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.cpu import usable_cores
 from logo_similarity.domain import Query

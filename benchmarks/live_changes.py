@@ -25,9 +25,10 @@ import numpy as np
 from benchmarks.machine import DATA, write_result
 from benchmarks.make_register import SAMPLES, grow, register_catalog, sample_catalog
 from logo_similarity.build.base import BaseVersion
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
 from logo_similarity.build.changing import Changer, LogoChange, read_record
 from logo_similarity.build.flushing import Flusher
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.build.segment import SegmentEntry, write_segment
 from logo_similarity.catalog.live import LiveFiles
 from logo_similarity.catalog.manifest import MODEL_FOLDER, read_manifest

@@ -35,20 +35,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.machine import DATA, ROOT, write_result
-from logo_similarity.build.catalog import (
-    RECORDS,
-    SHARDS,
-    SOURCE_REJECTS,
-    VERSION,
-    BuildOptions,
-    Progress,
-    build_catalog,
-    make_version,
-    resumable,
-)
+from logo_similarity.build.catalog import build_catalog, make_version
+from logo_similarity.build.options import BuildOptions, Progress
 from logo_similarity.build.parts import PARTS_LAYOUT
 from logo_similarity.build.records import write_records
 from logo_similarity.build.shards import SHARD_ROWS, Shard, ShardParts, make_parts, shard_count, write_shard
+from logo_similarity.build.work import RECORDS, SHARDS, SOURCE_REJECTS, VERSION, resumable
 from logo_similarity.catalog.files import replacing
 from logo_similarity.catalog.manifest import FORMAT, read_manifest
 from logo_similarity.catalog.metadata import SCHEMA

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from benchmarks.machine import DATA, write_result
 from benchmarks.make_register import SAMPLES
 from benchmarks.register_readers import HEAD, TAIL, case_file
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.cpu import usable_cores
 from logo_similarity.image.files import FolderImages

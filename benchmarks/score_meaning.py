@@ -23,7 +23,8 @@ import cv2
 import numpy as np
 
 from benchmarks.machine import DATA, ROOT, write_result
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.cpu import usable_cores
 from logo_similarity.domain import Query

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from logo_similarity.version import __version__
 
 if TYPE_CHECKING:
-    from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
+    from logo_similarity.build.catalog import BuildResult, build_catalog
+    from logo_similarity.build.options import BuildOptions
     from logo_similarity.catalog.sources import open_source
     from logo_similarity.catalog.versions import Catalog
     from logo_similarity.domain import Hit, Logo, Query, SearchResult
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 os.environ.update(ORT_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_TELEMETRY="1")
 
 _PUBLIC = {
-    "BuildOptions": "build.catalog",
+    "BuildOptions": "build.options",
     "BuildResult": "build.catalog",
     "Catalog": "catalog.versions",
     "Filter": "filters",

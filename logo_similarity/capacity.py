@@ -11,21 +11,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from logo_similarity.plan import plan_service
+from logo_similarity.plan import DEFAULT_MODEL_BYTES, plan_service
 from logo_similarity.precision import Precision
 
 if TYPE_CHECKING:
     from logo_similarity.config import Settings
 
 DIMENSIONS, PART_DIMENSIONS = 256, 128
-NUMBER_BYTES = {Precision.FLOAT32: 4, Precision.FLOAT16: 2, Precision.INT8: 1}
-"""Bytes of a number of an embedding in the index."""
-HALF_BYTES = 2
 GRAPH_BYTES, PART_GRAPH_BYTES = 272, 144
 """Bytes of a node of a graph with 32 and with 16 edges per node."""
 PARTS = 1.79
 """Parts of an image."""
-MODEL_BYTES = 6_000_000
 OTHER_BYTES = {
     "patches.npy": 1_024,
     "metadata.db": 553,
@@ -174,14 +170,14 @@ def file_bytes(logos: int, precision: Precision) -> dict[str, int]:
     """Bytes of each file of a catalog."""
     parts = PARTS * logos
     sizes = {
-        "index.faiss": logos * (NUMBER_BYTES[precision] * DIMENSIONS + GRAPH_BYTES),
-        "parts/index.faiss": parts * (NUMBER_BYTES[precision] * PART_DIMENSIONS + PART_GRAPH_BYTES),
+        "index.faiss": logos * (precision.number_bytes * DIMENSIONS + GRAPH_BYTES),
+        "parts/index.faiss": parts * (precision.number_bytes * PART_DIMENSIONS + PART_GRAPH_BYTES),
         **{name: logos * size for name, size in OTHER_BYTES.items()},
-        "model": MODEL_BYTES,
+        "model": DEFAULT_MODEL_BYTES,
     }
     if precision is Precision.INT8:
-        sizes["embeddings.npy"] = logos * HALF_BYTES * DIMENSIONS
-        sizes["parts/embeddings.npy"] = parts * HALF_BYTES * PART_DIMENSIONS
+        sizes["embeddings.npy"] = logos * Precision.FLOAT16.number_bytes * DIMENSIONS
+        sizes["parts/embeddings.npy"] = parts * Precision.FLOAT16.number_bytes * PART_DIMENSIONS
     return {name: round(size) for name, size in sizes.items()}
 
 
@@ -195,7 +191,7 @@ def _form(logos: int, precision: Precision, machine: Machine, settings: Settings
     files = file_bytes(logos, precision)
     # With codes of 8 bits, what is read for the candidates alone may come from the disk: it is chosen where memory is short.
     mapped = sum(size for name, size in files.items() if precision is not Precision.INT8 or name in INDEX_FILES)
-    return Form(precision, files, plan_service(mapped, MODEL_BYTES, machine.cores, settings).limit)
+    return Form(precision, files, plan_service(mapped, DEFAULT_MODEL_BYTES, machine.cores, settings).limit)
 
 
 def _reason(form: Form, forms: tuple[Form, ...], machine: Machine) -> str:

@@ -96,9 +96,9 @@ class Band(StrEnum):
 
 
 MOST_IMAGES = 4
-MOST_LOOKS = len(TURNS) + 1
-"""Pictures that one image of a query stands for: it may be turned, and completed."""
 """Maximum number of images of a query."""
+MOST_LOOKS = len(TURNS) + 1
+"""Maximum number of pictures that one image of a query stands for: it may be turned, and completed."""
 MOST_SHOWN = 1000
 """Maximum number of results on all pages of a search, and of hits that are put into groups."""
 MOST_OTHERS = 100

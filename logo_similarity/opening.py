@@ -31,7 +31,7 @@ from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import CatalogError
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.milvus import collections
-from logo_similarity.milvus.connection import IndexServer
+from logo_similarity.milvus.connection import IndexServer, required
 from logo_similarity.milvus.source import MilvusIndex, MilvusSource, StoredField
 from logo_similarity.precision import Precision
 from logo_similarity.search.hnsw import HnswSource, VectorIndex
@@ -55,6 +55,7 @@ def open_source(folder: Path, manifest: Manifest, encoder: Encoder, server: Inde
 
     Raises:
         CatalogError: they are damaged, or not those that the manifest lists.
+        ConfigError: they are on a server, and there is none.
         IndexUnavailableError: the server does not answer.
     """
     row_map = open_row_map(folder, ROW_MAP, manifest.count, manifest.distinct_images)
@@ -87,8 +88,7 @@ def _open_collection(
 ) -> tuple[MilvusIndex, collections.Collection]:
     """The index in a collection, which the server loads into memory if it has not."""
     assert entry.collection is not None  # noqa: S101 - checked by the caller
-    if server is None:
-        raise CatalogError("the vectors of this catalog are on a Milvus server; set LOGO_INDEX_URL to its address")
+    server = required(server)
     name, encoder = entry.collection, manifest.encoder.sha256
     found = collections.check_collection(server, name, encoder=encoder, inputs=manifest.inputs, dimension=dimension)
     collections.load_collection(server, name, server.seconds, replicas=server.replicas)

@@ -15,3 +15,8 @@ class Precision(StrEnum):
     INT8 = "int8"
     """Rounded as for `FLOAT16`, in a file of their own, from which a search reads only those of its candidates. The graph is
     searched with codes of 8 bits for each dimension."""
+
+    @property
+    def number_bytes(self) -> int:
+        """Bytes of each number of an embedding in the index."""
+        return {Precision.FLOAT32: 4, Precision.FLOAT16: 2, Precision.INT8: 1}[self]

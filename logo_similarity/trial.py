@@ -1,7 +1,7 @@
 """The program that opens and searches a catalog version in a separate process; `catalog.trial` runs it.
 
-python -m logo_similarity.trial FOLDER PARENT CPU_SECONDS [STATE]: exits with 0, or with the reason on stdout
-and 1, or `UNAVAILABLE` if the reason is not the version's.
+python -m logo_similarity.trial FOLDER PARENT CPU_SECONDS [STATE]: exits with 0, or with the reason on stdout and 1. If the
+reason is the Milvus server or its settings, and not the version, the status is `UNAVAILABLE` or `MISCONFIGURED`.
 STATE is a file of the state of live changes, beside their segments: the version is searched with them. The settings of the
 Milvus server are read from stdin, as JSON.
 """
@@ -19,10 +19,10 @@ from logo_similarity.catalog.live import LiveFiles
 from logo_similarity.catalog.live_folder import LiveFolder
 from logo_similarity.catalog.manifest import METADATA, Manifest, read_manifest, read_segment_manifest
 from logo_similarity.catalog.metadata import CONNECTIONS, MAPPED_BYTES
-from logo_similarity.catalog.trial import UNAVAILABLE
+from logo_similarity.catalog.trial import MISCONFIGURED, UNAVAILABLE
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.engine import SearchEngine
-from logo_similarity.errors import IndexUnavailableError, LogoSimilarityError
+from logo_similarity.errors import ConfigError, IndexUnavailableError, LogoSimilarityError
 from logo_similarity.limits import die_with_parent, limit_cpu, limit_memory
 from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.plan import SPARE, plan_service
@@ -87,6 +87,9 @@ def main(folder: Path, parent: int, cpu_seconds: int, state: Path | None = None)
     except IndexUnavailableError as error:
         sys.stdout.write(str(error))
         return UNAVAILABLE
+    except ConfigError as error:
+        sys.stdout.write(str(error))
+        return MISCONFIGURED
     except (LogoSimilarityError, OSError) as error:
         reason = str(error)
     except MemoryError:

@@ -20,7 +20,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.manifest import FORMAT
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.domain import Query

@@ -110,6 +110,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "build/embeddings.py": (f"{BUILD}/test_embeddings.py", f"{BUILD}/test_precomputed.py"),
     "build/identical.py": (f"{BUILD}/test_identical.py",),
     "build/precomputed.py": (f"{BUILD}/test_precomputed.py",),
+    "build/version_files.py": (f"{BUILD}/test_catalog.py", f"{BUILD}/test_segment.py"),
     "build/catalog.py": (
         f"{BUILD}/test_catalog.py",
         f"{BUILD}/test_precomputed.py::test_without_patches_there_is_no_second_stage",

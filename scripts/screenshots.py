@@ -22,7 +22,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.chromium import OPTIONS, find_chromium
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.sources import open_source
 from scripts.update_readme import ROOT, SAMPLES
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.config import Settings

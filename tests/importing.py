@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
 from logo_similarity.build.importing import ImportResult, import_source
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.manifest import METADATA, MODEL_FOLDER
 from logo_similarity.catalog.metadata import Metadata
 from logo_similarity.catalog.sources.description import ColumnReading, SourceDescription

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
 from logo_similarity.build.merging import record_object
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.build.segment import SegmentEntry, write_segment
 from logo_similarity.catalog.live import LiveFiles
 from logo_similarity.catalog.manifest import MODEL_FOLDER

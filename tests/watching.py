@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from logo_similarity.build.catalog import BuildOptions
 from logo_similarity.build.importing import ImportResult
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.versions import _TRIED, Catalog
 from logo_similarity.domain import Query
 from logo_similarity.engine import SearchEngine

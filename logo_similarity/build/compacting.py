@@ -15,25 +15,16 @@ from itertools import chain
 from pathlib import Path
 
 from logo_similarity.build.base import BaseVersion
-from logo_similarity.build.catalog import (
-    RECORDS,
-    SOURCE_REJECTS,
-    TEXTS,
-    VERSION,
-    BuildOptions,
-    Progress,
-    find_version,
-    like_live,
-    make_version,
-    resumable,
-)
+from logo_similarity.build.catalog import find_version, make_version
 from logo_similarity.build.changing import ReadImage
 from logo_similarity.build.known import KnownWriter, version_rows
 from logo_similarity.build.merging import MergedLogo, merge_logos
+from logo_similarity.build.options import BuildOptions, Progress, like_live
 from logo_similarity.build.overlay_images import OverlayImages
 from logo_similarity.build.records import MERGING, write_merged
 from logo_similarity.build.reuse import KnownImages, StoredImages
 from logo_similarity.build.shards import StoredImage
+from logo_similarity.build.work import RECORDS, SOURCE_REJECTS, TEXTS, VERSION, resumable
 from logo_similarity.catalog.files import replacing
 from logo_similarity.catalog.live_folder import LOCK, locked
 from logo_similarity.catalog.manifest import MODEL_FOLDER, Manifest, read_manifest, version_name
@@ -75,7 +66,7 @@ def compact(
         root: folder of the catalog.
         options: of the build; the encoder and the parameters of the index are those of the live version.
         read: reads images that another encoder than that of the live version described; None: they cannot be read.
-        progress: see `build.catalog.Progress`.
+        progress: see `build.options.Progress`.
 
     Raises:
         BuildError: no logo would remain, or the index is below the floors.
@@ -95,7 +86,9 @@ def compact(
                 _drop(root, overlay, start)
             if last <= start:
                 return CompactResult(live, manifest, 0)
-            inputs = hashlib.sha256(repr((KIND, live.name, overlay.id, last)).encode()).hexdigest()
+            options = like_live(options, live, manifest)
+            parameters = (KIND, live.name, overlay.id, last, *options.index_inputs())
+            inputs = hashlib.sha256(repr(parameters).encode()).hexdigest()
             if (found := find_version(folder, inputs, options)) is not None:  # one was killed before the flip
                 folder.flip(found[0].name)
                 point_aliases(options.server, found[1])
@@ -134,7 +127,6 @@ def _fold(
             "another version of this software; build it again, and compact then"
         )
     base, images = BaseVersion.open(live, encoder, options.server), OverlayImages(overlay, encoder)
-    options = like_live(options, live, base.manifest)
     with resumable(work, unless=" unless more changes are made"):
         with closing(base.metadata):
             if not (work / RECORDS).exists():

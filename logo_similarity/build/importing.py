@@ -18,24 +18,15 @@ from hashlib import sha256
 from itertools import chain, zip_longest
 from pathlib import Path, PurePosixPath
 
-from logo_similarity.build.catalog import (
-    RECORDS,
-    SOURCE_REJECTS,
-    TEXTS,
-    VERSION,
-    BuildOptions,
-    Progress,
-    find_version,
-    like_live,
-    make_version,
-    resumable,
-)
+from logo_similarity.build.catalog import find_version, make_version
 from logo_similarity.build.inputs import digest_inputs
 from logo_similarity.build.known import KnownWriter, version_rows
 from logo_similarity.build.merging import MergedLogo, merge_logos
+from logo_similarity.build.options import BuildOptions, Progress, like_live
 from logo_similarity.build.records import MERGING, REPORT_ROWS, write_merged
 from logo_similarity.build.rejections import Rejections
 from logo_similarity.build.reuse import KnownImages
+from logo_similarity.build.work import RECORDS, SOURCE_REJECTS, TEXTS, VERSION, resumable
 from logo_similarity.catalog.files import replacing, sha256_file
 from logo_similarity.catalog.manifest import IMAGE_DIGESTS, METADATA, MODEL_FOLDER, WORDS, Manifest, read_manifest
 from logo_similarity.catalog.metadata import Metadata
@@ -122,7 +113,7 @@ def import_source(
         keep: stores the new images before the version becomes live; None: there will be none.
         enrich: the source has no images: its records add to logos of the live version, and others are left out.
         dry_run: change nothing.
-        progress: see `build.catalog.Progress`.
+        progress: see `build.options.Progress`.
 
     Raises:
         SourceError: the source cannot be read.
@@ -153,7 +144,8 @@ def import_source(
                 f"{live}: its embeddings cannot be used again, because it is damaged or was built from embeddings alone or "
                 "by another version of this software; build it again, and import then"
             )
-        inputs = digest_inputs(source, "import", live.name, options.limits, enrich)
+        options = like_live(options, live, manifest)
+        inputs = digest_inputs(source, "import", live.name, options.limits, enrich, *options.index_inputs())
         work = root / f"{WORK_PREFIX}{inputs[:16]}-import"
         if (found := find_version(folder, inputs, options)) is not None:  # an import was killed before the flip
             summary = _read_summary(work)
@@ -172,15 +164,14 @@ def import_source(
             if dry_run or not (has_changes or _has_news(live, work)):
                 shutil.rmtree(work, ignore_errors=True)
                 return ImportResult(live, manifest, summary, published=False)
-            options = like_live(options, live, manifest)
             kind, images = manifest.source.kind, open_images(work / IMAGES)
             made = make_version(work, kind, images, encoder, known, inputs, options, progress, facets=facets)
             if keep is not None:
                 _store_images(work, keep, progress)
             version = publish(folder, work / VERSION, made, options.trial, options.signing_key)
-            point_aliases(options.server, made)
-            shutil.rmtree(work, ignore_errors=True)
-            return ImportResult(version, made, summary, published=True)
+        point_aliases(options.server, made)
+        shutil.rmtree(work, ignore_errors=True)
+        return ImportResult(version, made, summary, published=True)
 
 
 def _read_summary(work: Path) -> ImportSummary:

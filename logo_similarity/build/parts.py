@@ -72,7 +72,9 @@ def write_parts(
     if load_shard_parts(shards, 0) is None:
         return None
     if (work / WRITTEN).exists():
-        return PartsEntry.model_validate_json((work / WRITTEN).read_bytes())
+        entry = PartsEntry.model_validate_json((work / WRITTEN).read_bytes())
+        if entry.index.is_file:  # a collection may have been deleted since
+            return entry
     (version / PARTS_FOLDER).mkdir(exist_ok=True)
     is_first = np.zeros(len(vector_of), np.bool_)
     is_first[np.unique(vector_of, return_index=True)[1]] = True

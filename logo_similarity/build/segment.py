@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from logo_similarity.build.catalog import RECORDS, SHARDS, SOURCE_REJECTS, TEXTS, VERSION, BuildOptions, write_files
 from logo_similarity.build.identical import number_vectors
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.build.records import record_line
 from logo_similarity.build.shards import SHARD_ROWS, StoredImage, make_shard, shard_count, write_shard
 from logo_similarity.build.texts import write_texts
+from logo_similarity.build.version_files import write_files
+from logo_similarity.build.work import RECORDS, SHARDS, SOURCE_REJECTS, TEXTS, VERSION
 from logo_similarity.catalog.files import replacing, sha256_file, sync_folder, synced_together
 from logo_similarity.catalog.manifest import MANIFEST, Manifest, SegmentManifest
 from logo_similarity.description import Description, Parts

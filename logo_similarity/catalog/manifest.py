@@ -62,9 +62,6 @@ MOST_BREADTH = 10_000
 """Maximum efSearch and efConstruction: the memory of a search is proportional to its breadth."""
 MOST_DIMENSIONS = 8_192
 
-NUMBER_BYTES = {Precision.FLOAT32: 4, Precision.FLOAT16: 2, Precision.INT8: 1}
-"""Bytes of a number in an index."""
-
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 FileName = Annotated[
     str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.\-]*/)*[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=200)
@@ -220,7 +217,7 @@ class Manifest(_Part):
             return
         if INDEX not in self.files:
             raise ValueError(f"{INDEX} is not listed in files")
-        if self.files[INDEX].size < NUMBER_BYTES[self.index.precision] * self.distinct_images * self.dimension:
+        if self.files[INDEX].size < self.index.precision.number_bytes * self.distinct_images * self.dimension:
             raise ValueError(
                 f"{INDEX} is too small for {counted(self.distinct_images, 'embedding')} of {self.dimension} dimensions"
             )

@@ -18,12 +18,14 @@ from pathlib import Path
 from logo_similarity.catalog.manifest import Manifest, check_sizes, read_manifest
 from logo_similarity.catalog.signature import check_signature
 from logo_similarity.config import Settings
-from logo_similarity.errors import CatalogError, IndexUnavailableError
+from logo_similarity.errors import CatalogError, ConfigError, IndexUnavailableError
 
 SECONDS = 120.0
 LONGEST_REASON = 1_000
 UNAVAILABLE = 75
 """Exit status of the program if the Milvus server does not answer: sysexits' EX_TEMPFAIL."""
+MISCONFIGURED = 78
+"""Exit status of the program if the settings of the Milvus server are missing or wrong: sysexits' EX_CONFIG."""
 _PROGRAM = "logo_similarity.trial"
 _SECRETS = ("LOGO_", "AWS_")
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -66,7 +68,8 @@ class Trial:
 
         Raises:
             CatalogError: the version failed; the message names it and the reason.
-            IndexUnavailableError: the Milvus server with its index does not answer, which is no fault of the version.
+            ConfigError: the settings of the Milvus server with its index are missing or wrong. The version did not fail.
+            IndexUnavailableError: that server does not answer. The version did not fail.
         """
         self.check(folder)
         self._run(folder)
@@ -103,11 +106,13 @@ class Trial:
             self._child = None
             child.kill()
             child.communicate()
+        reason = output.decode(errors="replace")[:LONGEST_REASON]
         if child.returncode == UNAVAILABLE:
-            reason = output.decode(errors="replace")[:LONGEST_REASON]
             raise IndexUnavailableError(f"version {folder.name!r} cannot be tried now: {reason}", retry_after=5)
-        if child.returncode == 1 and output:
-            raise _failure(folder, output.decode(errors="replace")[:LONGEST_REASON])
+        if child.returncode == MISCONFIGURED:
+            raise ConfigError(f"version {folder.name!r} cannot be tried: {reason}")
+        if child.returncode == 1 and reason:
+            raise _failure(folder, reason)
         if child.returncode < 0:
             raise _failure(folder, f"the process that opened it was killed by {signal.Signals(-child.returncode).name}")
         if child.returncode != 0:

@@ -88,7 +88,8 @@ def build(
     A build that is interrupted continues where it stopped when it is run again. A version that was built from the same
     inputs is reused.
     """
-    from logo_similarity.build.catalog import BuildOptions, build_catalog
+    from logo_similarity.build.catalog import build_catalog
+    from logo_similarity.build.options import BuildOptions
     from logo_similarity.build.ray_cluster import connected
     from logo_similarity.catalog.signature import required_signing_key
     from logo_similarity.catalog.trial import Trial

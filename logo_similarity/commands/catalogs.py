@@ -152,6 +152,8 @@ def prune(
     folders = Catalog(settings.catalogs)
     needed = {version.name: collections_of(version.manifest) for version in folders.versions() if version.manifest}
     server = needed_server(settings) if settings.catalog_url is None and any(needed.values()) else None
+    if server is not None:
+        server.version()  # nothing would ever delete the collections of a version that is deleted while it is down
     deleted = folders.prune(keep)
     kept = {collection.name for name in folders.names() for collection in needed.get(name, ())}
     orphans = {collection.name for name in deleted for collection in needed.get(name, ())} - kept

@@ -16,7 +16,7 @@ def compact(catalogs: Catalogs = None, threads: Threads = None, device: Device =
     again. A running service goes on to serve and to accept changes, and opens the new version when it is ready.
     """
     from logo_similarity.build import compacting
-    from logo_similarity.build.catalog import BuildOptions
+    from logo_similarity.build.options import BuildOptions
     from logo_similarity.catalog.signature import required_signing_key
     from logo_similarity.catalog.trial import Trial
     from logo_similarity.image.decode import ImageLimits

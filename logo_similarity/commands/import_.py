@@ -50,8 +50,8 @@ def import_(
     than once. The images of the live catalog are neither needed nor embedded again. Images that are new go into the image
     store, and the result becomes live as a new version. An import that is interrupted continues when it is run again.
     """
-    from logo_similarity.build.catalog import BuildOptions
     from logo_similarity.build.importing import import_source
+    from logo_similarity.build.options import BuildOptions
     from logo_similarity.build.ray_cluster import connected
     from logo_similarity.catalog.signature import required_signing_key
     from logo_similarity.catalog.trial import Trial

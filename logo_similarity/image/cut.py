@@ -34,7 +34,7 @@ def complete(mark: Pixels, content: Content) -> Pixels:
 
 
 def _cuts(ink: Mask) -> bool:
-    """Whether the upper side of a mask cuts its ink: as much of it reaches the side as lies a little further in."""
+    """Whether the upper side of a mask cuts its ink: it has about as much ink as a row a little further in."""
     depth = max(1, round(DEPTH * len(ink)))
     side, inside = np.count_nonzero(ink[0]), np.count_nonzero(ink[min(depth, len(ink) - 1)])
     return bool(side >= LEAST * ink.shape[1] and side >= FLAT * inside)

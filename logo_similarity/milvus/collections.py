@@ -14,7 +14,7 @@ from logo_similarity.milvus.fields import filter_fields
 from logo_similarity.search.parts import DIMENSIONS
 
 if TYPE_CHECKING:
-    from pymilvus import CollectionSchema, MilvusClient
+    from logo_similarity.milvus.client import CollectionSchema, MilvusClient
 
 CollectionKind = IndexKind | Literal["flat"]
 
@@ -73,7 +73,7 @@ class Layout:
 
     def schema(self) -> CollectionSchema:
         """The schema."""
-        from pymilvus import DataType, MilvusClient
+        from logo_similarity.milvus.client import DataType, MilvusClient
 
         schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field(ID, DataType.INT64, is_primary=True)
@@ -94,7 +94,7 @@ class Layout:
         Raises:
             IndexUnavailableError: the server does not answer.
         """
-        from pymilvus import MilvusClient
+        from logo_similarity.milvus.client import MilvusClient
 
         index_type, parameters = _index(self.kind, self.m, self.ef_construction)
         indexes = MilvusClient.prepare_index_params()
@@ -166,7 +166,7 @@ def point_aliases(server: IndexServer | None, manifest: Manifest) -> None:
     """
     if server is None:
         return
-    from pymilvus.exceptions import MilvusException
+    from logo_similarity.milvus.client import MilvusException
 
     for collection in collections_of(manifest):
         with server.connected() as client:

@@ -15,7 +15,7 @@ from logo_similarity.config import IndexKind, Settings
 from logo_similarity.errors import CatalogError, ConfigError, IndexUnavailableError, LogoSimilarityError
 
 if TYPE_CHECKING:
-    from pymilvus import MilvusClient
+    from logo_similarity.milvus.client import MilvusClient
 
 RETRY_AFTER = 5
 _REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
@@ -75,7 +75,8 @@ class IndexServer:
         """
         try:
             from grpc import RpcError
-            from pymilvus.exceptions import MilvusException
+
+            from logo_similarity.milvus.client import MilvusException
         except ModuleNotFoundError:
             raise ConfigError(
                 "LOGO_INDEX_URL is set, but pymilvus is not installed: run `pip install 'logo-similarity[milvus]'`"
@@ -88,7 +89,11 @@ class IndexServer:
 
 def needed_server(settings: Settings) -> IndexServer:
     """The server in the settings. Raises ConfigError if there is none."""
-    server = IndexServer.of(settings)
+    return required(IndexServer.of(settings))
+
+
+def required(server: IndexServer | None) -> IndexServer:
+    """The server of a version whose vectors are in collections. Raises ConfigError if there is none."""
     if server is None:
         raise ConfigError("the vectors of this catalog are on a Milvus server; set LOGO_INDEX_URL to its address")
     return server
@@ -97,7 +102,7 @@ def needed_server(settings: Settings) -> IndexServer:
 @functools.lru_cache(maxsize=8)
 def _client(server: IndexServer, _process: int) -> MilvusClient:
     """The client of a process. A connection must not be used after a fork."""
-    from pymilvus import MilvusClient
+    from logo_similarity.milvus.client import MilvusClient
 
     # It logs each error with its traceback, also those of requests that it repeats.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)

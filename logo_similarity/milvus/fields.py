@@ -18,8 +18,7 @@ from logo_similarity.field_kinds import Date, Kind, ListKind, Number, Numbers
 from logo_similarity.fields import Record, RegisterField, select_fields
 
 if TYPE_CHECKING:
-    from pymilvus import CollectionSchema
-    from pymilvus.milvus_client.index import IndexParams
+    from logo_similarity.milvus.client import CollectionSchema, IndexParams
 
 MISSING = -1
 """The number of a missing value, below all others."""
@@ -61,7 +60,7 @@ class FilterField:
 
     def add_to(self, schema: CollectionSchema) -> None:
         """Declare the field."""
-        from pymilvus import DataType
+        from logo_similarity.milvus.client import DataType
 
         if self.is_list:
             schema.add_field(self.name, DataType.ARRAY, element_type=DataType.INT64, max_capacity=MOST_KEYS)

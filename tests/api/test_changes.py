@@ -15,8 +15,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from logo_similarity.api.app import create_app
-from logo_similarity.build.catalog import BuildOptions
 from logo_similarity.build.compacting import compact
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.overlay import OVERLAY, Overlay
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.keys.store import open_key_store

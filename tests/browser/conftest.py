@@ -12,7 +12,8 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.chromium import OPTIONS, find_chromium
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.sources import open_source
 from tests.browsing import HOSTILE_COMPANY, HOSTILE_TEXT, Visit, Visitor
 from tests.samples import SAMPLES, SampleCatalog

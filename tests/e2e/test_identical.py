@@ -16,7 +16,8 @@ from fastapi.testclient import TestClient
 
 from logo_similarity.api.app import create_app
 from logo_similarity.api.schemas import SearchResponse
-from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
+from logo_similarity.build.catalog import BuildResult, build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.manifest import PATCHES, ROW_MAP, ROW_VECTORS, VECTOR_OFFSETS, VECTOR_ROWS
 from logo_similarity.catalog.replica import publish_version, pull_version
 from logo_similarity.catalog.sources import open_source

@@ -13,15 +13,16 @@ import pytest
 from fastapi.testclient import TestClient
 
 from logo_similarity.api.app import create_app
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.manifest import read_manifest
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.trial import Trial
-from logo_similarity.catalog.versions import Catalog
+from logo_similarity.catalog.versions import Catalog, TryVersion
 from logo_similarity.config import Settings, load_settings
 from logo_similarity.doctor import examine
 from logo_similarity.engine import SearchEngine
-from logo_similarity.errors import CatalogError, IndexUnavailableError
+from logo_similarity.errors import CatalogError, ConfigError, IndexUnavailableError
 from logo_similarity.milvus.collections import LIVE_LOGOS, check_collection, collections_of, drop_collection
 from logo_similarity.milvus.connection import IndexServer, needed_server
 from logo_similarity.milvus.verify import verify_collections
@@ -63,12 +64,14 @@ class Place:
             "LOGO_CATALOGS": str(self.root)
         }
 
-    def build(self, count: int) -> Path:
+    def build(self, count: int, trial: TryVersion | None = None) -> Path:
         """A version of the first samples, which becomes live."""
         rows = (self.samples.root.parent / "marks.jsonl").read_text().splitlines()[:count]
         table = self.root.parent / f"{count}.jsonl"
         table.write_text("\n".join(rows))
-        options = BuildOptions(threads=2, trial=Trial.of(self.settings), server=self.index, in_collections=True)
+        options = BuildOptions(
+            threads=2, trial=trial or Trial.of(self.settings), server=self.index, in_collections=True
+        )
         return build_catalog(open_source(table, images=self.samples.images), self.root, options).folder
 
 
@@ -164,8 +167,13 @@ def test_embeddings_of_another_encoder_are_refused(place: Place) -> None:
 
 
 def test_without_the_settings_of_the_server(place: Place) -> None:
-    with pytest.raises(CatalogError, match="set LOGO_INDEX_URL to its address"):
+    with pytest.raises(ConfigError, match="set LOGO_INDEX_URL to its address"):
         SearchEngine.open(place.root)
+    folders = Catalog(place.root)
+    name = folders.current().name
+    with pytest.raises(ConfigError, match=f"version '{name}' cannot be tried: .* set LOGO_INDEX_URL to its address"):
+        folders.activate(name)
+    assert folders.refusal(name) is None  # it can be served as soon as the setting is there
     done = run("catalog", "verify", LOGO_CATALOGS=str(place.root))
     assert "the vectors of this catalog are on a Milvus server; set LOGO_INDEX_URL to its address" in done.stderr
     assert done.returncode == 1
@@ -196,6 +204,9 @@ def test_versions_are_activated_and_deleted_with_their_collections(place: Place,
     with other.index.connected() as opened:
         assert opened.has_collection(names[first], timeout=10)  # another machine may have the version
     shutil.copytree(place.root / first.name, other.root / first.name)
+    down = {"LOGO_INDEX_URL": f"http://127.0.0.1:{free_ports(1)[0]}", "LOGO_CATALOGS": str(other.root)}
+    assert run("catalog", "prune", "--keep", "1", **down).returncode == 1
+    assert (other.root / first.name).exists()  # nothing else names its collections
     done = run("catalog", "prune", "--keep", "1", **other.environment)
     assert done.stdout == f"deleted {first.name}\n", done.stderr
     with other.index.connected() as opened:
@@ -216,6 +227,22 @@ def test_a_collection_that_was_deleted(place: Place, tmp_path: Path) -> None:
         assert (answer.status_code, answer.json()["code"]) == (500, "catalog_invalid")
     with pytest.raises(CatalogError, match=r"no collection .*_logos; build the catalog again"):
         SearchEngine.open(own.root, server=own.index)
+
+
+def test_collections_that_were_deleted_before_the_build_was_complete(place: Place, tmp_path: Path) -> None:
+    own = replace(place, root=tmp_path / "catalogs")
+
+    def stop(version: Path) -> None:
+        for collection in collections_of(read_manifest(version)):
+            drop_collection(own.index, collection.name)
+        raise CatalogError("stopped")
+
+    with pytest.raises(CatalogError, match="stopped"):
+        own.build(20, trial=stop)
+    version = own.build(20)
+    assert verify_collections(version, read_manifest(version), own.index) > 20
+    for collection in collections_of(read_manifest(version)):
+        drop_collection(own.index, collection.name)
 
 
 def test_a_server_that_is_down_is_no_fault_of_a_version(place: Place) -> None:

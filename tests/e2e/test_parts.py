@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.description import WHOLE_BOX, Box
 from logo_similarity.domain import Hit, PartsMode, Query, SearchResult

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from logo_similarity.build import embeddings
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
 from logo_similarity.build.compacting import compact
 from logo_similarity.build.flushing import Flusher
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.manifest import (
     EMBEDDINGS,
     INDEX,

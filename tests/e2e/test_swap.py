@@ -20,7 +20,8 @@ import pytest
 from logo_similarity.api import live as live_module
 from logo_similarity.api.changes import LiveChanges
 from logo_similarity.api.live import LiveCatalog
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog

@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from logo_similarity.build import catalog, embeddings, ray_cluster, records, shards
+from logo_similarity.build import catalog, embeddings, options, ray_cluster, records, shards
 from logo_similarity.catalog import versions
 from logo_similarity.catalog.sources import open_source
 
@@ -35,7 +35,7 @@ def main(source: Path, out: Path, fatal_stage: str, fatal_number: int, ray: str 
     if fatal_stage == "flip":
         setattr(versions.Catalog, "flip", die)  # noqa: B010 - a method, as mypy knows
     with ray_cluster.connected(ray, "auto") as cluster:
-        catalog.build_catalog(open_source(source), out, catalog.BuildOptions(threads=2, cluster=cluster), report)
+        catalog.build_catalog(open_source(source), out, options.BuildOptions(threads=2, cluster=cluster), report)
 
 
 if __name__ == "__main__":

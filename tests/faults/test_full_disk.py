@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.manifest import verify
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import Catalog

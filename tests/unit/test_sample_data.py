@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from benchmarks.render_icons import SIDE, encode_jpeg
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.domain import Query
 from logo_similarity.engine import SearchEngine

@@ -15,7 +15,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from logo_similarity.build import catalog
-from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
+from logo_similarity.build.catalog import BuildResult, build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.manifest import MANIFEST, SIGNATURE, read_manifest, verify
 from logo_similarity.catalog.postings import file_names
 from logo_similarity.catalog.sources import open_source

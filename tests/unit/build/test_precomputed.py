@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
+from logo_similarity.build.catalog import BuildResult, build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.build.precomputed import PARTS, PrecomputedEmbeddings
 from logo_similarity.build.records import count_lines, write_records
 from logo_similarity.catalog.manifest import MODEL_FOLDER

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from logo_similarity.build import embeddings
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.build.reuse import KnownImages
 from logo_similarity.catalog.manifest import IMAGE_DIGESTS, MODEL_FOLDER, Manifest, read_manifest
 from logo_similarity.catalog.sources import open_source

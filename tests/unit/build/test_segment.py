@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from logo_similarity.build import catalog as build_module
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build import version_files
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.build.segment import SegmentEntry, write_segment
 from logo_similarity.catalog.manifest import (
     DAMAGED,
@@ -93,7 +94,7 @@ def test_the_folder_appears_whole_or_not_at_all(
         raise RuntimeError("broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(build_module, "digest_files", fail)
+        patch.setattr(version_files, "digest_files", fail)
         with pytest.raises(OSError, match="no space"):
             write_segment(tmp_path / "segment", entries[:2], base)
     with pytest.raises(RuntimeError):

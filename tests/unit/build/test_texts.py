@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from logo_similarity.build import texts as texts_module
-from logo_similarity.build.catalog import BuildOptions, BuildResult, build_catalog
+from logo_similarity.build.catalog import BuildResult, build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.domain import Query
 from logo_similarity.engine import SearchEngine

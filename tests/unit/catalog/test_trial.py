@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.manifest import MANIFEST, read_manifest, verify
 from logo_similarity.catalog.signature import make_key
 from logo_similarity.catalog.sources import open_source

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.commands.hits import print_hits
 from logo_similarity.domain import Hit, Logo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,16 @@ def test_a_server_that_does_not_answer(milvus_server: MilvusServer, index: Index
 
 
 def test_pymilvus_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pymilvus.exceptions", None)
+    monkeypatch.delitem(sys.modules, "logo_similarity.milvus.client", raising=False)
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(ConfigError, match=r"pip install 'logo-similarity\[milvus\]'"):
         IndexServer("http://127.0.0.1:1").version()
+
+
+def test_no_env_file_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LOGO_INDEX_TOKEN=root:secret\n")
+    names = ("LOGO_INDEX_TOKEN", "PYTHON_DOTENV_DISABLED")
+    program = f"import os; import logo_similarity.milvus.client; print([os.getenv(name) for name in {names}])"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=True)
+    assert done.stdout == "[None, None]\n"

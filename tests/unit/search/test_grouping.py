@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from logo_similarity import ranking as ranking_module
-from logo_similarity.build.catalog import BuildOptions, build_catalog
+from logo_similarity.build.catalog import build_catalog
+from logo_similarity.build.options import BuildOptions
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.domain import Group, Hit, Others, Query
 from logo_similarity.embed.describe import Floats
