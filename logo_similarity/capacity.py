@@ -32,6 +32,8 @@ OTHER_BYTES = {
     "parts": 40,
 }
 """Bytes of a logo in the other files."""
+VECTOR_FILES = ("index.faiss", "parts/index.faiss")
+"""Files that are collections in a Milvus cluster, as are the patches."""
 INDEX_FILES = ("index.faiss", "parts/index.faiss", "postings", "words.index", "parts")
 """Files that a search reads all over. Of the others, it reads what belongs to its candidates and hits."""
 
@@ -101,7 +103,7 @@ class Estimate:
     forms: tuple[Form, ...]
     engine: Engine
     form: Form
-    """The one to choose."""
+    """The one to choose; for a cluster, that of its default kind of index."""
     reason: str
     search_ms: float
     cores: int
@@ -128,10 +130,10 @@ def estimate(logos: int, rate: float, machine: Machine, settings: Settings) -> E
     """
     forms = tuple(_form(logos, precision, machine, settings) for precision in Precision)
     fitting = [form for form in forms if form.limit <= machine.memory]
-    form = fitting[0] if fitting else forms[-1]
+    form = fitting[0] if fitting else forms[0]
     cores = math.ceil(rate * search_ms(logos) / 1000 / LOAD)
     answering = max(1, math.ceil(cores / machine.cores))
-    shards = 1 if fitting else math.ceil(form.hot / (SHARD_SHARE * machine.memory))
+    shards = 1 if fitting else math.ceil(cluster_bytes(form) / (SHARD_SHARE * machine.memory))
     embed_hours = logos * EMBED_MS / HOUR_MS / machine.cores
     embed_machines = max(1, math.ceil(embed_hours / BUILD_HOURS))
     return Estimate(
@@ -179,6 +181,16 @@ def file_bytes(logos: int, precision: Precision) -> dict[str, int]:
         sizes["embeddings.npy"] = logos * Precision.FLOAT16.number_bytes * DIMENSIONS
         sizes["parts/embeddings.npy"] = parts * Precision.FLOAT16.number_bytes * PART_DIMENSIONS
     return {name: round(size) for name, size in sizes.items()}
+
+
+def cluster_bytes(form: Form) -> int:
+    """Bytes in the memory of the query nodes of a Milvus cluster: vectors, graphs, and patches as text."""
+    return sum(form.files[name] for name in VECTOR_FILES) + form.files["patches.npy"] * 4 // 3
+
+
+def local_bytes(form: Form) -> int:
+    """Bytes on the disk of a machine that answers searches with such a cluster."""
+    return form.disk - form.files["patches.npy"] - sum(form.files[name] for name in VECTOR_FILES)
 
 
 def largest_files(form: Form, count: int = 3) -> list[tuple[str, float]]:

@@ -65,10 +65,14 @@ def build_catalog(
     Raises:
         SourceError: the source cannot be read.
         EncoderError: the model cannot be used.
-        BuildError: no logo could be indexed, or the index is below `recall_floor` or `self_floor`.
+        BuildError: no logo could be indexed, the index is below `recall_floor` or `self_floor`, or the server of the
+            collections is not known.
+        IndexUnavailableError, ConfigError: it does not answer, or refuses the token.
         InvalidRequestError: words are to be read, but RapidOCR is not installed.
         CatalogError: another build runs in `root`, or the version failed its trial.
     """
+    if (server := options.collections_server()) is not None:
+        server.version()  # before hours of work
     encoder = Encoder.open(options.model, device=options.device, threads=1)
     precomputed = PrecomputedEmbeddings.open(options.embeddings, encoder) if options.embeddings else None
     inputs = digest_inputs(

@@ -13,6 +13,7 @@ from logo_similarity.catalog.manifest import MODEL_FOLDER, Manifest
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import TryVersion
 from logo_similarity.embed.model import default_model_folder
+from logo_similarity.errors import BuildError
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.milvus.collections import COLLECTIONS_LAYOUT
 from logo_similarity.milvus.connection import IndexServer
@@ -57,6 +58,24 @@ class BuildOptions:
     """The trial that the version must pass before it becomes live."""
     signing_key: Ed25519PrivateKey | None = None
     """Signs the version; None: the version is not signed."""
+
+    def collections_server(self) -> IndexServer | None:
+        """The server of the collections; None: the index is in files.
+
+        Raises:
+            BuildError: there is no server, or a precision is chosen, which only files have.
+        """
+        if not self.in_collections:
+            return None
+        if self.server is None:
+            raise BuildError(
+                "the index is to be on a Milvus server, but LOGO_INDEX_URL is not set; set it to its address"
+            )
+        if self.precision is not Precision.FLOAT32:
+            raise BuildError(
+                "a precision applies to an index in files; choose that of a collection with LOGO_INDEX_KIND"
+            )
+        return self.server
 
     def index_inputs(self) -> tuple[object, ...]:
         """What collections depend on besides their entities, for the digest of the inputs; empty: the index is in files."""

@@ -180,14 +180,11 @@ def _loading(
     work: Path, encoder: EncoderEntry, inputs: str, filter_fields: tuple[str, ...], options: BuildOptions
 ) -> Loading | None:
     """The load of the index into collections; None: it is written to files."""
-    if not options.in_collections:
+    server = options.collections_server()
+    if server is None:
         return None
-    if options.server is None:
-        raise BuildError("the index is to be on a Milvus server, but LOGO_INDEX_URL is not set; set it to its address")
-    if options.precision is not Precision.FLOAT32:
-        raise BuildError("a precision applies to an index in files; choose that of a collection with LOGO_INDEX_KIND")
     return Loading(
-        server=options.server,
+        server=server,
         work=work,
         records=work / RECORDS,
         shards=work / SHARDS,

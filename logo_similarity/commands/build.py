@@ -49,7 +49,7 @@ def build(
     read_words: Annotated[
         bool,
         typer.Option(
-            "--read-words", help="Read the words in the images of logos without text; needs logo-similarity[words]."
+            "--read-words", help="Read the words in the images of logos without text; needs the extra `words`."
         ),
     ] = False,
     precision: Annotated[

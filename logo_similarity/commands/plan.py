@@ -11,7 +11,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from logo_similarity.capacity import Engine, Estimate, Machine, estimate, largest_files
+from logo_similarity.capacity import Engine, Estimate, Machine, estimate, largest_files, local_bytes
 from logo_similarity.commands.options import AsJson
 from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
@@ -100,7 +100,7 @@ def _print_estimate(plan: Estimate, *, as_json: bool) -> None:
         return
     forms = Table("embeddings", "disk", "always in memory", "memory of a machine")
     for form in plan.forms:
-        mark = " (chosen)" if form is plan.form else ""
+        mark = " (chosen)" if form is plan.form and plan.engine is Engine.FILES else ""
         forms.add_row(f"{form.precision}{mark}", _size(form.disk), _size(form.hot), _size(form.limit))
     print_table(forms)
     table = Table("", "", show_header=False, box=box.SIMPLE)
@@ -112,6 +112,10 @@ def _print_estimate(plan: Estimate, *, as_json: bool) -> None:
 def estimate_rows(plan: Estimate) -> tuple[tuple[str, str], ...]:
     """The estimate as names and values, for people."""
     command = "build --index milvus" if plan.engine is Engine.MILVUS else f"build --precision {plan.form.precision}"
+    if plan.engine is Engine.FILES:
+        disk = "most of the disk", ", ".join(f"{name} {share:.0%}" for name, share in largest_files(plan.form))
+    else:
+        disk = "disk of each machine that answers", _size(local_bytes(plan.form))
     shards = "" if plan.shards == 1 else f", {plan.shards:,} of them with the vectors"
     kind = f"{plan.machine.cores} cores and {plan.machine.memory / 1e9:,.0f} GB"
     return (
@@ -122,7 +126,7 @@ def estimate_rows(plan: Estimate) -> tuple[tuple[str, str], ...]:
         (f"machines of {kind}", f"{plan.machines:,}{shards}"),
         ("embedding the images", f"{_hours(plan.embed_hours)} on {counted(plan.embed_machines, 'machine')}"),
         ("building the index", f"{_hours(plan.index_hours)} on one machine"),
-        ("most of the disk", ", ".join(f"{name} {share:.0%}" for name, share in largest_files(plan.form))),
+        disk,
     )
 
 

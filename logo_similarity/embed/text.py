@@ -1,4 +1,4 @@
-"""Reads the words in an image, with RapidOCR and the models in its package. Optional: `pip install logo-similarity[words]`."""
+"""Reads the words in an image, with RapidOCR and the models in its package. Optional: the extra `words`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def reader_version() -> str:
         return f"rapidocr {version('rapidocr')}"
     except PackageNotFoundError:
         raise InvalidRequestError(
-            "words in images cannot be read, because RapidOCR is not installed; run pip install 'logo-similarity[words]'"
+            "words in images cannot be read, because RapidOCR is not installed; run pip install '.[words]' in the source folder"
         ) from None
 
 

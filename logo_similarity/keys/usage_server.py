@@ -36,7 +36,7 @@ class UsageServer:
         except ImportError:
             raise ConfigError(
                 "LOGO_USAGE_URL: counting on a server needs the extra `redis`; run "
-                "`pip install 'logo-similarity[redis]'`, or unset LOGO_USAGE_URL"
+                "pip install '.[redis]' in the source folder, or unset LOGO_USAGE_URL"
             ) from None
         address = re.sub("^valkey(s?)", r"redis\1", url.get_secret_value())  # the client speaks to both
         self.name = urlsplit(address).netloc.rpartition("@")[2]

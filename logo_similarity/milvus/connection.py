@@ -79,7 +79,7 @@ class IndexServer:
             from logo_similarity.milvus.client import MilvusException
         except ModuleNotFoundError:
             raise ConfigError(
-                "LOGO_INDEX_URL is set, but pymilvus is not installed: run `pip install 'logo-similarity[milvus]'`"
+                "LOGO_INDEX_URL is set, but pymilvus is not installed: run pip install '.[milvus]' in the source folder"
             ) from None
         try:
             yield _client(self, os.getpid())

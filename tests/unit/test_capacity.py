@@ -61,7 +61,7 @@ def test_searches_and_the_build_of_the_index_take_what_was_measured(path: Path) 
         (3_000_000, Engine.FILES, Precision.FLOAT32, "in full precision"),
         (12_000_000, Engine.FILES, Precision.FLOAT16, "as float16, but not as float32"),
         (30_000_000, Engine.FILES, Precision.INT8, "local SSD"),
-        (100_000_000, Engine.MILVUS, Precision.INT8, "divides the vectors among machines"),
+        (100_000_000, Engine.MILVUS, Precision.FLOAT32, "divides the vectors among machines"),
     ],
 )
 def test_the_form_is_the_most_precise_one_that_fits(
@@ -94,7 +94,7 @@ def test_the_command_needs_no_catalog() -> None:
     status, text = run("--logos", "100000000", "--qps", "200", "--json")
     assert status == 0
     answer = json.loads(text)
-    assert (answer["logos"], answer["rate"], answer["engine"], answer["form"]) == (10**8, 200, "milvus", "int8")
+    assert (answer["logos"], answer["rate"], answer["engine"], answer["form"]) == (10**8, 200, "milvus", "float32")
     assert [form["precision"] for form in answer["forms"]] == list(Precision)
     assert answer["forms"][0]["disk"] == sum(file_bytes(10**8, Precision.FLOAT32).values())
     status, text = run("--logos", "100000000", "--cores", "64", "--memory", "600")

@@ -95,5 +95,5 @@ def test_an_option_that_is_not_valid_is_an_error_before_the_first_connection(opt
 
 def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
-    with pytest.raises(ConfigError, match=r"needs the extra `redis`; run `pip install 'logo-similarity\[redis\]'`"):
+    with pytest.raises(ConfigError, match=r"needs the extra `redis`; run pip install '\.\[redis\]'"):
         server_at("redis://127.0.0.1:1")
