@@ -299,7 +299,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "wide patches": (wide_patches, "patches of shape"),
     "row past the end": (row_past_the_end, "year.values: damaged"),
     "parts past the end": (parts_past_the_end, "offsets.npy: damaged"),
-    "other parts": (other_parts, "not those that the manifest lists"),
+    "other parts": (other_parts, "its manifest says"),
     "zero part": (zero_part, "not of unit length"),
     "long sound": (long_sound, "words.index: damaged"),
     "other words": (other_words, "does not find them"),

@@ -84,7 +84,7 @@ def test_a_server_that_does_not_answer(milvus_server: MilvusServer, index: Index
 def test_pymilvus_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "logo_similarity.milvus.client", raising=False)
     monkeypatch.setitem(sys.modules, "pymilvus", None)
-    with pytest.raises(ConfigError, match=r"pip install 'logo-similarity\[milvus\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[milvus\]'"):
         IndexServer("http://127.0.0.1:1").version()
 
 
