@@ -72,7 +72,7 @@ class Log:
         now, cpu = time.monotonic(), time.process_time()
         seconds, cpu_seconds = now - self._last, cpu - self._last_cpu
         self._last, self._last_cpu = now, cpu
-        # What comes before the first report of a stage is other work.
+        # Time before the first report of a stage belongs to other work.
         name = INDEX_STAGES.get(stage, OTHER_STAGES) if stage == self._stage else OTHER_STAGES
         self._stage = stage
         self._add(name, seconds, cpu_seconds)
@@ -202,7 +202,7 @@ def _cosine_error(engine: SearchEngine, queries: list[Floats]) -> float:
 
 
 def _memory(folder: Path) -> tuple[dict[str, int], int]:
-    """Bytes of the mapped files of a version that are in this process's memory, and its memory that is no file's."""
+    """Resident memory of this process, in bytes: of the mapped files of a version, and private."""
     maps = psutil.Process().memory_maps(grouped=False)
     resident: dict[str, int] = {}
     for part in maps:

@@ -63,7 +63,7 @@ class BuildOptions:
         """The server of the collections; None: the index is in files.
 
         Raises:
-            BuildError: there is no server, or a precision is chosen, which only files have.
+            BuildError: no server is set, or a precision is set, which applies to files only.
         """
         if not self.in_collections:
             return None

@@ -74,7 +74,7 @@ class RayCluster:
             device: "cpu", "cuda", or "auto".
 
         Raises:
-            BuildError: Ray is not installed, there is no such cluster, its versions of Ray and Python are not those of
+            BuildError: Ray is not installed, the cluster cannot be reached, its versions of Ray and Python are not those of
                 this process, or it has no node for the device.
         """
         os.environ.update({name: value for name, value in _SETTINGS.items() if name not in os.environ})
