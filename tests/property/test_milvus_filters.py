@@ -76,7 +76,12 @@ class Compared:
         return ids
 
 
-@pytest.fixture(scope="module", params=["server", "lite"])
+ON_ONE_SERVER = pytest.mark.xdist_group("milvus")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param("server", marks=ON_ONE_SERVER), pytest.param("lite", marks=ON_ONE_SERVER)]
+)
 def compared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compared]:
     if request.param == "lite":
         client = MilvusClient(request.getfixturevalue("milvus_lite"), dedicated=True)

@@ -44,5 +44,5 @@ def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(text_module, "version", missing)
-    with pytest.raises(InvalidRequestError, match=r"pip install 'logo-similarity\[words\]'"):
+    with pytest.raises(InvalidRequestError, match=r"run pip install '.\[words\]' in the source folder"):
         TextReader()
