@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from logo_similarity.errors import ConfigError
 from logo_similarity.plan import DEFAULT_MODEL_BYTES, plan_service
 from logo_similarity.precision import Precision
 
@@ -127,7 +128,16 @@ def estimate(logos: int, rate: float, machine: Machine, settings: Settings) -> E
         rate: searches per second.
         machine: of which there are as many as needed.
         settings: the limits on requests.
+
+    Raises:
+        ConfigError: a machine has too little memory for the processes of a service.
     """
+    processes = plan_service(0, DEFAULT_MODEL_BYTES, machine.cores, settings).limit
+    if machine.memory < processes:
+        raise ConfigError(
+            f"a service with {machine.cores} cores needs {processes / 1e9:.1f} GB of memory beside the catalog, and a machine "
+            f"has {machine.memory / 1e9:g} GB; plan with machines of more memory or fewer cores"
+        )
     forms = tuple(_form(logos, precision, machine, settings) for precision in Precision)
     fitting = [form for form in forms if form.limit <= machine.memory]
     form = fitting[0] if fitting else forms[0]

@@ -44,6 +44,8 @@ def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:
                     {
                         "logos": version.manifest.count,
                         "encoder": version.manifest.encoder.id,
+                        "index": version.manifest.index.kind,
+                        "precision": version.manifest.index.precision if version.manifest.index.is_file else None,
                         "recall": version.manifest.recall.value,
                     }
                     if version.manifest
@@ -59,17 +61,19 @@ def list_versions(catalogs: Catalogs = None, as_json: AsJson = False) -> None:
         "logos",
         "MB",
         Column("encoder", overflow="fold"),
+        "index",
         Column("recall", min_width=6),
         box=box.SIMPLE_HEAD,
     )
     for version in versions:
         live, megabytes = "live" if version.live else "", f"{version.size / 1e6:.1f}"
         if version.manifest is None:
-            table.add_row(live, version.name, "", megabytes, Text(str(version.problem), "red"), "")
+            table.add_row(live, version.name, "", megabytes, Text(str(version.problem), "red"), "", "")
         else:
             manifest = version.manifest
+            index = manifest.index.precision if manifest.index.is_file else manifest.index.kind
             recall = f"{manifest.recall.value:.4f}"
-            table.add_row(live, version.name, f"{manifest.count:,}", megabytes, manifest.encoder.id, recall)
+            table.add_row(live, version.name, f"{manifest.count:,}", megabytes, manifest.encoder.id, index, recall)
     print_table(table)
 
 

@@ -17,7 +17,7 @@ from logo_similarity.config import load_settings
 from logo_similarity.cpu import usable_cores
 from logo_similarity.errors import ConfigError
 from logo_similarity.plan import MEGABYTE, SPARE, ServicePlan, plan_service
-from logo_similarity.terminal import print_json, print_table
+from logo_similarity.terminal import format_bytes, print_json, print_table
 from logo_similarity.wording import counted
 
 MOST_LOGOS = 10**11
@@ -101,7 +101,9 @@ def _print_estimate(plan: Estimate, *, as_json: bool) -> None:
     forms = Table("embeddings", "disk", "always in memory", "memory of a machine")
     for form in plan.forms:
         mark = " (chosen)" if form is plan.form and plan.engine is Engine.FILES else ""
-        forms.add_row(f"{form.precision}{mark}", _size(form.disk), _size(form.hot), _size(form.limit))
+        forms.add_row(
+            f"{form.precision}{mark}", format_bytes(form.disk), format_bytes(form.hot), format_bytes(form.limit)
+        )
     print_table(forms)
     table = Table("", "", show_header=False, box=box.SIMPLE)
     for row in estimate_rows(plan):
@@ -115,7 +117,7 @@ def estimate_rows(plan: Estimate) -> tuple[tuple[str, str], ...]:
     if plan.engine is Engine.FILES:
         disk = "most of the disk", ", ".join(f"{name} {share:.0%}" for name, share in largest_files(plan.form))
     else:
-        disk = "disk of each machine that answers", _size(local_bytes(plan.form))
+        disk = "disk of each machine that answers", format_bytes(local_bytes(plan.form))
     shards = "" if plan.shards == 1 else f", {plan.shards:,} of them with the vectors"
     kind = f"{plan.machine.cores} cores and {plan.machine.memory / 1e9:,.0f} GB"
     return (
@@ -130,12 +132,11 @@ def estimate_rows(plan: Estimate) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _size(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB"
-
-
 def _hours(hours: float) -> str:
-    return f"{60 * hours:.0f} minutes" if hours < 1 else f"{hours:,.1f} hours"
+    minutes = round(60 * hours)
+    if minutes >= 60:
+        return f"{hours:,.1f} hours"
+    return counted(minutes, "minute") if minutes else "less than a minute"
 
 
 def _advice(service: ServicePlan, memory: float) -> str:

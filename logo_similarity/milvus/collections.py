@@ -262,12 +262,14 @@ def is_loaded(server: IndexServer, name: str) -> bool:
         return _is_loaded(client, name, server.seconds)
 
 
-def wait_for_index(server: IndexServer, name: str) -> None:
+def wait_for_index(server: IndexServer, name: str, seconds: float) -> None:
     """Wait until all entities of a collection that were flushed are indexed.
 
     Raises:
         BuildError: the server cannot build the index.
+        IndexUnavailableError: it has indexed no more of them for `seconds`.
     """
+    most, deadline = -1, 0.0
     with server.connected() as client:
         while True:
             index = client.describe_index(name, EMBEDDING, timeout=server.seconds)
@@ -275,8 +277,16 @@ def wait_for_index(server: IndexServer, name: str) -> None:
                 raise BuildError(
                     f"{server.url}: the index of {name} cannot be built: {index.get('index_state_fail_reason')}"
                 )
-            if int(index["indexed_rows"]) >= int(index["total_rows"]) and int(index["pending_index_rows"]) == 0:
+            indexed = int(index["indexed_rows"])
+            if indexed >= int(index["total_rows"]) and int(index["pending_index_rows"]) == 0:
                 return
+            if indexed > most:
+                most, deadline = indexed, time.monotonic() + seconds
+            elif time.monotonic() > deadline:
+                raise IndexUnavailableError(
+                    f"{server.url}: the index of {name} does not grow: {indexed:,} entities of {index['total_rows']} are in it",
+                    retry_after=RETRY_AFTER,
+                )
             time.sleep(POLL_SECONDS)
 
 

@@ -70,7 +70,7 @@ def load(
         on_rows(done)
     with server.connected() as client:
         client.flush(layout.name, timeout=FLUSH_SECONDS)
-    wait_for_index(server, layout.name)
+    wait_for_index(server, layout.name, LOAD_SECONDS)
     load_collection(server, layout.name, LOAD_SECONDS, replicas=replicas)
     if (loaded := count_entities(server, layout.name)) != count:
         drop_collection(server, layout.name)

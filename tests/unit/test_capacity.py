@@ -107,3 +107,11 @@ def test_a_catalog_and_a_number_of_logos_exclude_each_other() -> None:
     status, text = run("catalogs", "--logos", "10")
     assert status == 2
     assert "cannot be combined" in text
+
+
+@pytest.mark.parametrize(("memory", "status"), [("0.1", 1), ("12", 0)])
+def test_a_machine_must_hold_the_processes_of_a_service(memory: str, status: int) -> None:
+    answered, text = run("--logos", "1000", "--memory", memory)
+    assert answered == status
+    assert ("needs 8.6 GB of memory beside the catalog, and a machine has 0.1 GB" in text) == (status == 1)
+    assert ("10.2 MB" in text) == (status == 0)

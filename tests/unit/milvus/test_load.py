@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count as numbers_from
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from logo_similarity.config import load_settings
-from logo_similarity.errors import BuildError
+from logo_similarity.errors import BuildError, IndexUnavailableError
+from logo_similarity.milvus import collections as collections_module
 from logo_similarity.milvus import load as loading
-from logo_similarity.milvus.collections import Layout, count_entities, drop_collection, find_collection
+from logo_similarity.milvus.collections import Layout, count_entities, drop_collection, find_collection, wait_for_index
 from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.milvus.load import Entity, load
 from logo_similarity.milvus.source import MilvusIndex, part_entity
@@ -124,3 +127,29 @@ def test_another_number_of_entities_is_an_error(server: IndexServer, tmp_path: P
     with pytest.raises(BuildError, match="had 250 entities after 251 were loaded, and was dropped"):
         load(server, replace(LAYOUT, count=COUNT + 1), Entities(), tmp_path / "progress", replicas=1)
     assert find_collection(server, "parts") is None
+
+
+class Indexing:
+    """A server whose index has one more entity each time it is asked, up to a limit, out of 10."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._asked = limit, numbers_from(1)
+
+    def describe_index(self, *_: object, **__: object) -> dict[str, object]:
+        indexed = min(next(self._asked), self._limit)
+        return {"state": "InProgress", "indexed_rows": indexed, "total_rows": 10, "pending_index_rows": 10 - indexed}
+
+
+@pytest.mark.parametrize("limit", [7, 10])
+def test_the_wait_for_an_index_ends_when_it_does_not_grow(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    @contextmanager
+    def connected(_: IndexServer) -> Iterator[Indexing]:
+        yield Indexing(limit)
+
+    monkeypatch.setattr(IndexServer, "connected", connected)
+    monkeypatch.setattr(collections_module, "POLL_SECONDS", 0.03)
+    if limit == 10:
+        wait_for_index(IndexServer("http://host"), "parts", 0.2)  # which the whole takes longer than
+    else:
+        with pytest.raises(IndexUnavailableError, match="index of parts does not grow: 7 entities of 10 are in it"):
+            wait_for_index(IndexServer("http://host"), "parts", 0.2)
