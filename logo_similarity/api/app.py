@@ -22,6 +22,7 @@ from logo_similarity.api.auth import ApiKeyMiddleware
 from logo_similarity.api.connections import REASONS
 from logo_similarity.api.errors import CODES, add_handlers
 from logo_similarity.api.middleware import BodyMiddleware, RequestMiddleware
+from logo_similarity.api.parameters import declared
 from logo_similarity.api.paths import UNMATCHED
 from logo_similarity.api.routes import (
     catalog,
@@ -41,6 +42,7 @@ from logo_similarity.api.routing import RouteTable
 from logo_similarity.api.runtime import Runtime
 from logo_similarity.api.schemas import problems
 from logo_similarity.config import Settings, load_settings
+from logo_similarity.domain import PARAMETERS
 from logo_similarity.errors import LogoSimilarityError, StoreError
 from logo_similarity.log import configure_logging
 from logo_similarity.metrics import start_at_zero
@@ -122,7 +124,21 @@ def create_app(settings: Settings | None = None, *, draining: Callable[[], bool]
     app.include_router(files.router)
     app.include_router(health.router)
     app.include_router(page.router)
+    _document_definitions(app)
     return app
+
+
+def _document_definitions(app: FastAPI) -> None:
+    """Add to the OpenAPI document the named schemas that only parameters which FastAPI does not read refer to."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        for definitions in (declared(one).definitions() for one in PARAMETERS):
+            document["components"]["schemas"].update(definitions)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way
 
 
 def _lifespan(runtime: Runtime) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

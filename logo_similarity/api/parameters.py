@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import orjson
-from fastapi import Depends, Form, Query, Request
+from fastapi import Depends
 from pydantic import Field, TypeAdapter
-from pydantic.json_schema import SkipJsonSchema
 
-from logo_similarity.api.routing import FAMILY
+from logo_similarity.api.declared import FAMILY, Declared, Items, RequestParameters
 from logo_similarity.classification import Language
 from logo_similarity.domain import PARAMETERS, Parameter
 from logo_similarity.errors import InvalidRequestError
@@ -69,101 +67,33 @@ EXPECTED = {
 }
 """What to send for each parameter, for messages."""
 
-_FIELD = "_field"
-"""Suffix of the arguments that are form fields."""
-
 SearchParameters = dict[str, Any]
 """The values in the request of `PARAMETERS`, by name."""
 
 
-async def get_parameters(**values: object) -> SearchParameters:
-    """The parameters from the query string and the form. The route refuses a parameter that is in both."""
-    return {name.removesuffix(_FIELD): value for name, value in values.items() if value is not None}
-
-
-async def get_picture_parameters(**values: object) -> SearchParameters:
-    """The parameters in the query string that say which picture is meant."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _arguments() -> Iterator[inspect.Parameter]:
-    """Each parameter twice: in the query string, and as a form field.
-
-    Only the former is documented: documenting a value twice would mislead, and forms generated from the OpenAPI
-    document (as on /docs) would fill in and send these fields.
-    """
-    for parameter in PARAMETERS:
-        form = Form(alias=parameter.name, **_bounds(parameter))
-        yield _query_argument(parameter)
-        undocumented = SkipJsonSchema[parameter.type | None]  # type: ignore[name-defined]
-        yield _argument(parameter.name + _FIELD, Annotated[undocumented, form])
-
-
-def _query_argument(parameter: Parameter) -> inspect.Parameter:
+def declared(parameter: Parameter) -> Declared:
+    """The parameter of a request for one of a search."""
     default = "" if parameter.default is None else f" Default: {parameter.default}."
-    query = Query(description=parameter.description + default, **_bounds(parameter))
-    return _argument(parameter.name, Annotated[parameter.type | None, query])
+    annotation: Any = Annotated[parameter.type, Field(**_bounds(parameter))]
+    return Declared(parameter.name, annotation, parameter.description + default)
 
 
-def _argument(name: str, annotation: object) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-async def get_filter(request: Request, **values: object) -> Filter | None:
-    """The filter in the query string."""
-    return _read_filter(values, request.query_params.multi_items())
-
-
-async def get_search_filter(request: Request, **values: object) -> Filter | None:
-    """The filter in the query string and the form, of which all conditions must be met."""
-    form = await request.form()  # cached by Starlette
-    return _read_filter(values, (*request.query_params.multi_items(), *form.multi_items()))
-
-
-def _read_filter(values: dict[str, Any], items: Iterable[tuple[str, object]]) -> Filter | None:
-    """The filter in the declared parameters, and in all parameters of a request for facets."""
-    facets = [(name, text) for name, text in items if name.startswith(EXTRA) and isinstance(text, str)]
-    if any(len(text) > LONGEST_FILTER for _, text in facets):
-        raise InvalidRequestError(
-            f"the value of {FACETS} has more than {LONGEST_FILTER:,} characters; send a shorter text"
-        )
-    values = {name: value for name, value in values.items() if name.removesuffix(_FIELD) != _identifier(FACETS)}
-    tree = values.pop(FILTER, None) or values.pop(FILTER + _FIELD, None)
-    try:
-        parsed = None if tree is None else orjson.loads(tree)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequestError(f"filter is not valid JSON: {error}") from None
-    texts = [(name.removesuffix(_FIELD), text) for name, given in values.items() for text in given or ()]
-    return Filter.parse((*texts, *facets), parsed)
-
-
-def _filter_arguments(*, with_form: bool) -> Iterator[inspect.Parameter]:
+def _conditions() -> Iterator[Declared]:
     """A parameter for each register field, which may be repeated, and `filter` for everything that they cannot say."""
-    tree = (
-        "Filter as JSON, see the documentation of filters. It must be passed besides the conditions on single fields."
+    text = Annotated[str, Field(max_length=LONGEST_FILTER)]
+    yield Declared(
+        FILTER,
+        text,
+        "Filter as JSON, see the documentation of filters. It must be passed besides the conditions on single fields.",
     )
-    longest = LONGEST_FILTER
-    yield _argument(FILTER, Annotated[str | None, Query(description=tree, max_length=longest)])
-    if with_form:
-        undocumented = SkipJsonSchema[str | None]
-        yield _argument(FILTER + _FIELD, Annotated[undocumented, Form(alias=FILTER, max_length=longest)])
-    yield inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
-    facets = (
+    for field in FIELDS:
+        yield Declared(field.parameter, list[text], _describe_condition(field))
+    yield Declared(
+        FACETS,
+        list[text],
         "Filter by a facet of the catalog, which `GET /v1/catalog` lists: `extra.colour=red,blue` for one of several values. "
-        "A leading `-` excludes them."
+        "A leading `-` excludes them.",
     )
-    descriptions = {field.parameter: _describe_condition(field) for field in FIELDS} | {FACETS: facets}
-    for parameter, description in descriptions.items():
-        texts: Any = list[Annotated[str, Field(max_length=longest)]] | None
-        name = _identifier(parameter)
-        yield _argument(name, Annotated[texts, Query(alias=parameter, description=description)])
-        if with_form:
-            undocumented_texts = SkipJsonSchema[texts]
-            yield _argument(name + _FIELD, Annotated[undocumented_texts, Form(alias=parameter)])
-
-
-def _identifier(parameter: str) -> str:
-    return parameter.replace(".", "_")
 
 
 def _describe_condition(field: RegisterField[Any]) -> str:
@@ -178,15 +108,31 @@ def _describe_condition(field: RegisterField[Any]) -> str:
     )
 
 
-# FastAPI reads the arguments of a dependency from its signature.
-get_parameters.__signature__ = inspect.Signature(list(_arguments()))  # type: ignore[attr-defined]
-get_picture_parameters.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-    [_query_argument(parameter) for parameter in PARAMETERS if parameter.name in PICTURE_PARAMETERS]
-)
-get_filter.__signature__ = inspect.Signature(list(_filter_arguments(with_form=False)))  # type: ignore[attr-defined]
-get_search_filter.__signature__ = inspect.Signature(list(_filter_arguments(with_form=True)))  # type: ignore[attr-defined]
+def _read_filter(values: dict[str, Any], items: Items) -> Filter | None:
+    """The filter in the declared parameters, and in all parameters of a request for facets: all conditions must be met."""
+    facets = [(name, text) for _, name, text in items if name.startswith(EXTRA) and isinstance(text, str)]
+    if any(len(text) > LONGEST_FILTER for _, text in facets):
+        raise InvalidRequestError(
+            f"the value of {FACETS} has more than {LONGEST_FILTER:,} characters; send a shorter text"
+        )
+    tree = values.pop(FILTER, None)
+    try:
+        parsed = None if tree is None else orjson.loads(tree)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestError(f"filter is not valid JSON: {error}") from None
+    texts = [(name, text) for name, given in values.items() if name != FACETS for text in given]
+    return Filter.parse((*texts, *facets), parsed)
 
-ParametersDep = Annotated[SearchParameters, Depends(get_parameters)]
-PictureParametersDep = Annotated[SearchParameters, Depends(get_picture_parameters)]
-FilterDep = Annotated[Filter | None, Depends(get_filter)]
-SearchFilterDep = Annotated[Filter | None, Depends(get_search_filter)]
+
+def _as_given(values: dict[str, Any], _items: Items) -> SearchParameters:
+    return values
+
+
+_pictures = [declared(one) for one in PARAMETERS if one.name in PICTURE_PARAMETERS]
+ParametersDep = Annotated[
+    SearchParameters, Depends(RequestParameters(map(declared, PARAMETERS), _as_given, in_form=True))
+]
+PictureParametersDep = Annotated[SearchParameters, Depends(RequestParameters(_pictures, _as_given))]
+"""The parameters in the query string that say which picture is meant."""
+FilterDep = Annotated[Filter | None, Depends(RequestParameters(_conditions(), _read_filter))]
+SearchFilterDep = Annotated[Filter | None, Depends(RequestParameters(_conditions(), _read_filter, in_form=True))]

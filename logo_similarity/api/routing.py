@@ -5,26 +5,22 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.params import File, Form
 from fastapi.routing import APIRoute, iter_route_contexts
-from pydantic.fields import FieldInfo
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
+from logo_similarity.api.declared import FAMILY, request_parameters
 from logo_similarity.api.paths import UNMATCHED, Policy, policy_of
 from logo_similarity.errors import InvalidRequestError
 
 MAX_NAME = 64
 """Maximum length of a parameter name in an error message, in characters."""
-FAMILY = ".NAME"
-"""End of a declared parameter that stands for all with the same beginning: `extra.NAME` for `extra.colour`. Its route
-reads these from the request itself."""
-
 TEMPLATE = "logo_similarity.template"
 """Key in the ASGI scope for the template of the request's route, once looked up."""
 
@@ -37,13 +33,24 @@ class CheckedRoute(APIRoute):
     A parameter that ends in `FAMILY` stands for any number of parameters.
     """
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - passed through
+        super().__init__(*arguments, **options)
+        documented = [one.schema() for group in request_parameters(self.dependant) for one in group.declared.values()]
+        if documented:
+            self.openapi_extra = {"parameters": documented}
+
     def get_route_handler(self) -> Handler:
         """FastAPI's handler, preceded by a check of parameter names against the route's declarations."""
         handler = super().get_route_handler()
-        query = _declared(self.dependant, "query_params")
-        form: dict[str, FieldInfo] | None = None
+        query = _known(self.dependant, "query_params")
+        form: dict[str, Known] | None = None
         if self.body_field is not None and isinstance(self.body_field.field_info, Form):
-            form = _declared(self.dependant, "body_params")
+            form = _known(self.dependant, "body_params")
+        for group in request_parameters(self.dependant):
+            names = {name: Known(is_list=one.is_list, is_file=False) for name, one in group.declared.items()}
+            query |= names
+            if form is not None and group.in_form:
+                form |= names
         limits: Any = self.form_limits
 
         async def checked(request: Request) -> Response:
@@ -109,12 +116,20 @@ def allowed_methods(app: FastAPI, path: str) -> list[str]:
     return sorted({method for context in contexts for method in context.methods or ()})
 
 
-def _check(items: Iterable[tuple[str, object]], known: Mapping[str, FieldInfo], seen: set[str]) -> None:
+class Known(NamedTuple):
+    """What a route says of a parameter that it accepts."""
+
+    is_list: bool
+    """Whether it may be given several times."""
+    is_file: bool
+
+
+def _check(items: Iterable[tuple[str, object]], known: Mapping[str, Known], seen: set[str]) -> None:
     """Add the names of the items to `seen`.
 
     Args:
         items: names and values of parameters.
-        known: the names that the route accepts, and the declaration of each.
+        known: the parameters that the route accepts.
         seen: the names of earlier items.
 
     Raises:
@@ -127,23 +142,26 @@ def _check(items: Iterable[tuple[str, object]], known: Mapping[str, FieldInfo], 
         if name not in known:
             short = name[:MAX_NAME]
             if isinstance(value, UploadFile):  # meant for a field of files, whatever its name
-                nearest = [other for other, declared in known.items() if isinstance(declared, File)]
+                nearest = [other for other, declared in known.items() if declared.is_file]
             else:
                 nearest = difflib.get_close_matches(short.lower(), known, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else "."
             accepted = f"Known: {', '.join(sorted(known))}" if known else "This route accepts none"
             raise InvalidRequestError(f"unknown parameter {short!r}{hint} {accepted}")
-        if name in seen and not _is_list(known[name].annotation):
+        if name in seen and not known[name].is_list:
             raise InvalidRequestError(f"parameter {name!r} is given twice; send it once")
         seen.add(name)
 
 
-def _declared(dependant: Dependant, place: str) -> dict[str, FieldInfo]:
-    """The declaration of each parameter of a route in the query string ("query_params") or the form ("body_params")."""
-    declared = {field.alias: field.field_info for field in getattr(dependant, place)}
+def _known(dependant: Dependant, place: str) -> dict[str, Known]:
+    """The parameters of a route that FastAPI reads, in the query string ("query_params") or the form ("body_params")."""
+    known = {
+        field.alias: Known(_is_list(field.field_info.annotation), isinstance(field.field_info, File))
+        for field in getattr(dependant, place)
+    }
     for inner in dependant.dependencies:
-        declared |= _declared(inner, place)
-    return declared
+        known |= _known(inner, place)
+    return known
 
 
 def _is_list(annotation: Any) -> bool:  # noqa: ANN401 - a type expression
