@@ -100,14 +100,17 @@ def _shares(query: Patches, others: Patches) -> Floats:
     if not len(inked):
         return result
     patches = query[inked].astype(np.float32)
-    cell_weights, weights = nearness(_grid(query))[inked, np.newaxis], _weights(patches)[:, np.newaxis]
+    weights = _weights(patches)[:, np.newaxis]
+    nearby = nearness(_grid(query))[inked].T[:, :, np.newaxis] * patches
     for start in range(0, len(others), BLOCK):
-        block = others[start : start + BLOCK].astype(np.float32)
-        products, block_weights = _products(patches, block, cell_weights), _weights(block)
-        forward = np.minimum(products.max(axis=2), weights).clip(0).sum(axis=0) / weights.sum()
-        backward = np.minimum(products.max(axis=0), block_weights).clip(0).sum(axis=1)
+        # (cells of the others, channels, m): so the maxima are of whole rows of memory, which halves the time.
+        block = others[start : start + BLOCK].transpose(1, 2, 0).astype(np.float32, order="C")
+        products = nearby @ block  # (cells of the others, inked cells of the query, m)
+        block_weights = np.einsum("jcm,jcm->jm", block, block)
+        forward = np.minimum(products.max(axis=0), weights).clip(0).sum(axis=0) / weights.sum()
+        backward = np.minimum(products.max(axis=1), block_weights).clip(0).sum(axis=0)
         result[0, start : start + BLOCK] = forward
-        result[1, start : start + BLOCK] = backward / np.maximum(block_weights.sum(axis=1), 1)
+        result[1, start : start + BLOCK] = backward / np.maximum(block_weights.sum(axis=0), 1)
     return result
 
 
@@ -120,7 +123,7 @@ def match_cells(query: Patches, other: Patches, least: float = 0.5) -> list[Matc
         least: minimum strength of a match, 0 to 1.
     """
     patches = query.astype(np.float32)
-    products = _products(patches, other[np.newaxis].astype(np.float32), nearness(_grid(query))[:, np.newaxis])[:, 0]
+    products = (patches @ other.astype(np.float32).T) * nearness(_grid(query))
     best_other, best_cell = products.argmax(axis=1), products.argmax(axis=0)
     weights = _weights(patches)
     matches = [
@@ -148,13 +151,6 @@ def nearness(grid: int) -> Floats:
 
 def _grid(patches: Patches) -> int:
     return math.isqrt(patches.shape[0])
-
-
-def _products(patches: Floats, others: Floats, cell_weights: Floats) -> Floats:
-    """Products of the patches, weighted by nearness: (cells of the query, m, cells of the others)."""
-    count, cells, channels = others.shape
-    products = (patches @ others.reshape(count * cells, channels).T).reshape(len(patches), count, cells)
-    return np.multiply(products, cell_weights, out=products)
 
 
 def _weights(patches: Floats) -> Floats:

@@ -80,7 +80,7 @@ def make_client() -> TestClient:
         values: Annotated[Any, Depends(theirs)],
         more: Annotated[Any, Depends(their_form)],
     ) -> Values:
-        return values | more
+        return {**values, **more}
 
     @router.post("/form/ours")
     async def form_ours(file: Annotated[UploadFile, File()], values: Annotated[Any, Depends(OUR_FORM)]) -> Values:
