@@ -99,7 +99,9 @@ async def _read(metadata: Metadata, connection: asyncpg.Connection, pages: list[
         found = {row["id"]: row for row in rows}
         ordered = [found[row] for row in page]
         times[1, number] = 1000 * (time.perf_counter() - started)
-        if [(logo.logo_id, logo.metadata_json) for logo in logos] != [(row["logo_id"], row["metadata"]) for row in ordered]:
+        if [(logo.logo_id, logo.metadata_json) for logo in logos] != [
+            (row["logo_id"], row["metadata"]) for row in ordered
+        ]:
             raise ValueError("the answers differ")
     return times
 

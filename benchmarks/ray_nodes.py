@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class RayNodes:
     def __init__(self, folder: str) -> None:
         from ray.cluster_utils import Cluster
 
+        Path(tempfile.gettempdir(), "ray").mkdir(exist_ok=True)  # Ray writes the address there, and does not create it
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY, "temp_dir": folder}
         self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         self.address: str = self._cluster.address

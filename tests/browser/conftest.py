@@ -20,6 +20,7 @@ from tests.samples import SAMPLES, SampleCatalog
 from tests.service import Server, serving
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests of this folder run in one process: they share the browser, the catalog and the service."""
     for item in items:

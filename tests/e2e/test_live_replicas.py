@@ -30,7 +30,7 @@ from tests.keys import make_key
 from tests.samples import SAMPLES, SampleCatalog
 from tests.service import Server, command, serving, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live_replicas")]
 IMAGES = sorted((SAMPLES / "images").iterdir())[200:]
 
 

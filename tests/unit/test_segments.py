@@ -24,6 +24,8 @@ from logo_similarity.ranking import NO_ROWS
 from logo_similarity.search.candidates import Ids
 from tests.segments import FACET, ChangedCatalog, describe_entries, make_changed_catalog
 
+pytestmark = pytest.mark.xdist_group("segments")  # their catalogs are made once, in one process
+
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> ChangedCatalog:

@@ -20,6 +20,8 @@ from logo_similarity.errors import InvalidRequestError
 from logo_similarity.search.grouping import SAME_PICTURE, group_names, group_pictures, take_groups
 from tests.samples import SAMPLES, SampleCatalog
 
+pytestmark = pytest.mark.xdist_group("grouping")  # the catalog is made once, in one process
+
 WATER = "XX-000011"
 """A mark without words. XX-000211 is the same drawing in other colours, of another applicant."""
 
