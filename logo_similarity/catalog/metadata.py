@@ -172,7 +172,7 @@ class Metadata:
         Raises:
             CatalogError: a row does not exist.
         """
-        by_id = {}
+        by_id: dict[int, tuple[Any, ...]] = {}
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH]
             places = ",".join("?" * len(batch))
