@@ -202,6 +202,47 @@ def live_changes() -> str:
     return "\n\n".join([wrap(source), table(("figure", "goal", "measured"), rows)])
 
 
+def metadata_stores() -> str:
+    """The metadata of a page of hits from SQLite and from PostgreSQL."""
+    figures, machine = _read_largest("metadata_stores")
+    rows = []
+    for state, words in (("warm", "in memory"), ("cold", "read from the disk, the page cache emptied before")):
+        one = figures[state]
+        rows.append(
+            (
+                words,
+                f"{one['sqlite_p50_ms']}, {one['sqlite_p99_ms']}",
+                f"{one['postgresql_p50_over_sqlite']} and {one['postgresql_p99_over_sqlite']} times",
+            )
+        )
+    source = (
+        f"Measured with `python -m benchmarks.metadata_stores {figures['logos']}` on an {_where(machine)}: pages of "
+        f"{figures['hits_of_a_page']} random rows of {figures['logos']:,}, one client; PostgreSQL 15 by asyncpg over a Unix socket "
+        f"of the same machine. A logo takes {figures['sqlite_bytes_per_logo']} bytes in `metadata.db`, with its indexes, and "
+        f"{figures['postgresql_bytes_per_logo']} in PostgreSQL, with the index of its key alone."
+    )
+    return "\n\n".join([wrap(source), table(("rows", "SQLite: p50, p99 ms", "PostgreSQL: p50, p99"), rows)])
+
+
+def ray_scaling() -> str:
+    """The rate of a Ray cluster."""
+    figures, machine = _read("ray_scaling")
+    rows = [
+        (
+            words,
+            f"{figures[f'{place}_images_per_second_alone']}",
+            *(f"{figures[f'{place}_{workers}_workers_over_alone']:.2f}" for workers in (1, 2)),
+        )
+        for place, words in (("disk", "a folder"), ("s3", "a bucket on the same machine"))
+    ]
+    source = (
+        f"Measured with `python -m benchmarks.ray_scaling --s3 s3://bucket/prefix` on {machine['usable_cores']} cores of an "
+        f"{_where(machine)}, which the driver and the bucket share with the workers."
+    )
+    heads = ("images from", "one process with one thread: images a second", "one worker: times that", "two workers")
+    return "\n\n".join([wrap(source), table(heads, rows)])
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = (heads, ["---"] * len(heads), *rows)
@@ -211,6 +252,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _read(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     result = json.loads((RESULTS / f"{name}.json").read_text())
     return result["figures"], result["machine"]
+
+
+def _read_largest(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The result for the most logos."""
+    return _read(max(RESULTS.glob(f"{name}_*.json"), key=lambda path: int(path.stem.rpartition("_")[2])).stem)
 
 
 def _where(machine: dict[str, Any]) -> str:

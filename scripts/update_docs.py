@@ -33,7 +33,18 @@ from logo_similarity.fields import FIELDS
 from logo_similarity.keys.document import KeyDocument, Role
 from logo_similarity.keys.store import KeyStore, open_key_store
 from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
-from scripts.measured import capacity, chance_hits, filter_cost, growth, live_changes, million, page_speed, part_cost
+from scripts.measured import (
+    capacity,
+    chance_hits,
+    filter_cost,
+    growth,
+    live_changes,
+    metadata_stores,
+    million,
+    page_speed,
+    part_cost,
+    ray_scaling,
+)
 from scripts.update_readme import RESULTS, ROOT, processor, replaced, shorten, wrap
 
 DOCS = ROOT / "docs"
@@ -577,7 +588,8 @@ def main() -> None:
     """Replace the marked parts of all documents."""
     write("architecture.md", layers=layers(), modules=module_map())
     write("reference.md", settings=settings_table(), commands=commands())
-    write("ingest.md", fields=fields_table())
+    write("ingest.md", fields=fields_table(), ray=ray_scaling())
+    write("cluster.md", metadata=metadata_stores())
     write("operate.md", sizes=sizes(), capacity=capacity())
     write("api.md", answers=answers(), errors=errors())
     (DOCS / "case.schema.json").write_text(case_schema())

@@ -112,6 +112,8 @@ def test_the_figures_are_those_that_were_measured() -> None:
         (PERFORMANCE, "live", measured.live_changes),
         (PERFORMANCE, "scale", measured.growth),
         (EVALUATION, "chance", measured.chance_hits),
+        (DOCS / "cluster.md", "metadata", measured.metadata_stores),
+        (DOCS / "ingest.md", "ray", measured.ray_scaling),
     ],
 )
 def test_the_tables_are_those_that_were_measured(document: Path, name: str, content: Callable[[], str]) -> None:
