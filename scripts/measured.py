@@ -217,9 +217,9 @@ def metadata_stores() -> str:
         )
     source = (
         f"Measured with `python -m benchmarks.metadata_stores {figures['logos']}` on an {_where(machine)}: pages of "
-        f"{figures['hits_of_a_page']} random rows of {figures['logos']:,}, one client; PostgreSQL 15 by asyncpg over a Unix socket "
-        f"of the same machine. A logo takes {figures['sqlite_bytes_per_logo']} bytes in `metadata.db`, with its indexes, and "
-        f"{figures['postgresql_bytes_per_logo']} in PostgreSQL, with the index of its key alone."
+        f"{figures['hits_of_a_page']} random rows of {figures['logos']:,}, one client; PostgreSQL 15 by asyncpg over a Unix "
+        f"socket of the same machine. A logo takes {figures['sqlite_bytes_per_logo']} bytes in `metadata.db`, with its indexes, "
+        f"and {figures['postgresql_bytes_per_logo']} in PostgreSQL, with the index of its key alone."
     )
     return "\n\n".join([wrap(source), table(("rows", "SQLite: p50, p99 ms", "PostgreSQL: p50, p99"), rows)])
 
