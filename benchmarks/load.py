@@ -42,6 +42,8 @@ RAMP_SECONDS = 3.0
 QUERIES = 300
 CROWDS = (1, 10, 25, 100)
 RATES = (0.5, 0.8, 1.0, 1.5, 10.0)
+LIKE_BARE = {"without parts": "parts=off", "without parts and re-ranking": "parts=off&rerank=false"}
+"""Searches that are compared with the bare loop, beside those of the service's defaults: it encodes each image once."""
 RECALL_QUERIES = 20
 LEAST_RECALL = 0.97
 
@@ -113,8 +115,18 @@ def check_recall(service: Service, catalogs: Path) -> float:
     return hits / neighbours
 
 
-def run_load(service: Service, core: int, *, rate: float | None, seconds: float, users: int = USERS) -> Load:
+def run_load(
+    service: Service, core: int, *, rate: float | None, seconds: float, users: int = USERS, parameters: str = ""
+) -> Load:
     """Run locust on one core against the service. The figures are those after the ramp.
+
+    Args:
+        service: the service.
+        core: number of the core of the clients.
+        rate: requests per second; None: a closed loop.
+        seconds: after the ramp.
+        users: of a closed loop.
+        parameters: of each search, as a query string.
 
     Raises:
         ValueError: an answer is wrong.
@@ -128,6 +140,7 @@ def run_load(service: Service, core: int, *, rate: float | None, seconds: float,
             "IMAGES": str(SAMPLES / "images"),
             "RECORD": str(record),
             "PERIOD": str(period),
+            "SEARCH": f"/v1/search?{parameters}" if parameters else "/v1/search",
             "QUERIES": str(QUERIES),
         }
         command = [
@@ -188,6 +201,10 @@ def measure(
     with running(catalogs, workers=1, threads=1, cores={served}) as service:
         recall = check_recall(service, catalogs)
         closed = run_load(service, clients, rate=None, seconds=seconds)
+        others = {
+            words: run_load(service, clients, rate=None, seconds=seconds, parameters=parameters)
+            for words, parameters in LIKE_BARE.items()
+        }
         curve = {users: run_load(service, clients, rate=None, seconds=seconds / 2, users=users) for users in crowds}
         open_loop = {}
         for share in rates:
@@ -206,7 +223,10 @@ def measure(
             "bare_loop_per_second": round(bare, 1),
             "closed_50_users": _figures(closed),
             "closed_other_users": {str(users): _figures(load) for users, load in curve.items()},
-            "throughput_over_bare_loop": round(closed.goodput / bare, 3),
+            "throughput_over_bare_loop": {
+                "all": round(closed.goodput / bare, 3),
+                **{words: round(load.goodput / bare, 3) for words, load in others.items()},
+            },
             "p99_over_50_by_throughput": round(closed.p99_ms / (1000 * USERS / closed.goodput), 3),
             "refused_at_50_users": closed.refused,
             "open_loop": open_loop,

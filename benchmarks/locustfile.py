@@ -21,6 +21,7 @@ from benchmarks.answers import check_hits
 
 IMAGES, RECORD = Path(os.environ["IMAGES"]), Path(os.environ["RECORD"])
 PERIOD = float(os.environ["PERIOD"])
+PATH = os.environ["SEARCH"]
 QUERIES = int(os.environ["QUERIES"])
 TOP_K = 100
 BOUNDARY = "----logo-similarity"
@@ -77,7 +78,7 @@ class SearchUser(FastHttpUser):  # type: ignore[misc] # locust ships no types
         """One search."""
         name = random.choice(NAMES)
         start, clock = time.time(), time.perf_counter()
-        with self.client.post("/v1/search", data=BODIES[name], headers=HEADERS, catch_response=True) as response:
+        with self.client.post(PATH, data=BODIES[name], headers=HEADERS, catch_response=True) as response:
             content = response.content or b""
             milliseconds = (time.perf_counter() - clock) * 1000
             verdict = _verdict(response.status_code, response.headers or {}, content, name)

@@ -150,8 +150,16 @@ class Client:
     def __init__(self, service: Service) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
 
-    def search(self, image: Path, *, top_k: int = 100, rerank: bool = True) -> tuple[float, dict[str, Any]]:
+    def search(
+        self, image: Path, *, top_k: int = 100, rerank: bool = True, parts: str = "auto"
+    ) -> tuple[float, dict[str, Any]]:
         """Search with the file of a logo of the catalog.
+
+        Args:
+            image: the file.
+            top_k: see `domain.Query`, as the others.
+            rerank: see there.
+            parts: see there.
 
         Returns:
             Milliseconds until the answer was read, and the answer.
@@ -164,7 +172,8 @@ class Client:
         body = head.encode() + image.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         started = time.perf_counter()
-        self._connection.request("POST", f"/v1/search?top_k={top_k}&rerank={str(rerank).lower()}", body, headers)
+        path = f"/v1/search?top_k={top_k}&rerank={str(rerank).lower()}&parts={parts}"
+        self._connection.request("POST", path, body, headers)
         response = self._connection.getresponse()
         content = response.read()
         milliseconds = (time.perf_counter() - started) * 1000
