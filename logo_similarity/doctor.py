@@ -30,7 +30,7 @@ from logo_similarity.keys.usage_file import usage_path
 from logo_similarity.keys.usage_server import UsageServer
 from logo_similarity.milvus.collections import collections_of, is_loaded
 from logo_similarity.milvus.connection import IndexServer
-from logo_similarity.plan import MEGABYTE, memory_limit, plan_service
+from logo_similarity.plan import MEGABYTE, available_memory, plan_service
 from logo_similarity.storage import open_store
 from logo_similarity.version import __version__
 from logo_similarity.wording import counted
@@ -184,8 +184,7 @@ def _index_server(settings: Settings) -> str:
 def _memory(settings: Settings, cores: int) -> str:
     manifest = read_manifest(Catalog(settings.catalogs).current())
     plan = plan_service(manifest.size, manifest.model_size, cores, settings)
-    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    available = min(memory_limit() or installed, installed)
+    available = available_memory()
     detail = (
         f"{plan.limit // MEGABYTE:,} MB needed for {counted(plan.threads.workers, 'worker')}, "
         f"{available // MEGABYTE:,} MB available"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,6 +95,12 @@ def plan_service(catalog_bytes: int, model_bytes: int, cores: int, settings: Set
 def decoder_limit(decode_memory: int, max_upload_bytes: int) -> int:
     """Memory limit of a decoder child process in bytes: decoding, the file twice, and `DECODER_SLACK_BYTES`."""
     return decode_memory + 2 * max_upload_bytes + DECODER_SLACK_BYTES
+
+
+def available_memory() -> int:
+    """The memory that this process may use, in bytes."""
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(memory_limit() or installed, installed)
 
 
 def memory_limit(*, cgroup_root: Path = CGROUP_ROOT, self_cgroup: Path = SELF_CGROUP) -> int | None:

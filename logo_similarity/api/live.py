@@ -11,10 +11,11 @@ import structlog
 
 from logo_similarity.api.changes import LiveChanges
 from logo_similarity.api.schemas import CatalogOut
-from logo_similarity.catalog.files import read_ahead
+from logo_similarity.catalog.manifest import read_manifest
 from logo_similarity.catalog.replica import pull_version
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
+from logo_similarity.catalog.warming import read_version_ahead
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogError, FolderBusyError, IndexUnavailableError, LogoSimilarityError
 from logo_similarity.metrics import CATALOG_CREATED, CATALOG_LOGOS, CATALOG_PULLS, CATALOG_SWAPS
@@ -162,9 +163,7 @@ class LiveCatalog:
         folder = self._folder.current()
         self._trial.check(folder)
         self._folder.admit_once(folder.name, self._trial)
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                read_ahead(path)
+        read_version_ahead(folder, read_manifest(folder))
         engine = self._with_changes(self._open_version(folder.name))
         self._folder.mark_opened(folder.name)
         return engine

@@ -32,10 +32,10 @@ from gunicorn.glogging import Logger
 from uvicorn import Server as UvicornServer
 from uvicorn_worker import UvicornWorker
 
-from logo_similarity.catalog.files import read_ahead
 from logo_similarity.catalog.manifest import read_manifest
 from logo_similarity.catalog.trial import Trial
 from logo_similarity.catalog.versions import Catalog
+from logo_similarity.catalog.warming import read_version_ahead
 from logo_similarity.config import Settings, unknown_settings
 from logo_similarity.cpu import ThreadPlan, usable_cores
 from logo_similarity.errors import CatalogError, ConfigError, LogoSimilarityError, ServiceError
@@ -325,8 +325,7 @@ def serve(settings: Settings) -> None:
     version = choose_version(folder, Trial.of(settings))
     manifest = read_manifest(version)
     # Read once into the page cache for all workers. Checksums were verified when the version was published.
-    for name in manifest.files:
-        read_ahead(version / name)
+    read_version_ahead(version, manifest)
     in_child(_open_and_close, settings)
     _serve(settings, plan_service(manifest.size, manifest.model_size, usable_cores(), settings))
 
