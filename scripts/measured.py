@@ -243,6 +243,53 @@ def ray_scaling() -> str:
     return "\n\n".join([wrap(source), table(heads, rows)])
 
 
+def usual() -> str:
+    """The service and the usual implementation of the same plan under the same load."""
+    figures, machine = _read_largest("usual")
+    loads = figures["loads"]
+
+    def row(words: str, name: str, ratio: str) -> tuple[str, ...]:
+        runs = loads[name]
+        goodput = sum(run["goodput"] for run in runs) / len(runs)
+        return words, f"{goodput:.0f}", f"{max(run['p99_ms'] for run in runs):,.0f}", ratio
+
+    rows = [
+        row("the usual implementation", "usual", "1"),
+        *(row(f"logo-similarity, {name}", name, f"{ratio}") for name, ratio in figures["over_usual"].items()),
+    ]
+    source = (
+        f"Measured with `python -m benchmarks.usual {figures['logos']}` on one core of an {_where(machine)}: 50 users, "
+        f"{figures['logos']:,} logos, each load twice for {figures['seconds']:.0f} s."
+    )
+    return "\n\n".join([wrap(source), table(("", "searches a second", "p99, ms", "times the usual"), rows)])
+
+
+def milvus_search() -> str:
+    """The search stage on a Milvus server and in mapped files."""
+    figures, machine = _read_largest("milvus_search")
+    rows = [
+        (
+            words,
+            f"{one['mapped_recall']:.4f}, {one['milvus_recall']:.4f}",
+            f"{one['milvus_p50_ms']}, {one['milvus_p99_ms']}",
+            f"{one['milvus_p50_over_mapped']} and {one['milvus_p99_over_mapped']} times",
+        )
+        for words, one in (
+            ("all images", figures["whole"]),
+            (f"those that pass a filter, {figures['filtered']['allowed']:,}", figures["filtered"]),
+        )
+    ]
+    source = (
+        f"Measured with `python -m benchmarks.milvus_search {figures['logos']}` on an {_where(machine)}: {figures['logos']:,} "
+        "logos, Milvus 2.3.5 standalone on the same machine, the same graph parameters and breadth, the 100 nearest with their "
+        f"embeddings and patches. The server loads {figures['entities_loaded_per_second']:,} images a second, index included, and "
+        f"needs {figures['server_bytes_per_image']:,} bytes of memory for each. Without embeddings and patches, the p50 is "
+        f"{figures['milvus_p50_ms_of_the_graph']} ms: most of the time goes into fetching these, the patches as text."
+    )
+    heads = ("among", "recall@100: mapped, Milvus", "Milvus: p50, p99 ms", "over mapped files: p50, p99")
+    return "\n\n".join([wrap(source), table(heads, rows)])
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = (heads, ["---"] * len(heads), *rows)

@@ -41,9 +41,11 @@ from scripts.measured import (
     live_changes,
     metadata_stores,
     million,
+    milvus_search,
     page_speed,
     part_cost,
     ray_scaling,
+    usual,
 )
 from scripts.update_readme import RESULTS, ROOT, processor, replaced, shorten, wrap
 
@@ -589,7 +591,7 @@ def main() -> None:
     write("architecture.md", layers=layers(), modules=module_map())
     write("reference.md", settings=settings_table(), commands=commands())
     write("ingest.md", fields=fields_table(), ray=ray_scaling())
-    write("cluster.md", metadata=metadata_stores())
+    write("cluster.md", metadata=metadata_stores(), milvus=milvus_search())
     write("operate.md", sizes=sizes(), capacity=capacity())
     write("api.md", answers=answers(), errors=errors())
     (DOCS / "case.schema.json").write_text(case_schema())
@@ -601,6 +603,7 @@ def main() -> None:
         page=page_speed(),
         live=live_changes(),
         scale=growth(),
+        usual=usual(),
     )
     write("evaluation.md", chance=chance_hits())
     write("registers.md", million=million())

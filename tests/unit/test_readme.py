@@ -113,7 +113,9 @@ def test_the_figures_are_those_that_were_measured() -> None:
         (PERFORMANCE, "scale", measured.growth),
         (EVALUATION, "chance", measured.chance_hits),
         (DOCS / "cluster.md", "metadata", measured.metadata_stores),
+        (DOCS / "cluster.md", "milvus", measured.milvus_search),
         (DOCS / "ingest.md", "ray", measured.ray_scaling),
+        (PERFORMANCE, "usual", measured.usual),
     ],
 )
 def test_the_tables_are_those_that_were_measured(document: Path, name: str, content: Callable[[], str]) -> None:
