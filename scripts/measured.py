@@ -282,8 +282,8 @@ def milvus_search() -> str:
     source = (
         f"Measured with `python -m benchmarks.milvus_search {figures['logos']}` on an {_where(machine)}: {figures['logos']:,} "
         "logos, Milvus 2.3.5 standalone on the same machine, the same graph parameters and breadth, the 100 nearest with their "
-        f"embeddings and patches. The server loads {figures['entities_loaded_per_second']:,} images a second, index included, and "
-        f"needs {figures['server_bytes_per_image']:,} bytes of memory for each. Without embeddings and patches, the p50 is "
+        f"embeddings and patches. The server loads {figures['entities_loaded_per_second']:,} images a second, index included, "
+        f"and needs {figures['server_bytes_per_image']:,} bytes of memory for each. Without embeddings and patches, the p50 is "
         f"{figures['milvus_p50_ms_of_the_graph']} ms: most of the time goes into fetching these, the patches as text."
     )
     heads = ("among", "recall@100: mapped, Milvus", "Milvus: p50, p99 ms", "over mapped files: p50, p99")
