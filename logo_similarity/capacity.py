@@ -38,16 +38,16 @@ VECTOR_FILES = ("index.faiss", "parts/index.faiss")
 INDEX_FILES = ("index.faiss", "parts/index.faiss", "postings", "words.index", "parts")
 """Files that a search reads all over. Of the others, it reads what belongs to its candidates and hits."""
 
-SEARCH_MS, SEARCH_MS_DOUBLED = 14.2, 0.55
-"""CPU milliseconds of a search with parts at 100,000 logos, and what each doubling of the register adds to them. Measured by
-`benchmarks.part_cost` at 770,000 logos, and by `benchmarks.search_stage`: with parts, a search has 5.6 of these stages."""
+SEARCH_MS, SEARCH_MS_DOUBLED = 24.7, 0.2
+"""CPU milliseconds of a search with parts at 100,000 logos, and what each doubling of the register adds to them, on a core of a
+Xeon with 2.8 GHz. Faster processors take half of it."""
 MEASURED_LOGOS = 100_000
 HOUR_MS = 3.6e6
 LOAD = 0.7
 """Share of the cores that searches may take: beyond it, they wait for each other."""
 EMBED_MS = 17.5
 """CPU milliseconds to read, decode and encode an image with its parts. Measured by `benchmarks.million`."""
-INDEX_MS, INDEX_MS_DOUBLED = 1.7, 0.2
+INDEX_MS, INDEX_MS_DOUBLED = 1.35, 0.12
 """CPU milliseconds to add an image and its parts to their graphs at 100,000 logos, and what each doubling adds to them."""
 BUILD_HOURS = 24.0
 """Time in which the images of a register should be embedded; more machines embed in parallel if one takes longer."""
