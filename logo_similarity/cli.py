@@ -49,6 +49,8 @@ class _Commands(TyperGroup):
             if isinstance(error.__cause__, ValidationError):
                 error.message = _explain(error.__cause__.errors()[0], error.param)
             raise
+        except KeyboardInterrupt as error:  # typer would end without a word
+            _fail("interrupted", error, status=130)
 
 
 app = typer.Typer(
@@ -69,8 +71,6 @@ def main() -> None:
         _fail(name_options(str(error), _command(), sys.argv[1:]), error)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", error)
-    except KeyboardInterrupt as error:
-        _fail("interrupted", error, status=130)
 
 
 @app.callback(invoke_without_command=True)

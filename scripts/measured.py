@@ -70,8 +70,8 @@ def growth() -> str:
     machines = sorted({_where(result["machine"]) for result in results})
     source = (
         f"Measured with `python -m benchmarks.scale` on {results[0]['machine']['usable_cores']} cores of an "
-        f"{'; an '.join(machines)}; the builds shared them with other work. Times of searches are CPU time of one thread. Mapped memory are the pages that 660 "
-        "searches have touched."
+        f"{'; an '.join(machines)}; the builds shared them with other work. Times of searches are CPU time of one thread. "
+        "Mapped memory are the pages that 660 searches have touched."
     )
     return "\n\n".join([wrap(source), table(columns, rows)])
 

@@ -52,6 +52,8 @@ class BuildResult:
     manifest: Manifest
     reused: bool
     """Whether the version existed before, built from the same inputs."""
+    returned: bool
+    """Whether another version was live before a version that existed became live."""
 
 
 def build_catalog(
@@ -92,7 +94,9 @@ def build_catalog(
     work = root / f"{WORK_PREFIX}{inputs[:16]}-{SHARD_ROWS}"  # a build with shards of another size cannot be resumed
     with folder.locked():
         version = find_version(folder, inputs, options)
+        returned = False
         if reused := version is not None:
+            returned = _live_name(folder) not in (None, version[0].name)
             folder.flip(version[0].name)
         else:
             with resumable(work):
@@ -115,7 +119,15 @@ def build_catalog(
                 version = publish(folder, work / VERSION, manifest, options.trial, options.signing_key), manifest
         point_aliases(options.server, version[1])
         shutil.rmtree(work, ignore_errors=True)
-        return BuildResult(*version, reused=reused)
+        return BuildResult(*version, reused=reused, returned=returned)
+
+
+def _live_name(folder: Catalog) -> str | None:
+    """The live version; None: no version is live, or CURRENT cannot be read."""
+    try:
+        return folder.current().name
+    except CatalogError:
+        return None
 
 
 def _known_images(

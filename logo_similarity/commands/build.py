@@ -157,8 +157,9 @@ def _print_result(result: BuildResult, source: Source, *, as_json: bool) -> None
         if manifest.distinct_images == manifest.count
         else f" ({counted(manifest.distinct_images, 'distinct image')})"
     )
+    state = "live again" if result.returned else "already up to date" if result.reused else "live"
     out.print(
-        f"{result.folder.name} is {'already up to date' if result.reused else 'live'}: "
+        f"{result.folder.name} is {state}: "
         f"{counts.read:,} read, {counts.indexed:,} indexed{images}, {counts.rejected:,} rejected; "
         f"recall {recall.value:.4f} (share of the {counted(recall.k, 'nearest image')} that a search finds; "
         f"{counted(recall.queries, 'test query', 'test queries')})"

@@ -21,6 +21,9 @@ from logo_similarity.terminal import format_bytes, print_json, print_table
 from logo_similarity.wording import counted
 
 MOST_LOGOS = 10**11
+MOST = 10**9
+"""Of gigabytes, and of searches per second."""
+RATE = 10.0
 
 
 def plan(
@@ -28,16 +31,25 @@ def plan(
         Path | None,
         typer.Argument(metavar="CATALOGS", help="Folder of the catalog versions.  [LOGO_CATALOGS, default: catalogs]"),
     ] = None,
-    cores: Annotated[int | None, typer.Option(min=1, help="Number of cores. Default: those of this machine.")] = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="Number of cores. Default: those of this machine; with --logos, 16.")
+    ] = None,
     memory: Annotated[
-        float | None, typer.Option(min=0, help="Available memory, in GB. The exit status is 1 if it is too small.")
+        float | None,
+        typer.Option(
+            min=0,
+            max=MOST,
+            help="Available memory, in GB. The exit status is 1 if it is too small. Default with --logos: 64.",
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: from the cores.")] = None,
     logos: Annotated[
         int | None,
         typer.Option(min=1, max=MOST_LOGOS, help="Plan a register of so many logos instead; no catalog is needed."),
     ] = None,
-    qps: Annotated[float, typer.Option(min=0, help="With --logos: searches per second to answer.")] = 10.0,
+    qps: Annotated[
+        float | None, typer.Option(min=0, max=MOST, help="With --logos: searches per second to answer. Default: 10.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Estimate workers, threads and memory for serving.
@@ -50,8 +62,11 @@ def plan(
             raise typer.BadParameter("cannot be combined with a folder of catalogs", param_hint="--logos")
         default = Machine()
         machine = Machine(cores or default.cores, default.memory if memory is None else round(1000 * MEGABYTE * memory))
-        _print_estimate(estimate(logos, qps, machine, load_settings(workers=workers)), as_json=as_json)
+        rate = RATE if qps is None else qps
+        _print_estimate(estimate(logos, rate, machine, load_settings(workers=workers)), as_json=as_json)
         return
+    if qps is not None:
+        raise typer.BadParameter("needs --logos, the number of logos", param_hint="--qps")
     _plan_catalog(catalogs, cores, memory, workers, as_json=as_json)
 
 
@@ -119,12 +134,12 @@ def estimate_rows(plan: Estimate) -> tuple[tuple[str, str], ...]:
     else:
         disk = "disk of each machine that answers", format_bytes(local_bytes(plan.form))
     shards = "" if plan.shards == 1 else f", {plan.shards:,} of them with the vectors"
-    kind = f"{plan.machine.cores} cores and {plan.machine.memory / 1e9:,.0f} GB"
+    kind = f"{counted(plan.machine.cores, 'core')} and {plan.machine.memory / 1e9:,.0f} GB"
     return (
         ("choose", f"{plan.engine}, {command}"),
         ("because", plan.reason),
         ("a search", f"{plan.search_ms:.1f} ms of a core"),
-        (f"cores for {plan.rate:g} searches per second", f"{plan.cores:,}"),
+        (f"cores for {plan.rate:,.10g} searches per second", f"{plan.cores:,}"),
         (f"machines of {kind}", f"{plan.machines:,}{shards}"),
         ("embedding the images", f"{_hours(plan.embed_hours)} on {counted(plan.embed_machines, 'machine')}"),
         ("building the index", f"{_hours(plan.index_hours)} on one machine"),

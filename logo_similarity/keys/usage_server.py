@@ -51,7 +51,11 @@ class UsageServer:
                 socket_connect_timeout=SECONDS,
             )
             pool.make_connection()  # connects when it is used
-        except (RedisError, TypeError, ValueError) as error:
+        except TypeError:
+            raise ConfigError(
+                "LOGO_USAGE_URL: an option of the address is not valid: redis-py does not know it; see its documentation"
+            ) from None
+        except (RedisError, ValueError) as error:
             raise ConfigError(f"LOGO_USAGE_URL: an option of the address is not valid: {error}") from None
         self._storage = RedisStorage(address, connection_pool=pool, key_prefix=PREFIX)
         self._usage = Usage(self._storage, pool.disconnect)

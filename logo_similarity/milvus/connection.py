@@ -23,6 +23,8 @@ _REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
 _NO_CONNECTION = 2
 _NO_COLLECTION, _NO_DATABASE = 100, 800
 """Codes of Milvus."""
+_NO_NODES = "nodes not enough"
+"""In its message, whose code is that of many errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ def _translated(server: IndexServer, error: Exception) -> LogoSimilarityError:
     code = getattr(error, "code", None)
     text = " ".join(str(getattr(error, "message", "") or error).split())
     if _grpc_code(error) in _REFUSED:
-        return ConfigError(f"{server.url}: the Milvus server refuses LOGO_INDEX_TOKEN; set it to `user:password`")
+        fault = "refuses LOGO_INDEX_TOKEN; set it" if server.token else "demands a token; set LOGO_INDEX_TOKEN"
+        return ConfigError(f"{server.url}: the Milvus server {fault} to `user:password`")
     if code == _NO_DATABASE:
         return ConfigError(
             f"{server.url}: the Milvus server has no database {server.database!r}; see LOGO_INDEX_DATABASE"
@@ -129,8 +132,15 @@ def _translated(server: IndexServer, error: Exception) -> LogoSimilarityError:
         return CatalogError(
             f"{server.url}: the Milvus server lacks a collection of this catalog version; build it again: {text}"
         )
+    if _NO_NODES in text:
+        return ConfigError(
+            f"{server.url}: the Milvus server has fewer query nodes than LOGO_INDEX_REPLICAS ({server.replicas}); lower it"
+        )
     if code == _NO_CONNECTION:
-        text = f"does not respond within {server.seconds:g} s, or its certificate is not valid"
+        others = (
+            " or its certificate is not valid; check LOGO_INDEX_CA," if server.url.startswith("https:") else "; check"
+        )
+        text = f"no connection within {server.seconds:g} s{others} LOGO_INDEX_URL, and that it runs"
     if _grpc_code(error) == "DEADLINE_EXCEEDED":
         text = f"did not answer within {server.seconds:g} s"
     return IndexUnavailableError(f"{server.url}: the Milvus server is unavailable: {text}", retry_after=RETRY_AFTER)

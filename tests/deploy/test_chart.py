@@ -264,13 +264,24 @@ def test_servers_and_their_secrets(tools: dict[str, str]) -> None:
     assert not {name for name in environment(render(tools, KEYS)) if re.match("LOGO_(USAGE|INDEX)", name)}
 
 
-def test_a_job_builds_and_publishes(tools: dict[str, str]) -> None:
+def test_a_job_builds_and_publishes(tools: dict[str, str], tmp_path: Path) -> None:
     objects = render(tools, {**EVERYTHING, "build": {**EVERYTHING["build"], "s3SecretName": "writer"}})
     job = objects["CronJob"]["spec"]
     assert (job["schedule"], job["suspend"]) == ("0 3 * * *", False)
     pod = job["jobTemplate"]["spec"]["template"]
     (build,), (publish,) = pod["spec"]["initContainers"], pod["spec"]["containers"]
     assert build["args"] == ["build", "/register", "--ray", "ray-head:6379", "--index", "milvus"]
+    assert build["command"][:2] == ["sh", "-ec"]
+    programs = {"ray": "echo ray $*", "logo-similarity": "echo logo-similarity $*"}
+    for name, line in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    command = [*build["command"], *build["args"]]
+    done = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=True)
+    joined, ran = done.stdout.splitlines()
+    assert joined.startswith("ray start --address=ray-head:6379 --num-cpus=0 ")
+    assert ran == "logo-similarity build /register --ray ray-head:6379 --index milvus"
     assert publish["args"] == ["catalog", "publish"]
     given = {one["name"]: one.get("value", one.get("valueFrom")) for one in build["env"]}
     served = environment(objects)
@@ -281,7 +292,9 @@ def test_a_job_builds_and_publishes(tools: dict[str, str]) -> None:
     assert not selector.items() <= pod["metadata"]["labels"].items()  # it would be sent searches
     waiting = render(tools, {**KEYS, "build": BUILD})["CronJob"]["spec"]
     assert waiting["suspend"] is True
-    assert waiting["jobTemplate"]["spec"]["template"]["spec"]["initContainers"][0]["args"] == ["build", "/register"]
+    (build,) = waiting["jobTemplate"]["spec"]["template"]["spec"]["initContainers"]
+    assert build["args"] == ["build", "/register"]
+    assert "command" not in build
 
 
 def test_replicas_are_added_by_the_searches_in_flight(tools: dict[str, str]) -> None:

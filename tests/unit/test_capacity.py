@@ -115,3 +115,16 @@ def test_a_machine_must_hold_the_processes_of_a_service(memory: str, status: int
     assert answered == status
     assert ("needs 8.6 GB of memory beside the catalog, and a machine has 0.1 GB" in text) == (status == 1)
     assert ("10.2 MB" in text) == (status == 0)
+
+
+@pytest.mark.parametrize("words", [("--memory", "inf"), ("--qps", "inf"), ("--qps", "1e308"), ("--qps", "nan")])
+def test_numbers_without_bounds_are_refused(words: tuple[str, str]) -> None:
+    status, text = run("--logos", "1000", *words)
+    assert status == 2
+    assert words[0] in text
+
+
+def test_a_rate_needs_a_number_of_logos() -> None:
+    status, text = run("--qps", "5")
+    assert status == 2
+    assert "needs --logos" in text

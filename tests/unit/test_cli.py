@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from logo_similarity.cli import app
 from logo_similarity.terminal import format_bytes, print_table, progress
 from logo_similarity.version import __version__
 from tests.commands import run
-from tests.samples import SampleCatalog
+from tests.samples import SAMPLES, SampleCatalog
+from tests.service import command, until
 
 
 def test_search_as_json(sample_catalog: SampleCatalog) -> None:
@@ -61,6 +63,9 @@ def test_build_list_verify_activate_prune(sample_catalog: SampleCatalog, tmp_pat
         (first["version"], False),
         (second["version"], True),
     ]
+    returned = run("build", few, "--out", out).stdout
+    assert f"{first['version']} is live again: 5 read" in returned
+    run("catalog", "activate", second["version"], "--catalogs", out)
     assert json.loads(run("catalog", "verify", "--catalogs", out, "--json").stdout)["ok"] is True
     verified = run("catalog", "verify", "--catalogs", out)
     assert "files verified" in verified.stdout
@@ -166,10 +171,11 @@ def test_a_table_in_a_pipe_is_lines_of_whole_values(capsys: pytest.CaptureFixtur
 
 def test_commands_print_tables_by_lines_in_a_pipe(sample_catalog: SampleCatalog) -> None:
     (header, version) = run("catalog", "list", "--catalogs", sample_catalog.root).stdout.splitlines()
-    assert header == "\tversion\tlogos\tMB\tencoder\trecall"
+    assert header == "\tversion\tlogos\tMB\tencoder\tindex\trecall"
     (listed,) = json.loads(run("catalog", "list", "--catalogs", sample_catalog.root, "--json").stdout)
-    live, name, logos, _, encoder, _ = version.split("\t")
+    live, name, logos, _, encoder, index, _ = version.split("\t")
     assert (live, name, logos, encoder) == ("live", listed["version"], "200", listed["encoder"])
+    assert index == listed["precision"] == "float32"
     plan = run("plan", sample_catalog.root).stdout.splitlines()
     assert plan[0] == "logos\t200"
     checks = run("doctor", "--catalogs", sample_catalog.root).stdout.splitlines()
@@ -251,6 +257,23 @@ def test_a_message_names_the_option_that_was_given(
     done = run(*words, **settings)
     assert done.returncode == 1
     assert message in " ".join((done.stderr + done.stdout).split())
+
+
+def test_an_interrupted_build_says_that_it_resumes(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a process in the background of a shell ignores it
+    try:
+        build = subprocess.Popen(command("build", str(SAMPLES), "--out", str(out)), stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    until(lambda: next(out.glob(".build-*/shards"), None) is not None)
+    build.send_signal(signal.SIGINT)
+    _, told = build.communicate(timeout=60)
+    assert build.returncode == 130
+    assert "logo-similarity: interrupted\nwhat is done so far is kept in" in told
+    assert "the same command resumes there" in told
 
 
 def test_a_build_that_fails_says_what_it_left(sample_catalog: SampleCatalog, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from logo_similarity.config import load_settings
-from logo_similarity.errors import BuildError, IndexUnavailableError
+from logo_similarity.errors import BuildError, ConfigError, IndexUnavailableError
 from logo_similarity.milvus import collections as collections_module
 from logo_similarity.milvus import load as loading
 from logo_similarity.milvus.collections import Layout, count_entities, drop_collection, find_collection, wait_for_index
@@ -121,6 +121,11 @@ def test_a_collection_that_vanished_is_loaded_from_the_beginning(server: IndexSe
     load(server, LAYOUT, entities, progress, replicas=1)
     assert entities.starts == [0]
     check(server)
+
+
+def test_more_replicas_than_query_nodes(server: IndexServer, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"fewer query nodes than LOGO_INDEX_REPLICAS \(2\); lower it"):
+        load(replace(server, replicas=2), LAYOUT, Entities(), tmp_path / "progress", replicas=2)
 
 
 def test_another_number_of_entities_is_an_error(server: IndexServer, tmp_path: Path) -> None:
