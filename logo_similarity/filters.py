@@ -203,7 +203,7 @@ def find_field(name: str) -> RegisterField[Any]:
     if not name.startswith(EXTRA):
         fields = ", ".join(field.name for field in FIELDS)
         raise InvalidRequestError(
-            f"no field {name!r:.50} to filter by; the fields are {fields}, and {EXTRA}NAME for a facet of the catalog"
+            f"no field {name!r:.50}; the fields are {fields}, and {EXTRA}NAME for a facet of the catalog"
         )
     try:
         return facet_field(name)

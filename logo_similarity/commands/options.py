@@ -117,7 +117,7 @@ _SOURCE: dict[str, tuple[Any, Any]] = {
     ),
     "kind": (
         str | None,
-        typer.Option("--kind", help="Kind of the source: table, folder or l3d. Default: detected."),
+        typer.Option("--kind", help="Kind of the source: table, folder, register or l3d. Default: detected."),
     ),
     "images": (
         str | None,

@@ -175,7 +175,7 @@ def test_facets_that_cannot_be_counted(client: TestClient) -> None:
         client.get("/v1/facets?field=office"), "the values of office are not counted in this catalog; those of company"
     )
     refused(client.get("/v1/facets?field=text"), "the values of text are not counted")
-    refused(client.get("/v1/facets?field=colour"), "no field 'colour' to filter by")
+    refused(client.get("/v1/facets?field=colour"), "no field 'colour'; the fields are")
     refused(client.get("/v1/facets?under=bird"), "'bird' is not a code of vienna_codes; '26.01.01' is one")
     refused(client.get("/v1/facets?limit=0"), "limit: is not valid; send a whole number from 1 to 1000")
 
