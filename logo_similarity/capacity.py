@@ -51,6 +51,8 @@ INDEX_MS, INDEX_MS_DOUBLED = 1.35, 0.12
 """CPU milliseconds to add an image and its parts to their graphs at 100,000 logos, and what each doubling adds to them."""
 BUILD_HOURS = 24.0
 """Time in which the images of a register should be embedded; more machines embed in parallel if one takes longer."""
+MILVUS_MEMORY = 1.7
+"""Memory of a Milvus server over the bytes of what it holds. Measured by `benchmarks.milvus_search` at 770,000 logos."""
 SHARD_SHARE = 0.7
 """Share of the memory of a machine that the vectors of a Milvus query node may take."""
 
@@ -195,7 +197,8 @@ def file_bytes(logos: int, precision: Precision) -> dict[str, int]:
 
 def cluster_bytes(form: Form) -> int:
     """Bytes in the memory of the query nodes of a Milvus cluster: vectors, graphs, and patches as text."""
-    return sum(form.files[name] for name in VECTOR_FILES) + form.files["patches.npy"] * 4 // 3
+    held = sum(form.files[name] for name in VECTOR_FILES) + form.files["patches.npy"] * 4 // 3
+    return round(MILVUS_MEMORY * held)
 
 
 def local_bytes(form: Form) -> int:

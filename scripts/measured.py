@@ -284,8 +284,8 @@ def milvus_search() -> str:
         "logos, Milvus 2.3.5 standalone on the same machine, the same graph parameters and breadth, the 100 nearest with their "
         f"embeddings and patches. The server loads {figures['entities_loaded_per_second']:,} images a second, index included, "
         f"and needs {figures['server_bytes_per_image']:,} bytes of memory for each. Without embeddings and patches, the p50 is "
-        f"{figures['milvus_p50_ms_of_the_graph']} ms. The recalls differ because the server searches each of its segments with the "
-        "whole breadth."
+        f"{figures['milvus_p50_ms_of_the_graph']} ms. The recalls differ because the server searches each of its segments with "
+        "the whole breadth."
     )
     heads = ("among", "recall@100: mapped, Milvus", "Milvus: p50, p99 ms", "over mapped files: p50, p99")
     return "\n\n".join([wrap(source), table(heads, rows)])

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from logo_similarity.capacity import (
     BUILD_HOURS,
     EMBED_MS,
+    MILVUS_MEMORY,
     Engine,
     Machine,
     estimate,
@@ -53,6 +54,13 @@ def test_searches_and_the_build_of_the_index_take_what_was_measured(path: Path) 
     assert search_ms(figures["logos"]) == pytest.approx(figures["search_with_parts_ms"]["mean"], rel=CLOSE)
     cpu_seconds = sum(figures["build_cpu"][name] for name in ("index_s", "parts_index_s"))
     assert index_ms(figures["logos"]) == pytest.approx(1000 * cpu_seconds / figures["logos"], rel=CLOSE)
+
+
+def test_a_milvus_server_takes_the_memory_that_was_measured() -> None:
+    figures = measured(RESULTS / "milvus_search_770000.json")  # of images, without parts
+    files = file_bytes(figures["logos"], Precision.FLOAT32)
+    held = files["index.faiss"] + files["patches.npy"] * 4 / 3
+    assert MILVUS_MEMORY * held / figures["logos"] == pytest.approx(figures["server_bytes_per_image"], rel=CLOSE)
 
 
 @pytest.mark.parametrize(
