@@ -19,6 +19,8 @@ from tests.valkey import ValkeyServer, run_valkey
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LONGEST_NAME = 60
+
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,6 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"milvus_server", "milvus_lite"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group("milvus"))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """The content of a file is no part of a test's name: some have the time at which they were made."""
+    return argname if isinstance(val, bytes) and len(val) > LONGEST_NAME else None
 
 
 @pytest.fixture(scope="session")
