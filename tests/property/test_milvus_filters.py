@@ -25,7 +25,7 @@ from logo_similarity.milvus.fields import MORE, MOST_KEYS, FilterField, filter_f
 from tests.milvus import MilvusServer
 from tests.property.test_filters_property import FACET, NAMES, filters, write
 
-COLLECTION = "logos"
+COLLECTION = "filtered"
 SAFE = re.compile(r"[a-z0-9_ ()\[\],<>=-]*")
 FIELDS = tuple(field for field in filter_fields(NAMES) if not field.name.endswith(("us_design_codes", "goods")))
 """Those of the collection: conditions on others are met by no logo."""
