@@ -125,7 +125,7 @@ def test_same_inputs_are_not_built_twice_and_other_inputs_are(source: Path, tmp_
     changed = tmp_path / "changed"
     shutil.copytree(source, changed)
     first = build(changed, tmp_path / "out")
-    assert build(changed, tmp_path / "out") == BuildResult(first.folder, first.manifest, reused=True, returned=True)
+    assert build(changed, tmp_path / "out") == BuildResult(first.folder, first.manifest, reused=True, returned=False)
     picture = next((changed / "images").glob("*.jpg"))
     shutil.copy(picture, changed / "images" / "new.jpg")
     rows = json.loads((changed / "results.json").read_text())
