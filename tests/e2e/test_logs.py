@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.samples import SampleCatalog
 from tests.seaweedfs import S3Server
-from tests.service import KEY, command, serving
+from tests.service import KEY, command, serving, until
 
 
 def test_no_key_no_signature_and_no_credential(
@@ -44,6 +44,7 @@ def test_no_key_no_signature_and_no_credential(
                     server.get("/v1/logos/x", params={"key": header}, headers=headers)
         server.post("/v1/search", content=b"broken", headers={"X-API-Key": KEY})
         server.get("/v1/files/altered/x.jpg")
+        until(lambda: '"status": 404' in server.log.read_text())  # written after the answer was sent
         (worker, _) = server.workers()
         os.kill(worker, 9)
     log = server.log.read_text()
