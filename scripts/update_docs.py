@@ -32,7 +32,7 @@ from logo_similarity.config import Settings, load_settings
 from logo_similarity.fields import FIELDS
 from logo_similarity.keys.document import KeyDocument, Role
 from logo_similarity.keys.store import KeyStore, open_key_store
-from logo_similarity.plan import DECODER_BYTES, DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
+from logo_similarity.plan import DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, plan_service
 from scripts.measured import (
     capacity,
     chance_hits,
@@ -448,15 +448,13 @@ def sizes() -> str:
             f"| {row['logos']:,} | {about}{row['disk_mb'] / 1000:.2f} GB | {about}{used['1'] / 1000:.2f} GB "
             f"| {about}{used['4'] / 1000:.2f} GB | {plans['4'].limit / 1e9:.2f} GB | {searches} |"
         )
-    images = rate["bare_images_per_second"] * rate["embed_stage_over_bare"]
+    images = rate["stage_images_per_second"]
     note = (
         f"Measured with `python -m benchmarks.sizing` on {machine['usable_cores']} cores of an {processor(machine)} "
-        f'shared with other work, at commit {machine["commit"]}. Rows with "about", and the limits, are estimates of '
+        f'at commit {machine["commit"]}. Rows with "about", and the limits, are estimates of '
         f"`logo-similarity plan` from {result['figures']['bytes_a_logo']:,} bytes per logo. Memory is the sum over all "
-        "workers. It was measured before each search thread had a decoder process, for which the plan includes "
-        f"{DECODER_BYTES // MEGABYTE} MB. Searches are those of one worker with one thread. On such a machine a build "
-        f"reads and embeds about {images:,.0f} images per second (`python -m benchmarks.encode_rate`), and then builds "
-        "the index."
+        f"workers. Searches are those of one worker with one thread. On this machine a build reads and embeds about "
+        f"{images:,.0f} images per second with their parts (`python -m benchmarks.encode_rate`), and then builds the index."
     )
     return "\n".join([*lines, "", wrap(note)])
 

@@ -234,7 +234,7 @@ def speed_figures() -> tuple[Figure, ...]:
             at_least=0.9,
         ),
         Figure(
-            "the whole embedding stage (read, decode, preprocess, encode, write) relative to the same",
+            "runs of the encoder in the whole embedding stage (read, decode, find parts, encode, write) relative to the same",
             rate["embed_stage_over_bare"],
         ),
         Figure(
