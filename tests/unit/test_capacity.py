@@ -56,6 +56,11 @@ def test_searches_and_the_build_of_the_index_take_what_was_measured(path: Path) 
     assert index_ms(figures["logos"]) == pytest.approx(1000 * cpu_seconds / figures["logos"], rel=CLOSE)
 
 
+def test_images_are_embedded_as_fast_as_was_measured() -> None:
+    figures = measured(RESULTS / "encode_rate.json")
+    assert pytest.approx(1000 * figures["threads"] / figures["stage_images_per_second"], rel=CLOSE) == EMBED_MS
+
+
 def test_a_milvus_server_takes_the_memory_that_was_measured() -> None:
     figures = measured(RESULTS / "milvus_search_770000.json")  # of images, without parts
     files = file_bytes(figures["logos"], Precision.FLOAT32)
