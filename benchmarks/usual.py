@@ -1,9 +1,9 @@
 """The usual implementation of the same plan, under the same load: what the search engine is compared with.
 
 One coroutine does everything, as tutorials show it: `async def`, the model in an ONNX Runtime session with default options, the
-index read into memory, a query of SQLite and a link by the MinIO client for each hit, and Pydantic models for the answer. Model,
-preprocessing, graph, breadth of the search and metadata are those of the catalog; there are no parts and no re-ranking. It is
-served by uvicorn with one process, on the core on which the service of `benchmarks.load` runs.
+index read into memory, a query of SQLite and a link by the MinIO client for each hit, and Pydantic models for the answer. It uses
+the model, preprocessing, graph, search breadth and metadata of the catalog, but no parts and no re-ranking. One uvicorn process
+serves it, on the core on which the service of `benchmarks.load` runs.
 
     python -m benchmarks.usual [LOGOS] [--seconds N]
 """

@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """The content of a file is no part of a test's name: some have the time at which they were made."""
+    """Keep file contents out of test names: some contain their creation time, so the names would differ between processes."""
     return argname if isinstance(val, bytes) and len(val) > LONGEST_NAME else None
 
 

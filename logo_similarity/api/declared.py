@@ -67,7 +67,7 @@ class Declared:
 
 
 class RequestParameters(Generic[_T]):
-    """A dependency: what is made of the values of some parameters."""
+    """A FastAPI dependency that reads some parameters and returns what `make` makes of their values."""
 
     def __init__(
         self, declared: Iterable[Declared], make: Callable[[dict[str, Any], Items], _T], *, in_form: bool = False

@@ -24,8 +24,8 @@ SPARSE = frozenset({EMBEDDINGS, PART_EMBEDDINGS, PATCHES, METADATA, IMAGE_DIGEST
 def read_version_ahead(folder: Path, manifest: Manifest, memory: int | None = None) -> None:
     """Read the files of a version into the page cache, for all processes that map them.
 
-    Those that a search reads all over are read last: if memory is short, the kernel drops what was read first. If the files
-    do not fit into memory, the others are not read at all.
+    The files that a search reads all over come last, because the kernel drops the least recently read pages when memory is
+    short. If not all files fit into memory, only these are read.
 
     Args:
         folder: of the version.
