@@ -44,6 +44,7 @@ from logo_similarity.fields import RegisterField, select_fields
 from logo_similarity.filters import Filter, find_field
 from logo_similarity.image.adjust import adjust
 from logo_similarity.image.contained import Decoder
+from logo_similarity.image.content import find_content
 from logo_similarity.image.decode import ImageLimits
 from logo_similarity.joining import JoinedSegments
 from logo_similarity.milvus.connection import IndexServer
@@ -402,11 +403,12 @@ class SearchEngine:
             decoded = self.decoder.decode(image, damage.append) if isinstance(image, bytes) else _check_pixels(image)
             pixels = adjust(decoded, crop=query.crop_box, invert=query.invert, greyscale=query.greyscale)
             clock.lap("decode")
-            description = describe(pixels, self.encoder, clock.lap)
+            content = find_content(pixels)
+            description = describe(pixels, self.encoder, clock.lap, content)
             if not self._reranks(query):
                 description = replace(description, patches=None)
             if self._compares_parts(query):
-                description = replace(description, parts=describe_parts(pixels, self.encoder))
+                description = replace(description, parts=describe_parts(pixels, self.encoder, content))
             description = description if query.crop_box is None else within(description, query.crop_box)
             pictures.append(replace(description, damage=next(iter(damage), None)))
             if query.turned:

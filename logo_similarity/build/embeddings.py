@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,7 @@ from logo_similarity.build.shards import (
 )
 from logo_similarity.description import DIGEST_BYTES
 from logo_similarity.domain import Reject
-from logo_similarity.embed.describe import describe, describe_parts
+from logo_similarity.embed.describe import describe_with_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.errors import BadImageError
 from logo_similarity.fields import Record
@@ -212,8 +212,7 @@ def describe_file(content: bytes, encoder: Encoder, decoder: Decoder) -> StoredI
 
 def describe_image(digest: bytes, pixels: Pixels, encoder: Encoder, damage: str | None) -> StoredImage:
     """The stored form of the pixels of an image file with this sha256."""
-    description = replace(describe(pixels, encoder), parts=describe_parts(pixels, encoder))
-    return StoredImage.of(digest, description, damage)
+    return StoredImage.of(digest, describe_with_parts(pixels, encoder), damage)
 
 
 def read_outcomes(shards: Path, total: int, records: Path) -> Iterator[Outcome]:

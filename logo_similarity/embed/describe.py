@@ -24,7 +24,12 @@ STEPS = 127
 """A patch is no longer than 1; its coordinates are stored as int8 in steps of 1 / 127."""
 
 
-def describe(pixels: Pixels, encoder: Encoder, lap: Callable[[str], object] = lambda _: None) -> Description:
+def describe(
+    pixels: Pixels,
+    encoder: Encoder,
+    lap: Callable[[str], object] = lambda _: None,
+    content: Content | None = None,
+) -> Description:
     """Describe one picture.
 
     One picture at a time, in builds as in searches: a batch gains nothing on one core, and might round differently.
@@ -33,12 +38,13 @@ def describe(pixels: Pixels, encoder: Encoder, lap: Callable[[str], object] = la
         pixels: (h, w, 3) uint8 RGB.
         encoder: computes the embedding and the patches.
         lap: called with the name of each stage when it ends: "preprocess", "embed".
+        content: of the picture, if that has been found before.
 
     Raises:
         EncoderError: the model's output is not an embedding.
     """
     spec = encoder.model.input_spec
-    shown = find_shown(pixels, spec)
+    shown = find_shown(pixels, spec, content)
     prepared = prepare(pixels, spec, shown)[np.newaxis]
     lap("preprocess")
     left, top, right, bottom = shown.box
@@ -53,17 +59,24 @@ def describe(pixels: Pixels, encoder: Encoder, lap: Callable[[str], object] = la
     return description
 
 
-def describe_parts(pixels: Pixels, encoder: Encoder) -> Parts:
+def describe_with_parts(pixels: Pixels, encoder: Encoder) -> Description:
+    """Describe one picture and its parts. Arguments and errors as of `describe`."""
+    content = find_content(pixels)
+    return replace(describe(pixels, encoder, content=content), parts=describe_parts(pixels, encoder, content))
+
+
+def describe_parts(pixels: Pixels, encoder: Encoder, content: Content | None = None) -> Parts:
     """Find and embed the parts of one picture.
 
     Args:
         pixels: (h, w, 3) uint8 RGB.
         encoder: computes the embeddings.
+        content: of the picture, if that has been found before.
 
     Raises:
         EncoderError: the model's output is not an embedding.
     """
-    content = find_content(pixels)
+    content = content or find_content(pixels)
     mark = cut(pixels, content)
     parts = find_parts(mark, content.paper)
     embeddings = [

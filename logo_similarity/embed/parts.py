@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from logo_similarity.image.decode import Pixels
 from logo_similarity.image.ink import Box, Colour, Mask, ink_box, ink_mask
@@ -40,8 +41,6 @@ EDGE = np.ones((5, 5), np.uint8)
 """Kernel for the edge of a plate: two pixels are cut off."""
 DEPTH = 1
 """Number of frames and plates inside each other whose content is looked at."""
-MOST_COMPONENTS = 200
-"""The largest components of ink that are looked at: noise has tens of thousands."""
 MARGIN = 4
 """Background around the pixels of a part, in pixels, so that its border has one colour."""
 
@@ -105,36 +104,51 @@ def _divide(region: _Region, depth: int) -> list[Part]:
     least = SMALLEST * _area(region.box)
     longer = max(_width(region.box), _height(region.box))
     for gap in GAPS:
-        closed = _components(_closed(region.ink, gap * longer))
+        # Large ones first: noise has tens of thousands of components.
+        closed = (box for box in map(_bounds, _outlines(_closed(region.ink, gap * longer))) if _is_large(box, least))
         boxes = [box for box in (_ink_box(region.ink, box) for box in closed) if _is_large(box, least)]
         if len(boxes) > 1:
             parts += [Part(box, region.background) for box in boxes]
-    component = _surrounding(region) if depth < DEPTH else None
-    if component is not None:
-        for inner in (_inside_frame(region, component), _on_plate(region, component)):
+    around = _surrounding(region) if depth < DEPTH else None
+    if around is not None:
+        for inner in (_inside_frame(region, around), _on_plate(region, around)):
             if inner is not None:
                 parts.append(Part(inner.box, inner.background))
                 parts += _divide(inner, depth + 1)
     return parts
 
 
-def _inside_frame(region: _Region, component: Mask) -> _Region | None:
+class _Component(NamedTuple):
+    """A connected component of ink."""
+
+    ink: Mask
+    filled: Mask
+    """With its holes."""
+
+
+def _inside_frame(region: _Region, frame: _Component) -> _Region | None:
     """The ink in the holes of a component; None if there is none."""
-    inside = cv2.bitwise_and(region.ink, cv2.bitwise_and(_filled(component), cv2.bitwise_not(component)))
+    inside = cv2.bitwise_and(region.ink, cv2.bitwise_and(frame.filled, cv2.bitwise_not(frame.ink)))
     return _content(region, inside, region.background)
 
 
-def _on_plate(region: _Region, component: Mask) -> _Region | None:
+def _on_plate(region: _Region, plate: _Component) -> _Region | None:
     """What has another colour than the component on which it stands; None if the component has only one colour."""
-    plate = _filled(component)
-    pixels = region.image[component > 0]
-    red, green, blue = np.median(pixels[:: 1 + len(pixels) // SAMPLED], axis=0).astype(int).tolist()
-    colour = (red, green, blue)
-    differs = cv2.bitwise_and(ink_mask(region.image, colour), plate)
-    if cv2.countNonZero(differs) > PLATE_CONTENT * cv2.countNonZero(plate):
+    colour = _median(region.image, plate.ink)
+    differs = cv2.bitwise_and(ink_mask(region.image, colour), plate.filled)
+    if cv2.countNonZero(differs) > PLATE_CONTENT * cv2.countNonZero(plate.filled):
         return None
     # The edge of a plate has mixed colours.
-    return _content(region, cv2.bitwise_and(differs, cv2.erode(plate, EDGE, borderValue=0)), colour)
+    return _content(region, cv2.bitwise_and(differs, cv2.erode(plate.filled, EDGE, borderValue=0)), colour)
+
+
+def _median(image: Pixels, mask: Mask) -> Colour:
+    """The median of some pixels of a mask, channel by channel; the mean of both if two are in the middle."""
+    places = np.flatnonzero(mask)
+    some = np.ascontiguousarray(image.reshape(-1, 3)[places[:: 1 + len(places) // SAMPLED]].T)
+    middle = [(some.shape[1] - 1) // 2, some.shape[1] // 2]
+    red, green, blue = (np.partition(some, middle)[:, middle].sum(axis=1, dtype=np.intp) // 2).tolist()
+    return red, green, blue
 
 
 def _content(region: _Region, ink: Mask, background: Colour) -> _Region | None:
@@ -145,27 +159,32 @@ def _content(region: _Region, ink: Mask, background: Colour) -> _Region | None:
     return _Region(region.image, ink, box, background)
 
 
-def _surrounding(region: _Region) -> Mask | None:
+def _surrounding(region: _Region) -> _Component | None:
     """The component of ink that extends over most of the region; None if there is none."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(region.ink)
-    areas = stats[1:, cv2.CC_STAT_WIDTH] * stats[1:, cv2.CC_STAT_HEIGHT]
-    if not len(areas) or areas.max() < SURROUNDING * _area(region.box):
+    bounded = [(_bounds(outline), outline) for outline in _outlines(region.ink)]
+    # Of equal ones, the topmost.
+    box, outline = min(bounded, key=lambda each: (-_area(each[0]), each[0].top, each[0].left), default=(None, None))
+    if box is None or _area(box) < SURROUNDING * _area(region.box):
         return None
-    return np.where(labels == 1 + int(areas.argmax()), 255, 0).astype(np.uint8)
+    _, labels = cv2.connectedComponents(region.ink)
+    left, top = outline[0, 0].tolist()
+    ink = cv2.compare(labels, int(labels[top, left]), cv2.CMP_EQ)
+    return _Component(ink, cv2.drawContours(np.zeros_like(ink), [outline], -1, 255, cv2.FILLED))
 
 
-def _filled(component: Mask) -> Mask:
-    """A component with its holes."""
-    contours, _ = cv2.findContours(component, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    filled: Mask = cv2.drawContours(np.zeros_like(component), contours, -1, 255, cv2.FILLED)
-    return filled
+def _outlines(mask: Mask) -> list[NDArray[np.int32]]:
+    """The outer outline of each connected component, (n, 1, 2) of x and y."""
+    outlines, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if hierarchy is None:
+        return []
+    is_hole = hierarchy[0, :, 3] >= 0
+    return [outline for outline, hole in zip(outlines, is_hole.tolist(), strict=True) if not hole]
 
 
-def _components(mask: Mask) -> list[Box]:
-    """The boxes of the connected components, the largest `MOST_COMPONENTS`."""
-    stats = cv2.connectedComponentsWithStats(mask)[2][1:]
-    largest = np.argsort(-stats[:, cv2.CC_STAT_AREA], kind="stable")[:MOST_COMPONENTS]
-    return [Box(left, top, left + width, top + height) for left, top, width, height, _ in stats[largest].tolist()]
+def _bounds(outline: NDArray[np.int32]) -> Box:
+    """The box around an outline."""
+    left, top, width, height = cv2.boundingRect(outline)
+    return Box(left, top, left + width, top + height)
 
 
 def _ink_box(ink: Mask, box: Box) -> Box:

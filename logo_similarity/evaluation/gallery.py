@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from logo_similarity.description import Description
-from logo_similarity.embed.describe import describe, describe_completed, describe_parts
+from logo_similarity.embed.describe import describe_completed, describe_parts, describe_with_parts
 from logo_similarity.errors import BadImageError, SourceError
 from logo_similarity.evaluation.features import Features, GalleryParts, normalise
 from logo_similarity.evaluation.labels import thumbnail
@@ -72,7 +72,7 @@ def image_files(folder: Path) -> list[str]:
 
 def describe_by(encoder: Encoder) -> Describe:
     """A function that describes images and their parts with an encoder."""
-    return lambda pixels: replace(describe(pixels, encoder), parts=describe_parts(pixels, encoder))
+    return partial(describe_with_parts, encoder=encoder)
 
 
 def complete_by(encoder: Encoder) -> Describe | None:

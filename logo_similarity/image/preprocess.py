@@ -62,10 +62,16 @@ def preprocess(image: Pixels, spec: InputSpec) -> NDArray[np.float32]:
     return prepare(image, spec, find_shown(image, spec))
 
 
-def find_shown(image: Pixels, spec: InputSpec) -> Content:
-    """What an encoder is shown of an image, (h, w, 3) uint8 RGB: its content, or all of it if the encoder wants that."""
+def find_shown(image: Pixels, spec: InputSpec, content: Content | None = None) -> Content:
+    """What an encoder is shown of an image, (h, w, 3) uint8 RGB: its content, or all of it if the encoder wants that.
+
+    Args:
+        image: the image.
+        spec: the encoder's input.
+        content: its content, if that has been found before.
+    """
     if spec.crop == "content":
-        return find_content(image)
+        return content or find_content(image)
     return Content(Box(0, 0, image.shape[1], image.shape[0]), border_colour(image))
 
 
