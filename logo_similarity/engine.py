@@ -220,7 +220,7 @@ class SearchEngine:
         shown = (*query.shown, *(hit.logo.id for hit in answer.hits))
         most = min(MOST_SHOWN, self.logos.count if passed is None else passed) - len(query.left_out)
         return SearchResult(
-            hits=tuple(map(self._with_damage, answer.hits)),
+            hits=tuple(map(self._with_damage, answer.hits)) if self.logos.has_damage else answer.hits,
             reranked=any(picture.patches is not None for picture in pictures),
             parts=any(picture.parts is not None for picture in pictures),
             version=self.version,

@@ -123,7 +123,8 @@ class Ranking:
         tail = Tail.fit(
             _descending(scores[:depth] if nearest is candidates else self.score(description, nearest, nearest))
         )
-        further = np.setdiff1d(further, ids)
+        if len(further):
+            further = np.setdiff1d(further, ids)
         if tail is not None and matches is not None:
             further = np.union1d(further, further_candidates(matches, ids, most, MOST_EXPECTED))
         if len(further):
@@ -263,9 +264,9 @@ class Ranking:
         """
         shown = np.array(query.shown, np.int64)
         if query.group is Group.NONE:
-            places = np.flatnonzero(~np.isin(rows, [*query.shown, *query.left_out]))
+            places = _places_outside(rows, [*query.shown, *query.left_out])
             return Groups(places[: query.top_k], (), len(places) >= query.top_k)
-        places = np.flatnonzero(~np.isin(rows, query.left_out))[:MOST_SHOWN]
+        places = _places_outside(rows, query.left_out)[:MOST_SHOWN]
         if query.group is Group.PICTURE:
             leaders = group_pictures(self.logos.source.embeddings(vectors[places]))
         elif "company" in self.logos.fields:
@@ -319,6 +320,11 @@ def _most_ranked(query: Query) -> int:
     """How many hits are ranked, so that a page is full without those that are left out."""
     first = query.top_k + len(query.shown) if query.group is Group.NONE else MOST_SHOWN
     return first + len(query.left_out)
+
+
+def _places_outside(rows: Ids, left_out: Sequence[int]) -> Ids:
+    """The places of the rows that are not left out."""
+    return np.flatnonzero(~np.isin(rows, left_out)) if left_out else np.arange(len(rows))
 
 
 def _descending(scores: Floats) -> Floats:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, NamedTuple, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.dependencies.models import Dependant
@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
+from logo_similarity.api.calling import Handler, contains, direct_handler
 from logo_similarity.api.declared import FAMILY, request_parameters
 from logo_similarity.api.paths import UNMATCHED, Policy, policy_of
 from logo_similarity.errors import InvalidRequestError
@@ -23,8 +24,6 @@ MAX_NAME = 64
 """Maximum length of a parameter name in an error message, in characters."""
 TEMPLATE = "logo_similarity.template"
 """Key in the ASGI scope for the template of the request's route, once looked up."""
-
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class CheckedRoute(APIRoute):
@@ -40,8 +39,8 @@ class CheckedRoute(APIRoute):
             self.openapi_extra = {"parameters": documented}
 
     def get_route_handler(self) -> Handler:
-        """FastAPI's handler, preceded by a check of parameter names against the route's declarations."""
-        handler = super().get_route_handler()
+        """The handler of the endpoint, preceded by a check of parameter names against the route's declarations."""
+        handler = direct_handler(self.dependant) or super().get_route_handler()
         query = _known(self.dependant, "query_params")
         form: dict[str, Known] | None = None
         if self.body_field is not None and isinstance(self.body_field.field_info, Form):
@@ -156,13 +155,9 @@ def _check(items: Iterable[tuple[str, object]], known: Mapping[str, Known], seen
 def _known(dependant: Dependant, place: str) -> dict[str, Known]:
     """The parameters of a route that FastAPI reads, in the query string ("query_params") or the form ("body_params")."""
     known = {
-        field.alias: Known(_is_list(field.field_info.annotation), isinstance(field.field_info, File))
+        field.alias: Known(contains(field.field_info.annotation, list), isinstance(field.field_info, File))
         for field in getattr(dependant, place)
     }
     for inner in dependant.dependencies:
         known |= _known(inner, place)
     return known
-
-
-def _is_list(annotation: Any) -> bool:  # noqa: ANN401 - a type expression
-    return get_origin(annotation) is list or any(map(_is_list, get_args(annotation)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,7 +62,7 @@ class EncoderModel(_Part):
     licence: str = "unknown"
     description: str = ""
 
-    @property
+    @cached_property
     def input_spec(self) -> InputSpec:
         """The input as `image.preprocess` needs it."""
         return InputSpec(**self.input.model_dump(exclude={"name"}))

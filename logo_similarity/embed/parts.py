@@ -163,9 +163,10 @@ def _surrounding(region: _Region) -> _Component | None:
     """The component of ink that extends over most of the region; None if there is none."""
     bounded = [(_bounds(outline), outline) for outline in _outlines(region.ink)]
     # Of equal ones, the topmost.
-    box, outline = min(bounded, key=lambda each: (-_area(each[0]), each[0].top, each[0].left), default=(None, None))
-    if box is None or _area(box) < SURROUNDING * _area(region.box):
+    bounded.sort(key=lambda each: (-_area(each[0]), each[0].top, each[0].left))
+    if not bounded or _area(bounded[0][0]) < SURROUNDING * _area(region.box):
         return None
+    outline = bounded[0][1]
     _, labels = cv2.connectedComponents(region.ink)
     left, top = outline[0, 0].tolist()
     ink = cv2.compare(labels, int(labels[top, left]), cv2.CMP_EQ)
