@@ -224,7 +224,9 @@ class Settings(BaseSettings):
         "file size, to half for the smallest files.",
     )
     max_queue: Positive = Field(
-        128, description="Maximum queued searches of a worker; more are answered 503 with Retry-After."
+        64,
+        description="Maximum queued searches of a worker; more are answered 503 with Retry-After. With more places, those "
+        "that are admitted wait longer under overload.",
     )
     cache_hits: Annotated[int, Field(ge=0)] = Field(
         10_000,
