@@ -17,6 +17,7 @@ from benchmarks import (
     filters,
     index_choice,
     load,
+    part_cost,
     plots,
     request_overhead,
     restart,
@@ -24,6 +25,7 @@ from benchmarks import (
     search_stage,
     sizing,
     thread_plan,
+    words,
     worker_memory,
     worker_start,
 )
@@ -54,6 +56,12 @@ def benchmarks(large: int) -> tuple[tuple[str, Callable[[], Figures], Goals], ..
                 ("highest_p99_ms_of_a_search", "at most 10"),
             ),
         ),
+        (
+            "part_cost",
+            lambda: part_cost.measure(large),
+            (("p50_ratio", "at most 1.6"), ("mapped_bytes_ratio", "at most 1.6")),
+        ),
+        ("words", lambda: words.measure(large), (("p99_ms", "at most 20"),)),
         ("index_choice", lambda: index_choice.measure(SMALL, index_choice.SHORT), ()),
         (
             "request_overhead",
