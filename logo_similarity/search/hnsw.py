@@ -126,7 +126,8 @@ class VectorIndex:
             rows, cosines = self._halves.scan(query, rows, k)
             return rows, np.clip(cosines, -1, 1)
         parameters = faiss.SearchParameters(sel=faiss.IDSelectorArray(rows))
-        return _ordered(*self._storage.search(query[np.newaxis], min(k, len(rows)), params=parameters))
+        scores, ids = self._storage.search(query[np.newaxis], min(k, len(rows)), params=parameters)
+        return _ordered(scores[0], ids[0])
 
     def search_allowed(
         self, query: Floats, k: int, allowed: IdSet | None, *, ef_search: int
@@ -152,7 +153,10 @@ class VectorIndex:
         self, queries: Floats, k: int, allowed: IdSet | None, *, ef_search: int
     ) -> list[tuple[Ids, Floats, bool]]:
         """The same as `search_allowed` for each of some queries, (n, dimension) float32."""
-        return [self.search_allowed(query, k, allowed, ef_search=ef_search) for query in queries]
+        if allowed is not None:
+            return [self.search_allowed(query, k, allowed, ef_search=ef_search) for query in queries]
+        found = self._search_each(queries, self._needed(k, ef_search), ef_search)
+        return [(*self._rescored(query, *one, k), False) for query, one in zip(queries, found, strict=True)]
 
     def _needed(self, k: int, ef_search: int) -> int:
         """Vectors that a graph search has to find for `k` nearest ones, among those that it sees anyway."""
@@ -160,15 +164,20 @@ class VectorIndex:
 
     def _search(self, query: Floats, k: int, ef_search: int) -> tuple[Ids, Floats]:
         """The approximate `k` nearest rows by the stored codes; see `search`."""
+        (found,) = self._search_each(query[np.newaxis], k, ef_search)
+        return found
+
+    def _search_each(self, queries: Floats, k: int, ef_search: int) -> list[tuple[Ids, Floats]]:
+        """The same for each of some queries: in one call, FAISS clears its list of visited nodes once."""
         k = min(k, self.count)
         parameters = faiss.SearchParametersHNSW(efSearch=max(ef_search, k))
-        return _ordered(*self._index.search(query[np.newaxis], k, params=parameters))
+        return [_ordered(*found) for found in zip(*self._index.search(queries, k, params=parameters), strict=True)]
 
     def _rescored(self, query: Floats, rows: Ids, cosines: Floats, k: int) -> tuple[Ids, Floats]:
         """The `k` nearest of some rows, by the cosines of their embeddings if those of their codes of 8 bits are given."""
         if self.precision is Precision.INT8:
             # The sum of a row is the same in any selection of rows, unlike that of a product of matrices.
-            rows, cosines = _ordered(np.vecdot(self.vectors[rows], query)[np.newaxis], rows[np.newaxis])
+            rows, cosines = _ordered(np.vecdot(self.vectors[rows], query), rows)
         return rows[:k], cosines[:k]
 
     def _search_graph(self, query: Floats, k: int, allowed: IdSet, ef_search: int) -> tuple[Ids, Floats] | None:
@@ -253,8 +262,8 @@ class HnswSource:
 
 def _ordered(scores: Floats, ids: Ids) -> tuple[Ids, Floats]:
     """The rows of one FAISS search and their cosines, nearest first. Ties are ordered by row, the same in all workers."""
-    valid = ids[0] >= 0  # FAISS pads with -1 if it finds fewer rows
-    rows, cosines = ids[0][valid], np.clip(scores[0][valid], -1.0, 1.0)
+    valid = ids >= 0  # FAISS pads with -1 if it finds fewer rows
+    rows, cosines = ids[valid], np.clip(scores[valid], -1.0, 1.0)
     order = np.lexsort((rows, -cosines))
     return rows[order], cosines[order]
 
