@@ -116,6 +116,7 @@ def test_the_figures_are_those_that_were_measured() -> None:
         (DOCS / "cluster.md", "milvus", measured.milvus_search),
         (DOCS / "ingest.md", "ray", measured.ray_scaling),
         (PERFORMANCE, "usual", measured.usual),
+        (PERFORMANCE, "peers", measured.peers),
     ],
 )
 def test_the_tables_are_those_that_were_measured(document: Path, name: str, content: Callable[[], str]) -> None:
