@@ -15,29 +15,25 @@ import json
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 import faiss
-import hnswlib
 import numpy as np
-from numpy.typing import NDArray
-from usearch.index import Index as UsearchIndex
 
+from benchmarks.exact import Exact
 from benchmarks.machine import write_result
 from benchmarks.make_register import grow, register_catalog, sample_catalog
+from benchmarks.peer_indexes import K, Search, build_hnswlib, build_usearch, hnswlib_search, usearch_search
 from logo_similarity.catalog.manifest import INDEX
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.cpu import usable_cores
 from logo_similarity.embed.describe import Floats
-from logo_similarity.search.build import TIE
+from logo_similarity.search.candidates import Ids
 from logo_similarity.search.hnsw import VectorIndex
 
-K, QUERIES, TARGET = 100, 500, 0.99
+QUERIES, TARGET = 500, 0.99
 EF_SEARCHES = (64, 100, 128, 160, 192, 224, 256, 320, 384, 512, 768)
 SHORT = ["faiss hnsw32 float32", "usearch float32", "hnswlib float32"]
 """The indexes that `make bench` compares."""
-Search = Callable[[Floats, int], NDArray[np.integer[Any]]]
-"""A query and a breadth in, rows out."""
 
 
 def measure(logos: int = 100_000, only: list[str] | None = None) -> dict[str, object]:
@@ -46,9 +42,7 @@ def measure(logos: int = 100_000, only: list[str] | None = None) -> dict[str, ob
     vectors = mapped.vectors[:]
     samples = VectorIndex.open(Catalog(sample_catalog()).current() / INDEX).vectors
     queries, _ = grow(np.array(samples), QUERIES, np.random.default_rng((7, logos)))
-    faiss.omp_set_num_threads(usable_cores())
-    scores, _ = faiss.knn(queries, vectors, K, metric=faiss.METRIC_INNER_PRODUCT)
-    floors = scores[:, -1] - TIE
+    exact = Exact.of(vectors, queries, K)
     figures: dict[str, object] = {}
     for name, make in MAKERS.items():
         if only and name not in only:
@@ -59,14 +53,14 @@ def measure(logos: int = 100_000, only: list[str] | None = None) -> dict[str, ob
         figures[name] = {
             "build_seconds": round(seconds, 1),
             "bytes_a_vector": round(size / logos),
-            **_at_target(search, queries, vectors, floors),
+            **_at_target(search, exact),
         }
         print(name, json.dumps(figures[name]), flush=True)
         del search
     return write_result(f"index_choice_{logos}", {"logos": logos, "k": K, "recall_target": TARGET, "indexes": figures})
 
 
-def _at_target(search: Search, queries: Floats, vectors: Floats, floors: Floats) -> dict[str, object]:
+def _at_target(search: Search, exact: Exact) -> dict[str, object]:
     """The curve of recall and time up to the target, and the times there."""
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(everywhere)})
@@ -74,14 +68,13 @@ def _at_target(search: Search, queries: Floats, vectors: Floats, floors: Floats)
     curve = []
     try:
         for breadth in EF_SEARCHES:
-            times, neighbours = [], 0
-            for query, floor in zip(queries, floors, strict=True):
+            times, answers = [], []
+            for query in exact.queries:
                 started = time.perf_counter()
-                rows = search(query, breadth)
+                answers.append(search(query, breadth))
                 times.append(1000 * (time.perf_counter() - started))
-                neighbours += int(np.count_nonzero(vectors[rows] @ query >= floor))
             p50, p99 = np.percentile(times, (50, 99))
-            recall = neighbours / (K * len(queries))
+            recall = exact.recall(answers)
             curve.append(
                 {"ef_search": breadth, "recall": round(recall, 4), "p50_ms": round(p50, 3), "p99_ms": round(p99, 3)}
             )
@@ -113,7 +106,7 @@ def _with_codes(kind: int, code_bytes: int) -> Callable[[Floats, VectorIndex], t
         index.hnsw = whole.hnsw
         index.ntotal, index.is_trained = whole.ntotal, True
 
-        def search(query: Floats, breadth: int) -> NDArray[np.integer[Any]]:
+        def search(query: Floats, breadth: int) -> Ids:
             parameters = faiss.SearchParametersHNSW(efSearch=breadth)
             _, candidates = index.search(query[np.newaxis], min(breadth, 3 * K), params=parameters)
             rows = candidates[0][candidates[0] >= 0]
@@ -133,7 +126,7 @@ def _graph(m: int, ef_construction: int) -> Callable[[Floats, VectorIndex], tupl
         index.hnsw.efConstruction = ef_construction
         index.add(vectors)
 
-        def search(query: Floats, breadth: int) -> NDArray[np.integer[Any]]:
+        def search(query: Floats, breadth: int) -> Ids:
             rows = index.search(query[np.newaxis], K, params=faiss.SearchParametersHNSW(efSearch=breadth))[1]
             return np.asarray(rows[0])
 
@@ -143,29 +136,14 @@ def _graph(m: int, ef_construction: int) -> Callable[[Floats, VectorIndex], tupl
 
 
 def _usearch(vectors: Floats, _mapped: VectorIndex) -> tuple[Search, int]:
-    index = UsearchIndex(ndim=vectors.shape[1], metric="ip", dtype="f32", connectivity=32, expansion_add=200)
     # A copy: usearch refuses the mapped vectors, which are not aligned to four bytes.
-    index.add(np.arange(len(vectors)), np.array(vectors), threads=usable_cores())
-
-    def search(query: Floats, breadth: int) -> NDArray[np.integer[Any]]:
-        if index.expansion_search != breadth:
-            index.expansion_search = breadth
-        return np.asarray(index.search(query, K, threads=1).keys, np.int64)
-
-    return search, int(index.memory_usage)
+    index = build_usearch(np.array(vectors))
+    return usearch_search(index), int(index.memory_usage)
 
 
 def _hnswlib(vectors: Floats, _mapped: VectorIndex) -> tuple[Search, int]:
-    index = hnswlib.Index(space="ip", dim=vectors.shape[1])
-    index.init_index(max_elements=len(vectors), M=32, ef_construction=200, random_seed=0)
-    index.add_items(np.array(vectors), num_threads=usable_cores())
-    index.set_num_threads(1)
-
-    def search(query: Floats, breadth: int) -> NDArray[np.integer[Any]]:
-        index.set_ef(max(breadth, K))
-        return np.asarray(index.knn_query(query, k=K, num_threads=1)[0][0], np.int64)
-
-    return search, index.index_file_size()
+    index = build_hnswlib(np.array(vectors))
+    return hnswlib_search(index), index.index_file_size()
 
 
 MAKERS: dict[str, Callable[[Floats, VectorIndex], tuple[Search, int]]] = {

@@ -7,8 +7,11 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+
+import psutil
 
 from logo_similarity.cpu import usable_cores
 
@@ -53,6 +56,19 @@ def describe_machine() -> dict[str, object]:
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def proportional_memory(processes: Sequence[psutil.Process]) -> dict[str, int]:
+    """Proportional memory (PSS) of processes: `anonymous_bytes`, and `mapped_bytes` of files and shared memory."""
+    kilobytes: dict[str, int] = {}
+    for process in processes:
+        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()[1:]:
+            name, value, *_ = line.split()
+            kilobytes[name] = kilobytes.get(name, 0) + int(value)
+    return {
+        "anonymous_bytes": 1024 * kilobytes["Pss_Anon:"],
+        "mapped_bytes": 1024 * (kilobytes["Pss_File:"] + kilobytes["Pss_Shmem:"]),
     }
 
 

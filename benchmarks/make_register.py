@@ -146,12 +146,30 @@ def register_catalog(
     return root
 
 
+def register_embeddings(count: int) -> Floats:
+    """(count, d) float32: the embeddings of `register_catalog(count)`, without its catalog."""
+    with SearchEngine.open(sample_catalog()) as samples:
+        rows = np.arange(samples.manifest.count)
+        stored = samples.base.index.vectors[samples.base.row_map.vector_of(rows)]
+    embeddings = np.empty((count, stored.shape[1]), np.float32)
+    for number, first, last in _shard_rows(count):
+        real = stored[first:last]
+        drawn, _ = grow(stored, last - first - len(real), np.random.default_rng((RECIPE, number)))
+        embeddings[first:last] = np.concatenate((real, drawn))
+    return embeddings
+
+
+def _shard_rows(count: int) -> Iterator[tuple[int, int, int]]:
+    """The number of each shard of a register, its first row and the row after its last one."""
+    for number in range(shard_count(count)):
+        yield number, number * SHARD_ROWS, min((number + 1) * SHARD_ROWS, count)
+
+
 def _draw_shards(folder: Path, samples: Segment, count: int, report: Progress) -> None:
     """Write the shards of a register: first the samples, then logos around them."""
     folder.mkdir(exist_ok=True)
     stored = _stored(samples)
-    for number in range(shard_count(count)):
-        first, last = number * SHARD_ROWS, min((number + 1) * SHARD_ROWS, count)
+    for number, first, last in _shard_rows(count):
         if not (folder / f"{number:06}.npy").exists():
             real = _rows(stored, np.arange(first, min(last, len(stored.embeddings))))
             drawn = draw(stored, last - first - len(real.embeddings), np.random.default_rng((RECIPE, number)))

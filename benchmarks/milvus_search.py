@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,16 +93,24 @@ def main(logos: int) -> dict[str, object]:
     return write_result(f"milvus_search_{logos}", figures)
 
 
+@contextmanager
+def run_milvus(folder: Path) -> Iterator[tuple[IndexServer, psutil.Process]]:
+    """A Milvus server on this machine with its files in `folder`, and its process; ended after the block."""
+    import milvus
+
+    own = milvus.MilvusServer(milvus.MilvusServerConfig(data_dir=str(folder)))
+    own.start()
+    try:
+        yield IndexServer(f"http://127.0.0.1:{own.listen_port}", seconds=60), psutil.Process(own.server_proc.pid)
+    finally:
+        own.stop()
+
+
 def _server(folder: Path, stack: ExitStack) -> tuple[IndexServer, psutil.Process | None]:
     """The server of the settings, or one of this machine and its process."""
     if (given := IndexServer.of(load_settings())) is not None:
         return given, None
-    import milvus
-
-    own = milvus.MilvusServer(milvus.MilvusServerConfig(data_dir=str(folder / "milvus")))
-    own.start()
-    stack.callback(own.stop)
-    return IndexServer(f"http://127.0.0.1:{own.listen_port}", seconds=60), psutil.Process(own.server_proc.pid)
+    return stack.enter_context(run_milvus(folder / "milvus"))
 
 
 def _load(engine: SearchEngine, server: IndexServer, folder: Path) -> MilvusSource:

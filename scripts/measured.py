@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from logo_similarity.capacity import Machine, estimate
@@ -13,6 +13,8 @@ from logo_similarity.precision import Precision
 from scripts.update_readme import RESULTS, processor, wrap
 
 CAPACITY_LOGOS, CAPACITY_RATE = (10_000_000, 100_000_000, 1_000_000_000), 200
+LEAST_PEERS = 100_000
+"""Smaller graphs reach the recall with the smallest breadth, and fit into the caches of a processor."""
 
 
 def part_cost() -> str:
@@ -262,6 +264,68 @@ def usual() -> str:
         f"{figures['logos']:,} logos, each load twice for {figures['seconds']:.0f} s."
     )
     return "\n\n".join([wrap(source), table(("", "searches a second", "p99, ms", "times the usual"), rows)])
+
+
+def peers() -> str:
+    """The project's index beside other libraries and servers, and where these are better."""
+    figures, machine = _read_largest("peers")
+    target, indexes = figures["recall_target"], figures["peers"]
+    rows = [
+        (
+            f"{name} ({one['version']})",
+            f"{one['recall']:.4f}{'' if one['recall'] >= target else ' (missed)'}, {one['ef_search']}",
+            f"{one['p50_ms']:.2f}, {one['p99_ms']:.2f}",
+            f"{one['p50_over_ours']:.2f}",
+            f"{one['searches_per_second']:,}",
+            f"{one['searches_per_second_over_ours']:.2f}",
+            f"{one['build_seconds']:,.0f}",
+            f"{one['disk_bytes'] / 1e6:,.0f}",
+            f"{one['anonymous_bytes'] / 1e6:,.0f} + {one['mapped_bytes'] / 1e6:,.0f}",
+        )
+        for name, one in indexes.items()
+    ]
+    source = (
+        f"Measured with `python -m benchmarks.peers {figures['vectors']}` on {machine['usable_cores']} cores of an "
+        f"{_where(machine)}, shared with other work: {figures['vectors']:,} vectors of {figures['dimension']} dimensions, "
+        f"M {figures['m']}, efConstruction {figures['ef_construction']}, the {figures['k']} nearest, the smallest efSearch "
+        f"with a recall@{figures['k']} of {target}. The p50 and p99 are those of one search at a time, the searches a second "
+        f"those of {figures['callers']} callers on all cores; both are medians of {figures['rounds']} rounds in turns, and "
+        "so are their ratios to ours."
+    )
+    if figures["vectors"] < LEAST_PEERS:
+        source += " A run this small shows that the benchmark works, not how the indexes compare."
+    heads = (
+        "index",
+        "recall, efSearch",
+        "p50, p99 ms",
+        "p50 over ours",
+        "searches a second",
+        "searches a second over ours",
+        "build, s",
+        "disk, MB",
+        "memory, MB: anonymous + mapped",
+    )
+    return "\n\n".join([wrap(source), table(heads, rows), wrap(peers_ahead(indexes))])
+
+
+def peers_ahead(indexes: dict[str, dict[str, Any]]) -> str:
+    """The measures in which other indexes are better than the project's."""
+    (_, ours), *others = indexes.items()
+    measures: tuple[tuple[str, Callable[[dict[str, Any]], float]], ...] = (
+        ("the median time of a search", lambda one: one["p50_over_ours"]),
+        ("searches a second", lambda one: 1 / one["searches_per_second_over_ours"]),
+        ("build time", lambda one: one["build_seconds"] / ours["build_seconds"]),
+        ("disk", lambda one: one["disk_bytes"] / ours["disk_bytes"]),
+        ("anonymous memory", lambda one: one["anonymous_bytes"] / ours["anonymous_bytes"]),
+    )
+    ahead = []
+    for words, over_ours in measures:
+        better = [f"{name} ({over_ours(one):.2f})" for name, one in others if over_ours(one) < 0.995]
+        if better:
+            ahead.append(f"{words}: {', '.join(better)}")
+    if not ahead:
+        return "No other index is better than ours in the median time, searches a second, build time, disk or anonymous memory."
+    return f"Others are better than ours, by their cost over ours, in {'; '.join(ahead)}."
 
 
 def milvus_search() -> str:

@@ -44,6 +44,7 @@ from scripts.measured import (
     milvus_search,
     page_speed,
     part_cost,
+    peers,
     ray_scaling,
     usual,
 )
@@ -602,6 +603,7 @@ def main() -> None:
         live=live_changes(),
         scale=growth(),
         usual=usual(),
+        peers=peers(),
     )
     write("evaluation.md", chance=chance_hits())
     write("registers.md", million=million())

@@ -7,12 +7,16 @@ import math
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
-from benchmarks import machine
+from benchmarks import machine, make_register
 from benchmarks.answers import TIE, check_hits
+from benchmarks.exact import Exact, least_breadth
 from benchmarks.identical import Scenario, measure_scenario, own_rank, write_images
-from benchmarks.machine import INT8_INSTRUCTIONS, write_result
+from benchmarks.machine import INT8_INSTRUCTIONS, proportional_memory, write_result
+from benchmarks.make_register import register_catalog, register_embeddings
 from benchmarks.million import Build, estimate
 from logo_similarity.engine import SearchEngine
 from tests.samples import SampleCatalog
@@ -137,3 +141,43 @@ def test_an_image_that_does_not_find_itself_is_counted(sample_catalog: SampleCat
         assert own_rank(engine, sample_catalog.images, (first,)) == 1
         assert (own_rank(engine, tmp_path, (second,)) or 0) > 1
         assert own_rank(engine, tmp_path, ("other.jpg",)) is None
+
+
+def test_recall_counts_each_exact_answer_once_and_accepts_ties() -> None:
+    vectors = np.array([[1, 0], [0.8, 0.6], [0.8, 0.6], [0, 1]], np.float32)
+    exact = Exact.of(vectors, np.array([[1, 0]], np.float32), 2)
+    assert [exact.recall([np.array(rows)]) for rows in ([0, 1], [2, 0], [0, 0], [0, 3], [0])] == [1, 1, 0.5, 0.5, 0.5]
+    with pytest.raises(ValueError, match="3 rows instead of 2"):
+        exact.recall([np.array([0, 1, 2])])
+
+
+def test_the_least_breadth_reaches_the_target_or_is_the_largest() -> None:
+    breadths = range(100, 1_001)
+    assert least_breadth(lambda breadth: breadth / 1_000, 0.4321, breadths) == 433
+    assert least_breadth(lambda _: 1.0, 0.99, breadths) == 100
+    assert least_breadth(lambda _: 0.5, 0.99, breadths) == 1_000
+
+
+def test_memory_is_anonymous_or_mapped(tmp_path: Path) -> None:
+    own = [psutil.Process()]
+    before = proportional_memory(own)
+    private = np.ones(40_000_000, np.uint8)
+    with_private = proportional_memory(own)
+    assert with_private["anonymous_bytes"] - before["anonymous_bytes"] > 0.9 * private.nbytes
+    np.save(tmp_path / "file.npy", private)
+    mapped = np.load(tmp_path / "file.npy", mmap_mode="r")
+    assert mapped.sum() == len(private)
+    assert proportional_memory(own)["mapped_bytes"] - with_private["mapped_bytes"] > 0.9 * private.nbytes
+
+
+def test_the_embeddings_of_a_register_need_no_catalog(
+    sample_catalog: SampleCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make_register, "sample_catalog", lambda: sample_catalog.root)
+    monkeypatch.setattr(make_register, "DATA", tmp_path)
+    monkeypatch.setattr(make_register, "SHARD_ROWS", 64)
+    monkeypatch.setattr("logo_similarity.build.shards.SHARD_ROWS", 64)
+    count = len(sample_catalog.files) + 100
+    with SearchEngine.open(register_catalog(count)) as register:
+        stored = register.base.index.vectors[register.base.row_map.vector_of(np.arange(count))]
+    assert np.array_equal(register_embeddings(count), stored)

@@ -116,11 +116,24 @@ def test_the_figures_are_those_that_were_measured() -> None:
         (DOCS / "cluster.md", "milvus", measured.milvus_search),
         (DOCS / "ingest.md", "ray", measured.ray_scaling),
         (PERFORMANCE, "usual", measured.usual),
+        (PERFORMANCE, "peers", measured.peers),
     ],
 )
 def test_the_tables_are_those_that_were_measured(document: Path, name: str, content: Callable[[], str]) -> None:
     text = document.read_text()
     assert replaced(text, name, content()) == text, AGAIN
+
+
+def test_the_peers_that_are_better_are_named() -> None:
+    even = {
+        "p50_over_ours": 1.0, "searches_per_second_over_ours": 1.0, "build_seconds": 10.0, "disk_bytes": 100,
+        "anonymous_bytes": 100,
+    }  # fmt: skip
+    worse = even | {"p50_over_ours": 3.0, "searches_per_second_over_ours": 0.5, "anonymous_bytes": 200}
+    assert "No other index is better" in measured.peers_ahead({"ours": even, "even": even, "worse": worse})
+    better = worse | {"searches_per_second_over_ours": 2.0, "build_seconds": 5.0}
+    text = measured.peers_ahead({"ours": even, "worse": worse, "better": better})
+    assert text.endswith("in searches a second: better (0.50); build time: better (0.50).")
 
 
 def test_every_missed_goal_has_its_line() -> None:
