@@ -23,7 +23,7 @@ SEED = 0
 """Of the random vectors that a new index is checked with."""
 TIE = 1e-6
 """Scores that differ by less are a tie: either row may be one of the `k` answers."""
-EF_SEARCHES = (100, 128, 160, 192, 256, 320, 384, 512, 768)
+EF_SEARCHES = (100, 128, 160, 192, 256, 320, 384, 512, 768, 1024, 1536)
 
 
 @dataclass(frozen=True, slots=True)
