@@ -88,6 +88,7 @@ def running(
     cores: set[int] | None,
     images: Path = SAMPLES / "images",
     software: Software | None = None,
+    start_seconds: float = START_SECONDS,
 ) -> Iterator[Service]:
     """The service on `cores` (None: all), ready; stopped at the end of the block.
 
@@ -98,9 +99,10 @@ def running(
         cores: numbers of the cores that it may use.
         images: folder of the images, absolute.
         software: the checkout to run; None: this one.
+        start_seconds: the longest time until it is ready.
 
     Raises:
-        RuntimeError: it is not ready within `START_SECONDS`.
+        RuntimeError: it is not ready within `start_seconds`.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -126,7 +128,7 @@ def running(
     os.sched_setaffinity(0, everywhere)
     service = Service(port, process, log)
     try:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + start_seconds
         while True:
             try:
                 service.get("/readyz")

@@ -204,6 +204,66 @@ def live_changes() -> str:
     return "\n\n".join([wrap(source), table(("figure", "goal", "measured"), rows)])
 
 
+def cold() -> str:
+    """How soon searches are fast after a reboot and after a swap."""
+    figures, machine = _read_largest("cold")
+    reboot, swap = figures["reboot"], figures["swap"]
+
+    def both(what: str, goal: str, name: str) -> tuple[str, str, str, str]:
+        return what, goal, f"{reboot[name]}", f"{swap[name]}"
+
+    rows = [
+        ("seconds until the service is ready, or until the new version answers", "",
+         f"{reboot['seconds_until_ready']}", f"{swap['seconds_until_swapped']}"),
+        both("the first search relative to the warm median", "at most 3", "first_over_warm_p50"),
+        both("the same relative to warm searches with the same image", "", "first_over_same_image_warm"),
+        both("seconds until the median of a second is at most 3 times the warm one", "at most 5", "seconds_until_p50_is_fast"),
+        both("the same for 90 of 100 searches", "", "seconds_until_p90_is_fast"),
+        both("MB that the workers read from the disk in the first 10 seconds", "", "megabytes_read_from_disk"),
+        both("warm searches: median, ms", "", "warm_p50_ms"),
+        ("searches from the flip until then: median and 99 of 100, relative to the warm median", "", "",
+         f"{swap['until_swapped_p50_over_warm']} and {swap['until_swapped_p99_over_warm']}"),
+    ]  # fmt: skip
+    disk = figures["disk"]
+    source = (
+        f"Measured with `python -m benchmarks.cold {figures['logos']}` on {figures['workers']} cores of an "
+        f"{_where(machine)}: a service with {figures['workers']} workers, a synthetic register of {figures['logos']:,} logos "
+        f"with {figures['bytes'] / 1e9:.2f} GB, and one client. The disk reads {disk['sequential_mb_per_second']:,} MB/s from "
+        f"start to end, and one random page in {disk['random_page_ms']} ms. The worst of {figures['rounds']} rounds; the first "
+        "line is the median."
+    )
+    return "\n\n".join([wrap(source), table(("figure", "goal", "reboot", "swap"), rows)])
+
+
+def read_ahead() -> str:
+    """Orders in which a version is read into the page cache."""
+    figures, machine = _read_largest("read_ahead")
+    rows = [
+        (
+            name,
+            f"{order['seconds_until_open']:.1f}",
+            f"{order['first_ms']:,.0f}",
+            f"{order['searches_with_major_faults']:.0f}",
+            f"{order['seconds_until_last_major_fault']:.1f}",
+        )
+        for name, order in figures["orders"].items()
+    ]
+    source = (
+        f"Measured with `python -m benchmarks.read_ahead {figures['logos']}` on an {_where(machine)}, with "
+        f"{figures['bytes'] / 1e9:.2f} GB on a disk that reads {figures['disk']['sequential_mb_per_second']:,} MB/s: what is "
+        f"read before a version is opened, and after a semicolon, what is read while it is searched. The medians of "
+        f"{figures['rounds']} rounds of {figures['searches']} searches; times are from the start of the reading."
+    )
+    heads = (
+        "files, in this order",
+        "opened, s",
+        "first search, ms",
+        "searches that waited for the disk",
+        "last of them, s",
+    )
+    return "\n\n".join([wrap(source), table(heads, rows)])
+
+
 def metadata_stores() -> str:
     """The metadata of a page of hits from SQLite and from PostgreSQL."""
     figures, machine = _read_largest("metadata_stores")

@@ -36,6 +36,7 @@ from logo_similarity.plan import DEFAULT_MODEL_BYTES, MEGABYTE, ServicePlan, pla
 from scripts.measured import (
     capacity,
     chance_hits,
+    cold,
     filter_cost,
     growth,
     live_changes,
@@ -46,6 +47,7 @@ from scripts.measured import (
     part_cost,
     peers,
     ray_scaling,
+    read_ahead,
     usual,
 )
 from scripts.update_readme import RESULTS, ROOT, processor, replaced, shorten, wrap
@@ -601,6 +603,8 @@ def main() -> None:
         filters=filter_cost(),
         page=page_speed(),
         live=live_changes(),
+        cold=cold(),
+        orders=read_ahead(),
         scale=growth(),
         usual=usual(),
         peers=peers(),

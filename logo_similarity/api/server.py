@@ -324,8 +324,6 @@ def serve(settings: Settings) -> None:
         pull_first(settings)  # an existing catalog is served at once, and the workers fetch updates
     version = choose_version(folder, Trial.of(settings))
     manifest = read_manifest(version)
-    # Read once into the page cache for all workers. Checksums were verified when the version was published.
-    read_version_ahead(version, manifest)
     in_child(_open_and_close, settings)
     _serve(settings, plan_service(manifest.size, manifest.model_size, usable_cores(), settings))
 
@@ -374,12 +372,22 @@ def pull_first(settings: Settings) -> None:
 def choose_version(folder: Catalog, trial: Trial) -> Path:
     """Folder of the version to serve: the live one, or a fallback if it fails its trial (logged as an error).
 
+    Its files are read into the page cache once, for all workers. Checksums were verified when the version was published.
+
     Raises:
         CatalogError: no version exists, or none passes; the message names all that failed.
     """
+
+    def read_and_try(version: Path) -> None:
+        trial.check(version)
+        # The trial reads pages all over the files. From a disk, that takes longer than to read the whole files first.
+        with suppress(OSError):  # a file that cannot be read fails the trial, which names it
+            read_version_ahead(version, read_manifest(version))
+        trial(version)
+
     refused: list[tuple[str, CatalogError]] = []
     version = folder.choose(
-        lambda name: folder.admit(folder.root / name, trial), lambda name, error: refused.append((name, error))
+        lambda name: folder.admit(folder.root / name, read_and_try), lambda name, error: refused.append((name, error))
     )
     for name, error in refused:
         log.error("catalog_fell_back", refused=name, error=str(error), serves=version.name)

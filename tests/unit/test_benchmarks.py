@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from benchmarks import machine, make_register
+from benchmarks import cold, machine, make_register, page_cache, read_ahead
 from benchmarks.answers import TIE, check_hits
 from benchmarks.exact import Exact, least_breadth
 from benchmarks.identical import Scenario, measure_scenario, own_rank, write_images
 from benchmarks.machine import INT8_INSTRUCTIONS, proportional_memory, write_result
 from benchmarks.make_register import register_catalog, register_embeddings
 from benchmarks.million import Build, estimate
+from logo_similarity.catalog.manifest import INDEX, read_manifest
+from logo_similarity.catalog.versions import Catalog
 from logo_similarity.engine import SearchEngine
 from tests.samples import SampleCatalog
 
@@ -181,3 +184,59 @@ def test_the_embeddings_of_a_register_need_no_catalog(
     with SearchEngine.open(register_catalog(count)) as register:
         stored = register.base.index.vectors[register.base.row_map.vector_of(np.arange(count))]
     assert np.array_equal(register_embeddings(count), stored)
+
+
+def test_a_file_is_evicted_from_the_page_cache() -> None:
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:  # /tmp may be in memory
+        path = Path(folder, "file")
+        path.write_bytes(bytes(1 << 20))
+        assert page_cache.evict([path]) == 0
+        path.read_bytes()
+        assert page_cache.cached_share([path]) == 1
+
+
+def test_the_versions_to_swap_share_no_pages(sample_catalog: SampleCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cold, "DATA", sample_catalog.root.parent)  # hard links need the same file system
+    version = Catalog(sample_catalog.root).current()
+    with cold.two_versions(sample_catalog.root) as catalog:
+        first, second = sorted(map(catalog.folder, catalog.names()), key=lambda folder: folder != catalog.current())
+        assert catalog.current() == first
+        assert (first / INDEX).samefile(version / INDEX)
+        assert not (first / INDEX).samefile(second / INDEX)
+        assert (first / INDEX).read_bytes() == (second / INDEX).read_bytes()
+    assert not catalog.root.exists()
+
+
+def cold_round(*searches: tuple[float, float], still_cached: float = 0) -> cold.Round:
+    return cold.Round(
+        seconds_before=1,
+        still_cached=still_cached,
+        read_bytes=0,
+        warm_ms=10,
+        first_warm_ms=20,
+        searches=searches,
+    )
+
+
+def test_searches_are_fast_from_the_second_after_the_last_slow_one() -> None:
+    slow_first = cold_round((0.3, 300.0), (0.4, 10.0), (0.5, 20.0), (3.2, 2_700.0), (3.3, 30.0), (3.4, 10.0))
+    assert slow_first.seconds(50) == [2.0, None, None, 3.0, *[None] * 6]
+    assert (slow_first.seconds_until_fast(50), slow_first.seconds_until_fast(90)) == (0, 4)
+    late = cold_round((0.1, 10.0), (2.5, 31.0))
+    assert late.seconds_until_fast(50) == 3
+
+
+def test_the_worst_round_counts() -> None:
+    figures = cold.summary([cold_round((0.1, 25.0)), cold_round((0.2, 40.0), (1.5, 5.0), still_cached=0.25)])
+    assert (figures["first_ms"], figures["still_cached"]) == ([25.0, 40.0], 0.25)
+    assert (figures["first_over_warm_p50"], figures["first_over_same_image_warm"]) == (4.0, 2.0)
+    assert figures["p50_over_warm_each_second"] == [4.0, 0.5, *[None] * 8]
+    assert (figures["seconds_until_p50_is_fast"], figures["seconds_until_p90_is_fast"]) == (1, 1)
+
+
+def test_every_order_of_reading_reads_each_file_at_most_once(sample_catalog: SampleCatalog) -> None:
+    manifest = read_manifest(Catalog(sample_catalog.root).current())
+    for name, order in read_ahead.ORDERS.items():
+        files = [*order.before(manifest), *order.after(manifest)]
+        assert len(files) == len(set(files)), name
+        assert set(files) == (set() if name == "nothing" else set(manifest.files)), name

@@ -110,6 +110,8 @@ def test_the_figures_are_those_that_were_measured() -> None:
         (PERFORMANCE, "filters", measured.filter_cost),
         (PERFORMANCE, "page", measured.page_speed),
         (PERFORMANCE, "live", measured.live_changes),
+        (PERFORMANCE, "cold", measured.cold),
+        (PERFORMANCE, "orders", measured.read_ahead),
         (PERFORMANCE, "scale", measured.growth),
         (EVALUATION, "chance", measured.chance_hits),
         (DOCS / "cluster.md", "metadata", measured.metadata_stores),

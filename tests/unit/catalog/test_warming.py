@@ -7,7 +7,7 @@ import pytest
 from logo_similarity.catalog import warming
 from logo_similarity.catalog.manifest import INDEX, METADATA, PART_INDEX, PATCHES, read_manifest
 from logo_similarity.catalog.versions import Catalog
-from logo_similarity.catalog.warming import read_version_ahead
+from logo_similarity.catalog.warming import SPARSE, read_version_ahead
 from logo_similarity.plan import available_memory
 from tests.samples import SampleCatalog
 
@@ -18,6 +18,18 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     paths: list[Path] = []
     monkeypatch.setattr(warming, "read_ahead", paths.append)
     return paths
+
+
+def test_nothing_is_read_if_what_a_search_reads_all_over_does_not_fit(
+    sample_catalog: SampleCatalog, read: list[Path]
+) -> None:
+    folder = Catalog(sample_catalog.root).current()
+    manifest = read_manifest(folder)
+    size = sum(entry.size for name, entry in manifest.files.items() if name not in SPARSE)
+    read_version_ahead(folder, manifest, size - 1)
+    assert not read
+    read_version_ahead(folder, manifest, size)
+    assert sum(path.stat().st_size for path in read) == size
 
 
 @pytest.mark.parametrize("room", [0, -1])
