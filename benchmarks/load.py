@@ -198,7 +198,9 @@ def measure(
     catalogs = register_catalog(logos)
     served, clients = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     bare = bare_rate(catalogs, served, seconds / 2)
-    with running(catalogs, workers=1, threads=1, cores={served}) as service:
+    # Each user keeps a connection, and at ten times the capacity there are more than a worker has by default.
+    settings = {"LOGO_MAX_CONNECTIONS": "10000"}
+    with running(catalogs, workers=1, threads=1, cores={served}, settings=settings) as service:
         recall = check_recall(service, catalogs)
         closed = run_load(service, clients, rate=None, seconds=seconds)
         others = {

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +89,7 @@ def running(
     images: Path = SAMPLES / "images",
     software: Software | None = None,
     start_seconds: float = START_SECONDS,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Service]:
     """The service on `cores` (None: all), ready; stopped at the end of the block.
 
@@ -100,6 +101,7 @@ def running(
         images: folder of the images, absolute.
         software: the checkout to run; None: this one.
         start_seconds: the longest time until it is ready.
+        settings: further environment variables; None: there are none.
 
     Raises:
         RuntimeError: it is not ready within `start_seconds`.
@@ -120,7 +122,7 @@ def running(
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores or everywhere)  # inherited by the child
     # No cache: repeated queries with the same image must search.
-    environment = {**os.environ, "PYTHONPATH": str(software.checkout), "LOGO_CACHE_HITS": "0"}
+    environment = {**os.environ, "PYTHONPATH": str(software.checkout), "LOGO_CACHE_HITS": "0", **(settings or {})}
     scratch = tempfile.TemporaryDirectory()
     log = Path(scratch.name) / "log"
     with log.open("wb") as stderr:
