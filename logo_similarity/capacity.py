@@ -38,16 +38,17 @@ VECTOR_FILES = ("index.faiss", "parts/index.faiss")
 INDEX_FILES = ("index.faiss", "parts/index.faiss", "postings", "words.index", "parts")
 """Files that a search reads all over. Of the others, it reads what belongs to its candidates and hits."""
 
-SEARCH_MS, SEARCH_MS_DOUBLED = 24.7, 0.2
-"""CPU milliseconds of a search with parts at 100,000 logos, and what each doubling of the register adds to them, on a core of a
-Xeon with 2.8 GHz. An AMD EPYC took two thirds of it."""
+SEARCH_MS, SEARCH_MS_DOUBLED = 10.4, 0.35
+"""CPU milliseconds of a search with parts at 100,000 logos, and what each doubling of the register adds to them, on a core of an
+AMD EPYC with VNNI. A Xeon with 2.8 GHz takes twice as long."""
 MEASURED_LOGOS = 100_000
 HOUR_MS = 3.6e6
 LOAD = 0.7
 """Share of the cores that searches may take: beyond it, they wait for each other."""
-EMBED_MS = 19.8
+EMBED_MS = 5.0
 """CPU milliseconds to read, decode and encode an image with its parts. Measured by `benchmarks.encode_rate`."""
-INDEX_MS, INDEX_MS_DOUBLED = 1.35, 0.12
+INDEX_MS = {Precision.FLOAT32: 0.69, Precision.FLOAT16: 0.6, Precision.INT8: 0.45}
+INDEX_MS_DOUBLED = 0.06
 """CPU milliseconds to add an image and its parts to their graphs at 100,000 logos, and what each doubling adds to them."""
 BUILD_HOURS = 24.0
 """Time in which the images of a register should be embedded; more machines embed in parallel if one takes longer."""
@@ -162,7 +163,7 @@ def estimate(logos: int, rate: float, machine: Machine, settings: Settings) -> E
         machines=answering if fitting else answering + shards,
         embed_hours=embed_hours / embed_machines,
         embed_machines=embed_machines,
-        index_hours=logos * index_ms(logos) / HOUR_MS / machine.cores,
+        index_hours=logos * index_ms(logos, form.precision) / HOUR_MS / machine.cores,
     )
 
 
@@ -171,9 +172,9 @@ def search_ms(logos: int) -> float:
     return max(SEARCH_MS + SEARCH_MS_DOUBLED * _doublings(logos), 0)
 
 
-def index_ms(logos: int) -> float:
+def index_ms(logos: int, precision: Precision) -> float:
     """CPU milliseconds to add one image and its parts to their graphs, on average over all logos of a register."""
-    return max(INDEX_MS + INDEX_MS_DOUBLED * _doublings(logos), 0)
+    return max(INDEX_MS[precision] + INDEX_MS_DOUBLED * _doublings(logos), 0)
 
 
 def _doublings(logos: int) -> float:

@@ -53,7 +53,9 @@ def test_searches_and_the_build_of_the_index_take_what_was_measured(path: Path) 
     figures = measured(path)
     assert search_ms(figures["logos"]) == pytest.approx(figures["search_with_parts_ms"]["mean"], rel=CLOSE)
     cpu_seconds = sum(figures["build_cpu"][name] for name in ("index_s", "parts_index_s"))
-    assert index_ms(figures["logos"]) == pytest.approx(1000 * cpu_seconds / figures["logos"], rel=CLOSE)
+    assert index_ms(figures["logos"], Precision(figures["precision"])) == pytest.approx(
+        1000 * cpu_seconds / figures["logos"], rel=CLOSE
+    )
 
 
 def test_images_are_embedded_as_fast_as_was_measured() -> None:
@@ -94,7 +96,8 @@ def test_machines_follow_from_the_rate_and_from_the_images() -> None:
     assert 4 * (fast.machines - 1) < fast.cores <= 4 * fast.machines
     many = estimate(10**9, 1, Machine(), load_settings())
     assert many.embed_machines > 1
-    assert 0.9 * BUILD_HOURS < many.embed_hours <= BUILD_HOURS
+    with_one_fewer = many.embed_hours * many.embed_machines / (many.embed_machines - 1)
+    assert many.embed_hours <= BUILD_HOURS < with_one_fewer
     assert many.embed_hours * many.embed_machines * 16 == pytest.approx(10**9 * EMBED_MS / 3.6e6)
 
 
