@@ -41,6 +41,8 @@ INDEX_FILES = ("index.faiss", "parts/index.faiss", "postings", "words.index", "p
 SEARCH_MS, SEARCH_MS_DOUBLED = 10.4, 0.35
 """CPU milliseconds of a search with parts at 100,000 logos, and what each doubling of the register adds to them, on a core of an
 AMD EPYC with VNNI. A Xeon with 2.8 GHz takes twice as long."""
+REQUEST_MS = 2.0
+"""CPU milliseconds of the HTTP request of a search. Measured by `benchmarks.load`."""
 MEASURED_LOGOS = 100_000
 HOUR_MS = 3.6e6
 LOAD = 0.7
@@ -110,6 +112,7 @@ class Estimate:
     """The one to choose; for a cluster, that of its default kind of index."""
     reason: str
     search_ms: float
+    """CPU milliseconds of a search with its request."""
     cores: int
     """For the searches, on all machines together."""
     shards: int
@@ -144,7 +147,8 @@ def estimate(logos: int, rate: float, machine: Machine, settings: Settings) -> E
     forms = tuple(_form(logos, precision, machine, settings) for precision in Precision)
     fitting = [form for form in forms if form.limit <= machine.memory]
     form = fitting[0] if fitting else forms[0]
-    cores = math.ceil(rate * search_ms(logos) / 1000 / LOAD)
+    whole_ms = search_ms(logos) + REQUEST_MS
+    cores = math.ceil(rate * whole_ms / 1000 / LOAD)
     answering = max(1, math.ceil(cores / machine.cores))
     shards = 1 if fitting else math.ceil(cluster_bytes(form) / (SHARD_SHARE * machine.memory))
     embed_hours = logos * EMBED_MS / HOUR_MS / machine.cores
@@ -157,7 +161,7 @@ def estimate(logos: int, rate: float, machine: Machine, settings: Settings) -> E
         engine=Engine.FILES if fitting else Engine.MILVUS,
         form=form,
         reason=_reason(form, forms, machine),
-        search_ms=search_ms(logos),
+        search_ms=whole_ms,
         cores=cores,
         shards=shards,
         machines=answering if fitting else answering + shards,
@@ -168,7 +172,7 @@ def estimate(logos: int, rate: float, machine: Machine, settings: Settings) -> E
 
 
 def search_ms(logos: int) -> float:
-    """CPU milliseconds of a search with parts."""
+    """CPU milliseconds of a search with parts, on average, without its request."""
     return max(SEARCH_MS + SEARCH_MS_DOUBLED * _doublings(logos), 0)
 
 
@@ -221,7 +225,7 @@ def _form(logos: int, precision: Precision, machine: Machine, settings: Settings
 
 
 def _reason(form: Form, forms: tuple[Form, ...], machine: Machine) -> str:
-    memory = f"{machine.memory / 1e9:,.0f} GB"
+    memory = f"{machine.memory / 1e9:,.10g} GB"
     if form.limit > machine.memory:
         return f"no form fits into {memory}: a Milvus cluster divides the vectors among machines"
     if form is forms[0]:

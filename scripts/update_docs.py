@@ -326,7 +326,7 @@ CASES = (
     Case(
         "invalid_request",
         lambda s: s.find(QUERY.read_bytes(), "/v1/search?top_k=0"),
-        "correct the fields named in `errors`",
+        "correct what `detail` names; `errors` lists invalid fields one by one",
     ),
     Case(
         "idempotency_key_reused",

@@ -102,7 +102,8 @@ def headline() -> str:
     text = (
         f"Speed and memory were measured on {machine['usable_cores']} cores of an {processor(machine)}, shared with "
         "other work, and a synthetic register of that size. "
-        f"{missed} of {len(goals)} performance goals are missed: [which, and why](docs/performance.md#missed-goals)."
+        f"{missed} of the {len(goals)} goals in [the table](docs/performance.md#figures) are missed: "
+        "[which, and why](docs/performance.md#missed-goals)."
     )
     return _table(("figure", ""), rows) + "\n\n" + wrap(text)
 

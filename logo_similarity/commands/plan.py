@@ -134,7 +134,7 @@ def estimate_rows(plan: Estimate) -> tuple[tuple[str, str], ...]:
     else:
         disk = "disk of each machine that answers", format_bytes(local_bytes(plan.form))
     shards = "" if plan.shards == 1 else f", {plan.shards:,} of them with the vectors"
-    kind = f"{counted(plan.machine.cores, 'core')} and {plan.machine.memory / 1e9:,.0f} GB"
+    kind = f"{counted(plan.machine.cores, 'core')} and {plan.machine.memory / 1e9:,.10g} GB"
     return (
         ("choose", f"{plan.engine}, {command}"),
         ("because", plan.reason),

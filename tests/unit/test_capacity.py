@@ -11,6 +11,7 @@ from logo_similarity.capacity import (
     BUILD_HOURS,
     EMBED_MS,
     MILVUS_MEMORY,
+    REQUEST_MS,
     Engine,
     Machine,
     estimate,
@@ -56,6 +57,12 @@ def test_searches_and_the_build_of_the_index_take_what_was_measured(path: Path) 
     assert index_ms(figures["logos"], Precision(figures["precision"])) == pytest.approx(
         1000 * cpu_seconds / figures["logos"], rel=CLOSE
     )
+
+
+def test_requests_take_what_was_measured() -> None:
+    figures = measured(RESULTS / "load_770000.json")
+    planned = search_ms(figures["logos"]) + REQUEST_MS
+    assert planned == pytest.approx(1000 / figures["closed_50_users"]["goodput"], rel=CLOSE)
 
 
 def test_images_are_embedded_as_fast_as_was_measured() -> None:
