@@ -108,4 +108,5 @@ def add_handlers(app: FastAPI) -> None:
 def _explain(problem: Mapping[str, Any]) -> str:
     """The fault of a parameter, and what to send instead. The invalid value is left out: it may be a whole upload."""
     fault = "is missing" if problem["type"] == "missing" else "is not valid"
-    return f"{fault}; send {EXPECTED[str(problem['loc'][1])]}"
+    instead = problem.get("ctx", {}).get("instead", "")
+    return f"{fault}; send {EXPECTED[str(problem['loc'][1])]}{instead}"

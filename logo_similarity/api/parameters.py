@@ -45,7 +45,7 @@ def _allowed_values(parameter: Parameter) -> str:
 
 
 EXPECTED = {
-    "file": "an image file, as curl -F file=@logo.png does, or words or a logo_id",
+    "file": "an image file, as curl -F file=@logo.png does",
     "hit_id": "the id of a logo, as a search returns it",
     "limit": "a whole number from 1 to 1000",
     "cursor": "the `next` of an earlier response",

@@ -54,7 +54,9 @@ POLICIES: Mapping[str, Policy] = {
     "/readyz": _PROBE,
     "/metrics": _PROBE,
     SEARCH_PATH: _SEARCH,
-    BATCH_PATH: _SEARCH,
+    BATCH_PATH: replace(
+        _SEARCH, form="send multipart/form-data with images in the field `file`: curl -F file=@logo.png"
+    ),
     EXPLAIN_PATH: _SEARCH,
     "/v1/catalog": Policy("search"),
     "/v1/facets": Policy("search"),

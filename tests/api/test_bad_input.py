@@ -202,8 +202,12 @@ def test_an_invalid_parameter_is_named_with_the_values_that_are_allowed(
 
 
 def test_a_missing_image_is_named(client: TestClient) -> None:
-    image = "send an image file, as curl -F file=@logo.png does, or words or a logo_id"
-    assert client.post("/v1/search").json()["detail"] == f"file: is missing; {image}"
+    image = "send an image file, as curl -F file=@logo.png does"
+    assert client.post("/v1/search").json()["detail"] == f"file: is missing; {image}, or words or a logo_id"
+    words = [("words", (None, "kwik"))]
+    assert client.post("/v1/search/batch", files=words).json()["detail"] == f"file: is missing; {image}"
+    not_a_form = client.post("/v1/search/batch", content=b"x", headers={"Content-Type": "image/png"})
+    assert "words" not in not_a_form.json()["detail"]
     text = client.post("/v1/search", files=[("file", (None, "text"))])
     assert text.json()["detail"] == f"file: is not valid; {image}"
 

@@ -67,7 +67,8 @@ async def search(
     The parameters may also be sent as form fields with the same names.
     """
     if file is None and cursor is None and not parameters.keys() & {"words", "logo_id"}:
-        raise RequestValidationError([{"type": "missing", "loc": ("body", "file")}])
+        instead = ", or words or a logo_id"
+        raise RequestValidationError([{"type": "missing", "loc": ("body", "file"), "ctx": {"instead": instead}}])
     if cursor is not None and (file or parameters or condition):
         raise InvalidRequestError("a cursor continues a search as it began; send it without any other parameter")
     accepted = time.perf_counter()
