@@ -1,6 +1,6 @@
 """The project's index beside usearch, hnswlib, Milvus and pgvector: the same vectors, graph parameters and recall, in one run.
 
-    python -m benchmarks.peers [VECTORS] [--only NAME ...]
+    python -m benchmarks.peers [VECTORS] [--only NAME]...
 
 The vectors are the embeddings of a synthetic register, the queries synthetic logos that are in none. Each index has a process of
 its own, and servers run on this machine. Each gets the smallest breadth of search that reaches a recall@100 of 0.99 against exact

@@ -23,7 +23,7 @@ from logo_similarity.catalog.updates import UPDATES, read_updates
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.description import Description
 from logo_similarity.domain import Query, Reject, Removal
-from logo_similarity.embed.describe import describe
+from logo_similarity.embed.describe import describe_with_parts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.engine import SearchEngine
 from logo_similarity.errors import CatalogError
@@ -75,9 +75,9 @@ def test_images_of_the_live_version_are_not_read(desk: Desk, monkeypatch: pytest
 
     def count(pixels: NDArray[np.uint8], encoder: Encoder) -> Description:
         described.append(pixels)
-        return describe(pixels, encoder)
+        return describe_with_parts(pixels, encoder)
 
-    monkeypatch.setattr(embeddings, "describe", count)
+    monkeypatch.setattr(embeddings, "describe_with_parts", count)
     result = desk.add(desk.record("US-1", 3, text="changed"), desk.record("US-9", 3, 9))
     assert result.manifest.count == 6
     assert len(described) == 1

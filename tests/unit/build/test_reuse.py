@@ -18,7 +18,7 @@ from logo_similarity.catalog.manifest import IMAGE_DIGESTS, MODEL_FOLDER, Manife
 from logo_similarity.catalog.sources import open_source
 from logo_similarity.catalog.versions import Catalog
 from logo_similarity.description import Description
-from logo_similarity.embed.describe import describe
+from logo_similarity.embed.describe import describe_with_parts
 from logo_similarity.embed.encoder import Encoder
 from tests.samples import SampleCatalog
 
@@ -46,9 +46,9 @@ def described(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     def count(pixels: NDArray[np.uint8], encoder: Encoder) -> Description:
         pictures.append(pixels)
-        return describe(pixels, encoder)
+        return describe_with_parts(pixels, encoder)
 
-    monkeypatch.setattr(embeddings, "describe", count)
+    monkeypatch.setattr(embeddings, "describe_with_parts", count)
     return pictures
 
 
