@@ -55,7 +55,7 @@ class CheckedRoute(APIRoute):
         async def checked(request: Request) -> Response:
             seen: set[str] = set()
             if request.scope["query_string"]:
-                _check(request.query_params.multi_items(), query, seen)
+                _check(request.query_params.multi_items(), query, seen, in_form=form or {})
             try:
                 if form is not None:
                     fields = await request.form(**limits)  # cached by Starlette; FastAPI's handler gets the same object
@@ -123,13 +123,20 @@ class Known(NamedTuple):
     is_file: bool
 
 
-def _check(items: Iterable[tuple[str, object]], known: Mapping[str, Known], seen: set[str]) -> None:
+def _check(
+    items: Iterable[tuple[str, object]],
+    known: Mapping[str, Known],
+    seen: set[str],
+    *,
+    in_form: Mapping[str, Known] | None = None,
+) -> None:
     """Add the names of the items to `seen`.
 
     Args:
         items: names and values of parameters.
         known: the parameters that the route accepts.
         seen: the names of earlier items.
+        in_form: those that it accepts as form fields, if the items are not the form's.
 
     Raises:
         InvalidRequestError: a name is not in `known`, or is already in `seen` and not the name of a list.
@@ -140,6 +147,8 @@ def _check(items: Iterable[tuple[str, object]], known: Mapping[str, Known], seen
         name = beginning + FAMILY if is_in_family else given
         if name not in known:
             short = name[:MAX_NAME]
+            if in_form and name in in_form:
+                raise InvalidRequestError(f"{short} is a form field; send it in the body, as curl -F {short}=... does")
             if isinstance(value, UploadFile):  # meant for a field of files, whatever its name
                 nearest = [other for other, declared in known.items() if declared.is_file]
             else:

@@ -95,9 +95,11 @@ def test_other_fields_of_a_form_are_refused(client: TestClient) -> None:
     assert refusal(client.post("/form", files=[("file", b"x"), ("file", b"y")])).startswith("parameter 'file' is given")
     response = client.post("/form", files={"sise": b"x"})  # a file is meant for the field of a file
     assert refusal(response) == "unknown parameter 'sise'; did you mean file? Known: file, note, size"
-    assert refusal(client.post("/form?size=1", files={"file": b"x"})) == (
-        "unknown parameter 'size'. This route accepts none"
-    )
+
+
+def test_a_form_field_in_the_query_string_is_told_its_place(client: TestClient) -> None:
+    response = client.post("/form?note=a", files={"file": b"pixels"})
+    assert refusal(response) == "note is a form field; send it in the body, as curl -F note=... does"
 
 
 def test_the_methods_of_a_path() -> None:
