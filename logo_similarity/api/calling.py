@@ -1,7 +1,7 @@
-"""Calls an endpoint with its parameters, without FastAPI's analysis of them in each request, which takes as long as re-ranking.
+"""Calls an endpoint with its parameters, without FastAPI's analysis of them in each request.
 
-Possible for endpoints that return a response and whose parameters are the request, dependencies of the same kind, and form
-fields. FastAPI documents them as it does all others.
+This is possible for endpoints that return a response and whose parameters are the request, dependencies of the same kind,
+and form fields. FastAPI documents them as it does all others.
 """
 
 from __future__ import annotations
