@@ -115,7 +115,7 @@ def _scale(axes: Any) -> None:  # noqa: ANN401
     axes.set(xlabel="logos", ylabel="GB", xscale="log", ylim=(0, None))
     right.set(ylabel="CPU ms", ylim=(0, None))
     lines = [*axes.get_lines(), *right.get_lines()]
-    axes.legend(lines, [line.get_label() for line in lines], fontsize=7)
+    axes.legend(lines, [line.get_label() for line in lines], fontsize=7, loc="center left")
 
 
 if __name__ == "__main__":
