@@ -49,8 +49,8 @@ LOAD = 0.7
 """Share of the cores that searches may take: beyond it, they wait for each other."""
 EMBED_MS = 5.0
 """CPU milliseconds to read, decode and encode an image with its parts. Measured by `benchmarks.encode_rate`."""
-INDEX_MS = {Precision.FLOAT32: 0.69, Precision.FLOAT16: 0.6, Precision.INT8: 0.45}
-INDEX_MS_DOUBLED = 0.06
+INDEX_MS = {Precision.FLOAT32: 0.69, Precision.FLOAT16: 0.6, Precision.INT8: 0.5}
+INDEX_MS_DOUBLED = 0.08
 """CPU milliseconds to add an image and its parts to their graphs at 100,000 logos, and what each doubling adds to them."""
 BUILD_HOURS = 24.0
 """Time in which the images of a register should be embedded; more machines embed in parallel if one takes longer."""
