@@ -381,10 +381,8 @@ def choose_version(folder: Catalog, trial: Trial) -> Path:
     def read_and_try(version: Path) -> None:
         trial.check(version)
         # The trial reads pages all over the files. From a disk, that takes longer than to read the whole files first.
-        manifest = read_manifest(version)
-        log.info("reading_files", catalog=version.name, megabytes=round(manifest.size / 1e6))
         with suppress(OSError):  # a file that cannot be read fails the trial, which names it
-            read_version_ahead(version, manifest)
+            read_version_ahead(version, read_manifest(version))
         trial(version)
 
     refused: list[tuple[str, CatalogError]] = []
