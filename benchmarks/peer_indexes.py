@@ -111,7 +111,7 @@ def ours(vectors: Path, folder: Path) -> Iterator[Opened]:
 
 
 def _write_ours(vectors: Floats, path: Path) -> None:
-    # Builds of catalogs also measure the recall at several breadths, which is no part of the construction.
+    # A catalog build also measures recall at several breadths; that is not part of building the index.
     probe = Probe(k=K, queries=1, ef_searches=(K,))
     build_hnsw(vectors, path, m=M, ef_construction=EF_CONSTRUCTION, threads=usable_cores(), probe=probe)
 

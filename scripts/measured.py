@@ -74,10 +74,12 @@ def growth() -> str:
         "index, p50 and p99 ms",
         "search with parts, p50 and p99 ms",
     )
-    machines = sorted({_where(result["machine"]) for result in results})
+    processors = sorted({processor(result["machine"]) for result in results})
+    commits = sorted({result["machine"]["commit"] for result in results})
     source = (
         f"Measured with `python -m benchmarks.scale` on {results[0]['machine']['usable_cores']} cores of an "
-        f"{'; an '.join(machines)}; the builds shared them with other work. Times of searches are CPU time of one thread. "
+        f"{'; an '.join(processors)}, at {', '.join(commits)}; the builds shared them with other work. Times of searches "
+        "are CPU time of one thread. "
         "Mapped memory is what 660 searches have touched of the files: with more searches, all of them."
     )
     return "\n\n".join([wrap(source), table(columns, rows)])
@@ -257,8 +259,8 @@ def read_ahead() -> str:
     ]
     source = (
         f"Measured with `python -m benchmarks.read_ahead {figures['logos']}` on an {_where(machine)}, with "
-        f"{figures['bytes'] / 1e9:.2f} GB on a disk that reads {figures['disk']['sequential_mb_per_second']:,} MB/s: what is "
-        f"read before a version is opened, and after a semicolon, what is read while it is searched. The medians of "
+        f"{figures['bytes'] / 1e9:.2f} GB on a disk that reads {figures['disk']['sequential_mb_per_second']:,} MB/s. Files "
+        f"before a semicolon are read before a version is opened, those after it while it is searched. The medians of "
         f"{figures['rounds']} rounds of {figures['searches']} searches; times are from the start of the reading."
     )
     heads = (

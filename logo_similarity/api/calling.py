@@ -87,7 +87,7 @@ class _Field(NamedTuple):
         return None if value == "" or _is_empty_file(value) else value
 
     def read(self, form: FormData) -> tuple[Any, list[dict[str, Any]]]:
-        """Its value, and what is wrong with it."""
+        """Its validated value, and the validation errors."""
         given, place = self.given(form), ("body", self.declared.alias)
         if given is not None:
             return self.declared.validate(given, loc=place)

@@ -89,6 +89,17 @@ def test_cosines_of_a_scan_and_of_a_search_are_the_same(index: VectorIndex) -> N
     np.testing.assert_allclose(other_cosines, cosines, rtol=0, atol=3e-7)  # processors may sum in another order
 
 
+def test_several_queries_get_what_each_gets_alone(index: VectorIndex) -> None:
+    queries = unit_vectors(5, seed=1)
+    together = index.search_each(queries, 10, None, ef_search=100)
+    assert len(together) == len(queries)
+    for query, (rows, cosines, exact) in zip(queries, together, strict=True):
+        alone, own_cosines = index.search(query, 10, ef_search=100)
+        assert rows.tolist() == alone.tolist()
+        assert cosines.tolist() == own_cosines.tolist()
+        assert not exact
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> HnswSource:
     """So many rows that a graph search pays even among half of them."""
