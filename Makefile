@@ -77,7 +77,7 @@ clean:
 
 .venv-torch/installed: pyproject.toml | .venv/bin/python
 	$(PYTHON) -m venv .venv-torch
-	.venv-torch/bin/pip install --quiet -e '.[cpu,train,export]' pytest
+	.venv-torch/bin/pip install --quiet -e '.[cpu,train,export,dev]'
 	@touch $@
 
 .venv-bench/installed: requirements-bench.lock pyproject.toml | .venv/bin/python

@@ -4,8 +4,9 @@
     logo-similarity train data/training --out runs/mine --split train --split distractor --split concept
 
 It renders the rows of `benchmarks/data/gallery.csv.gz`, `concepts.csv.gz` and `redrawn.csv.gz` that are allowed for
-training: not the split `public`, and only permissive and attribution licences. Some 281,000 pictures, 3 GB, about half an
-hour on one core; a run that was stopped is resumed by the next one.
+training: not the split `public`, and only permissive and attribution licences. It also sets invented words in the
+typefaces of `fonts.csv`. Some 293,000 pictures, 3 GB, about half an hour on one core; a run that was stopped is resumed by
+the next one.
 
 Drawings of a brand, as the benchmark names it, are positives of each other. The other icons are grouped by name, because one
 set draws a thing in several styles and many sets draw the same thing: `home-outline`, `home-fill` and `home-2` are the group
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.make_benchmark import GALLERY, IconSets, make_benchmark, read_list
 from benchmarks.render_icons import NPM_CACHE
+from scripts.training_words import make_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,6 +56,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--npm", type=Path, default=NPM_CACHE, help="folder of the unpacked npm packages")
     parser.add_argument("--per-group", type=int, help="largest number of icons of a name; default: all")
+    parser.add_argument("--words", type=int, default=4000, help="number of invented words (default: %(default)s)")
     arguments = parser.parse_args()
     rows = [row for path in LISTS for row in read_list(path) if may_be_learned_from(row)]
     groups = group(rows)
@@ -65,6 +68,7 @@ def main() -> None:
     for file, its_labels in groups.items():
         if file in labels:
             labels[file] |= its_labels
+    labels |= make_words(arguments.out, arguments.words, arguments.npm)
     path.write_text(json.dumps(labels), encoding="utf8")
     print(f"{len(labels)} rendered, {len(failed)} failed", *failed, sep="\n")
 

@@ -22,6 +22,10 @@ def train(
         Path | None,
         typer.Option(help="Encoder folder to start from; fp32: the float32 encoder. Default: ImageNet weights."),
     ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a larger encoder whose similarities are also learned. Default: no teacher."),
+    ] = None,
     split: Annotated[list[str] | None, typer.Option(help="Splits to train on. Default: train.")] = None,
     licence: Annotated[
         list[str] | None, typer.Option(help="Train only on rows with these licences. Default: all rows.")
@@ -68,6 +72,7 @@ def train(
         raise EncoderError("PyTorch is not installed; run: pip install '.[cpu,train]' in the source tree") from None
     import cv2
 
+    from logo_similarity.embed.model import model_folder
     from logo_similarity.training import run as training
     from logo_similarity.training.dataset import read_training_set
     from logo_similarity.training.trainer import Schedule
@@ -93,6 +98,7 @@ def train(
             run,
             Views(side * 6 // 5, tuple(font_files)),
             start=_weights(start),
+            teacher=None if teacher is None else model_folder(teacher),
             device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
             validation=None if validate is None else training.Validation.read(validate, validate_split),
             validate_every=validate_every,

@@ -64,6 +64,25 @@ def patch_loss(
     return _info_nce(logits, groups[::2, None] == near_groups, families[::2, None] != near_families)
 
 
+def distillation_loss(embeddings: Tensor, taught: Tensor, rows: Tensor, temperature: float) -> Tensor:
+    """How far the similarities within a batch are from those that a teacher sees (Fang et al., arXiv 2101.04731).
+
+    Args:
+        embeddings: (n, d) float, any length.
+        taught: (n, e) float, unit length: the teacher's embeddings of the images that the views were made from.
+        rows: (n,) int; two views of one image do not count: to the teacher, they are the same.
+        temperature: of the softmax, for both.
+
+    Returns:
+        A scalar: the mean over the views of the Kullback-Leibler divergence between the softmax over the other views by
+        the teacher and by the embeddings.
+    """
+    unit = functional.normalize(embeddings, dim=1)
+    same = rows[:, None] == rows[None]
+    known, expected = ((one @ one.T / temperature).masked_fill(same, -1e4).log_softmax(dim=1) for one in (unit, taught))
+    return functional.kl_div(known, expected, reduction="batchmean", log_target=True)
+
+
 def agreement(queries: Tensor, candidates: Tensor, nearness: Tensor) -> Tensor:
     """`search.score.agreement` in torch: queries (n, cells, c) and candidates (n, m, cells, c) to (n, m)."""
     products = torch.einsum("nic,nmjc->nmij", queries, candidates) * nearness

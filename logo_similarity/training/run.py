@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from logo_similarity.embed.encoder import Encoder
+from logo_similarity.embed.model import load_model
 from logo_similarity.errors import SourceError
 from logo_similarity.evaluation.evaluate import rank_all
 from logo_similarity.evaluation.features import Features, normalise
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from logo_similarity.training.views import Views
 
 CHECKPOINT = "checkpoint.safetensors"
+TAUGHT = "teacher.npy"
 BEST, BEST_JSON = "best.safetensors", "best.json"
 SETTINGS, LOG, CURVES = "run.json", "log.jsonl", "curves.png"
 ENCODER, ENCODER_INT8 = "encoder", "encoder-int8"
@@ -102,6 +104,7 @@ def train(
     views: Views,
     *,
     start: Path,
+    teacher: Path | None,
     device: str,
     validation: Validation | None,
     validate_every: int,
@@ -119,6 +122,8 @@ def train(
         views: makes the views.
         start: initial weights: a `.pth` file of EfficientNet-Lite0, or the `.onnx` file of a float32 encoder that
             `write_encoder` exported.
+        teacher: folder of an encoder, of whatever size and dimension, whose similarities the network also learns; None:
+            no teacher. Its embeddings of all images are computed once and kept in `out`.
         device: "cpu" or "cuda".
         validation: selects the best weights; None: the last weights are exported.
         validate_every: steps between two validations.
@@ -136,16 +141,22 @@ def train(
         FloatingPointError: the loss is not finite.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _check_settings(out, {"schedule": asdict(schedule), "start": start.name, "pictures": len(data)})
+    settings: dict[str, Any] = {"schedule": asdict(schedule), "start": start.name, "pictures": len(data)}
+    if teacher is not None:
+        settings["teacher"] = load_model(teacher).sha256
+    _check_settings(out, settings)
     network = LogoNetwork().to(device)
-    trainer = Trainer(network, data, schedule, views)
+    count = len(data)
+    taught = None
+    if teacher is not None:
+        taught = _taught(teacher, data, out / TAUGHT, lambda done: report("teacher", done, count))
+    trainer = Trainer(network, data, schedule, views, taught)
     checkpoint = out / CHECKPOINT
     if checkpoint.exists():
         trainer.load(checkpoint)
     else:
         _initialise(network, data, schedule, start)
-        trainer = Trainer(network, data, schedule, views)
-        count = len(data)
+        trainer = Trainer(network, data, schedule, views, taught)
         bank = _initial_embeddings(network, data, schedule, start, lambda done: report("embed", done, count))
         trainer.start(bank.astype(np.float16))
         trainer.save(checkpoint)
@@ -213,6 +224,18 @@ def _initial_embeddings(
         if encoder.model.input_spec == input_spec(schedule.side):
             return encode_files(encoder, data.files, report)
     return embed_files(network, data.files, schedule.side, report)
+
+
+def _taught(teacher: Path, data: TrainingSet, path: Path, report: Callable[[int], None]) -> NDArray[np.float16]:
+    """The teacher's embeddings of all images, (n, e) float16, unit length, from `path` if they are there."""
+    if not path.exists():
+        embeddings = encode_files(Encoder.open(teacher), data.files, report)
+        partial = path.with_name(path.name + ".part")
+        with partial.open("wb") as file:
+            np.save(file, embeddings.astype(np.float16), allow_pickle=False)
+        partial.replace(path)
+    taught: NDArray[np.float16] = np.load(path, allow_pickle=False)
+    return taught
 
 
 def _check_settings(out: Path, settings: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from logo_similarity.image.decode import decode
 from logo_similarity.image.preprocess import InputSpec, preprocess
 from logo_similarity.search.score import nearness
 from logo_similarity.training.network import LogoNetwork
-from logo_similarity.training.objective import contrastive_loss, patch_loss
+from logo_similarity.training.objective import contrastive_loss, distillation_loss, patch_loss
 from logo_similarity.training.sampler import PairSampler
 from logo_similarity.training.views import GENTLE, STRONG, Views
 
@@ -62,6 +62,8 @@ class Schedule:
     """Weight of the loss on these dimensions."""
     patch_weight: float = 0.5
     """Weight of the loss on the patches."""
+    teacher_weight: float = 1.0
+    """Weight of the difference from a teacher, if there is one."""
     ema: float = 0.998
     """Decay per step of the moving average of the weights."""
     frozen_blocks: int = 3
@@ -153,10 +155,25 @@ def encode_files(
 
 
 class Trainer:
-    """The state of a run: network, optimiser, averaged weights, latest embeddings, and number of steps done."""
+    """The state of a run: network, optimiser, averaged weights, latest embeddings, and number of steps done.
 
-    def __init__(self, network: LogoNetwork, data: TrainingSet, schedule: Schedule, views: Views) -> None:
-        self.network, self.data, self.schedule, self.views = network, data, schedule, views
+    Args:
+        network: is trained.
+        data: the n images to learn from.
+        schedule: the hyperparameters.
+        views: makes the views.
+        taught: a teacher's embeddings of the images, (n, e) float16, unit length; None: no teacher.
+    """
+
+    def __init__(
+        self,
+        network: LogoNetwork,
+        data: TrainingSet,
+        schedule: Schedule,
+        views: Views,
+        taught: NDArray[np.float16] | None = None,
+    ) -> None:
+        self.network, self.data, self.schedule, self.views, self.taught = network, data, schedule, views, taught
         self.device = next(network.parameters()).device
         self.network.to(memory_format=torch.channels_last)
         for part in (network.backbone.stem, *network.backbone.blocks[: schedule.frozen_blocks]):
@@ -265,6 +282,11 @@ class Trainer:
         if s.patch_weight:
             loss = loss + s.patch_weight * patch_loss(
                 embeddings, patches, groups, families, s.temperature, self.nearness
+            )
+        if self.taught is not None:
+            taught = torch.from_numpy(self.taught[rows].astype(np.float32)).to(self.device)
+            loss = loss + s.teacher_weight * distillation_loss(
+                embeddings, taught, torch.from_numpy(rows).to(self.device), s.temperature
             )
         if not torch.isfinite(loss):
             raise FloatingPointError(

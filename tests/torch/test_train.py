@@ -22,7 +22,7 @@ from logo_similarity.image.decode import decode
 from logo_similarity.search import score
 from logo_similarity.search.score import nearness
 from logo_similarity.training.network import LogoNetwork, load_encoder
-from logo_similarity.training.objective import agreement, contrastive_loss
+from logo_similarity.training.objective import agreement, contrastive_loss, distillation_loss
 from tests.pictures import embed
 
 SAMPLES = sorted((Path(__file__).parents[2] / "samples" / "images").glob("*.jpg"))[::25][:80]
@@ -151,3 +151,33 @@ def test_the_loss_falls_as_pairs_come_together() -> None:
     assert losses == sorted(losses, reverse=True)
     one_family = contrastive_loss(noise, groups, torch.zeros(16, dtype=torch.long), 0.07)
     assert float(one_family) == pytest.approx(0, abs=1e-6), "pictures of one family were told apart"
+
+
+def test_a_teacher_is_followed() -> None:
+    random = torch.Generator().manual_seed(0)
+    taught = torch.nn.functional.normalize(torch.randn(16, 32, generator=random), dim=1)
+    noise, rows = torch.randn(16, 32, generator=random), torch.arange(16)
+    losses = [float(distillation_loss(taught + scale * noise, taught, rows, 0.07)) for scale in (2.0, 0.5, 0.1, 0.0)]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] == pytest.approx(0, abs=1e-6)
+    # Two views of one image: whatever lies between them, the teacher has nothing to say about it.
+    halves = torch.arange(8).repeat_interleave(2)
+    pairs = taught[::2].repeat_interleave(2, dim=0)
+    turned = torch.cat((pairs, torch.zeros(16, 1)), dim=1)
+    turned[1::2, -1] = 1e-3
+    assert float(distillation_loss(turned, pairs, halves, 0.07)) == pytest.approx(0, abs=1e-3)
+
+
+def test_a_run_with_a_teacher(folder: Path, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "taught"
+    teacher = ["--teacher", str(run / "encoder")]
+    subprocess.run(command(folder, out, *teacher, "--steps", "2"), check=True, capture_output=True)
+    alone, taught = log(run), log(out)
+    assert taught[1] > alone[1], "the difference from the teacher adds to the loss"
+    stored = np.load(out / "teacher.npy")
+    assert stored.shape == (60, 256)
+    np.testing.assert_allclose(np.linalg.norm(stored.astype(np.float32), axis=1), 1, atol=1e-3)
+    other = [*command(folder, out, "--steps", "2"), "--teacher", str(run / "encoder-int8")]
+    ended = subprocess.run(other, check=False, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "other settings" in ended.stderr
