@@ -102,6 +102,7 @@ def measure(count: int, precision: Precision) -> dict[str, object]:
         {
             "logos": count,
             "precision": precision.value,
+            "patch_bits": precision.patch_bits,
             "cores": usable_cores(),
             "load": os.getloadavg()[2],
             "build": {name: round(seconds, 1) for name, seconds in log.seconds.items()},

@@ -23,8 +23,9 @@ GRAPH_BYTES, PART_GRAPH_BYTES = 272, 144
 """Bytes of a node of a graph with 32 and with 16 edges per node."""
 PARTS = 1.79
 """Parts of an image."""
+PATCH_NUMBERS = 1_024
+"""Numbers in the patches of an image."""
 OTHER_BYTES = {
-    "patches.npy": 1_024,
     "metadata.db": 553,
     "words.index": 64,
     "postings": 44,
@@ -191,6 +192,7 @@ def file_bytes(logos: int, precision: Precision) -> dict[str, int]:
     sizes = {
         "index.faiss": logos * (precision.number_bytes * DIMENSIONS + GRAPH_BYTES),
         "parts/index.faiss": parts * (precision.number_bytes * PART_DIMENSIONS + PART_GRAPH_BYTES),
+        "patches.npy": logos * PATCH_NUMBERS * precision.patch_bits / 8,
         **{name: logos * size for name, size in OTHER_BYTES.items()},
         "model": DEFAULT_MODEL_BYTES,
     }

@@ -51,10 +51,8 @@ from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.opening import check_preprocessing, trial_image
 from logo_similarity.ranking import Clock, Ranking
 from logo_similarity.search.explain import as_box, match_regions, place_cells
-from logo_similarity.search.parts import (
-    DIMENSIONS,
-    shorten,
-)
+from logo_similarity.search.nibbles import PackedPatches
+from logo_similarity.search.parts import DIMENSIONS, shorten
 from logo_similarity.search.propose import propose_codes
 from logo_similarity.search.score import RERANKED
 from logo_similarity.search.sounds import fold
@@ -369,6 +367,13 @@ class SearchEngine:
         """The logo with this public id; None if the catalog does not contain it."""
         return self.metadata.find(logo_id)
 
+    def as_stored(self, description: Description) -> Description:
+        """A description with patches as the catalog would store them: so those of an identical image are the same."""
+        stored = self.base.patches
+        if description.patches is None or not isinstance(stored, PackedPatches):
+            return description
+        return replace(description, patches=stored.rounded(description.patches))
+
     def close(self) -> None:
         """Close the database connections and stop the decoder processes. Files are unmapped with the last reference."""
         for segment in self.logos.segments:
@@ -420,7 +425,7 @@ class SearchEngine:
             if words is None and query.read_words and image is query.image:
                 text = thread_reader().read(pixels)
                 words = text if text is not None and fold(text) else None
-        return tuple(pictures), words
+        return tuple(map(self.as_stored, pictures)), words
 
     def _description_of(self, logo_id: str, query: Query) -> Description:
         """The stored description of a logo of the catalog, with what is to be compared."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from logo_similarity.milvus.connection import IndexServer, required
 from logo_similarity.milvus.source import MilvusIndex, MilvusSource, StoredField
 from logo_similarity.precision import Precision
 from logo_similarity.search.hnsw import HnswSource, VectorIndex
+from logo_similarity.search.nibbles import PackedPatches, packed_channels
 from logo_similarity.search.part_index import PartIndex
 from logo_similarity.search.parts import DIMENSIONS
 from logo_similarity.search.rows import GroupedMap, IdentityMap, RowMap, open_array
@@ -106,20 +107,23 @@ def _patch_shape(encoder: Encoder) -> tuple[int, ...] | None:
     return None if patches is None else patches.shape
 
 
-def open_patches(folder: Path, encoder: Encoder) -> Patches:
-    """Map the patches and compare their shape with the encoder's."""
+def open_patches(folder: Path, encoder: Encoder) -> Patches | PackedPatches:
+    """Map the patches, and compare their shape with the encoder's."""
     path = folder / PATCHES
-    patches: Patches = open_array(path)
-    if patches.ndim != 3 or patches.dtype != np.int8:
+    stored: NDArray[Any] = open_array(path)
+    if stored.ndim != 3 or stored.dtype not in (np.int8, np.uint8):
         raise CatalogError(
-            f"{path}: damaged: the array is {patches.dtype} {patches.shape}; expected int8 (count, cells, channels)"
+            f"{path}: damaged: the array is {stored.dtype} {stored.shape}; expected int8 (count, cells, channels), or "
+            "uint8 if packed"
         )
-    shape = _patch_shape(encoder)
-    if patches.shape[1:] != shape:
+    shape = _patch_shape(encoder) or (0, 0)
+    is_packed = stored.dtype == np.uint8
+    if stored.shape[1:] != ((shape[0], packed_channels(shape[1])) if is_packed else shape):
         raise CatalogError(
-            f"{path}: patches of shape {patches.shape[1:]}; the encoder computes patches of shape {shape}"
+            f"{path}: {'packed ' if is_packed else ''}patches of shape {stored.shape[1:]}; the encoder computes patches of "
+            f"shape {shape}"
         )
-    return patches
+    return PackedPatches(stored, shape[1]) if is_packed else stored
 
 
 def open_index(folder: Path, manifest: Manifest) -> VectorIndex:

@@ -54,8 +54,8 @@ def growth() -> str:
             (
                 f"{figures['logos']:,}",
                 figures["precision"],
-                f"{sum(figures['disk_bytes'].values()) / 1e9:.2f}",
-                f"{sum(figures['touched_bytes'].values()) / 1e9:.2f}",
+                _gigabytes(figures, "disk_bytes"),
+                _gigabytes(figures, "touched_bytes"),
                 f"{figures['private_bytes'] / 1e6:.0f}",
                 f"{(build['index_s'] + build['parts_index_s']) / 60:.1f}",
                 f"{figures['recall']['10']:.4f}, {figures['recall']['100']:.4f}",
@@ -80,9 +80,18 @@ def growth() -> str:
         f"Measured with `python -m benchmarks.scale` on {results[0]['machine']['usable_cores']} cores of an "
         f"{'; an '.join(processors)}, at {', '.join(commits)}; the builds shared them with other work. Times of searches "
         "are CPU time of one thread. "
-        "Mapped memory is what 660 searches have touched of the files: with more searches, all of them."
+        "Mapped memory is what 660 searches have touched of the files: with more searches, all of them. A number in brackets "
+        "is calculated: the register was built when the patches of every precision had 8 bits for each number."
     )
     return "\n\n".join([wrap(source), table(columns, rows)])
+
+
+def _gigabytes(figures: dict[str, Any], what: str) -> str:
+    """The bytes of all files of a register, and if its patches had more bits than today, those of today in brackets."""
+    whole, patches = sum(figures[what].values()), figures[what]["patches.npy"]
+    bits, today = figures.get("patch_bits", 8), Precision(figures["precision"]).patch_bits
+    calculated = "" if bits == today else f" ({(whole - patches * (1 - today / bits)) / 1e9:.2f})"
+    return f"{whole / 1e9:.2f}{calculated}"
 
 
 def capacity() -> str:

@@ -16,6 +16,7 @@ from logo_similarity.build.shards import Shard, load_shard
 from logo_similarity.embed.describe import Floats
 from logo_similarity.precision import Precision
 from logo_similarity.search.halves import rounded
+from logo_similarity.search.nibbles import packed
 from logo_similarity.search.rows import Numbers
 
 DIGEST_BYTES = 16
@@ -24,8 +25,8 @@ DIGEST_BYTES = 16
 def number_vectors(shards: Path, count: int, precision: Precision = Precision.FLOAT32) -> Numbers:
     """The vector of each row, (rows,) int32. Identical rows have one vector; vectors are numbered by their first row.
 
-    Rows are identical if their embeddings, rounded, and their patches are equal byte for byte. They are compared by a digest of
-    128 bits (BLAKE2b), which takes about 70 bytes of memory per row: 700 MB for ten million logos.
+    Rows are identical if their embeddings and patches, as the catalog stores them, are equal byte for byte. They are compared
+    by a digest of 128 bits (BLAKE2b), which takes about 70 bytes of memory per row: 700 MB for ten million logos.
 
     Args:
         shards: folder of the shards.
@@ -66,9 +67,10 @@ def _number(digests: NDArray[np.uint64]) -> Numbers:
 def _digest_rows(shard: Shard, precision: Precision) -> NDArray[np.uint64]:
     """(m, 2) uint64: the digest of each row of a shard."""
     digests = bytearray()
+    patches = None if shard.patches is None else packed(shard.patches, precision)
     for row, embedding in enumerate(rounded(shard.embeddings, precision)):
         digest = hashlib.blake2b(embedding.tobytes(), digest_size=DIGEST_BYTES)
-        if shard.patches is not None:
-            digest.update(shard.patches[row].tobytes())
+        if patches is not None:
+            digest.update(patches[row].tobytes())
         digests += digest.digest()
     return np.frombuffer(digests, np.uint64).reshape(-1, 2)

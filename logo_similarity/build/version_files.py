@@ -57,6 +57,7 @@ from logo_similarity.opening import Digests
 from logo_similarity.precision import Precision
 from logo_similarity.search.build import EF_SEARCHES, IndexRecall, Probe, build_hnsw, choose_ef_search
 from logo_similarity.search.halves import rounded
+from logo_similarity.search.nibbles import packed
 from logo_similarity.search.rows import GroupedMap, Numbers
 from logo_similarity.version import __version__
 
@@ -224,7 +225,7 @@ def _write_arrays(
         row += len(vectors)
         described = {
             work / VECTORS: rounded(shard.embeddings, precision),
-            patches / PATCHES: shard.patches,
+            patches / PATCHES: None if shard.patches is None else packed(shard.patches, precision),
             version / PLACES: shard.places,
         }
         for path, array in described.items():

@@ -176,8 +176,18 @@ def open_gallery(engine: SearchEngine, folder: Path, *, threads: int, report: Re
         engine.encoder.model.rerank_weight,
         GalleryParts.of(parts) if parts else None,
     )
+
+    def as_stored(describe: Describe) -> Describe:
+        return lambda pixels: engine.as_stored(describe(pixels))
+
+    complete = complete_by(engine.encoder)
     return Gallery(
-        name, files, features, np.stack(thumbnails), describe_by(engine.encoder), complete_by(engine.encoder)
+        name,
+        files,
+        features,
+        np.stack(thumbnails),
+        as_stored(describe_by(engine.encoder)),
+        None if complete is None else as_stored(complete),
     )
 
 

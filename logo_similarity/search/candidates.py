@@ -15,6 +15,7 @@ from logo_similarity.filters import Filter
 
 if TYPE_CHECKING:
     from logo_similarity.search.halves import HalfRows
+    from logo_similarity.search.nibbles import PackedPatches
 
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -83,7 +84,12 @@ class CandidateSource(Protocol):
 
 
 def gather(
-    ids: Ids, cosines: Floats, embeddings: Floats | HalfRows, patches: Patches | None, *, exact: bool = False
+    ids: Ids,
+    cosines: Floats,
+    embeddings: Floats | HalfRows,
+    patches: Patches | PackedPatches | None,
+    *,
+    exact: bool = False,
 ) -> Candidates:
     """Candidates with their rows of the arrays, for re-ranking.
 

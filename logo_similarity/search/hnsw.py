@@ -19,6 +19,7 @@ from logo_similarity.errors import CatalogError
 from logo_similarity.precision import Precision
 from logo_similarity.search.candidates import Candidates, Ids, IdSet, gather
 from logo_similarity.search.halves import HalfRows, Halves, open_halves
+from logo_similarity.search.nibbles import PackedPatches
 from logo_similarity.search.rows import RowMap
 
 _FLAT, _CODES = b"IxFI", b"IxSQ"
@@ -232,7 +233,7 @@ class HnswSource:
     """Finds candidates in a mapped index. An id is the number of a vector, in the index and in the patches."""
 
     index: VectorIndex
-    patches: Patches | None
+    patches: Patches | PackedPatches | None
     """(count, cells, channels) int8, mapped; None: the catalog cannot re-rank."""
     row_map: RowMap
     """The rows of the catalog's metadata with each vector."""

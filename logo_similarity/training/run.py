@@ -217,12 +217,10 @@ def _initial_embeddings(
 ) -> NDArray[np.float32]:
     """The embeddings of all images with the initial weights, (n, d) float32, unit length.
 
-    If these are an encoder for images of this size, ONNX Runtime computes them in a fraction of the time.
+    An encoder computes them at its own size, with ONNX Runtime in a fraction of the time: they only choose the first pairs.
     """
     if start.suffix == ".onnx":
-        encoder = Encoder.open(start.parent)
-        if encoder.model.input_spec == input_spec(schedule.side):
-            return encode_files(encoder, data.files, report)
+        return encode_files(Encoder.open(start.parent), data.files, report)
     return embed_files(network, data.files, schedule.side, report)
 
 
