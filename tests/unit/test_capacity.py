@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,11 @@ def test_a_rate_needs_a_number_of_logos() -> None:
     status, text = run("--qps", "5")
     assert status == 2
     assert "needs --logos" in text
+
+
+def test_every_key_of_the_json_is_documented() -> None:
+    _, text = run("--logos", "1000", "--json")
+    section = (RESULTS.parents[1] / "docs" / "operate.md").read_text(encoding="utf8").partition("With `--json`")[2]
+    answer = json.loads(text)
+    documented = set(re.findall(r"`(\w+)`", section.partition("## ")[0]))
+    assert answer.keys() | answer["machine"].keys() | answer["forms"][0].keys() <= documented
