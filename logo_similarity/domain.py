@@ -165,6 +165,23 @@ class Hit(NamedTuple):
         score = self.image_score if has_words else self.score
         return None if score is None else band_of(score, self.expect)
 
+    def evidence(self) -> dict[str, object]:
+        """Everything but the logo, as an object for JSON."""
+        return {
+            "score": self.score,
+            "cosine": self.cosine,
+            "copies": self.copies,
+            "expect": self.expect,
+            "band": self.band,
+            "matched": None if self.matched is None else self.matched._asdict(),
+            "picture": self.picture,
+            "image_score": self.image_score,
+            "word_similarity": self.word_similarity,
+            "word_field": self.word_field,
+            "others": None if self.others is None else dataclasses.asdict(self.others),
+            "damage": self.damage,
+        }
+
 
 class PartsMode(StrEnum):
     """Whether a search compares parts of images."""

@@ -566,18 +566,7 @@ class Readiness(BaseModel):
 def hit_json(hit: Hit, image_url: str | None) -> dict[str, object]:
     """A HitOut as a dictionary for orjson."""
     return {
-        "score": hit.score,
-        "cosine": hit.cosine,
-        "copies": hit.copies,
-        "expect": hit.expect,
-        "band": hit.band,
-        "matched": None if hit.matched is None else hit.matched._asdict(),
-        "picture": hit.picture,
-        "image_score": hit.image_score,
-        "word_similarity": hit.word_similarity,
-        "word_field": hit.word_field,
-        "others": None if hit.others is None else asdict(hit.others),
-        "damage": hit.damage,
+        **hit.evidence(),
         "id": hit.logo.logo_id,
         "image_url": image_url,
         "metadata": orjson.Fragment(hit.logo.metadata_json),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
@@ -90,18 +89,7 @@ def answer_json(result: SearchResult, pictures: Sequence[SearchedPicture]) -> di
         "pictures": [one._asdict() for one in pictures],
         "results": [
             {
-                "score": hit.score,
-                "cosine": hit.cosine,
-                "copies": hit.copies,
-                "expect": hit.expect,
-                "band": hit.band,
-                "matched": None if hit.matched is None else hit.matched._asdict(),
-                "picture": hit.picture,
-                "image_score": hit.image_score,
-                "word_similarity": hit.word_similarity,
-                "word_field": hit.word_field,
-                "others": None if hit.others is None else asdict(hit.others),
-                "damage": hit.damage,
+                **hit.evidence(),
                 "id": hit.logo.record.logo_id,
                 "filename": hit.logo.record.filename,
                 "metadata": hit.logo.record.metadata(),
