@@ -38,7 +38,7 @@ mutants: .venv/installed-dev
 
 # Tests of training and export, in a separate environment with torch.
 test-torch: .venv-torch/installed
-	.venv-torch/bin/python -m pytest --override-ini=norecursedirs= tests/torch
+	.venv-torch/bin/python -m pytest '--override-ini=norecursedirs=.*' tests/torch
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
@@ -52,14 +52,14 @@ class SetWord:
         return f"{uuid.uuid5(uuid.NAMESPACE_URL, f'{self.font}/{self.word}')}.jpg"
 
 
-def read_fonts(npm: Path) -> dict[str, Path]:
-    """The font file of each package, downloaded on first use.
+def read_fonts(npm: Path, use: Literal["train", "measure"]) -> dict[str, Path]:
+    """The font file of each package of one use, downloaded on first use.
 
     Raises:
         SystemExit: a package cannot be downloaded, or has another licence than OFL-1.1.
     """
     with FONTS.open(encoding="utf8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if row["use"] == use]
 
     def fetch(row: dict[str, str]) -> Path:
         folder = fetch_package(row["package"], row["version"], npm)
@@ -99,7 +99,7 @@ def draw(word: str, face: ImageFont.FreeTypeFont) -> NDArray[np.uint8]:
 
 def make_words(out: Path, count: int, npm: Path) -> dict[str, dict[str, str]]:
     """Draw `count` words into `out/images`, and return the labels of the files."""
-    faces = {package: ImageFont.truetype(file, LETTER_HEIGHT) for package, file in read_fonts(npm).items()}
+    faces = {package: ImageFont.truetype(file, LETTER_HEIGHT) for package, file in read_fonts(npm, "train").items()}
     labels = {}
     for one in track(choose(count, list(faces)), "words"):
         path = out / "images" / one.file

@@ -305,6 +305,11 @@ def retrieval() -> str:
     rows.append(("mAP of wordmarks", *(f"{part['all']['mean_average_precision']:.3f}" for part in wordmarks)))
     fp32 = json.loads((RESULTS / "evaluation_fp32.json").read_text())["splits"][0]["whole"]["all"]
     rows.append(("mAP of the float32 encoder", f"{fp32['mean_average_precision']:.3f}", ""))
+    typefaces = _load("typefaces")
+    rows += [
+        (f"{short} of invented words in other typefaces", "", f"{typefaces[name]:.3f}")
+        for name, short in (("map", "mAP"), ("recall_at_1", "R@1"), ("recall_at_10", "R@10"))
+    ]
     rows += [(f"R@1 of copies: {one['change']}", f"{one['recall_at_1']:.3f}", "") for one in both[0]["copies"]]
     rows += [(f"R@1 of scans: {one['change']}", f"{one['recall_at_1']:.3f}", "") for one in both[0]["scans"]]
     for one in both[0]["composites"]:

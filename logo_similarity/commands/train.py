@@ -26,6 +26,12 @@ def train(
         Path | None,
         typer.Option(help="Folder of a larger encoder whose similarities are also learned. Default: no teacher."),
     ] = None,
+    keep: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of the initial weights in the result, to keep what the encoder knew before."
+        ),
+    ] = 0.0,
     split: Annotated[list[str] | None, typer.Option(help="Splits to train on. Default: train.")] = None,
     licence: Annotated[
         list[str] | None, typer.Option(help="Train only on rows with these licences. Default: all rows.")
@@ -99,6 +105,7 @@ def train(
             Views(side * 6 // 5, tuple(font_files)),
             start=_weights(start),
             teacher=None if teacher is None else model_folder(teacher),
+            keep=keep,
             device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
             validation=None if validate is None else training.Validation.read(validate, validate_split),
             validate_every=validate_every,

@@ -105,6 +105,7 @@ def train(
     *,
     start: Path,
     teacher: Path | None,
+    keep: float,
     device: str,
     validation: Validation | None,
     validate_every: int,
@@ -124,6 +125,7 @@ def train(
             `write_encoder` exported.
         teacher: folder of an encoder, of whatever size and dimension, whose similarities the network also learns; None:
             no teacher. Its embeddings of all images are computed once and kept in `out`.
+        keep: share of the initial weights in the exported ones, 0 to 1 (Wortsman et al., arXiv 2109.01903).
         device: "cpu" or "cuda".
         validation: selects the best weights; None: the last weights are exported.
         validate_every: steps between two validations.
@@ -181,6 +183,15 @@ def train(
     network = trainer.average_network()
     if validation is not None:
         network.load_state_dict(load_file(out / BEST))
+    if keep:
+        _mix(network, data, schedule, start, keep)
+    return _export(network, data, schedule, out, name, licence, report)
+
+
+def _export(
+    network: LogoNetwork, data: TrainingSet, schedule: Schedule, out: Path, name: str, licence: str, report: Report
+) -> Path:
+    """Write the encoders, with the weight of their patches. Returns the folder of the float32 encoder."""
     description = (
         f"EfficientNet-Lite0, {schedule.side} px, contrastive, {schedule.steps} steps of {schedule.pairs} pairs"
     )
@@ -210,6 +221,15 @@ def _initialise(network: LogoNetwork, data: TrainingSet, schedule: Schedule, sta
     )
     whiten(network.patch_head, cells, PATCH_SPREAD)
     whiten(network.layout, cells)
+
+
+def _mix(network: LogoNetwork, data: TrainingSet, schedule: Schedule, start: Path, keep: float) -> None:
+    """Replace weights by their mean with the initial ones, which have the weight `keep`."""
+    initial = LogoNetwork().to(next(network.parameters()).device)
+    _initialise(initial, data, schedule, start)
+    with torch.no_grad():
+        for value, other in zip(network.state_dict().values(), initial.state_dict().values(), strict=True):
+            value.lerp_(other, keep)
 
 
 def _initial_embeddings(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from logo_similarity.embed.describe import quantize_patches
 from logo_similarity.embed.encoder import Encoder
@@ -166,6 +167,19 @@ def test_a_teacher_is_followed() -> None:
     turned = torch.cat((pairs, torch.zeros(16, 1)), dim=1)
     turned[1::2, -1] = 1e-3
     assert float(distillation_loss(turned, pairs, halves, 0.07)) == pytest.approx(0, abs=1e-3)
+
+
+def test_initial_weights_are_kept_in_part(folder: Path, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kept"
+    start = ["--start", str(run / "encoder"), "--steps", "2", "--learning-rate", "10", "--keep", "0.25"]
+    subprocess.run(command(folder, out, *start), check=True, capture_output=True)
+    initial, mixed, learned = LogoNetwork(), LogoNetwork(), LogoNetwork()
+    load_encoder(initial, run / "encoder" / "model.onnx")
+    load_encoder(mixed, out / "encoder" / "model.onnx")
+    learned.load_state_dict(load_file(out / "best.safetensors"))
+    before, between, after = (network.head.weight.detach().numpy() for network in (initial, mixed, learned))
+    assert np.abs(after - before).max() > 2e-3
+    np.testing.assert_allclose(between, 0.25 * before + 0.75 * after, rtol=1e-3, atol=2e-4)
 
 
 def test_a_run_with_a_teacher(folder: Path, run: Path, tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ def test_a_word_is_drawn_as_wide_as_a_mark() -> None:
 
 def test_all_fonts_may_be_learned_from() -> None:
     header, *rows = (line.split(",") for line in FONTS.read_text(encoding="utf8").splitlines())
-    assert header == ["package", "version", "licence"]
-    assert len(rows) == len({package for package, *_ in rows}) >= 100
-    assert {licence for *_, licence in rows} == {LICENCE}
+    assert header == ["package", "version", "licence", "use"]
+    assert len(rows) == len({package for package, *_ in rows})
+    assert {licence for _, _, licence, _ in rows} == {LICENCE}
+    uses = [use for *_, use in rows]
+    assert (uses.count("train"), uses.count("measure")) == (160, len(rows) - 160) == (160, 60)
