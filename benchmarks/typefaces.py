@@ -17,13 +17,13 @@ from PIL import ImageFont
 
 from benchmarks.machine import write_result
 from benchmarks.render_icons import NPM_CACHE
+from benchmarks.set_words import LETTER_HEIGHT, choose, draw, read_fonts
 from logo_similarity.embed.encoder import Encoder
 from logo_similarity.embed.model import model_folder
 from logo_similarity.evaluation.evaluate import rank_all
 from logo_similarity.evaluation.features import Features
 from logo_similarity.evaluation.ranking import LabelledQuery, mean_figures
 from logo_similarity.image.preprocess import preprocess
-from scripts.training_words import LETTER_HEIGHT, choose, draw, read_fonts
 
 WORDS, SEED = 300, 1
 """The seed is not that of the training set."""

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.make_benchmark import GALLERY, IconSets, make_benchmark, read_list
 from benchmarks.render_icons import NPM_CACHE
-from scripts.training_words import make_words
+from benchmarks.set_words import make_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Words set in many typefaces, for `scripts.make_training_set`: the same word is a mark whatever its typeface.
+"""Words set in many typefaces, to learn from and to measure with: the same word is a mark whatever its typeface.
 
 The words are invented, of consonants and vowels in turns. The fonts are those of `benchmarks/data/fonts.csv`: packages of
 Fontsource on npm, all under the SIL Open Font License.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FONTS = Path(__file__).parents[1] / "benchmarks" / "data" / "fonts.csv"
+FONTS = Path(__file__).parent / "data" / "fonts.csv"
 LICENCE = "OFL-1.1"
 TYPEFACES_PER_WORD = 3
 LETTER_HEIGHT = 96

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import ImageFont
 
 from benchmarks.render_icons import MARK_SIDE
-from scripts.training_words import FONTS, LETTER_HEIGHT, LICENCE, SetWord, choose, draw
+from benchmarks.set_words import FONTS, LETTER_HEIGHT, LICENCE, SetWord, choose, draw
 
 TYPEFACES = ["a", "b", "c", "d"]
 
