@@ -39,7 +39,6 @@ from logo_similarity.errors import BuildError, CatalogError
 from logo_similarity.image.files import ImageFiles
 from logo_similarity.image.preprocess import PREPROCESSING_VERSION
 from logo_similarity.milvus.collections import point_aliases
-from logo_similarity.milvus.connection import IndexServer
 from logo_similarity.precision import Precision
 from logo_similarity.search.word_file import WORDS_LAYOUT
 
@@ -100,7 +99,7 @@ def build_catalog(
             folder.flip(version[0].name)
         else:
             with resumable(work):
-                known = None if precomputed is not None else _known_images(folder, encoder, options.server, progress)
+                known = None if precomputed is not None else _known_images(folder, encoder, options, progress)
                 if not (work / RECORDS).exists():
                     write_records(
                         source, work / RECORDS, work / SOURCE_REJECTS, lambda done: progress("rows read", done, None)
@@ -130,19 +129,22 @@ def _live_name(folder: Catalog) -> str | None:
         return None
 
 
-def _known_images(
-    folder: Catalog, encoder: Encoder, server: IndexServer | None, progress: Progress
-) -> KnownImages | None:
-    """The images of the live version; None: no version is live, or its embeddings cannot be used again."""
+def _known_images(folder: Catalog, encoder: Encoder, options: BuildOptions, progress: Progress) -> KnownImages | None:
+    """The images of the live version; None: no version is live, or its embeddings cannot be used again.
+
+    A build in float32 does not use what a version in another precision has rounded.
+    """
     try:
         version = folder.current()
         manifest = read_manifest(version)
     except CatalogError:
         return None
-    if server is None and not manifest.index.is_file:
+    if options.server is None and not manifest.index.is_file:
+        return None
+    if options.precision is Precision.FLOAT32 is not manifest.index.precision:
         return None
     progress("verifying the live version", 0, None)
-    return KnownImages.open(version, encoder, server)
+    return KnownImages.open(version, encoder, options.server)
 
 
 def find_version(folder: Catalog, inputs: str, options: BuildOptions) -> tuple[Path, Manifest] | None:

@@ -53,7 +53,7 @@ def build(
         ),
     ] = False,
     precision: Annotated[
-        Precision, typer.Option(help="How embeddings are stored. float16 and int8 take less memory.")
+        Precision, typer.Option(help="How embeddings and patches are stored. float16 and int8 take less memory.")
     ] = Precision.FLOAT32,
     m: Annotated[int, typer.Option("--m", min=2, max=256, help="HNSW: edges per node.")] = 32,
     ef_construction: Annotated[

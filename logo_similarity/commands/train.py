@@ -24,7 +24,7 @@ def train(
     ] = None,
     teacher: Annotated[
         Path | None,
-        typer.Option(help="Folder of a larger encoder whose similarities are also learned. Default: no teacher."),
+        typer.Option(help="Encoder folder, or fp32, whose similarities are also learned. Default: no teacher."),
     ] = None,
     keep: Annotated[
         float,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,14 +139,19 @@ def train(
         The folder of the float32 encoder.
 
     Raises:
-        SourceError: `out` contains a run with other settings.
+        SourceError: `out` contains a run with other settings, or damaged embeddings of the teacher.
         EncoderError: `start` is not such a file, or an exported encoder does not match the network.
         FloatingPointError: the loss is not finite.
     """
     out.mkdir(parents=True, exist_ok=True)
-    settings: dict[str, Any] = {"schedule": asdict(schedule), "start": start.name, "pictures": len(data)}
-    if teacher is not None:
-        settings["teacher"] = load_model(teacher).sha256
+    settings = {
+        "schedule": asdict(schedule),
+        "start": sha256(start.read_bytes()).hexdigest(),
+        "teacher": None if teacher is None else load_model(teacher).sha256,
+        "keep": keep,
+        "images": len(data),
+        "names": sha256("\n".join(path.name for path in data.files).encode()).hexdigest(),
+    }
     _check_settings(out, settings)
     network = LogoNetwork().to(device)
     count = len(data)
@@ -252,7 +258,10 @@ def _taught(teacher: Path, data: TrainingSet, path: Path, report: Callable[[int]
         with partial.open("wb") as file:
             np.save(file, embeddings.astype(np.float16), allow_pickle=False)
         partial.replace(path)
-    taught: NDArray[np.float16] = np.load(path, allow_pickle=False)
+    try:
+        taught: NDArray[np.float16] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        raise SourceError(f"{path}: damaged; delete it, and the teacher embeds the images again") from None
     return taught
 
 

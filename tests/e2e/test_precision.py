@@ -135,3 +135,20 @@ def embeddings_of(desk: Desk) -> dict[str, bytes]:
         vectors = engine.base.row_map.vector_of(np.arange(engine.manifest.count))
         stored = engine.base.index.vectors[vectors]
     return {logo.logo_id: row.tobytes() for logo, row in zip(desk.logos(), stored, strict=True)}
+
+
+def test_a_build_in_full_precision_takes_over_nothing_that_was_rounded(tmp_path: Path) -> None:
+    patches = []
+    for name, before in (("rounded", Precision.FLOAT16), ("fresh", None)):
+        (tmp_path / name).mkdir()
+        desk = SmallDesk(tmp_path / name, before or Precision.FLOAT32)
+        records = [desk.record(f"US-{n}", 2, n) for n in range(12)]
+        if before is not None:
+            desk.build(*records)
+            desk.options = OPTIONS
+        desk.build(*records)
+        version = Catalog(desk.root).current()
+        assert read_manifest(version).index.precision is Precision.FLOAT32
+        patches.append(np.load(version / PATCHES))
+    assert patches[0].dtype == np.int8
+    np.testing.assert_array_equal(*patches)

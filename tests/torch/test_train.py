@@ -107,10 +107,13 @@ def test_killed_and_run_again_it_ends_the_same(folder: Path, run: Path, tmp_path
     assert (out / "encoder" / "model.onnx").read_bytes() == (run / "encoder" / "model.onnx").read_bytes()
 
 
-def test_other_settings_are_refused(folder: Path, run: Path) -> None:
-    ended = subprocess.run(command(folder, run, "--seed", "5"), check=False, capture_output=True, text=True)
+@pytest.mark.parametrize("more", [["--seed", "5"], ["--start", "fp32"], ["--keep", "0.5"], ["--teacher", "fp32"]])
+def test_other_settings_are_refused(folder: Path, run: Path, more: list[str]) -> None:
+    before = (run / "encoder" / "model.onnx").read_bytes()
+    ended = subprocess.run(command(folder, run, *more), check=False, capture_output=True, text=True)
     assert ended.returncode == 1
     assert "other settings" in ended.stderr
+    assert (run / "encoder" / "model.onnx").read_bytes() == before
 
 
 def test_bfloat16_learns_nearly_the_same(folder: Path, run: Path, tmp_path: Path) -> None:
