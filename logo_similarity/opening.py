@@ -121,7 +121,7 @@ def open_patches(folder: Path, encoder: Encoder) -> Patches | PackedPatches:
     if stored.shape[1:] != ((shape[0], packed_channels(shape[1])) if is_packed else shape):
         raise CatalogError(
             f"{path}: {'packed ' if is_packed else ''}patches of shape {stored.shape[1:]}; the encoder computes patches of "
-            f"shape {shape}"
+            f"shape {shape}{', two numbers to a byte when packed' if is_packed else ''}"
         )
     return PackedPatches(stored, shape[1]) if is_packed else stored
 

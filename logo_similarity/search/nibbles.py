@@ -15,9 +15,9 @@ Packed = NDArray[np.uint8]
 STEP = 8
 """Difference of two neighbouring levels, in units of `Patches`."""
 HIGHEST = 7
-"""Largest level. Patches are shorter than 1, so hardly a number of them is larger than its 56 of 127."""
+"""Largest level, 56 of 127. Patches are shorter than 1, so few of their numbers are larger."""
 ZERO = 8
-"""Half a byte that stands for level 0."""
+"""The half byte of level 0."""
 
 
 def _both(byte: NDArray[np.int64]) -> Patches:

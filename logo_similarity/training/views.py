@@ -47,8 +47,8 @@ class ViewOdds:
     right_angle: float = 0.15
     warped: float = 0.7
     bent: float = 0.25
-    covered: float = 0.12
-    cut: float = 0.12
+    covered: float = 0.1
+    cut: float = 0.06
     inverted: float = 0.1
     grey: float = 0.12
     degraded: float = 0.25
@@ -67,8 +67,8 @@ STRONG = ViewOdds(
     right_angle=0.4,
     warped=0.9,
     bent=0.5,
-    covered=0.25,
-    cut=0.3,
+    covered=0.18,
+    cut=0.15,
     inverted=0.2,
     grey=0.2,
     degraded=0.35,
@@ -354,16 +354,16 @@ def _cover(image: Pixels, random: Random) -> Pixels:
 
 
 def _cut(image: Pixels, random: Random) -> Pixels:
-    """Cut 15 to 55 % of the mark off at one side, or up to 25 % at each side."""
+    """Cut 15 to 50 % of the mark off at one side, or up to 20 % at each side."""
     mask = ink_mask(image)
     if not mask.any():
         return image
     left, top, width, height = cv2.boundingRect(mask)
     if random.random() < 0.5:
         cuts = np.zeros(4)
-        cuts[random.integers(4)] = random.uniform(0.15, 0.55)
+        cuts[random.integers(4)] = random.uniform(0.15, 0.5)
     else:
-        cuts = random.uniform(0, 0.25, 4)
+        cuts = random.uniform(0, 0.2, 4)
     x = (left + np.array([cuts[0], 1 - cuts[1]]) * width).astype(int)
     y = (top + np.array([cuts[2], 1 - cuts[3]]) * height).astype(int)
     return np.ascontiguousarray(image[y[0] : y[1] + 1, x[0] : x[1] + 1])

@@ -164,7 +164,7 @@ def test_a_teacher_is_followed() -> None:
     losses = [float(distillation_loss(taught + scale * noise, taught, rows, 0.07)) for scale in (2.0, 0.5, 0.1, 0.0)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] == pytest.approx(0, abs=1e-6)
-    # Two views of one image: whatever lies between them, the teacher has nothing to say about it.
+    # The distance between two views of one image is not compared with the teacher.
     halves = torch.arange(8).repeat_interleave(2)
     pairs = taught[::2].repeat_interleave(2, dim=0)
     turned = torch.cat((pairs, torch.zeros(16, 1)), dim=1)
